@@ -1,0 +1,73 @@
+"""`ouro annotate FOLDER --out DIR`: ingest to synthesize on a person's own images, everything below DIR.
+
+No DVC here; what was finished is kept in DIR/.ouro/cache, so an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows import screen
+from flows.report import NANO_NOTE, counts, samples, strange_to_nano
+from flows.settings import params_file
+from ouro.images import find_images
+from ouro.params import Params, load_params
+from ouro.report import write_report
+from tasks.layout import Layout
+from tasks.models import require_model
+from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+
+
+def run(
+    folder: Path,
+    out: Path,
+    model: str | None,
+    params_path: Path | None,
+    profile: str | None,
+    overrides: Sequence[str],
+) -> None:
+    """The command. Raises ParamsError, ImageError or MissingModel before anything is started."""
+    wanted = [*overrides, f"ingest.source={folder}", *([f"model.base={model}"] if model else [])]
+    params = load_params(params_file(params_path, profile), tuple(wanted))
+    find_images(folder)
+    require_model(Path(params.model.base))
+    notes = [NANO_NOTE] if strange_to_nano(params) else []
+    for note in notes:
+        screen.say(f"note: {note}")
+    layout = Layout(out, out / ".ouro/cache")
+    with prefect_server() as server:
+        screen.say(f"Prefect: {server.ui}")
+        _stages(params, layout)
+    report = write_report(
+        out / "report",
+        title="Ouro: annotations",
+        facts={"annotator": params.model.base, "images": str(folder)},
+        notes=notes,
+        samples=samples(layout, params),
+        counts=counts(layout),
+        paths={"dataset": str(out)},
+    )
+    for name, path in {"regions": layout.regions, "descriptions": layout.descriptions, "scenes": layout.scenes,
+                       "question-answer pairs": layout.qa, "report": report}.items():  # fmt: skip
+        screen.say(f"{name}: {path}")
+
+
+def _stages(params: Params, layout: Layout) -> None:
+    from prefect import flow, tags
+
+    from flows.describe import describe
+    from flows.ingest import ingest
+    from flows.merge import merge
+    from flows.propose import propose
+    from flows.synthesize import synthesize
+
+    @flow(name="annotate", validate_parameters=False)
+    def annotate(params: Params, layout: Layout) -> None:
+        for stage in (ingest, propose, describe, merge, synthesize):
+            stage(params, layout)
+
+    screen.show_notices()
+    sweep_stale_runs()
+    with tags(process_tag()):
+        annotate(params, layout)

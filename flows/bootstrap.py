@@ -1,0 +1,227 @@
+"""A round: every stage through DVC in order, then base against bootstrapped, the MLflow run and the report.
+
+Each stage is a Prefect task that runs `dvc repro -s STAGE`; DVC decides whether there is something to do and
+starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has nothing
+left to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import screen
+from flows.report import comparisons, counts, pipeline_report
+from flows.settings import write_params
+from flows.timing import TIMES, work_seconds
+from ouro.images import find_images, read_manifest
+from ouro.params import Params
+from tasks import tracking
+from tasks.layout import ADAPTER, PIPELINE
+from tasks.models import require_model
+from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+
+if TYPE_CHECKING:
+    from ouro.benchmarks.summary import Comparison
+
+STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benchmark")
+
+
+class CheckoutError(ValueError):
+    """Ouro is not run from a git checkout with its DVC files."""
+
+
+class StageFailed(RuntimeError):
+    """A stage ended with an error, which it has printed itself."""
+
+
+def run(params_path: Path | None, profile: str | None, overrides: Sequence[str]) -> None:
+    """The command `ouro bootstrap`. Bad input raises before anything is started."""
+    check_checkout()
+    params, difference = write_params(params_path, profile, overrides)
+    if difference:
+        screen.say(f"params.yaml now says:\n{difference.rstrip()}")
+    check_inputs(params)
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
+        with prefect_server(while_waiting=lambda: _import_prefect()) as server:
+            ready.result()
+            screen.say(f"Prefect: {server.ui}")
+            screen.say(f"MLflow:  http://127.0.0.1:5000 after `{tracking.UI_COMMAND}`")
+            _round(params, started)
+
+
+def check_checkout() -> None:
+    """Raise CheckoutError unless this is a git checkout with dvc.yaml, and git is there."""
+    here = Path.cwd()
+    if shutil.which("git") is None:
+        raise CheckoutError("git: not found on the PATH; DVC and the rounds need it. Fix: install git")
+    if not Path("dvc.yaml").is_file() or not Path(".dvc/config").is_file():
+        raise CheckoutError(
+            f"{here}: no dvc.yaml and .dvc/config here; expected Ouro's checkout. Fix: cd into it"
+        )
+    inside = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, text=True, check=False)
+    if inside.returncode != 0:
+        raise CheckoutError(
+            f"{here}: not a git repository (an unpacked archive?); DVC needs one. Fix: git clone, or git init here"
+        )
+
+
+def check_inputs(params: Params) -> None:
+    """Raise for a missing model, proposer, folder or manifest, before anything is started."""
+    require_model(Path(params.model.base))
+    if "rpn" in params.propose.proposers:
+        require_model(Path(params.model.proposer))
+    source = Path(params.ingest.source)
+    if params.ingest.source == "nano":
+        return
+    if source.suffix in (".csv", ".jsonl"):
+        read_manifest(source)
+    else:
+        find_images(source)
+
+
+def _import_prefect() -> None:
+    import prefect.flow_engine  # noqa: F401
+
+
+def _round(params: Params, started: float) -> None:
+    tags = {"round": "1", "k": str(params.train.k), "supervision": params.train.supervision}
+    with tracking.run("round 1", tags) as parent:
+        parent.params(params.model_dump(mode="json"))
+        with tracking.parent_of_children(parent):
+            seconds = _run_stages(params)
+        made = comparisons(PIPELINE.scores / "scores.json")
+        numbers = {
+            f"{c.stage}.{name}": float(n)
+            for c in counts(PIPELINE)
+            for name, n in (("in", c.n_in), ("out", c.n_out))
+        }
+        parent.metrics(
+            {**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **_headline(made)}
+        )
+        annotations = next((c.n_out for c in counts(PIPELINE) if c.stage == "synthesize"), 0)
+        parent.tags({**tracking.provenance(), **tracking.dataset_digests(), "annotations": str(annotations)})
+        paths = {
+            "adapter": str(ADAPTER), "datasets": str(PIPELINE.root),
+            "MLflow run": f"experiment {tracking.EXPERIMENT}, run {parent.run_id}",
+        }  # fmt: skip
+        report = pipeline_report(params, paths)
+        parent.artifact(report, "report")
+    for comparison in made:
+        show(comparison)
+    for name, path in {**paths, "report": str(report)}.items():
+        screen.say(f"{name}: {path}")
+    _say_times(seconds, time.monotonic() - started)
+
+
+def _run_stages(params: Params) -> dict[str, float]:
+    """Wall seconds of every stage, DVC and process start included."""
+    from prefect import flow, tags, task
+
+    shutil.rmtree(TIMES, ignore_errors=True)
+
+    @task(name="repro", task_run_name="repro {stage}", persist_result=False)
+    def repro(stage: str) -> float:
+        return repro_stage(stage, force=stage == "ingest" and params.ingest.source != "nano")
+
+    @flow(name="bootstrap", validate_parameters=False)
+    def bootstrap() -> dict[str, float]:
+        return {stage: repro(stage) for stage in STAGES}
+
+    screen.show_notices()
+    if swept := sweep_stale_runs():
+        screen.say(f"marked {swept} runs of killed processes as crashed")
+    with tags(process_tag()):
+        return bootstrap()
+
+
+def repro_stage(stage: str, *, force: bool = False) -> float:
+    """Run one stage through DVC if it is out of date; returns its wall seconds. Raises StageFailed.
+
+    `force`: a folder outside of the checkout may have changed without DVC seeing it; ingest looks itself.
+    """
+    started = time.monotonic()
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "repro",
+        "--quiet",
+        "--single-item",
+        stage,
+        *(["--force"] if force else []),
+    ]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
+    if done.returncode != 0:
+        raise StageFailed(
+            f"stage {stage}: ended with an error, printed above; what was finished is kept. Fix what it names and run"
+            " the same command again"
+        )
+    if stage not in work_seconds():
+        screen.say(f"{stage}: up to date")
+    return time.monotonic() - started
+
+
+def _headline(made: Sequence[Comparison]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for c in made:
+        row = c.macro
+        values = {
+            "accuracy.base": row.base_accuracy.value, "accuracy.boot": row.boot_accuracy.value,
+            "accuracy.gain": row.accuracy_gain.value, "margin.base": row.base_margin.value,
+            "margin.boot": row.boot_margin.value, "margin.gain": row.margin_gain.value,
+        }  # fmt: skip
+        numbers.update({f"{c.arm}.{name}": value for name, value in values.items()})
+    return numbers
+
+
+def show(c: Comparison) -> None:
+    """The table of one arm, in percentage points, with 95% intervals over images."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ouro.report import points, signed
+
+    table = Table(
+        title=f"{c.arm}: {c.base} against {c.boot}, {c.n_images} held-out images", title_justify="left"
+    )
+    for name in ("question type", "n", "most frequent", "base", "bootstrapped", "gain", "shuffled images",
+                 "margin base", "margin boot", "margin gain"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "question type" else "right")
+    for row in (*c.rows, c.macro, c.overall):
+        if row is c.macro:
+            table.add_section()
+        gain, margin = row.accuracy_gain, row.margin_gain
+        table.add_row(
+            escape(row.question_type), str(row.n), points(row.majority),
+            f"{points(row.base_accuracy.value)} [dim]{points(row.base_accuracy.low)}-{points(row.base_accuracy.high)}[/]",
+            f"{points(row.boot_accuracy.value)} [dim]{points(row.boot_accuracy.low)}-{points(row.boot_accuracy.high)}[/]",
+            f"{signed(gain.value)} [dim]{signed(gain.low)} to {signed(gain.high)}[/]",
+            f"{points(row.base_shuffled)} / {points(row.boot_shuffled)}",
+            points(row.base_margin.value), points(row.boot_margin.value),
+            f"{signed(margin.value)} [dim]{signed(margin.low)} to {signed(margin.high)}[/]",
+        )  # fmt: skip
+    screen.console().print(table)
+
+
+def _say_times(seconds: dict[str, float], wall: float) -> None:
+    work = sum(work_seconds().values())
+    stages = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
+    screen.say(
+        f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start"
+    )
+    Path(".ouro").mkdir(exist_ok=True)
+    Path(".ouro/last-round.json").write_text(
+        json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2)
+    )

@@ -1,0 +1,38 @@
+"""Stage describe: the annotator describes every region of the training images. `python -m flows.describe`"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.runner import over_shards, run_stage, sample_artifact
+from ouro.artifacts import read_shard, read_sidecar
+from ouro.params import Params
+from ouro.records import Description, Image, Region
+from tasks.describe import describe as describe_shard
+from tasks.layout import Layout, shard_names
+
+
+@flow(name="describe", validate_parameters=False)
+def describe(params: Params, layout: Layout) -> None:
+    names = shard_names(layout.regions)
+    total = sum(_train_regions(layout, name) for name in names)
+    over_shards("describe", names, describe_shard, layout, params, total=total, unit="regions")
+    _sample(layout, names)
+
+
+def _train_regions(layout: Layout, name: str) -> int:
+    train = {image.image_id for image in read_shard(layout.images / name, Image) if image.split == "train"}
+    if len(train) == read_sidecar(layout.images / name).n_out:
+        return read_sidecar(layout.regions / name).n_out
+    return sum(region.image_id in train for region in read_shard(layout.regions / name, Region))
+
+
+def _sample(layout: Layout, names: list[str]) -> None:
+    said = [d for name in names[:1] for d in read_shard(layout.descriptions / name, Description)][:12]
+    sample_artifact(
+        "describe", "What the annotator said", "\n".join(f"{d.region_id}: {d.text}" for d in said)
+    )
+
+
+if __name__ == "__main__":
+    run_stage(describe)

@@ -1,0 +1,25 @@
+"""Errors for a person: one message, an exit code, and a traceback only for a defect."""
+
+from __future__ import annotations
+
+import traceback
+
+from flows import screen
+
+
+def explain(error: Exception) -> int:
+    """Print an error for the person and return the exit code: 2 for ours, 1 (with a traceback) for a defect."""
+    if isinstance(error, (ValueError, ImportError, FileNotFoundError)) and is_ours(error):
+        screen.complain(str(error))
+        return 2
+    if is_ours(error):
+        screen.complain(str(error))
+        return 1
+    traceback.print_exception(error)
+    screen.complain(f"{type(error).__name__}: {error}. This is a defect of Ouro, or of a library below it")
+    return 1
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether the error's class is first-party: then its message says what, got, expected, fix."""
+    return type(error).__module__.split(".")[0] in {"ouro", "tasks", "flows"}

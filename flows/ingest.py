@@ -1,0 +1,31 @@
+"""Stage ingest: images with content ids, verified and upright; bad files rejected. `python -m flows.ingest`"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows import screen
+from flows.runner import count_artifact, image_artifact, measured, run_stage
+from ouro.artifacts import read_shard, read_sidecar
+from ouro.params import Params
+from ouro.records import Image
+from tasks.ingest import expected
+from tasks.ingest import ingest as ingest_task
+from tasks.layout import Layout
+
+
+@flow(name="ingest", validate_parameters=False)
+def ingest(params: Params, layout: Layout) -> None:
+    total = expected(params)
+    with measured("ingest", layout), screen.progress("ingest", total, "files") as advance:
+        shards = ingest_task(layout, params, advance)
+    sidecars = [read_sidecar(shard) for shard in shards]
+    screen.say(screen.count_line("ingest", sidecars))
+    count_artifact("ingest", [shard.name for shard in shards], sidecars)
+    first = next((image for shard in shards for image in read_shard(shard, Image)), None)
+    if first is not None:
+        image_artifact("ingest", "The first image", layout.images / first.path)
+
+
+if __name__ == "__main__":
+    run_stage(ingest)

@@ -1,0 +1,34 @@
+"""Stage propose: every image's region tree, by RPN and OCR, recursively. `python -m flows.propose`"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.runner import over_shards, run_stage, sample_artifact
+from ouro.artifacts import read_shard, read_sidecar
+from ouro.params import Params
+from ouro.records import Region
+from tasks.layout import Layout, shard_names
+from tasks.propose import propose as propose_shard
+
+
+@flow(name="propose", validate_parameters=False)
+def propose(params: Params, layout: Layout) -> None:
+    names = shard_names(layout.images)
+    total = sum(read_sidecar(layout.images / name).n_out for name in names)
+    over_shards("propose", names, propose_shard, layout, params, total=total, unit="images")
+    _sample(layout, names)
+
+
+def _sample(layout: Layout, names: list[str]) -> None:
+    regions = [r for name in names[:1] for r in read_shard(layout.regions / name, Region)]
+    tree = [r for r in regions if r.image_id == regions[0].image_id]
+    lines = [
+        f"{'  ' * r.level}{r.region_id.rpartition('/')[2]} {r.box} {r.source} {r.score:.2f} {r.text}"
+        for r in tree
+    ]
+    sample_artifact("propose", "The regions of one image", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    run_stage(propose)

@@ -1,0 +1,121 @@
+"""report/index.html from the results of a run: what the stages wrote, read back and handed to ouro.report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flows import screen
+from ouro.artifacts import list_shards, read_shard, read_sidecar
+from ouro.benchmarks.summary import Comparison
+from ouro.images import load_image
+from ouro.params import Params, load_params
+from ouro.records import Description, Image, QAPair, Region, Scene
+from ouro.report import LossPoint, ReportSample, StageCount, write_report
+from tasks.layout import ADAPTER, PIPELINE, Layout
+
+OUT = Path("report")
+SAMPLES = 8
+NANO_NOTE = (
+    "These annotations come from models/nano, a model of 3 million parameters that knows only the drawn scenes of "
+    "its own nano world. On photographs its words mean nothing. To use a real model: "
+    "ouro annotate FOLDER --out DIR --model PATH_TO_A_HUGGING_FACE_FOLDER (or set model.base in params.yaml)."
+)
+
+
+def rebuild() -> None:
+    """`ouro report`: the page of the pipeline's last results. Raises ArtifactError when there are none."""
+    path = pipeline_report(load_params(), {})
+    screen.say(f"report: {path}")
+
+
+def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
+    """The page of a round."""
+    facts = {
+        "annotator": params.model.base,
+        "source": params.ingest.source,
+        "seed": str(params.seed),
+        "sub-regions (k)": str(params.train.k),
+        "LoRA rank": str(params.train.rank),
+        "supervision": params.train.supervision,
+    }
+    return write_report(
+        OUT,
+        title="Ouro: one round",
+        facts=facts,
+        notes=[NANO_NOTE] if strange_to_nano(params) else [],
+        samples=samples(PIPELINE, params),
+        losses=losses(ADAPTER),
+        comparisons=comparisons(PIPELINE.scores / "scores.json"),
+        counts=counts(PIPELINE),
+        paths=paths,
+    )
+
+
+def strange_to_nano(params: Params) -> bool:
+    """Whether the nano annotator is pointed at something that is not its world."""
+    return (
+        Path(params.model.base).resolve() == Path("models/nano").resolve() and params.ingest.source != "nano"
+    )
+
+
+def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSample]:
+    """The first training images of the first shards, with all that was made of them."""
+    made: list[ReportSample] = []
+    for shard in list_shards(layout.scenes):
+        name = shard.name
+        images = [i for i in read_shard(layout.images / name, Image) if i.split == "train"]
+        regions = read_shard(layout.regions / name, Region)
+        said = read_shard(layout.descriptions / name, Description)
+        scenes = {s.image_id: s for s in read_shard(layout.scenes / name, Scene)}
+        pairs = read_shard(layout.qa / name, QAPair)
+        for image in images[: n - len(made)]:
+            own = image.image_id
+            made.append(
+                ReportSample(
+                    image,
+                    load_image(layout.images / image.path, params.ingest.max_pixels),
+                    [r for r in regions if r.image_id == own],
+                    [d for d in said if d.image_id == own],
+                    scenes.get(own),
+                    [p for p in pairs if p.image_id == own],
+                )
+            )
+        if len(made) == n:
+            break
+    return made
+
+
+def losses(adapter: Path) -> list[LossPoint]:
+    """The loss curves that stage train left beside the adapter."""
+    path = adapter / "train_log.json"
+    if not path.is_file():
+        return []
+    rows = json.loads(path.read_text())
+    return [LossPoint(row["step"], row.get("loss_desc"), row.get("loss_qa")) for row in rows]
+
+
+def comparisons(scores: Path) -> list[Comparison]:
+    """Base against bootstrapped in each arm; [] where nothing was benchmarked."""
+    if not scores.is_file():
+        return []
+    return [Comparison.from_json(value) for value in json.loads(scores.read_text())["comparisons"]]
+
+
+def counts(layout: Layout) -> list[StageCount]:
+    """In, out and rejected of every stage that has run."""
+    folders = {
+        "ingest": layout.images, "propose": layout.regions, "describe": layout.descriptions,
+        "merge": layout.scenes, "synthesize": layout.qa,
+    }  # fmt: skip
+    return [_count(stage, list_shards(folder)) for stage, folder in folders.items() if folder.is_dir()]
+
+
+def _count(stage: str, shards: Sequence[Path]) -> StageCount:
+    sidecars = [read_sidecar(shard) for shard in shards]
+    rejected: dict[str, int] = {}
+    for sidecar in sidecars:
+        for reason, n in sidecar.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + n
+    return StageCount(stage, sum(s.n_in for s in sidecars), sum(s.n_out for s in sidecars), rejected)

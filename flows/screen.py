@@ -1,0 +1,167 @@
+"""What a person sees: progress with rate and remaining time, warnings in one line, counts as a table.
+
+On a terminal a live bar; elsewhere (a log file, CI) one line now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ouro.artifacts import Sidecar
+
+Advance = Callable[[int], None]
+LINE_SECONDS = 15.0
+
+
+@lru_cache(maxsize=1)
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(stage: str, total: int, unit: str) -> Iterator[Advance]:
+    """A bar for `total` units of work; the yielded function moves it by n. Ends with the time taken."""
+    started = time.monotonic()
+    shown = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
+    done = 0
+    with shown as advance:
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+            advance(n)
+
+        yield count
+    seconds = time.monotonic() - started
+    console().print(f"{stage}: {done} {unit} in {seconds:.1f} s", markup=False)
+
+
+@contextmanager
+def steps(stage: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress of a job that tells its own size as it goes: the yielded function takes (done, of)."""
+    with ExitStack() as stack:
+        bar: list[Advance] = []
+        seen = 0
+
+        def on_step(done: int, of: int) -> None:
+            nonlocal seen
+            if not bar:
+                bar.append(stack.enter_context(progress(stage, of, "steps")))
+            if done > seen:
+                bar[0](done - seen)
+                seen = done
+
+        yield on_step
+
+
+@contextmanager
+def _bar(stage: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: object) -> Text:
+            speed: float | None = getattr(task, "speed", None)
+            return Text("" if speed is None else f"{speed:.1f} {unit}/s")
+
+    columns = (TextColumn(f"{stage:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task(stage, total=total)
+        yield lambda n: bar.update(task, advance=n)
+
+
+@contextmanager
+def _lines(stage: str, total: int, unit: str) -> Iterator[Advance]:
+    started = said = time.monotonic()
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done, said
+        done += n
+        now = time.monotonic()
+        if now - said < LINE_SECONDS or done >= total:
+            return
+        said = now
+        rate = done / (now - started)
+        left = (total - done) / rate if rate else float("nan")
+        console().print(f"{stage}: {done}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left", markup=False)
+
+    yield advance
+
+
+def say(text: str) -> None:
+    """A plain line on the screen; nothing in it is taken for markup."""
+    console().print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """An error for the person, on stderr, without a traceback."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {text}", markup=False, style="red")
+
+
+class _Notices(logging.Handler):
+    """Warnings of ours, and Prefect's word that a task failed and will be tried again: one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().splitlines()[0] if record.getMessage() else ""
+        if record.levelno >= logging.WARNING or "Retry" in message:
+            run = getattr(record, "task_run_name", "")
+            say(f"{record.levelname.lower()}: {run + ': ' if run else ''}{message[:400]}")
+
+
+def show_notices() -> None:
+    """Put warnings and retries on the screen, once; call it after prefect has set up logging."""
+    handler = _Notices()
+    for name in ("ouro", "tasks", "flows", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(h, _Notices) for h in logger.handlers):
+            logger.addHandler(handler)
+    for name in ("ouro", "tasks", "flows"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def count_rows(names: Sequence[str], sidecars: Sequence[Sidecar]) -> list[dict[str, str | int]]:
+    """One row a shard: in, out, rejected by reason. For a Prefect table artifact."""
+    return [
+        {"shard": name, "in": s.n_in, "out": s.n_out, "rejected": _reasons(s.rejected)}
+        for name, s in zip(names, sidecars, strict=True)
+    ]
+
+
+def count_line(stage: str, sidecars: Sequence[Sidecar]) -> str:
+    """The counts of a whole stage in one line."""
+    rejected: dict[str, int] = {}
+    for sidecar in sidecars:
+        for reason, n in sidecar.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + n
+    n_in, n_out = sum(s.n_in for s in sidecars), sum(s.n_out for s in sidecars)
+    return f"{stage}: {n_in} in, {n_out} out, {sum(rejected.values())} rejected{_brackets(rejected)}"
+
+
+def _reasons(rejected: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items()))
+
+
+def _brackets(rejected: Mapping[str, int]) -> str:
+    return f" ({_reasons(rejected)})" if rejected else ""

@@ -1,0 +1,130 @@
+"""Manifests: a .csv or .jsonl file that lists the images of a collection, with split and captions.
+
+    path,split,caption                                   {"path": "a/1.jpg", "split": "test",
+    a/1.jpg,test,a dog on a sofa                          "captions": ["a dog on a sofa", "a brown dog"]}
+    a/1.jpg,test,a brown dog
+
+Paths are relative to the manifest. Only `path` is required; the split is "train" unless given. Several
+lines of one path add up their captions. Quirk: a spreadsheet's byte order mark is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SPLITS = ("train", "test")
+_KEYS = {".csv": {"path", "split", "caption"}, ".jsonl": {"path", "split", "captions"}}
+_SHOWN = 20  # problems listed in one error
+
+
+class ManifestError(ValueError):
+    """Everything that is wrong with a manifest, one problem a line."""
+
+
+class Entry(NamedTuple):
+    """One file of a collection, with what a manifest says of it."""
+
+    path: Path
+    split: str = "train"
+    captions: tuple[str, ...] = ()
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """The entries in order of first appearance; files need not exist yet. Raises ManifestError."""
+    kind = path.suffix.lower()
+    if kind not in _KEYS:
+        raise ManifestError(f"manifest {path}: got the ending {kind!r}, expected .csv or .jsonl")
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"manifest {path}: cannot be read: {error}; expected a UTF-8 file") from error
+    entries: dict[str, Entry] = {}
+    problems: list[str] = []
+    for line, row in _csv_rows(text) if kind == ".csv" else _json_rows(text):
+        problem = (
+            row if isinstance(row, str) else _problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
+        )
+        if problem:
+            problems.append(f"  line {line}: {problem}")
+    if not entries and not problems:
+        problems.append("  no entries; expected one line per image with at least its path")
+    if problems:
+        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ManifestError(
+            "\n".join([f"manifest {path}:", *problems[:_SHOWN], *more, "correct these lines"])
+        )
+    return list(entries.values())
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Line number and row, or what is wrong with it. Empty cells are left out."""
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    try:
+        for row in cast("Iterable[dict[str | None, Any]]", reader):
+            if None in row:
+                yield reader.line_num, f"more cells than the header's {len(reader.fieldnames or ())}"
+            else:
+                yield reader.line_num, {str(key): value for key, value in row.items() if value}
+    except csv.Error as error:
+        yield reader.line_num, f"not CSV: {error}"
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except ValueError as error:
+            yield number, f"not JSON: {error}"
+            continue
+        yield (
+            number,
+            cast("dict[str, Any]", row) if isinstance(row, dict) else f"got {row!r}, expected an object",
+        )
+
+
+def _problem(row: dict[str, Any], keys: set[str]) -> str:
+    """What is wrong with one row, or ""."""
+    unknown = sorted(set(row) - keys)
+    if unknown:
+        return f"unknown {', '.join(map(repr, unknown))}; known: {', '.join(sorted(keys))}"
+    if not _is_name(row.get("path")):
+        return f"path: got {row.get('path')!r}, expected a file name"
+    if row.get("split", "train") not in SPLITS:
+        return f"split: got {row['split']!r}, expected {' or '.join(SPLITS)}"
+    captions: Any = row.get("captions", [])
+    if not isinstance(captions, list) or not all(isinstance(c, str) for c in cast("list[Any]", captions)):
+        return f"captions: got {captions!r}, expected a list of texts"
+    return ""
+
+
+def _is_name(value: Any) -> bool:
+    """Whether the file system can be asked for it: no empty text, no NUL, no half surrogate pairs."""
+    return isinstance(value, str) and value != "" and "\0" not in value and _clean(value) == value
+
+
+def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
+    """Add a checked row, or say with which earlier line it conflicts."""
+    name: str = row["path"]
+    captions = tuple(
+        _clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])]
+    )
+    known = entries.get(name)
+    split: str = row.get("split", known.split if known else "train")
+    if known and known.split != split:
+        return f"split: got {split!r} for {name}, which an earlier line puts into {known.split!r}"
+    earlier = known.captions if known else ()
+    entries[name] = Entry(folder / name, split, (*earlier, *(c for c in captions if c not in earlier)))
+    return ""
+
+
+def _clean(caption: str) -> str:
+    """Half surrogate pairs, which JSON can spell and UTF-8 cannot, become "?"."""
+    return caption.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,184 @@
+"""The typed mirror of params.yaml: unknown keys and bad values are refused, all at once.
+
+`load_params(path, overrides)` reads the file, applies "stage.key=value" overrides, returns frozen `Params`.
+The paper's value of each knob stands in profiles/paper.yaml (seeds: OURO section 4.1).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ParamsError(ValueError):
+    """Everything that is wrong with a params file, one problem a line."""
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class Model(_Stage):
+    base: str = "models/nano"
+    proposer: str = "models/nano/rpn"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class Ingest(_Stage):
+    source: str = "nano"
+    train_images: Positive = 700
+    test_images: Annotated[int, Field(ge=0)] = 300
+    max_pixels: Positive = 50_000_000
+    shard_images: Positive = 100
+
+
+class Propose(_Stage):
+    proposers: tuple[Literal["rpn", "ocr"], ...] = ("rpn", "ocr")
+    tau: Share = 0.5
+    nms_iou: Share = 0.5
+    min_side: Positive = 14
+    max_depth: Annotated[int, Field(ge=0, le=16)] = 3
+    max_children: Positive = 12
+    max_aspect: Annotated[float, Field(gt=1.0, le=200.0)] = 8.0
+    max_parent_cover: Share = 0.8
+    ocr_min_score: Share = 0.6
+
+
+class Describe(_Stage):
+    prompt: str = "describe the image."
+    context: Share = 0.06
+    max_pixels: Positive = 16_384
+    region_max_pixels: Positive = 9_216
+    max_new_tokens: Positive = 48
+    batch_size: Positive = 64
+
+
+class Merge(_Stage):
+    max_words: Positive = 220
+
+
+Aspect = Literal["object details", "spatial relationships", "style", "scene context", "interactions"]
+
+
+class Synthesize(_Stage):
+    aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)] = (
+        "object details", "spatial relationships", "style", "scene context", "interactions",
+    )  # fmt: skip
+    template: Literal["nano", "instructed"] = "nano"
+    max_pixels: Positive = 16_384
+    max_new_tokens: Positive = 280
+    batch_size: Positive = 64
+    max_pairs: Positive = 60
+
+
+class Train(_Stage):
+    supervision: Literal["ours", "orig"] = "ours"
+    k: Annotated[int, Field(ge=0, le=64)] = 5
+    region_dropout: Share = 0.75
+    max_pixels: Positive = 16_384
+    region_max_pixels: Positive = 9_216
+    questions: Annotated[int, Field(ge=0, le=64)] = 5
+    rank: Positive = 8
+    alpha: Positive = 16
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 2e-3
+    warmup_ratio: Share = 0.1
+    epochs: Positive = 12
+    batch_size: Positive = 16
+    accumulation: Positive = 1
+    bf16: bool = True
+    weight_desc: Annotated[float, Field(ge=0.0)] = 1.0
+    weight_qa: Annotated[float, Field(ge=0.0)] = 1.0
+    save_steps: Positive = 100
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class Benchmark(_Stage):
+    k: Annotated[int, Field(ge=0, le=64)] = 5
+    max_pixels: Positive = 16_384
+    region_max_pixels: Positive = 9_216
+    batch_size: Positive = 64
+    max_new_tokens: Positive = 6
+    suffix: str = ""
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
+
+
+class Params(_Stage):
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: Model = Model()
+    ingest: Ingest = Ingest()
+    propose: Propose = Propose()
+    describe: Describe = Describe()
+    merge: Merge = Merge()
+    synthesize: Synthesize = Synthesize()
+    train: Train = Train()
+    benchmark: Benchmark = Benchmark()
+
+
+def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = ()) -> Params:
+    """Read and check a params file. Raises ParamsError that lists every problem and its fix."""
+    if not path.is_file():
+        raise ParamsError(f"params file {path}: not found; expected a YAML file such as params.yaml")
+    try:
+        raw: Any = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ParamsError(f"params file {path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
+    for text in overrides:
+        _override(raw, text)
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError(_explain(path, error)) from error
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, eq, value = text.partition("=")
+    if not eq:
+        raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
+    *parents, last = key.strip().split(".")
+    node: Any = raw
+    for name in parents:
+        if node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+        if not isinstance(node, dict):
+            raise ParamsError(
+                f"--set {text!r}: {name!r} holds the value {node!r}, so it has no keys below it"
+            )
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors():
+        key = ".".join(str(p) for p in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {key}: unknown key; {_nearest(key)}")
+        else:
+            lines.append(f"  {key}: got {problem['input']!r}; {problem['msg'].lower()}")
+    head = f"params file {path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
+    return "\n".join([head, *lines, "fix the file, or the --set that changed it"])
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    *parents, last = key.split(".")
+    model: type[BaseModel] = Params
+    for name in parents:
+        field = model.model_fields.get(name)
+        if field is None or not isinstance(field.annotation, type):
+            break
+        model = field.annotation
+    close = difflib.get_close_matches(last, list(model.model_fields), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(model.model_fields)}"

@@ -1,0 +1,166 @@
+"""The records that travel between stages, and their Arrow schemas.
+
+All are frozen. Boxes are xyxy, half-open, in pixels of the (oriented) full image. Ids are strings:
+an image id is the first 16 hex digits of the SHA-256 of the stored file, a region id is
+"<image id>/<path>", where the path of the whole image is "0" and of its second child "0.1".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One decoded, oriented image file of the collection (a row of data/images).
+
+    `path` is relative to the shard's folder. `split` is "train" or "test".
+    `captions` are original human captions of the collection, if it has any.
+    """
+
+    image_id: str
+    path: str
+    width: int
+    height: int
+    source: str
+    split: str = "train"
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A kept region of Algorithm 1. The whole image is the region of level 0 with parent None.
+
+    `source` names the proposer ("image", "rpn", "ocr", joined by "+" when NMS fused several);
+    `score` is its objectness or OCR confidence in 0..1; `text` what OCR read in it, else "".
+    """
+
+    region_id: str
+    image_id: str
+    parent_id: str | None
+    level: int
+    box: Box
+    score: float
+    source: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """d_i = VLM(r_i), eq. 3: what the annotator said of one region, and who said it."""
+
+    region_id: str
+    image_id: str
+    text: str
+    annotator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """Provenance of a merge: characters [start, end) of Scene.text came from region `region_id`."""
+
+    start: int
+    end: int
+    region_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """d^(0) of one image (eq. 4): the merged hierarchical description, with provenance.
+
+    `region_texts` holds the merged description of every region (region_id -> text), the targets of L_desc.
+    """
+
+    image_id: str
+    text: str
+    insertions: tuple[Insertion, ...]
+    region_texts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QAPair:
+    """One question-answer pair (eq. 5). `aspect` is one of ouro.annotate.prompts.ASPECTS."""
+
+    qa_id: str
+    image_id: str
+    aspect: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A dropped record: which, at which stage, why (a snake_case reason) and in detail."""
+
+    stage: str
+    record_id: str
+    reason: str
+    detail: str = ""
+
+
+class Record(Protocol):
+    """Any of the dataclasses above."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+R = TypeVar("R", bound=Record)
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """A record as a plain dict of Arrow-compatible values."""
+    row = asdict(record)
+    if isinstance(record, Scene):
+        row["region_texts"] = [{"region_id": r, "text": t} for r, t in record.region_texts]
+    return row
+
+
+def from_row(kind: type[R], row: Mapping[str, Any]) -> R:
+    """The inverse of `to_row`. Raises KeyError when a column is missing."""
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(kind)}
+    if kind is Image:
+        values["captions"] = tuple(values["captions"])
+    elif kind is Region:
+        values["box"] = tuple(values["box"])
+    elif kind is Scene:
+        values["insertions"] = tuple(Insertion(**i) for i in values["insertions"])
+        values["region_texts"] = tuple((t["region_id"], t["text"]) for t in values["region_texts"])
+    return kind(**values)
+
+
+def schema(kind: type[Any]) -> pa.Schema:
+    """The Arrow schema of a record type; raises KeyError for a type that is never stored."""
+    import pyarrow as pa
+
+    s, i, f = pa.string(), pa.int32(), pa.float64()
+    strings = {
+        Description: ["region_id", "image_id", "text", "annotator"],
+        QAPair: ["qa_id", "image_id", "aspect", "question", "answer"],
+        Rejected: ["stage", "record_id", "reason", "detail"],
+    }
+    if kind in strings:
+        return pa.schema([pa.field(n, s, nullable=False) for n in strings[kind]])
+    span = pa.struct([pa.field("start", i), pa.field("end", i), pa.field("region_id", s)])
+    texts = pa.struct([pa.field("region_id", s), pa.field("text", s)])
+    columns = {
+        Image: [
+            ("image_id", s), ("path", s), ("width", i), ("height", i), ("source", s), ("split", s),
+            ("captions", pa.list_(s)),
+        ],
+        Region: [
+            ("region_id", s), ("image_id", s), ("parent_id", s), ("level", i), ("box", pa.list_(f, 4)),
+            ("score", f), ("source", s), ("text", s),
+        ],
+        Scene: [
+            ("image_id", s), ("text", s), ("insertions", pa.list_(span)), ("region_texts", pa.list_(texts)),
+        ],
+    }  # fmt: skip
+    return pa.schema([pa.field(n, t, nullable=n == "parent_id") for n, t in columns[kind]])

@@ -1,0 +1,50 @@
+"""L_desc and L_qa (OURO eq. 6 and 7) as weighted token means over a batch of packed rows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from ouro.training.packing import Batch
+
+
+class JointLoss(NamedTuple):
+    """`total` = w_desc * desc + w_qa * qa; a task without a token in the batch adds 0. `correct` is (n,) bool."""
+
+    total: torch.Tensor
+    desc: torch.Tensor
+    qa: torch.Tensor
+    correct: torch.Tensor
+
+
+def joint_loss(model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0) -> JointLoss:
+    """Forward of a Qwen2-VL style model on packed rows; logits are formed at supervised columns only.
+
+    `inputs` holds pixel_values and image_grid_thw. Eq. 6 sums over tokens; ours is the mean over the batch's
+    tokens of the task, as transformers' loss is, so that the rate does not depend on the description's length.
+    Raises ValueError for a batch with nothing to learn.
+    """
+    rows, at = batch.weights.nonzero(as_tuple=True)
+    if not rows.numel():
+        raise ValueError(f"batch of {batch.ids.shape[0]} rows has no supervised token: no description, no question")
+    columns, inverse = (at - 1).unique(return_inverse=True)
+    logits = model(
+        input_ids=batch.ids,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        use_cache=False,
+        logits_to_keep=columns,
+        **inputs,
+    ).logits
+    labels, weights, task = batch.ids[rows, at], batch.weights[rows, at], batch.task[rows, at]
+    picked = logits[rows, inverse].float()
+    losses = F.cross_entropy(picked, labels, reduction="none")
+    parts = [_mean(losses, weights * (task == t)) for t in (0, 1)]
+    total = w_desc * parts[0] + w_qa * parts[1]
+    return JointLoss(total, parts[0].detach(), parts[1].detach(), picked.argmax(-1) == labels)
+
+
+def _mean(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (losses * weights).sum() / weights.sum().clamp_min(1e-6)

@@ -1,0 +1,69 @@
+"""Two exact rewrites of the Qwen2-VL vision tower for machines without flash attention.
+
+transformers loops over images in Python when flash attention is absent; here images of equal length are
+attended to together. The Conv3d patch embedding, whose stride equals its kernel, is one matrix product.
+Same weights, same result up to rounding (tests/test_packing.py compares them).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def accelerate_vision(model: nn.Module) -> nn.Module:
+    """Swap in the batched forwards on every Qwen2-VL vision module found in `model`; returns `model`."""
+    for module in model.modules():
+        name = type(module).__name__
+        if name == "VisionAttention" and hasattr(module, "qkv"):
+            module.forward = _Attention(module)  # type: ignore[method-assign]
+        elif name == "PatchEmbed" and isinstance(getattr(module, "proj", None), nn.Conv3d):
+            module.forward = _Embed(module)  # type: ignore[method-assign]
+    return model
+
+
+class _Embed:
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(L, C*T*P*P) patches -> (L, D)."""
+        weight = self.module.proj.weight
+        flat = hidden_states.reshape(-1, weight[0].numel()).to(weight.dtype)
+        return F.linear(flat, weight.reshape(weight.shape[0], -1))
+
+
+class _Attention:
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(
+        self, hidden_states: torch.Tensor, cu_seqlens: torch.Tensor, position_embeddings: Any = None, **_: Any
+    ) -> torch.Tensor:
+        """(L, D) -> (L, D); attention within each [cu_seqlens[i], cu_seqlens[i+1])."""
+        from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+
+        m = self.module
+        total = hidden_states.shape[0]
+        qkv = m.qkv(hidden_states).reshape(total, 3, m.num_heads, -1).permute(1, 0, 2, 3)
+        q, k = apply_rotary_pos_emb_vision(qkv[0], qkv[1], *position_embeddings)
+        v = qkv[2]
+        starts, lengths = cu_seqlens[:-1], cu_seqlens[1:] - cu_seqlens[:-1]
+        sizes = lengths.unique().tolist()
+        if len(sizes) == 1:
+            out = _attend(q, k, v, sizes[0], m.scaling)
+        else:
+            out = torch.empty_like(v)
+            for size in sizes:
+                index = (starts[lengths == size][:, None] + torch.arange(size, device=q.device)).reshape(-1)
+                out = out.index_copy(0, index, _attend(q[index], k[index], v[index], size, m.scaling))
+        return m.proj(out.reshape(total, -1))
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, size: int, scale: float) -> torch.Tensor:
+    q, k, v = (x.reshape(-1, size, *x.shape[1:]).transpose(1, 2).to(v.dtype) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return out.transpose(1, 2).reshape(-1, *out.shape[1:2], out.shape[-1])

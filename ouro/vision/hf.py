@@ -1,0 +1,143 @@
+"""A VisionLM from a Hugging Face folder: any Qwen2-VL style AutoModelForImageTextToText, nano or 7B.
+
+Refuses remote code and pickled weights. Requests are answered greedily in batches of similar length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ouro.vision.protocols import Request
+
+
+class ModelError(ValueError):
+    """A model folder or adapter that cannot be used, with what to do about it."""
+
+
+def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
+    """(model in eval mode, processor). Raises ModelError for a missing or unsafe folder."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from ouro.vision.fast import accelerate_vision
+
+    path = Path(folder)
+    looks_local = path.is_absolute() or str(folder).startswith((".", "models/")) or path.exists()
+    if looks_local and not (path / "config.json").is_file():
+        raise ModelError(
+            f"model folder {folder}: no config.json found; expected a Hugging Face folder such as models/nano; "
+            "set model.base in params.yaml, or --model"
+        )
+    if looks_local and not list(path.glob("*.safetensors")):
+        raise ModelError(f"model folder {folder}: no *.safetensors; pickled weights are refused, convert them first")
+    safe = {"trust_remote_code": False, "local_files_only": looks_local}
+    processor = AutoProcessor.from_pretrained(folder, **safe)
+    model = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **safe
+    )
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    else:
+        accelerate_vision(model)
+    return model.eval(), processor
+
+
+def folder_fingerprint(folder: str | Path) -> str:
+    """SHA-256 over the names and bytes of a folder's configuration and weights; the name itself if not local."""
+    path = Path(folder)
+    digest = hashlib.sha256()
+    if not path.is_dir():
+        return hashlib.sha256(str(folder).encode()).hexdigest()
+    for file in sorted(p for p in path.glob("*") if p.suffix in (".json", ".jinja", ".safetensors")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+class HFVisionLM:
+    """Greedy batched generation; implements ouro.vision.protocols.VisionLM."""
+
+    def __init__(
+        self, folder: str | Path, adapter: str | Path | None = None, dtype: str = "float32", batch_size: int = 64
+    ) -> None:
+        from ouro.vision.encoding import Encoder
+
+        self.model, processor = load_model(folder, dtype)
+        self.encoder = Encoder(processor)
+        self.batch_size = batch_size
+        self.fingerprint = folder_fingerprint(folder)
+        if adapter is not None:
+            self.model = load_adapter(self.model, adapter)
+            self.fingerprint += "+" + folder_fingerprint(adapter)
+
+    def generate(
+        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+    ) -> list[str]:
+        """One reply a request, in order; `progress` is told how many were answered after each batch."""
+        order = sorted(range(len(requests)), key=lambda i: (_pixels(requests[i]), len(requests[i].prompt)))
+        replies = [""] * len(requests)
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            for i, text in zip(chosen, self._batch([requests[i] for i in chosen], max_new_tokens), strict=True):
+                replies[i] = text
+            if progress:
+                progress(len(chosen))
+        return replies
+
+    def _batch(self, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+        import torch
+
+        enc = self.encoder
+        inputs: dict[str, Any] = {}
+        images = [im for r in requests for im in r.images]
+        grids: list[Any] = []
+        if images:
+            inputs = enc.pixels(images, [b for r in requests for b in r.bounds()])
+            grids = [tuple(g) for g in inputs["image_grid_thw"].tolist()]
+        rows: list[list[int]] = []
+        for r in requests:
+            own, grids = grids[: len(r.images)], grids[len(r.images) :]
+            rows.append([*enc.prefix(own), *enc.asked(r.prompt, len(r.images))])
+        width = max(len(r) for r in rows)
+        ids = torch.tensor([[enc.pad] * (width - len(r)) + r for r in rows])
+        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
+        inputs |= {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": (ids == enc.image_id).int()}
+        inputs = {k: v.to(self.model.device) for k, v in inputs.items()}
+        with torch.inference_mode():
+            out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        return [t.strip() for t in enc.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+
+
+def _pixels(request: Request) -> int:
+    bounds = request.bounds()
+    return sum(min(im.width * im.height, b or 1 << 40) for im, b in zip(request.images, bounds, strict=True))
+
+
+def load_adapter(model: Any, adapter: str | Path) -> Any:
+    """A peft adapter on `model`; raises ModelError when it is missing, empty or changes nothing.
+
+    Keys that do not match load silently in peft, so the adapter must change the output to be believed.
+    """
+    from peft import PeftModel
+
+    path = Path(adapter)
+    if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
+        raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
+    wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
+    if not adapter_changes_output(wrapped):
+        raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
+    return wrapped.eval()
+
+
+def adapter_changes_output(wrapped: Any) -> bool:
+    """Whether logits of a probe prompt differ with and without the adapter."""
+    import torch
+
+    ids = torch.arange(8, 24, device=wrapped.device)[None] % wrapped.config.get_text_config().vocab_size
+    with torch.inference_mode():
+        on = wrapped(input_ids=ids).logits
+        with wrapped.disable_adapter():
+            off = wrapped(input_ids=ids).logits
+    return not torch.equal(on, off)

@@ -1,0 +1,31 @@
+"""The vision-language model of a process: loaded once, when it is first needed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.models import model_fingerprint
+
+if TYPE_CHECKING:
+    from ouro.params import Model
+    from ouro.vision.protocols import VisionLM
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, adapter: Path | None, dtype: str, batch_size: int, _fingerprint: str) -> VisionLM:
+    from ouro.vision.hf import HFVisionLM
+
+    return HFVisionLM(folder, adapter=adapter, dtype=dtype, batch_size=batch_size)
+
+
+def fingerprint(model: Model, adapter: Path | None = None) -> str:
+    """What the annotator's answers depend on, known without loading it. Raises MissingModel."""
+    parts = [model_fingerprint(Path(model.base)), model.dtype]
+    return ":".join([*parts, model_fingerprint(adapter)] if adapter else parts)
+
+
+def annotator(model: Model, batch_size: int, adapter: Path | None = None) -> VisionLM:
+    """The model of `params.model`, with an adapter on top if one is given. Raises MissingModel."""
+    return _load(Path(model.base), adapter, model.dtype, batch_size, fingerprint(model, adapter))

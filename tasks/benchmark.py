@@ -1,0 +1,129 @@
+"""The tasks of stage benchmark: one per model and arm (answers, cached), and one that compares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ouro.artifacts import list_shards, read_all, write_bytes, write_json
+from ouro.benchmarks.answering import largest_regions, vlm_answerer
+from ouro.benchmarks.controls import wrong_images
+from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
+from ouro.benchmarks.summary import Comparison, compare
+from ouro.benchmarks.vqa import Question, read_vqa
+from ouro.params import Params
+from ouro.records import Image, Region
+from tasks import tracking
+from tasks.annotator import annotator, fingerprint
+from tasks.layout import Layout
+from tasks.shards import Pictures, Progress, produce, shard_task
+
+Which = Literal["base", "bootstrapped"]
+MODELS: tuple[Which, ...] = get_args(Which)
+
+
+def question_files(layout: Layout) -> tuple[Path, Path]:
+    """The held-out questions and their answers, VQAv2 format."""
+    return layout.annotations / "test_questions.json", layout.annotations / "test_annotations.json"
+
+
+def arms(params: Params) -> tuple[Arm, ...]:
+    """The ways of asking: the image alone, and, with k > 0, its regions beside it."""
+    return ("image", "image+regions") if params.benchmark.k else ("image",)
+
+
+@shard_task(name="answer", task_run_name="answer {which} {arm}")
+def answer(
+    which: Which, arm: Arm, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
+) -> Path:
+    """One model's answers in one arm, and to wrong images. `progress` counts answers, two a question."""
+    out = layout.cache.parent / "answers" / f"{which}-{arm}.json"
+    files = question_files(layout)
+    questions = read_vqa(*files)
+    worn = adapter if which == "bootstrapped" else None
+
+    def make() -> None:
+        write_json(out, _answer(questions, which, arm, layout, params, worn, progress).to_json())
+
+    shards = [*list_shards(layout.images), *(list_shards(layout.regions) if arm != "image" else [])]
+    settings = {**params.benchmark.model_dump(mode="json"), "seed": params.seed, "which": which, "arm": arm}
+    del settings["bootstrap_samples"]
+    if produce(
+        "benchmark", out, inputs=[*files, *shards], params=settings, model=fingerprint(params.model, worn),
+        cache=layout.cache, make=make,
+    ):  # fmt: skip
+        progress(2 * len(questions))
+    return out
+
+
+def _answer(
+    questions: list[Question],
+    which: Which,
+    arm: Arm,
+    layout: Layout,
+    params: Params,
+    worn: Path | None,
+    progress: Progress,
+) -> Run:
+    asked = {q.image_id for q in questions}
+    images = [image for image in read_all(layout.images, Image) if image.image_id in asked]
+    regions = read_all(layout.regions, Region) if arm != "image" else []
+    said = vlm_answerer(
+        annotator(params.model, params.benchmark.batch_size, worn),
+        Pictures(images, layout.images, params.ingest.max_pixels),
+        largest_regions(regions, params.benchmark.k),
+        params.benchmark,
+        progress,
+    )
+    wrong = wrong_images(asked, np.random.default_rng(params.seed))
+    return evaluate(questions, said, model=which, arm=arm, wrong=wrong)
+
+
+@shard_task(name="compare")
+def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
+    """Base against bootstrapped in each arm -> data/scores/{scores.json, predictions.parquet}, and MLflow."""
+    runs = {(run.model, run.arm): run for run in map(_read_run, answers)}
+    settings = {"resamples": params.benchmark.bootstrap_samples, "seed": params.seed}
+    made = [compare(runs["base", arm], runs["bootstrapped", arm], **settings) for arm in arms(params)]
+    scores = layout.scores / "scores.json"
+    write_json(scores, {"comparisons": [c.to_json() for c in made]})
+    _write_predictions(
+        layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()]
+    )
+    with tracking.run("benchmark") as run:
+        run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
+        run.metrics({name: value for c in made for name, value in numbers(c).items()})
+        run.artifact(layout.scores, "scores")
+    return scores
+
+
+def _read_run(path: Path) -> Run:
+    import json
+
+    value = json.loads(path.read_text())
+    return Run(value["model"], value["arm"], tuple(Prediction(**p) for p in value["predictions"]))
+
+
+def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def numbers(c: Comparison) -> dict[str, float]:
+    """A comparison as flat metrics: arm/question type/what."""
+    flat: dict[str, float] = {}
+    for row in (*c.rows, c.macro, c.overall):
+        values = {
+            "majority": row.majority, "base": row.base_accuracy.value, "boot": row.boot_accuracy.value,
+            "gain": row.accuracy_gain.value, "gain low": row.accuracy_gain.low, "gain high": row.accuracy_gain.high,
+            "margin base": row.base_margin.value, "margin boot": row.boot_margin.value,
+            "margin gain": row.margin_gain.value, "margin gain low": row.margin_gain.low,
+        }  # fmt: skip
+        flat.update({f"{c.arm}/{row.question_type}/{name}": value for name, value in values.items()})
+    return flat

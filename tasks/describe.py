@@ -1,0 +1,53 @@
+"""The task of stage describe: regions of one shard -> what the annotator says of each (eq. 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ouro.annotate.describe import describe_shard
+from ouro.artifacts import read_shard, write_shard
+from ouro.params import Params
+from ouro.records import Description, Image, Region, Rejected
+from tasks.annotator import annotator, fingerprint
+from tasks.layout import Layout
+from tasks.shards import Pictures, Progress, chunks, produce, shard_task
+
+
+@shard_task(name="describe")
+def describe(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
+    """data/regions/NAME -> data/descriptions/NAME, training images only. `progress` counts regions."""
+    images, regions = layout.images / name, layout.regions / name
+    out = layout.descriptions / name
+    train = [image for image in read_shard(images, Image) if image.split == "train"]
+    wanted = {image.image_id for image in train}
+    every = read_shard(regions, Region)
+    ours = [region for region in every if region.image_id in wanted]
+
+    def make() -> None:
+        said, rejected = _describe(train, ours, layout, params, progress)
+        held_out = len(every) - len(ours)
+        write_shard(
+            out, Description, said, n_in=len(ours), rejected=rejected, meta={"held_out_regions": held_out}
+        )
+
+    if produce(
+        "describe", out, inputs=[images, regions], params=params.describe.model_dump(mode="json"),
+        model=fingerprint(params.model), cache=layout.cache, make=make,
+    ):  # fmt: skip
+        progress(len(ours))
+    return out
+
+
+def _describe(
+    images: list[Image], regions: list[Region], layout: Layout, params: Params, progress: Progress
+) -> tuple[list[Description], list[Rejected]]:
+    said: list[Description] = []
+    rejected: list[Rejected] = []
+    for chunk in chunks(images):
+        pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
+        mine = [region for region in regions if region.image_id in pictures]
+        vlm = annotator(params.model, params.describe.batch_size)
+        texts, dropped = describe_shard(mine, pictures, vlm, params.describe, progress=progress)
+        said += texts
+        rejected += dropped
+    return said, rejected

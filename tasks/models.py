@@ -1,0 +1,42 @@
+"""Model folders: are they there, and what is in them. Loads no model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from ouro.artifacts import fingerprint_files
+
+
+class MissingModel(ValueError):
+    """A model folder that params name and that is not there or holds no model."""
+
+
+def require_model(folder: Path) -> None:
+    """Raise MissingModel, with the way to mend it, unless `folder` looks like a model."""
+    if not folder.is_dir():
+        raise MissingModel(
+            f"model folder {folder}: not found; expected a local Hugging Face folder (config.json, *.safetensors)."
+            f" Fix: set model.base, or fetch one: hf download Qwen/Qwen2-VL-7B-Instruct --local-dir {folder}"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise MissingModel(
+            f"model folder {folder}: no *.safetensors in it (got {sorted(p.name for p in folder.iterdir())[:5]});"
+            " expected a model's weights. Fix: fetch it again, or for models/nano run `python -m ouro.nano.pretrain`"
+        )
+
+
+@lru_cache(maxsize=8)
+def _model_fingerprint(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
+    return fingerprint_files([folder / name for name, _, _ in _stamp])
+
+
+def model_fingerprint(folder: Path) -> str:
+    """SHA-256 over the files of a model folder (not of its subfolders, not its README).
+
+    Raises MissingModel when the folder is not there.
+    """
+    require_model(folder)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
+    stamp = tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+    return _model_fingerprint(folder, stamp)

@@ -1,0 +1,264 @@
+"""One local Prefect server on loopback for everything that runs together, started only when none is configured.
+
+Without a server every process starts a temporary one (about 10 s each). The server's state file
+.ouro/prefect-server.json names its pid, port and the process that owns it: a live one is reused, also when its
+owner was killed; who owns it stops it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ouro.artifacts import write_json
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+PORT = 4200
+START_SECONDS = 120
+FILE = Path("prefect-server.json")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server: its API address and, if Ouro started it, its pid and the pid of its owner."""
+
+    api: str
+    pid: int | None = None
+    owner: int | None = None
+
+    @property
+    def ui(self) -> str:
+        return self.api.removesuffix("/api")
+
+
+class ServerError(RuntimeError):
+    """The local Prefect server did not come up."""
+
+
+def quiet_environment(state: Path) -> dict[str, str]:
+    """Settings of every process of a run: offline, quiet, with its state in the checkout. Set ones win."""
+    wanted = {
+        "PREFECT_HOME": str((state / "prefect").resolve()),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "INFO",  # to the server; the screen shows what flows/screen.py lets through
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "ouro,tasks,flows",
+        "PREFECT_CLI_PROMPT": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+    }
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def configured_api() -> str | None:
+    """The API address that the person has set: PREFECT_API_URL, or the active profile's."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return None
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
+    return profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+
+
+def healthy(api: str, timeout: float = 2.0) -> bool:
+    """Whether a Prefect API answers at `api`."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=timeout) as answer:
+            return answer.status == 200 and answer.read().strip() == b"true"
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def free_port(preferred: int = PORT) -> int:
+    """`preferred` if nothing listens there on loopback, else any free port."""
+    for port in (preferred, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise ServerError(
+        f"no free port on {HOST}; got none from the system, expected one. Fix: close some programs"
+    )
+
+
+def alive(pid: int | None) -> bool:
+    """Whether a process of that id exists and is not a zombie."""
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def started_earlier(state: Path) -> Server | None:
+    """The server of the state file, if it still answers."""
+    try:
+        server = Server(**json.loads((state / FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return server if alive(server.pid) and healthy(server.api) else None
+
+
+def launch(state: Path) -> tuple[Server, subprocess.Popen[bytes]]:
+    """Start a server in the background; it answers some 10 s later (see `wait`)."""
+    port = free_port()
+    api = f"http://{HOST}:{port}/api"
+    state.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **quiet_environment(state), "PREFECT_SERVER_UI_API_URL": api}
+    for name in ("PREFECT_API_URL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with (state / "prefect-server.log").open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+    server = Server(api, process.pid, os.getpid())
+    write_json(state / FILE, asdict(server))
+    return server, process
+
+
+def wait(server: Server, process: subprocess.Popen[bytes], state: Path) -> None:
+    """Block until the server answers. Raises ServerError with the end of its log."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if healthy(server.api):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    stop(server, state)
+    tail = (state / "prefect-server.log").read_text(errors="replace")[-1500:]
+    raise ServerError(
+        f"Prefect server at {server.api}: no answer after {START_SECONDS} s; its log ends:\n{tail}\n"
+        "Fix: run `uv run ouro doctor`, or start one yourself and set PREFECT_API_URL"
+    )
+
+
+def stop(server: Server, state: Path) -> None:
+    """Stop a server that Ouro started: its own process group only."""
+    if server.pid is None:
+        return
+    (state / FILE).unlink(missing_ok=True)
+    for sign, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(server.pid, sign)
+        except (ProcessLookupError, PermissionError):
+            return
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            _reap(server.pid)
+            if not alive(server.pid):
+                return
+            time.sleep(0.05)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # started by an earlier, killed run: not our child
+
+
+@contextmanager
+def prefect_server(
+    state: Path = Path(".ouro"), while_waiting: Callable[[], None] = lambda: None
+) -> Iterator[Server]:
+    """A Prefect API for this process and its children: configured, still running, or started here.
+
+    `while_waiting` runs while a new server comes up (some 10 s). What was started here, or left by a killed
+    owner, is stopped at the end. Raises ServerError.
+    """
+    configured = configured_api()
+    os.environ.update(quiet_environment(state))
+    server = Server(configured) if configured else started_earlier(state)
+    if server is None:
+        server, process = launch(state)
+        try:
+            while_waiting()
+            wait(server, process, state)
+        except BaseException:
+            stop(server, state)
+            raise
+    else:
+        while_waiting()
+    os.environ["PREFECT_API_URL"] = server.api
+    _use_environment()
+    ours = server.pid is not None and (server.owner == os.getpid() or not alive(server.owner))
+    try:
+        yield server
+    finally:
+        if not configured:
+            os.environ.pop("PREFECT_API_URL", None)
+        if ours:
+            stop(server, state)
+
+
+def _use_environment() -> None:
+    """Prefect reads its settings at import: where that has happened already, let it read them again."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+
+    refresh_global_settings_context()
+    setup_logging(incremental=False)
+
+
+def sweep_stale_runs() -> int:
+    """Mark as Crashed the flow runs that a killed process of this machine left Running. Returns how many.
+
+    Only runs with our tag `pid:N` are touched, and only when that process is gone.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
+    swept = 0
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=running):
+            if any(
+                t.startswith(f"pid:{socket.gethostname()}:") and not alive(int(t.rpartition(":")[2]))
+                for t in run.tags
+            ):
+                client.set_flow_run_state(run.id, Crashed(message="its process is gone"), force=True)
+                swept += 1
+    return swept
+
+
+def process_tag() -> str:
+    """The tag by which `sweep_stale_runs` knows whose a run is."""
+    return f"pid:{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,121 @@
+"""What the stage tasks share: the retry policy, the folders of a run, the shard cache, lazily decoded pictures.
+
+A task is given ONE shard as paths and typed params; it reads records, lets `ouro` decide, and writes records.
+Nothing here holds a formula of the method.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ouro.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
+from ouro.images import load_image
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+    from ouro.records import Image
+
+log = logging.getLogger(__name__)
+
+CHUNK_PIXELS = 200_000_000  # decoded pixels that a task holds at once: 0.6 GB of RGB
+Progress = Callable[[int], None]
+
+
+def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a failure may pass by itself: bad input (the ValueError family, a missing file) does not."""
+    try:
+        state.result()
+    except (ValueError, TypeError, KeyError, FileNotFoundError):
+        return False
+    except Exception:
+        return True
+    return True
+
+
+shard_task = partial(
+    task,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+
+
+@lru_cache(maxsize=16)
+def _code(stage: str) -> str:
+    return code_fingerprint([f"tasks.{stage}"], ("ouro", "tasks"))
+
+
+def cache_key(
+    store: ShardCache, stage: str, name: str, params: Mapping[str, Any], model: str, inputs: Sequence[Path]
+) -> str:
+    """The key of one result: all that decides it, which is code (with its imports), params, model, input bytes."""
+    return store.key(
+        stage, _code(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs]
+    )
+
+
+def produce(
+    stage: str, out: Path, *, inputs: Sequence[Path], params: Mapping[str, Any], model: str = "",
+    cache: Path, make: Callable[[], object],
+) -> bool:  # fmt: skip
+    """Restore the shard `out` from the cache, or make it and keep it. True when it was restored.
+
+    The cache lies outside DVC's outputs, so a run killed in the middle of a stage resumes at its first missing
+    shard, and a repeated run repeats nothing.
+    """
+    store = ShardCache(cache)
+    key = cache_key(store, stage, out.name, params, model, inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for stale in reversed(shard_files(out)):  # the sidecar first: without it the shard counts as unfinished
+        stale.unlink(missing_ok=True)
+    if store.get(key, out.parent):
+        log.info("%s %s: restored, nothing to do", stage, out.name)
+        return True
+    make()
+    store.put(key, list(dict.fromkeys(shard_files(out))))  # of a JSON result, sidecar and file are one
+    return False
+
+
+class Pictures(Mapping[str, "PILImage.Image"]):
+    """image_id -> decoded picture, decoded when asked for and kept."""
+
+    def __init__(self, images: Sequence[Image], folder: Path, max_pixels: int) -> None:
+        self._files = {image.image_id: folder / image.path for image in images}
+        self._max_pixels = max_pixels
+        self._open: dict[str, PILImage.Image] = {}
+
+    def __getitem__(self, image_id: str) -> PILImage.Image:
+        if image_id not in self._open:
+            self._open[image_id] = load_image(self._files[image_id], self._max_pixels)
+        return self._open[image_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def chunks(images: Sequence[Image]) -> Iterator[list[Image]]:
+    """Runs of images whose decoded pixels fit into CHUNK_PIXELS; the order is kept, no image is lost."""
+    chunk: list[Image] = []
+    pixels = 0
+    for image in images:
+        size = image.width * image.height
+        if chunk and pixels + size > CHUNK_PIXELS:
+            yield chunk
+            chunk, pixels = [], 0
+        chunk.append(image)
+        pixels += size
+    if chunk:
+        yield chunk

@@ -1,0 +1,105 @@
+"""Geometry: values derived by hand, and properties that hold for any boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ouro import boxes
+
+coordinate = st.floats(-50, 300).map(lambda v: round(v, 1))
+box = st.tuples(coordinate, coordinate, coordinate, coordinate)
+proper = st.builds(
+    lambda x, y, w, h: (x, y, x + w, y + h),
+    coordinate, coordinate, st.floats(1, 200), st.floats(1, 200),
+)  # fmt: skip
+
+
+def test_iou_of_two_squares_that_share_a_quarter() -> None:
+    # 10x10 and 10x10 shifted by (5, 5): common 25, union 175
+    assert boxes.iou((0, 0, 10, 10), (5, 5, 15, 15)) == pytest.approx(25 / 175)
+
+
+def test_half_open_neighbours_do_not_overlap() -> None:
+    assert boxes.iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
+
+
+def test_empty_box_has_no_area_and_no_overlap() -> None:
+    assert boxes.area((5, 5, 3, 9)) == 0.0
+    assert boxes.iou((5, 5, 5, 5), (5, 5, 5, 5)) == 0.0
+    assert boxes.containment((5, 5, 5, 9), (0, 0, 10, 10)) == 0.0
+
+
+@given(box, box)
+def test_iou_is_symmetric_and_in_unit_range(a: boxes.Box, b: boxes.Box) -> None:
+    assert boxes.iou(a, b) == boxes.iou(b, a)
+    assert 0.0 <= boxes.iou(a, b) <= 1.0
+
+
+@given(proper, proper)
+def test_iou_never_exceeds_containment(a: boxes.Box, b: boxes.Box) -> None:
+    assert boxes.iou(a, b) <= boxes.containment(a, b) + 1e-9
+    assert boxes.containment(a, a) == pytest.approx(1.0)
+
+
+@given(st.lists(box, max_size=6), st.lists(box, max_size=6))
+def test_iou_matrix_equals_pairwise_iou(a: list[boxes.Box], b: list[boxes.Box]) -> None:
+    matrix = boxes.iou_matrix(boxes.as_array(a), boxes.as_array(b))
+    assert matrix.shape == (len(a), len(b))
+    expected = np.array([[boxes.iou(x, y) for y in b] for x in a]).reshape(len(a), len(b))
+    assert np.allclose(matrix, expected)
+
+
+def test_nms_keeps_the_best_of_a_cluster_and_the_loner() -> None:
+    # IoU of the first two: 90 / 110 = 0.82
+    array = boxes.as_array([(0, 0, 10, 10), (0, 1, 10, 11), (50, 50, 60, 60)])
+    assert boxes.nms(array, np.array([0.6, 0.9, 0.7]), 0.5) == [1, 2]
+
+
+def test_nms_breaks_ties_by_index_and_iou_one_drops_only_copies() -> None:
+    array = boxes.as_array([(0, 0, 10, 10), (0, 0, 10, 10), (0, 1, 10, 11)])
+    assert boxes.nms(array, np.array([0.5, 0.5, 0.5]), 1.0) == [0, 2]
+
+
+@given(st.lists(st.tuples(proper, st.floats(0, 1)), max_size=12), st.floats(0.05, 1.0))
+def test_nms_keeps_exactly_what_no_better_kept_box_covers(
+    items: list[tuple[boxes.Box, float]], threshold: float
+) -> None:
+    found, scores = [b for b, _ in items], np.array([s for _, s in items])
+    kept = boxes.nms(boxes.as_array(found), scores, threshold)
+    matrix = boxes.iou_matrix(boxes.as_array(found), boxes.as_array(found))
+    for i in range(len(items)):
+        better = [k for k in kept if k != i and (-scores[k], k) < (-scores[i], i)]
+        covered = any(matrix[i, k] >= threshold for k in better)
+        assert (i in kept) != covered
+
+
+@pytest.mark.parametrize(
+    ("centre", "name"),
+    [((10, 10), "top left"), ((50, 10), "top"), ((90, 10), "top right"),
+     ((10, 50), "left"), ((50, 50), "center"), ((90, 50), "right"),
+     ((10, 90), "bottom left"), ((50, 90), "bottom"), ((90, 90), "bottom right"),
+     ((37.9, 50), "left"), ((38, 50), "center"), ((62, 50), "center"), ((62.1, 50), "right")],
+)  # fmt: skip
+def test_relative_position_in_a_hundred_pixel_parent(centre: tuple[float, float], name: str) -> None:
+    x, y = centre
+    # the parent starts at (200, 300): positions are relative
+    child = (195 + x, 295 + y, 205 + x, 305 + y)
+    assert boxes.relative_position(child, (200, 300, 300, 400)) == name
+
+
+def test_reading_order_goes_row_by_row() -> None:
+    right_top, left_top, below, left_low = (
+        (130, 5, 240, 120),
+        (5, 12, 110, 120),
+        (140, 140, 170, 170),
+        (8, 150, 40, 180),
+    )
+    assert boxes.reading_order([below, right_top, left_low, left_top]) == [3, 1, 2, 0]
+
+
+@given(st.lists(proper, max_size=10))
+def test_reading_order_is_a_permutation(items: list[boxes.Box]) -> None:
+    assert sorted(boxes.reading_order(items)) == list(range(len(items)))

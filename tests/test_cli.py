@@ -1,0 +1,170 @@
+"""The command line: one clear error with exit code 2 for bad input, and what --set and --profile write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flows.cli import app, guarded
+from flows.settings import write_params
+from ouro.params import ParamsError, load_params
+from PIL import Image as PILImage
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def ouro(*words: str) -> int:
+    """Run `ouro WORDS` in this process; its exit code."""
+    try:
+        return guarded(lambda: app(list(words)))
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    PILImage.new("RGB", (64, 48), "red").save(folder / "a.png")
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with Ouro's params and profiles, as the working directory."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/paper.yaml").write_text((ROOT / "profiles/paper.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "train.kk=3"], "train.kk: unknown key; did you mean 'k'?"),
+        (["--set", "propose.tau=1.5"], "propose.tau: got 1.5"),
+        (["--set", "train.k"], "expected KEY=VALUE"),
+        (["--params", "nowhere.yaml"], "nowhere.yaml: not found"),
+        (["--profile", "papre"], "known profiles: paper"),
+        (["--profile", "paper", "--params", "params.yaml"], "expected one of them"),
+        (["--model", "models/none"], "model folder models/none: not found"),
+    ],
+)
+def test_bad_input_is_one_error_without_a_traceback_and_exit_code_2(
+    words: list[str], said: str, photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("annotate", str(photos), "--out", str(checkout / "out"), *words) == 2
+    err = capfd.readouterr().err
+    assert said in err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert not (checkout / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_a_folder_without_images_is_refused_before_anything_starts(
+    kind: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkout / "pictures"
+    if kind == "empty":
+        folder.mkdir()
+    assert ouro("annotate", str(folder), "--out", str(checkout / "out")) == 2
+    err = capfd.readouterr().err
+    assert str(folder) in err
+    assert "expected" in err
+    assert "Traceback" not in err
+
+
+def test_several_wrong_params_are_reported_together(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert ouro("annotate", ".", "--out", "out", "--set", "train.rank=0", "--set", "merge.word=3") == 2
+    err = capfd.readouterr().err
+    assert "2 problems" in err
+    assert "train.rank" in err
+    assert "merge.word" in err
+
+
+def test_bootstrap_outside_of_a_checkout_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ouro("bootstrap") == 2
+    assert "expected Ouro's checkout" in capfd.readouterr().err
+
+
+def test_bootstrap_in_an_unpacked_archive_says_that_git_is_missing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / ".dvc").mkdir()
+    (checkout / ".dvc/config").write_text("")
+    (checkout / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    assert ouro("bootstrap", "--set", "train.k=1") == 2
+    assert "not a git repository" in capfd.readouterr().err
+    assert load_params().train.k == 5  # nothing was written
+
+
+def test_a_defect_is_not_dressed_up_as_bad_input(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("division by zero")
+
+    assert guarded(broken) == 1
+    assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["bootstrap"], ["annotate"], ["doctor"], ["report"]])
+def test_help_carries_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ouro(*command, "--help") == 0
+    out = capsys.readouterr().out
+    assert "Examples:" in out
+    assert " ".join(["ouro", *command]) in out
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'prefect', 'mlflow', 'dvc', 'pandas', 'numpy', 'pyarrow', 'PIL'}"
+    code = f"import sys, flows.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_set_writes_params_yaml_shows_the_difference_and_keeps_comments(checkout: Path) -> None:
+    before = Path("params.yaml").read_text()
+    params, difference = write_params(None, None, ["train.k=3"])
+    assert params.train.k == 3
+    assert load_params() == params
+    removed, added = [line for line in difference.splitlines() if line]
+    assert removed.startswith("-  k: 5")
+    assert added.startswith("+  k: 3")
+    after = Path("params.yaml").read_text()
+    assert after.count("#") == before.count("#")
+    assert len(after.splitlines()) == len(before.splitlines())
+
+
+def test_without_a_change_params_yaml_stays_byte_for_byte(checkout: Path) -> None:
+    before = Path("params.yaml").read_bytes()
+    assert write_params(None, None, ["train.k=5"])[1] == ""
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_bad_set_writes_nothing(checkout: Path) -> None:
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(ParamsError):
+        write_params(None, None, ["train.k=3", "train.rank=-1"])
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_profile_is_written_whole_over_what_was_set_before(checkout: Path) -> None:
+    write_params(None, None, ["propose.tau=0.9"])
+    params, _ = write_params(None, "paper", [])
+    assert load_params() == params == load_params(Path("profiles/paper.yaml"))
+    assert params.propose.tau == 0.5
+
+
+def test_the_paper_profile_holds_the_values_that_the_paper_prints() -> None:
+    """OURO, section 4.1: k is 5, LoRA of rank 8, 1e-4 with warm-up 0.1, 3 epochs, 4 a device, accumulation 8."""
+    train = load_params(ROOT / "profiles/paper.yaml").train
+    assert (train.k, train.rank, train.learning_rate, train.warmup_ratio) == (5, 8, 1e-4, 0.1)
+    assert (train.epochs, train.batch_size, train.accumulation, train.bf16) == (3, 4, 8, True)
+    assert train.region_dropout == 0.0

@@ -1,0 +1,168 @@
+"""Flows and tasks against a real Prefect server: retries, refusals, kill -9 and resumption."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ouro.artifacts import read_all, write_shard
+from ouro.params import Params
+from ouro.records import Description, Image, Region, Scene
+from tasks.layout import Layout, shard_names
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("shard-00000.parquet", "shard-00001.parquet")
+
+
+def described(root: Path) -> Layout:
+    """Two shards of one described image each: a table that holds a star."""
+    layout = Layout(root, root / ".ouro/cache")
+    for number, name in enumerate(NAMES):
+        own = f"{number:016x}"
+        image = Image(own, f"shard-{number:05d}/{own}.png", 64, 64, f"{number}.png")
+        regions = [
+            Region(f"{own}/0", own, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
+            Region(f"{own}/0.0", own, f"{own}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
+        ]
+        texts = ["a scene with a table.", "a table with a star."]
+        said = [Description(r.region_id, own, t, "test") for r, t in zip(regions, texts, strict=True)]
+        write_shard(layout.images / name, Image, [image], n_in=1)
+        write_shard(layout.regions / name, Region, regions, n_in=2)
+        write_shard(layout.descriptions / name, Description, said, n_in=2)
+    return layout
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_a_task_that_fails_once_is_retried(prefect_api: str) -> None:
+    from prefect import flow
+    from tasks.shards import shard_task
+
+    calls: list[str] = []
+
+    @shard_task(name="flaky")
+    def flaky() -> str:
+        calls.append("call")
+        if len(calls) == 1:
+            raise OSError("the disk was busy")
+        return "done"
+
+    @flow
+    def once() -> str:
+        return flaky()
+
+    assert once() == "done"
+    assert len(calls) == 2
+
+
+def test_a_task_with_bad_input_is_not_retried(prefect_api: str) -> None:
+    from ouro.images import ImageError
+    from prefect import flow
+    from tasks.shards import shard_task
+
+    calls: list[str] = []
+
+    @shard_task(name="picky")
+    def picky() -> None:
+        calls.append("call")
+        raise ImageError("no_folder", "photos: found nothing; expected a folder of images: correct the path")
+
+    @flow
+    def once() -> None:
+        picky()
+
+    with pytest.raises(ImageError, match="correct the path"):
+        once()
+    assert len(calls) == 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ouro.params import Params
+from prefect import flow
+from tasks.layout import Layout, shard_names
+from tasks.merge import merge
+
+layout = Layout(Path(sys.argv[1]), Path(sys.argv[2]))
+
+@flow
+def dying() -> None:
+    for name in shard_names(layout.descriptions):
+        merge(name, layout, Params(), lambda n: os.kill(os.getpid(), signal.SIGKILL))
+
+dying()
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(
+    prefect_api: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.merge import merge
+
+    whole = described(tmp_path / "whole")
+    merge(Params(), whole)
+
+    killed = described(tmp_path / "killed")
+    command = [sys.executable, "-c", KILLED, str(killed.root), str(killed.cache)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PREFECT_API_URL": prefect_api}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert shard_names(killed.scenes) == [NAMES[0]]
+
+    caplog.set_level(logging.INFO, logger="tasks.shards")
+    caplog.clear()
+    merge(Params(), killed)
+    assert [r.getMessage() for r in caplog.records if "restored" in r.getMessage()] == [
+        f"merge {NAMES[0]}: restored, nothing to do"
+    ]
+    assert files_of(killed.scenes) == files_of(whole.scenes)
+    assert len(read_all(killed.scenes, Scene)) == 2
+
+
+def test_a_changed_param_is_not_answered_from_the_cache(prefect_api: str, tmp_path: Path) -> None:
+    from flows.merge import merge
+    from ouro.params import Merge
+
+    layout = described(tmp_path)
+    merge(Params(), layout)
+    long = read_all(layout.scenes, Scene)[0].text
+    merge(Params(merge=Merge(max_words=4)), layout)
+    assert len(read_all(layout.scenes, Scene)[0].text.split()) < len(long.split())
+
+
+def test_shards_of_a_larger_earlier_run_are_removed(prefect_api: str, tmp_path: Path) -> None:
+    from flows.merge import merge
+
+    layout = described(tmp_path)
+    merge(Params(), layout)
+    for folder in (layout.images, layout.regions, layout.descriptions):
+        for path in folder.glob("shard-00001*"):
+            path.unlink()
+    merge(Params(), layout)
+    assert shard_names(layout.scenes) == [NAMES[0]]
+
+
+def test_the_run_of_a_dead_process_is_swept_and_the_run_of_a_live_one_is_not(prefect_api: str) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+    from tasks.servers import process_tag, sweep_stale_runs
+
+    @flow
+    def job() -> None: ...
+
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    dead = process_tag().rpartition(":")[0] + f":{child.pid}"
+    with get_client(sync_client=True) as client:
+        runs = {tag: client.create_flow_run(job, state=Running(), tags=[tag]) for tag in (dead, process_tag())}
+        assert sweep_stale_runs() == 1
+        states = {tag: client.read_flow_run(run.id).state_name for tag, run in runs.items()}
+    assert states == {dead: "Crashed", process_tag(): "Running"}

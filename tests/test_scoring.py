@@ -1,0 +1,168 @@
+"""VQA soft accuracy and the reader of its files. Expected values are derived by hand from the definition."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ouro.benchmarks.scoring import CONTRACTIONS, normalise, soft_accuracy
+from ouro.benchmarks.vqa import BenchmarkFileError, Question, read_vqa
+
+REST = [f"other {k}" for k in range(10)]
+
+
+def _answers(same: int, answer: str = "blue") -> list[str]:
+    return [answer] * same + REST[same:]
+
+
+@pytest.mark.parametrize(
+    ("same", "expected"),
+    [
+        (0, 0.0),
+        (1, 9 * (1 / 3) / 10),  # the one who said it sees 0 others, the nine others see 1
+        (2, (2 * (1 / 3) + 8 * (2 / 3)) / 10),
+        (3, (3 * (2 / 3) + 7 * 1) / 10),
+        (4, 1.0),
+        (10, 1.0),
+    ],
+)
+def test_soft_accuracy_leaves_one_annotator_out(same: int, expected: float) -> None:
+    assert soft_accuracy("Blue.", _answers(same)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_scores_are_not_rounded() -> None:
+    assert soft_accuracy("blue", _answers(1)) == pytest.approx(0.3, abs=1e-12)
+    assert soft_accuracy("blue", _answers(3)) == pytest.approx(0.9, abs=1e-12)
+
+
+@pytest.mark.parametrize("prediction", ["", "greenish", "not green", "green, because it is so", "gr een"])
+def test_ten_identical_answers_need_an_exact_match(prediction: str) -> None:
+    assert soft_accuracy("The green", ["green"] * 10) == 1.0
+    assert soft_accuracy(prediction, ["green"] * 10) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Yes.", "yes"),
+        ("  A Red\tStar \n", "red star"),
+        ("two", "2"),
+        ("None", "0"),
+        ("twofold", "twofold"),  # whole words only
+        ("dont", "don't"),
+        ("couldnt've", "couldn't've"),
+        ("Im", "im"),  # the references' entry has a capital and never fires
+        ("somebody'd", "somebodyd"),  # sic
+        ("1,000", "1000"),
+        ("2.", "2"),  # the references' typo: a digit before the period does not protect it
+        ("3.5.", "3.5"),
+        (".5", ".5"),
+        ("t-shirt", "t shirt"),
+        ("t - shirt", "t shirt"),
+        ("t- shirt", "t shirt"),
+        ("a-b - c", "ab c"),  # one space beside a hyphen deletes all of them
+        ("100%", "100%"),
+        ("100 %", "100 %"),
+        ("No.5", "no.5"),
+        ("no. 5", "no 5"),
+        ("dog's", "dog 's"),
+        ("what?", "what"),
+        ("he\u2019s", "he\u2019s"),  # a curly apostrophe is not folded
+        ("\uff12", "\uff12"),  # nor a full-width digit
+        ("the", ""),
+        ("yes\u2028no", "yes no"),
+        ("." * 40, "." * 8),  # at most 32 periods go
+    ],
+)
+def test_normalise_follows_the_evalai_processor(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+def test_the_first_step_can_be_left_out() -> None:
+    assert normalise("dog's, cat", split_words=False) == "dog's cat"
+    assert normalise("red,blue") == "redblue"
+    assert normalise("red,blue", split_words=False) == "red blue"
+
+
+def test_vqaeval_compares_raw_text_when_all_annotators_agree() -> None:
+    agreed, split = ["yes"] * 10, ["yes"] * 9 + ["no"]
+    assert soft_accuracy("Yes.", agreed, rule="vqaeval") == 0.0
+    assert soft_accuracy("yes\n", agreed, rule="vqaeval") == 1.0
+    assert soft_accuracy("Yes.", split, rule="vqaeval") == 1.0
+    assert soft_accuracy("Yes.", agreed, rule="vqav2") == 1.0
+
+
+def test_combining_accents_are_another_word() -> None:
+    assert soft_accuracy("cafe\u0301", ["caf\u00e9"] * 10) == 0.0
+
+
+def test_every_contraction_only_moves_apostrophes() -> None:
+    assert len(CONTRACTIONS) == 114
+    assert all(k.replace("'", "") == v.replace("'", "") and k != v for k, v in CONTRACTIONS.items())
+
+
+@pytest.mark.parametrize("n", [0, 1, 9, 11])
+def test_another_number_of_answers_is_refused(n: int) -> None:
+    with pytest.raises(ValueError, match=f"got {n} answers, expected 10"):
+        soft_accuracy("yes", ["yes"] * n)
+
+
+# ---- the files ---------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, questions: list[object], annotations: list[object]) -> tuple[Path, Path]:
+    q, a = folder / "questions.json", folder / "annotations.json"
+    q.write_text(json.dumps({"questions": questions}))
+    a.write_text(json.dumps({"annotations": annotations}))
+    return q, a
+
+
+def _asked(i: int = 7, image: object = "00ab") -> dict[str, object]:
+    return {"question_id": i, "image_id": image, "question": "Is it open?"}
+
+
+def _annotation(i: int = 7, image: object = "00ab", answers: object = None) -> dict[str, object]:
+    ten = [{"answer_id": j, "answer": "yes"} for j in range(1, 11)]
+    return {"question_id": i, "image_id": image, "question_type": "is it", "answers": answers or ten}
+
+
+def test_questions_come_in_the_order_of_their_file(tmp_path: Path) -> None:
+    files = _files(tmp_path, [_asked(9, 3), _asked(7)], [_annotation(7), _annotation(9, 3)])
+    assert read_vqa(*files) == [
+        Question(9, "3", "Is it open?", ("yes",) * 10, "is it"),
+        Question(7, "00ab", "Is it open?", ("yes",) * 10, "is it"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("questions", "annotations", "message"),
+    [
+        ([_asked(), _asked()], [_annotation()], "questions.json: question_id 7 stands twice"),
+        ([_asked()], [], "annotations.json: question_id 7 .* has no annotation"),
+        ([], [_annotation()], "questions.json: question_id 7 .* is not asked"),
+        ([_asked()], [_annotation(image="00ac")], "annotations.json: question_id 7 has image '00ac'"),
+        ([_asked(image=None)], [_annotation()], "questions.json: question_id 7: image_id is None"),
+        ([_asked(i=True)], [_annotation()], r"questions.json: questions\[0\]: question_id is True"),
+        ([_asked()], [_annotation(answers=["yes"])], "annotations.json: question_id 7: answer is 'yes'"),
+        ([_asked()], [_annotation(answers="yes")], "annotations.json: question_id 7: answers is 'yes'"),
+        (["what?"], [], r"questions.json: questions\[0\]: got str, expected an object"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_id(
+    tmp_path: Path, questions: list[object], annotations: list[object], message: str
+) -> None:
+    with pytest.raises(BenchmarkFileError, match=message):
+        read_vqa(*_files(tmp_path, questions, annotations))
+
+
+def test_swapped_missing_and_broken_files_are_told_apart(tmp_path: Path) -> None:
+    q, a = _files(tmp_path, [_asked()], [_annotation()])
+    with pytest.raises(BenchmarkFileError, match=r"no list 'questions' .*swapped"):
+        read_vqa(a, q)
+    with pytest.raises(BenchmarkFileError, match=r"nowhere.json: not found"):
+        read_vqa(tmp_path / "nowhere.json", a)
+    a.write_text('{"annotations": [')
+    with pytest.raises(BenchmarkFileError, match=r"annotations.json: not valid JSON"):
+        read_vqa(q, a)
