@@ -1,0 +1,25 @@
+"""A deterministic VisionLM without a model: replies looked up by prompt, or computed. For tests and dry runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ouro.vision.protocols import Request
+
+
+class ScriptedVLM:
+    """`replies`: prompt -> reply, or a function of the request. Raises KeyError for a prompt not in the script."""
+
+    def __init__(self, replies: Mapping[str, str] | Callable[[Request], str], fingerprint: str = "scripted") -> None:
+        self.replies, self.fingerprint = replies, fingerprint
+        self.asked: list[Request] = []
+
+    def generate(
+        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+    ) -> list[str]:
+        """One scripted reply a request; at most `max_new_tokens` words of it."""
+        self.asked += requests
+        texts = [self.replies(r) if callable(self.replies) else self.replies[r.prompt] for r in requests]
+        if progress:
+            progress(len(requests))
+        return [" ".join(t.split(" ")[:max_new_tokens]) for t in texts]

@@ -1,0 +1,119 @@
+"""Merge (eq. 4): object-name matching, relative positions, provenance, redundancy."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ouro.annotate.merge import Piece, merge_shard, merge_text, noun_phrases, plain, singular
+from ouro.params import Merge
+from ouro.records import Description, Image, Region
+
+
+def piece(text: str, region: str) -> tuple[Piece, ...]:
+    return (Piece(text, region),)
+
+
+def merged(own: str, *children: tuple[str, str]) -> str:
+    parts = [(piece(text, f"0.{i}"), position) for i, (text, position) in enumerate(children)]
+    return plain(merge_text(Piece(own, "0"), parts))
+
+
+def test_noun_phrases_end_before_boundary_words() -> None:
+    found = noun_phrases("a red striped star on the old table, two cars")
+    assert [p.words for p in found] == [("a", "red", "striped", "star"), ("the", "old", "table"), ("two", "cars")]
+
+
+def test_nouns_that_end_in_ing_are_not_taken_for_participles() -> None:
+    assert [p.head for p in noun_phrases("a ring and a man riding a horse")] == ["ring", "man", "horse"]
+
+
+def test_singular_by_ending() -> None:
+    assert [singular(w) for w in ("crosses", "boxes", "stars", "glass", "bus")] == ["cross", "box", "star", "glass", "bus"]
+
+
+def test_a_matched_child_replaces_the_vaguer_mention_with_its_position() -> None:
+    got = merged("a table with a star and a circle", ("a red striped star", "top left"))
+    assert got == "a table with a red striped star at the top left and a circle."
+
+
+def test_an_unmentioned_child_is_appended() -> None:
+    assert merged("a table", ("a green solid ring", "center")) == "a table. there is a green solid ring in the center."
+
+
+def test_a_child_with_parts_becomes_a_sentence_of_its_own() -> None:
+    got = merged("a table and a shelf with some objects", ("a table with a red star at the left", "top left"))
+    assert got == "a table at the top left and a shelf. the table has a red star at the left."
+
+
+def test_vague_mentions_stay_when_nothing_specific_replaces_them() -> None:
+    assert merged("a table with some objects") == "a table with some objects"
+
+
+def test_merge_keeps_the_more_detailed_parent_phrase() -> None:
+    got = merged("a large red wooden table", ("a table", "left"))
+    assert got == "a large red wooden table at the left."
+
+
+def test_two_children_of_one_name_take_two_mentions_in_order() -> None:
+    got = merged("a star and a star", ("a red star", "left"), ("a blue star", "right"))
+    assert got == "a red star at the left and a blue star at the right."
+
+
+def test_a_plural_mention_is_not_replaced_by_one_child() -> None:
+    got = merged("two cars in a street", ("a blue car", "left"))
+    assert got == "two cars in a street. there is a blue car at the left."
+
+
+def test_a_childs_capital_article_is_lowered_inside_the_sentence() -> None:
+    assert merged("A dog.", ("A brown dog", "left")) == "a brown dog at the left."
+
+
+def test_an_empty_child_adds_nothing() -> None:
+    assert merged("a table", ("", "left")) == "a table."
+
+
+words = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x1f"), max_size=40)
+
+
+@given(own=words, children=st.lists(words, max_size=4))
+def test_merging_any_text_never_fails_and_keeps_unmatched_children(own: str, children: list[str]) -> None:
+    text = merged(own, *[(c, "left") for c in children])
+    for child in children:
+        for word in child.split():
+            if not noun_phrases(child) and word.strip(". "):
+                assert word.strip(". ") in text
+
+
+def _tree() -> tuple[list[Image], list[Region], list[Description]]:
+    image = Image("i", "i.png", 100, 100, "s")
+    boxes = {"i/0": (0, 0, 100, 100), "i/0.0": (0, 0, 40, 40), "i/0.0.0": (0, 0, 10, 10)}
+    parents = {"i/0": None, "i/0.0": "i/0", "i/0.0.0": "i/0.0"}
+    regions = [
+        Region(r, "i", parents[r], r.count("."), tuple(map(float, box)), 1.0, "rpn")  # type: ignore[arg-type]
+        for r, box in boxes.items()
+    ]
+    texts = {"i/0": "a table with some objects", "i/0.0": "a table with a star", "i/0.0.0": "a red star"}
+    return [image], regions, [Description(r, "i", t, "v") for r, t in texts.items()]
+
+
+def test_insertions_say_which_region_each_stretch_came_from() -> None:
+    images, regions, said = _tree()
+    [scene], rejected = merge_shard(images, regions, said, Merge())
+    assert rejected == []
+    assert scene.text == "a table at the top left. the table has a red star at the top left."
+    came = {(scene.text[i.start : i.end], i.region_id) for i in scene.insertions}
+    assert ("a red star at the top left", "i/0.0.0") in came
+    assert dict(scene.region_texts)["i/0.0"] == "a table with a red star at the top left."
+
+
+def test_an_image_without_a_description_is_rejected_with_a_reason() -> None:
+    images, regions, said = _tree()
+    scenes, rejected = merge_shard(images, regions, said[1:], Merge())
+    assert scenes == [] and [r.reason for r in rejected] == ["not_described"]
+
+
+def test_long_descriptions_are_cut_at_a_sentence() -> None:
+    images, regions, said = _tree()
+    [scene], _ = merge_shard(images, regions, said, Merge(max_words=8))
+    assert scene.text == "a table at the top left."

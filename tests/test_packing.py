@@ -1,0 +1,109 @@
+"""Shared-prefix rows equal separate forwards; positions equal the model's own; the fast vision tower is exact."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from ouro.nano.model import build_model, build_processor
+from ouro.training.losses import joint_loss
+from ouro.training.packing import Branch, collate, mrope_positions, pack_row, tree_mask
+from ouro.vision.encoding import Encoder
+from ouro.vision.fast import accelerate_vision
+
+
+@pytest.fixture(scope="module")
+def parts():  # type: ignore[no-untyped-def]
+    processor = build_processor()
+    return build_model(processor.tokenizer, 0).eval(), Encoder(processor)
+
+
+def _pictures(seed: int) -> list[PILImage.Image]:
+    rng = np.random.default_rng(seed)
+    shapes = [(64, 64), (48, 96), (80, 48)]
+    return [PILImage.fromarray(rng.integers(0, 255, (*s, 3), dtype=np.uint8)) for s in shapes]
+
+
+def test_positions_equal_the_models_own(parts) -> None:  # type: ignore[no-untyped-def]
+    model, encoder = parts
+    pixels = encoder.pixels(_pictures(0), [None, 9216, None])
+    grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
+    ids = encoder.prefix(grids) + encoder.asked("describe the image.", len(grids))
+    t = torch.tensor([ids])
+    theirs, _ = model.model.get_rope_index(t, (t == encoder.image_id).int(), image_grid_thw=pixels["image_grid_thw"])
+    assert torch.equal(theirs[:, 0], mrope_positions(ids, grids, encoder.image_id, encoder.merge))
+
+
+def test_a_prefix_that_disagrees_with_its_grids_is_refused() -> None:
+    with pytest.raises(ValueError, match="no image grid is left"):
+        mrope_positions([7], [], 7, 2)
+    with pytest.raises(ValueError, match="expected a run of 4"):
+        mrope_positions([7, 7], [(1, 4, 4)], 7, 2)
+    with pytest.raises(ValueError, match="no image tokens"):
+        mrope_positions([1], [(1, 4, 4)], 7, 2)
+
+
+def test_packed_loss_and_gradients_equal_separate_forwards(parts) -> None:  # type: ignore[no-untyped-def]
+    model, encoder = copy.deepcopy(parts[0]), parts[1]
+    pixels = encoder.pixels(_pictures(1)[:2], [None, None])
+    grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
+    texts = [("describe the image.", "a red star", 0), ("what color?", "red", 1), ("where is the star?", "top left", 1)]
+    branches = [
+        Branch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), task) for q, a, task in texts
+    ]
+    kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
+    prefix = encoder.prefix(grids)
+    packed = joint_loss(model, collate([pack_row(prefix, grids, branches, **kwargs)], encoder.pad), pixels)
+    packed.total.backward()
+    together = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    sizes = [len(b.target) for b in branches]
+    total = torch.tensor(0.0)
+    for branch, size in zip(branches, sizes, strict=True):
+        alone = joint_loss(model, collate([pack_row(prefix, grids, [branch], **kwargs)], encoder.pad), pixels)
+        share = size / sum(s for b, s in zip(branches, sizes, strict=True) if b.task == branch.task)
+        total = total + alone.total * share
+    total.backward()
+    assert abs(float(total) - float(packed.total)) < 1e-5
+    for name, p in model.named_parameters():
+        if p.grad is not None:
+            scale = float(p.grad.abs().max()) + 1e-8
+            assert float((p.grad - together[name]).abs().max()) / scale < 1e-4, name
+
+
+def test_the_mask_lets_a_branch_see_the_prefix_and_itself_only() -> None:
+    mask = tree_mask(torch.tensor([[0, 0, 1, 1, 2, -1]]))[0, 0]
+    expected = ["100000", "110000", "111000", "111100", "110010", "000001"]
+    assert [["01"[int(v)] for v in row] for row in mask] == [list(row) for row in expected]
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 4))
+def test_rows_hold_every_token_once(lengths: list[int], prefix: int) -> None:
+    branches = [Branch([1] * n, [2] * n, [1.0] * n, 1) for n in lengths]
+    row = pack_row([3] * prefix, [], branches, image_token=9, merge=2)
+    assert row.ids.numel() == prefix + 2 * sum(lengths) == row.positions.shape[1]
+    assert int(row.weights.sum()) == sum(lengths)
+    assert all(int(row.positions[0][row.branch == b].min()) == prefix for b in range(1, len(lengths) + 1))
+
+
+def test_the_fast_vision_tower_equals_the_original(parts) -> None:  # type: ignore[no-untyped-def]
+    model, encoder = parts
+    fast = accelerate_vision(copy.deepcopy(model))
+    pixels = encoder.pixels(_pictures(2), [None, None, None])
+    with torch.inference_mode():
+        ours = fast.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output
+        theirs = model.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output
+    assert torch.allclose(torch.cat(tuple(ours)), torch.cat(tuple(theirs)), atol=1e-5)
+
+
+def test_the_tokenizer_loses_no_word(parts, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    _, encoder = parts
+    text = "what does the sign on the table say? xylograph 42."
+    assert encoder.tokenizer.decode(list(encoder.text(text))) == text

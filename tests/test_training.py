@@ -1,0 +1,114 @@
+"""Training: draws, supervision, and an adapter that survives kill -9 bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from ouro.nano.language import coarse_questions, merged_description
+from ouro.nano.scenes import draw_scene, render
+from ouro.params import Train
+from ouro.records import Image, QAPair, Region, Scene
+from ouro.training.samples import Sample, draw, original_samples, our_samples
+
+BASE = Path(__file__).parent.parent / "models" / "nano"
+
+
+def _sample(n_boxes: int = 8, n_pairs: int = 9) -> Sample:
+    boxes = tuple((0.0, 0.0, 20.0 + i, 20.0) for i in range(n_boxes))
+    return Sample("i", "i.png", boxes, "a table", tuple((f"q{i}?", "yes") for i in range(n_pairs)))
+
+
+def test_k_regions_and_questions_are_drawn_without_replacement() -> None:
+    chosen = draw(_sample(), Train(k=5, questions=5, region_dropout=0.0), np.random.default_rng(0))
+    assert len(set(chosen.regions)) == 5 and len(set(chosen.pairs)) == 5
+    few = draw(_sample(2, 1), Train(k=5, questions=5, region_dropout=0.0), np.random.default_rng(0))
+    assert len(few.regions) == 2 and len(few.pairs) == 1
+
+
+def test_region_dropout_shows_the_image_alone_in_that_share_of_draws() -> None:
+    params = Train(k=5, region_dropout=0.75)
+    alone = sum(not draw(_sample(), params, np.random.default_rng(i)).regions for i in range(2000))
+    assert 1400 < alone < 1600
+    assert not draw(_sample(), Train(k=0, region_dropout=0.0), np.random.default_rng(0)).regions
+
+
+def test_supervision_by_ours_and_by_the_collection() -> None:
+    image = Image("i", "i.png", 256, 256, "s", "train", ("a table with some objects",))
+    regions = [
+        Region("i/0", "i", None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image"),
+        Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 99.0, 99.0), 1.0, "rpn"),
+    ]
+    pair = QAPair("q", "i", "style", "what color is the star?", "red")
+    [ours] = our_samples([image], regions, [Scene("i", "a merged text", (), ())], [pair])
+    [orig] = original_samples([image], regions, {"i": [("is there a table?", "yes")]})
+    assert (ours.description, ours.pairs) == ("a merged text", (("what color is the star?", "red"),))
+    assert (orig.description, orig.pairs) == ("a table with some objects", (("is there a table?", "yes"),))
+    assert ours.boxes == orig.boxes == ((0.0, 0.0, 99.0, 99.0),)
+
+
+def _train(folder: Path) -> None:
+    """Run in a subprocess by the test below: eight steps with a checkpoint after every second."""
+    import torch
+
+    from ouro.training.lora import train_adapter
+
+    torch.set_num_threads(1)
+    samples: list[Sample] = []
+    for i in range(16):
+        scene = draw_scene(np.random.default_rng(i))
+        PILImage.fromarray(render(scene)).save(folder / f"{i}.png")
+        boxes = tuple(tuple(map(float, c.box)) for c in scene.containers)
+        pairs = tuple((q.question, q.answer) for q in coarse_questions(scene))
+        samples.append(Sample(str(i), f"{i}.png", boxes, merged_description(scene), pairs))  # type: ignore[arg-type]
+    train_adapter(
+        samples,
+        images=folder,
+        base=BASE,
+        out=folder / "adapter",
+        params=Train(epochs=2, batch_size=4, save_steps=2, questions=2),
+        prompt="describe the image.",
+        seed=3,
+        checkpoints=folder / "checkpoints",
+        on_log=lambda step, of, values: print(step, flush=True),
+    )
+
+
+def _start(folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    code = f"from pathlib import Path; from tests.test_training import _train; _train(Path({str(folder)!r}))"
+    root = Path(__file__).parent.parent
+    return subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    undisturbed, killed = tmp_path / "a", tmp_path / "b"
+    whole = _start(undisturbed)
+    broken = _start(killed)
+    assert broken.stdout is not None
+    for line in broken.stdout:
+        if int(line) >= 5:
+            os.kill(broken.pid, signal.SIGKILL)
+            break
+    broken.wait()
+    assert not (killed / "adapter").exists()
+    assert list((killed / "checkpoints").glob("*/checkpoint-*"))
+    again = _start(killed)
+    steps = [int(line) for line in (again.communicate()[0]).split()]
+    whole.communicate()
+    assert whole.returncode == 0 and again.returncode == 0
+    assert min(steps) > 2, "the finished steps are not repeated"
+    assert _digest(undisturbed) == _digest(killed)
