@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from prefect import flow
 
@@ -28,14 +29,12 @@ def benchmark(params: Params, layout: Layout) -> None:
         return
     total = 2 * asked * len(MODELS) * len(arms(params))
     with measured("benchmark", layout), screen.progress("benchmark", total, "answers") as advance:
-        answers = [
-            answer(which, arm, layout, params, ADAPTER, advance) for which in MODELS for arm in arms(params)
-        ]
+        answers = [answer(which, arm, layout, params, ADAPTER, advance) for which in MODELS for arm in arms(params)]
     scores = summarise(answers, layout, params)
     _score_artifact(json.loads(scores.read_text())["comparisons"])
 
 
-def _score_artifact(comparisons: list[dict]) -> None:
+def _score_artifact(comparisons: list[dict[str, Any]]) -> None:
     from prefect.artifacts import create_table_artifact
 
     rows = [
@@ -43,9 +42,7 @@ def _score_artifact(comparisons: list[dict]) -> None:
          "bootstrapped": row["boot_accuracy"]["value"], "gain": row["accuracy_gain"]["value"]}
         for c in comparisons for row in (*c["rows"], c["macro"])
     ]  # fmt: skip
-    create_table_artifact(
-        key="benchmark-scores", table=rows, description="benchmark: accuracy by question type"
-    )
+    create_table_artifact(key="benchmark-scores", table=rows, description="benchmark: accuracy by question type")
 
 
 if __name__ == "__main__":

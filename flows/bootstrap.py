@@ -7,6 +7,7 @@ left to do.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from tasks.models import require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
 
 if TYPE_CHECKING:
+    from ouro.benchmarks.intervals import Estimate
     from ouro.benchmarks.summary import Comparison
 
 STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benchmark")
@@ -53,7 +55,7 @@ def run(params_path: Path | None, profile: str | None, overrides: Sequence[str])
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
-        with prefect_server(while_waiting=lambda: _import_prefect()) as server:
+        with prefect_server(while_waiting=_import_prefect) as server:
             ready.result()
             screen.say(f"Prefect: {server.ui}")
             screen.say(f"MLflow:  http://127.0.0.1:5000 after `{tracking.UI_COMMAND}`")
@@ -66,9 +68,7 @@ def check_checkout() -> None:
     if shutil.which("git") is None:
         raise CheckoutError("git: not found on the PATH; DVC and the rounds need it. Fix: install git")
     if not Path("dvc.yaml").is_file() or not Path(".dvc/config").is_file():
-        raise CheckoutError(
-            f"{here}: no dvc.yaml and .dvc/config here; expected Ouro's checkout. Fix: cd into it"
-        )
+        raise CheckoutError(f"{here}: no dvc.yaml and .dvc/config here; expected Ouro's checkout. Fix: cd into it")
     inside = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, text=True, check=False)
     if inside.returncode != 0:
         raise CheckoutError(
@@ -91,7 +91,7 @@ def check_inputs(params: Params) -> None:
 
 
 def _import_prefect() -> None:
-    import prefect.flow_engine  # noqa: F401
+    importlib.import_module("prefect.flow_engine")  # 2 s, while the server comes up
 
 
 def _round(params: Params, started: float) -> None:
@@ -102,13 +102,9 @@ def _round(params: Params, started: float) -> None:
             seconds = _run_stages(params)
         made = comparisons(PIPELINE.scores / "scores.json")
         numbers = {
-            f"{c.stage}.{name}": float(n)
-            for c in counts(PIPELINE)
-            for name, n in (("in", c.n_in), ("out", c.n_out))
+            f"{c.stage}.{name}": float(n) for c in counts(PIPELINE) for name, n in (("in", c.n_in), ("out", c.n_out))
         }
-        parent.metrics(
-            {**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **_headline(made)}
-        )
+        parent.metrics({**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **_headline(made)})
         annotations = next((c.n_out for c in counts(PIPELINE) if c.stage == "synthesize"), 0)
         parent.tags({**tracking.provenance(), **tracking.dataset_digests(), "annotations": str(annotations)})
         paths = {
@@ -187,40 +183,37 @@ def _headline(made: Sequence[Comparison]) -> dict[str, float]:
 
 
 def show(c: Comparison) -> None:
-    """The table of one arm, in percentage points, with 95% intervals over images."""
+    """The table of one arm, in percentage points; in brackets 95% intervals over images."""
     from rich.markup import escape
     from rich.table import Table
 
     from ouro.report import points, signed
 
+    def at(e: Estimate) -> str:
+        return f"{points(e.value)}\n[dim]{points(e.low)}..{points(e.high)}[/]"
+
+    def by(e: Estimate) -> str:
+        return f"{signed(e.value)}\n[dim]{signed(e.low)}..{signed(e.high)}[/]"
+
     table = Table(
-        title=f"{c.arm}: {c.base} against {c.boot}, {c.n_images} held-out images", title_justify="left"
+        title=f"{c.arm}: {c.base} and {c.boot} on {c.n_images} held-out images", box=None, padding=(0, 0, 0, 1)
     )
-    for name in ("question type", "n", "most frequent", "base", "bootstrapped", "gain", "shuffled images",
-                 "margin base", "margin boot", "margin gain"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "question type" else "right")
+    table.add_column("type", no_wrap=True)
+    for name in ("n", "most\nfreq.", "base", "boot-\nstrapped", "gain", "shuf-\nfled", "margin\ngain"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in (*c.rows, c.macro, c.overall):
-        if row is c.macro:
-            table.add_section()
-        gain, margin = row.accuracy_gain, row.margin_gain
+        shuffled = f"{points(row.base_shuffled)}\n{points(row.boot_shuffled)}"
         table.add_row(
-            escape(row.question_type), str(row.n), points(row.majority),
-            f"{points(row.base_accuracy.value)} [dim]{points(row.base_accuracy.low)}-{points(row.base_accuracy.high)}[/]",
-            f"{points(row.boot_accuracy.value)} [dim]{points(row.boot_accuracy.low)}-{points(row.boot_accuracy.high)}[/]",
-            f"{signed(gain.value)} [dim]{signed(gain.low)} to {signed(gain.high)}[/]",
-            f"{points(row.base_shuffled)} / {points(row.boot_shuffled)}",
-            points(row.base_margin.value), points(row.boot_margin.value),
-            f"{signed(margin.value)} [dim]{signed(margin.low)} to {signed(margin.high)}[/]",
+            escape(row.question_type), str(row.n), points(row.majority), at(row.base_accuracy),
+            at(row.boot_accuracy), by(row.accuracy_gain), shuffled, by(row.margin_gain),
         )  # fmt: skip
-    screen.console().print(table)
+    screen.console().print(table, soft_wrap=False)
 
 
 def _say_times(seconds: dict[str, float], wall: float) -> None:
     work = sum(work_seconds().values())
     stages = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
-    screen.say(
-        f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start"
-    )
+    screen.say(f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start")
     Path(".ouro").mkdir(exist_ok=True)
     Path(".ouro/last-round.json").write_text(
         json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2)

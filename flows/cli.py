@@ -34,9 +34,7 @@ ParamsFile = Annotated[
     Path | None,
     typer.Option("--params", metavar="FILE", help="Read params from FILE instead of params.yaml."),
 ]
-Profile = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Read params from profiles/NAME.yaml, e.g. paper.")
-]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Read params from profiles/NAME.yaml, e.g. paper.")]
 
 
 @app.command()
@@ -60,9 +58,7 @@ def bootstrap(set_: Set = None, params: ParamsFile = None, profile: Profile = No
 
 @app.command()
 def annotate(
-    folder: Annotated[
-        Path, typer.Argument(help="The folder of your images; it is searched with its subfolders.")
-    ],
+    folder: Annotated[Path, typer.Argument(help="The folder of your images; it is searched with its subfolders.")],
     out: Annotated[Path, typer.Option(help="Where the dataset and the report go; made if missing.")],
     model: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="The annotator: a Hugging Face model folder.")

@@ -29,9 +29,7 @@ def _train_regions(layout: Layout, name: str) -> int:
 
 def _sample(layout: Layout, names: list[str]) -> None:
     said = [d for name in names[:1] for d in read_shard(layout.descriptions / name, Description)][:12]
-    sample_artifact(
-        "describe", "What the annotator said", "\n".join(f"{d.region_id}: {d.text}" for d in said)
-    )
+    sample_artifact("describe", "What the annotator said", "\n".join(f"{d.region_id}: {d.text}" for d in said))
 
 
 if __name__ == "__main__":

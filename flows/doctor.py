@@ -103,25 +103,19 @@ def gpu() -> list[Finding]:
         name = torch.cuda.get_device_name()
         return [Finding("GPU", "ok", f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free")]
     threads = f"none; {os.cpu_count()} CPU cores"
-    return [
-        Finding("GPU", "note", threads, "enough for the nano world; a 7B model needs a GPU of 24 GiB or more")
-    ]
+    return [Finding("GPU", "note", threads, "enough for the nano world; a 7B model needs a GPU of 24 GiB or more")]
 
 
 def disk() -> list[Finding]:
     free = shutil.disk_usage(".").free / 1e9
     fits = free >= MIN_DISK_GB
-    mend = (
-        "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and .ouro/cache are safe to clear"
-    )
+    mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and .ouro/cache are safe to clear"
     return [Finding("disk", "ok" if fits else "missing", f"{free:.0f} GB free here", mend)]
 
 
 def writable() -> list[Finding]:
     fits = os.access(".", os.W_OK)
-    return [
-        Finding("checkout", "ok" if fits else "missing", str(Path.cwd()), "" if fits else "make it writable")
-    ]
+    return [Finding("checkout", "ok" if fits else "missing", str(Path.cwd()), "" if fits else "make it writable")]
 
 
 def servers() -> list[Finding]:
@@ -166,9 +160,7 @@ def _folders(params: Params) -> list[Finding]:
               if not (Path(params.model.base) / n).is_file()]  # fmt: skip
     if absent and made[0].verdict == "ok":
         made.append(
-            Finding(
-                "model files", "note", f"not in {params.model.base}: {', '.join(absent)}", "fetch it again"
-            )
+            Finding("model files", "note", f"not in {params.model.base}: {', '.join(absent)}", "fetch it again")
         )
     return made
 
@@ -181,13 +173,9 @@ def repository() -> list[Finding]:
     """git and DVC: the checkout they work in."""
     if shutil.which("git") is None:
         return [Finding("git", "missing", "not found on the PATH", "install git")]
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     commit = done.stdout.strip() if done.returncode == 0 else "no commit here"
-    git = Finding(
-        "git", "ok" if done.returncode == 0 else "note", commit, "" if done.returncode == 0 else "git clone"
-    )
+    git = Finding("git", "ok" if done.returncode == 0 else "note", commit, "" if done.returncode == 0 else "git clone")
     has_dvc = Path(".dvc/config").is_file() and Path("dvc.yaml").is_file()
     text = "dvc.yaml and .dvc/config" if has_dvc else "no dvc.yaml or .dvc/config here"
     return [

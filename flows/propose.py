@@ -24,8 +24,7 @@ def _sample(layout: Layout, names: list[str]) -> None:
     regions = [r for name in names[:1] for r in read_shard(layout.regions / name, Region)]
     tree = [r for r in regions if r.image_id == regions[0].image_id]
     lines = [
-        f"{'  ' * r.level}{r.region_id.rpartition('/')[2]} {r.box} {r.source} {r.score:.2f} {r.text}"
-        for r in tree
+        f"{'  ' * r.level}{r.region_id.rpartition('/')[2]} {r.box} {r.source} {r.score:.2f} {r.text}" for r in tree
     ]
     sample_artifact("propose", "The regions of one image", "\n".join(lines))
 

@@ -55,9 +55,7 @@ def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
 
 def strange_to_nano(params: Params) -> bool:
     """Whether the nano annotator is pointed at something that is not its world."""
-    return (
-        Path(params.model.base).resolve() == Path("models/nano").resolve() and params.ingest.source != "nano"
-    )
+    return Path(params.model.base).resolve() == Path("models/nano").resolve() and params.ingest.source != "nano"
 
 
 def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSample]:

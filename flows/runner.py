@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def over_shards(
 
 
 @contextmanager
-def measured(stage: str, layout: Layout) -> Iterator[None]:
+def measured(stage: str, layout: Layout) -> Generator[None]:
     """Note the seconds of work in this block, for the pipeline's account of where the time goes."""
     started = time.monotonic()
     yield

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def console() -> Console:
 
 
 @contextmanager
-def progress(stage: str, total: int, unit: str) -> Iterator[Advance]:
+def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
     """A bar for `total` units of work; the yielded function moves it by n. Ends with the time taken."""
     started = time.monotonic()
     shown = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
@@ -47,7 +47,7 @@ def progress(stage: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def steps(stage: str) -> Iterator[Callable[[int, int], None]]:
+def steps(stage: str) -> Generator[Callable[[int, int], None]]:
     """Progress of a job that tells its own size as it goes: the yielded function takes (done, of)."""
     with ExitStack() as stack:
         bar: list[Advance] = []
@@ -65,7 +65,7 @@ def steps(stage: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _bar(stage: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(stage: str, total: int, unit: str) -> Generator[Advance]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -90,7 +90,7 @@ def _bar(stage: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(stage: str, total: int, unit: str) -> Iterator[Advance]:
+def _lines(stage: str, total: int, unit: str) -> Generator[Advance]:
     started = said = time.monotonic()
     done = 0
 

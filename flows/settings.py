@@ -30,9 +30,7 @@ def params_file(params: Path | None, profile: str | None) -> Path:
     path = PROFILES / f"{profile}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml"))) or "none here"
-        raise ParamsError(
-            f"--profile {profile}: no file {path}; known profiles: {known}; run ouro from its checkout"
-        )
+        raise ParamsError(f"--profile {profile}: no file {path}; known profiles: {known}; run ouro from its checkout")
     return path
 
 
@@ -44,9 +42,7 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
     source = params_file(params, profile)
     wanted = load_params(source, tuple(overrides))
     if not FILE.is_file():
-        raise ParamsError(
-            f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout"
-        )
+        raise ParamsError(f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout")
     before = FILE.read_text()
     document = _yaml().load(before)
     changes = dict(map(_parse, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
@@ -58,9 +54,7 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
         write_text(FILE, after)
     if load_params(FILE) != wanted:
         write_text(FILE, before)
-        raise ParamsError(
-            f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too"
-        )
+        raise ParamsError(f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too")
     return wanted, difference
 
 
@@ -82,9 +76,7 @@ def _dump(document: Any) -> str:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat.update(
-            _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-        )
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
     return flat
 
 

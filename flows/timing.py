@@ -17,6 +17,4 @@ def note_work(stage: str, seconds: float) -> None:
 
 def work_seconds() -> dict[str, float]:
     """Stage -> seconds of work in the current round."""
-    return {
-        path.stem: float(json.loads(path.read_text())["seconds"]) for path in sorted(TIMES.glob("*.json"))
-    }
+    return {path.stem: float(json.loads(path.read_text())["seconds"]) for path in sorted(TIMES.glob("*.json"))}

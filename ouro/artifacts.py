@@ -158,9 +158,7 @@ def _check_schema(path: Path, kind: type[Any], found: Any) -> None:
             raise ArtifactError(f"{path}: no column {column.name!r}, expected {column.type}; {_fix(kind)}")
         got = found.field(column.name).type
         if not got.equals(column.type):
-            raise ArtifactError(
-                f"{path}: column {column.name!r}: {got}, expected {column.type}; {_fix(kind)}"
-            )
+            raise ArtifactError(f"{path}: column {column.name!r}: {got}, expected {column.type}; {_fix(kind)}")
 
 
 def _check_count(path: Path, kind: type[Any], rows: int) -> None:
@@ -190,9 +188,7 @@ def read_sidecar(path: Path) -> Sidecar:
     """The sidecar of a shard, given the shard's path or its own. Raises ArtifactError."""
     path = sidecar_path(path)
     if not path.is_file():
-        raise ArtifactError(
-            f"{path}: not found: its shard was never finished; rerun the stage that writes it"
-        )
+        raise ArtifactError(f"{path}: not found: its shard was never finished; rerun the stage that writes it")
     try:
         return Sidecar(**json.loads(path.read_bytes()))
     except (ValueError, TypeError) as error:

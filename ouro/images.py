@@ -79,9 +79,7 @@ def load_image(path: Path, max_pixels: int, root: Path | None = None) -> PILImag
     """
     try:
         if root is not None and not path.resolve().is_relative_to(root.resolve()):
-            raise ImageError(
-                "outside_folder", f"leads to {_shown(path.resolve())}, outside of {_shown(root)}"
-            )
+            raise ImageError("outside_folder", f"leads to {_shown(path.resolve())}, outside of {_shown(root)}")
         if not path.is_file():
             what = "not a regular file" if path.exists() else "not found, or a broken link"
             raise ImageError("unreadable", f"{what}; expected an image file")
@@ -108,9 +106,7 @@ def _decode(stream: io.BufferedReader, max_pixels: int) -> PILImage.Image:
         raise ImageError("not_an_image", f"expected one of {', '.join(_formats())}") from error
     except Exception as error:  # Pillow's decoders raise nearly any type on damaged data
         early = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise ImageError(
-            "truncated" if early else "unreadable", f"{type(error).__name__}: {error}"
-        ) from error
+        raise ImageError("truncated" if early else "unreadable", f"{type(error).__name__}: {error}") from error
 
 
 def _orientation(image: PILImage.Image) -> object:
@@ -258,9 +254,7 @@ class _Writer:
         (self.out / path).parent.mkdir(exist_ok=True)
         (self.out / path).write_bytes(stored)
         self.seen[image_id] = source
-        self.kept.append(
-            Image(image_id, path, picture.width, picture.height, source, entry.split, entry.captions)
-        )
+        self.kept.append(Image(image_id, path, picture.width, picture.height, source, entry.split, entry.captions))
 
     def reject(self, record: Rejected) -> None:
         self.rejected.append(record)

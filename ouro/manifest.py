@@ -47,18 +47,14 @@ def read_manifest(path: Path) -> list[Entry]:
     entries: dict[str, Entry] = {}
     problems: list[str] = []
     for line, row in _csv_rows(text) if kind == ".csv" else _json_rows(text):
-        problem = (
-            row if isinstance(row, str) else _problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
-        )
+        problem = row if isinstance(row, str) else _problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
         if problem:
             problems.append(f"  line {line}: {problem}")
     if not entries and not problems:
         problems.append("  no entries; expected one line per image with at least its path")
     if problems:
         more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ManifestError(
-            "\n".join([f"manifest {path}:", *problems[:_SHOWN], *more, "correct these lines"])
-        )
+        raise ManifestError("\n".join([f"manifest {path}:", *problems[:_SHOWN], *more, "correct these lines"]))
     return list(entries.values())
 
 
@@ -113,9 +109,7 @@ def _is_name(value: Any) -> bool:
 def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
     """Add a checked row, or say with which earlier line it conflicts."""
     name: str = row["path"]
-    captions = tuple(
-        _clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])]
-    )
+    captions = tuple(_clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])])
     known = entries.get(name)
     split: str = row.get("split", known.split if known else "train")
     if known and known.split != split:

@@ -149,9 +149,7 @@ def _override(raw: dict[str, Any], text: str) -> None:
             node[name] = {}
         node = node[name]
         if not isinstance(node, dict):
-            raise ParamsError(
-                f"--set {text!r}: {name!r} holds the value {node!r}, so it has no keys below it"
-            )
+            raise ParamsError(f"--set {text!r}: {name!r} holds the value {node!r}, so it has no keys below it")
     try:
         node[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -89,9 +89,7 @@ def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
     made = [compare(runs["base", arm], runs["bootstrapped", arm], **settings) for arm in arms(params)]
     scores = layout.scores / "scores.json"
     write_json(scores, {"comparisons": [c.to_json() for c in made]})
-    _write_predictions(
-        layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()]
-    )
+    _write_predictions(layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()])
     with tracking.run("benchmark") as run:
         run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
         run.metrics({name: value for c in made for name, value in numbers(c).items()})

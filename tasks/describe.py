@@ -26,9 +26,7 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
     def make() -> None:
         said, rejected = _describe(train, ours, layout, params, progress)
         held_out = len(every) - len(ours)
-        write_shard(
-            out, Description, said, n_in=len(ours), rejected=rejected, meta={"held_out_regions": held_out}
-        )
+        write_shard(out, Description, said, n_in=len(ours), rejected=rejected, meta={"held_out_regions": held_out})
 
     if produce(
         "describe", out, inputs=[images, regions], params=params.describe.model_dump(mode="json"),

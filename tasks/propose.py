@@ -70,9 +70,7 @@ def _propose(
     rejected: list[Rejected] = []
     n_in = 0
     for chunk in chunks(images):
-        pictures = [
-            (image, load_image(layout.images / image.path, params.ingest.max_pixels)) for image in chunk
-        ]
+        pictures = [(image, load_image(layout.images / image.path, params.ingest.max_pixels)) for image in chunk]
         grown = propose_shard(pictures, tools, params.propose)
         regions += grown.regions
         rejected += grown.rejected

@@ -59,9 +59,7 @@ def cache_key(
     store: ShardCache, stage: str, name: str, params: Mapping[str, Any], model: str, inputs: Sequence[Path]
 ) -> str:
     """The key of one result: all that decides it, which is code (with its imports), params, model, input bytes."""
-    return store.key(
-        stage, _code(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs]
-    )
+    return store.key(stage, _code(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs])
 
 
 def produce(

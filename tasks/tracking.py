@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -52,9 +52,7 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time() * 1000)
-        self.client.log_batch(
-            self.run_id, metrics=[Metric(_name(k), float(v), now, step) for k, v in values.items()]
-        )
+        self.client.log_batch(self.run_id, metrics=[Metric(_name(k), float(v), now, step) for k, v in values.items()])
 
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
@@ -102,7 +100,7 @@ def _experiment(store: MlflowClient) -> str:
 
 
 @contextmanager
-def run(name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> Iterator[Run]:
+def run(name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> Generator[Run]:
     """Open a run, nested below `parent` (or below OURO_PARENT_RUN); it ends FINISHED, or FAILED on an error."""
     store = client()
     experiment = _experiment(store)
@@ -121,7 +119,7 @@ def run(name: str, tags: Mapping[str, str] | None = None, parent: str | None = N
 
 
 @contextmanager
-def parent_of_children(parent: Run) -> Iterator[None]:
+def parent_of_children(parent: Run) -> Generator[None]:
     """Runs opened by processes that are started in this block are nested below `parent`."""
     os.environ[PARENT] = parent.run_id
     try:

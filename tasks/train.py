@@ -44,9 +44,7 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
         return adapter
     tags = {"k": str(params.train.k), "supervision": params.train.supervision}
     with tracking.run("train", {**tags, **tracking.dataset_digests()}) as run:
-        run.params(
-            {"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()}
-        )
+        run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
         summary = _train(layout, params, adapter, run, on_step)
         run.metrics({"samples": summary.samples, "trainable": summary.trainable, "tokens": summary.tokens})
         run.artifact(adapter, "adapter")
@@ -94,9 +92,7 @@ def samples(layout: Layout, params: Params) -> list[Sample]:
     regions = read_all(layout.regions, Region)
     if params.train.supervision == "ours":
         return our_samples(images, regions, read_all(layout.scenes, Scene), read_all(layout.qa, QAPair))
-    asked = read_vqa(
-        layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json"
-    )
+    asked = read_vqa(layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json")
     pairs: dict[str, list[tuple[str, str]]] = {}
     for q in asked:
         pairs.setdefault(q.image_id, []).append((q.question, max(q.answers, key=q.answers.count)))

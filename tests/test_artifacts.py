@@ -102,9 +102,7 @@ def test_rewriting_without_rejected_records_removes_the_old_ones(tmp_path: Path)
         (Description("r", "i", "\ud800", "nano"), "row 1, column 'text'"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_when_written(
-    tmp_path: Path, record: Description, where: str
-) -> None:
+def test_a_value_that_does_not_fit_is_named_when_written(tmp_path: Path, record: Description, where: str) -> None:
     good = Description("r", "i", "a red star", "nano")
     with pytest.raises(ArtifactError) as caught:
         write_shard(tmp_path / "shard-00000.parquet", Description, [good, record], n_in=2)
@@ -122,9 +120,7 @@ def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     rows = [to_row(r) | {"score": str(r.score)} for r in REGIONS]
     wrong = schema(Region).set(5, pa.field("score", pa.string(), nullable=False))
     pq.write_table(pa.Table.from_pylist(rows, schema=wrong), path)
-    with pytest.raises(
-        ArtifactError, match=r"column 'score': string, (not|expected) double; rerun `dvc repro"
-    ):
+    with pytest.raises(ArtifactError, match=r"column 'score': string, (not|expected) double; rerun `dvc repro"):
         read_shard(path, Region)
 
 
@@ -243,9 +239,7 @@ write_shard(path, Description, [Description("r", "i", "new", "nano")], n_in=1)
 
 
 @pytest.mark.parametrize("renames", [0, 1])
-def test_a_writer_killed_half_way_never_leaves_a_shard_that_looks_finished(
-    tmp_path: Path, renames: int
-) -> None:
+def test_a_writer_killed_half_way_never_leaves_a_shard_that_looks_finished(tmp_path: Path, renames: int) -> None:
     path = tmp_path / "shard-00000.parquet"
     write_shard(path, Description, [Description("r", "i", "old", "nano")], n_in=1)
     run = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path), str(renames)], check=False)
@@ -265,9 +259,7 @@ def test_fingerprint_depends_on_names_and_contents_only(tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     base = fingerprint_files([a])
     assert fingerprint_files([b]) == base
-    assert fingerprint_files([a / "config.json", b / "sub"]) == fingerprint_files(
-        [b / "sub", a / "config.json"]
-    )
+    assert fingerprint_files([a / "config.json", b / "sub"]) == fingerprint_files([b / "sub", a / "config.json"])
     (b / "config.json").rename(b / "other.json")
     assert fingerprint_files([b]) != base
     (a / "sub" / "weights").write_text("2")

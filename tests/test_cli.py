@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image as PILImage
+
 from flows.cli import app, guarded
 from flows.settings import write_params
 from ouro.params import ParamsError, load_params
-from PIL import Image as PILImage
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image as PILImage
 
 from ouro.annotate.describe import crop, describe_shard, with_text
-from ouro.annotate.merge import Piece, merge_text, merge_shard, plain
+from ouro.annotate.merge import Piece, merge_shard, merge_text, plain
 from ouro.annotate.recurse import propose_shard
 from ouro.boxes import relative_position
 from ouro.nano.scenes import draw_scene, render
@@ -13,8 +14,6 @@ from ouro.params import Describe, Merge, Propose
 from ouro.records import Image, Region
 from ouro.vision.protocols import Request
 from ouro.vision.scripted import ScriptedVLM
-
-import numpy as np
 
 
 def _says(request: Request) -> str:
@@ -64,7 +63,9 @@ def test_waves_equal_the_literal_recursion_of_algorithm_1() -> None:
 
 def test_a_silent_model_is_rejected_with_a_reason() -> None:
     region = Region("i/0", "i", None, 0, (0.0, 0.0, 32.0, 32.0), 1.0, "image")
-    said, rejected = describe_shard([region], {"i": PILImage.new("RGB", (32, 32))}, ScriptedVLM(lambda r: " \n"), Describe())
+    said, rejected = describe_shard(
+        [region], {"i": PILImage.new("RGB", (32, 32))}, ScriptedVLM(lambda r: " \n"), Describe()
+    )
     assert said == [] and [r.reason for r in rejected] == ["empty_reply"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from ouro.artifacts import imported_files
 from ouro.params import Params
 

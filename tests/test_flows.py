@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ouro.artifacts import read_all, write_shard
 from ouro.params import Params
 from ouro.records import Description, Image, Region, Scene
@@ -43,6 +44,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_a_task_that_fails_once_is_retried(prefect_api: str) -> None:
     from prefect import flow
+
     from tasks.shards import shard_task
 
     calls: list[str] = []
@@ -63,8 +65,9 @@ def test_a_task_that_fails_once_is_retried(prefect_api: str) -> None:
 
 
 def test_a_task_with_bad_input_is_not_retried(prefect_api: str) -> None:
-    from ouro.images import ImageError
     from prefect import flow
+
+    from ouro.images import ImageError
     from tasks.shards import shard_task
 
     calls: list[str] = []
@@ -153,6 +156,7 @@ def test_the_run_of_a_dead_process_is_swept_and_the_run_of_a_live_one_is_not(pre
     from prefect import flow
     from prefect.client.orchestration import get_client
     from prefect.states import Running
+
     from tasks.servers import process_tag, sweep_stale_runs
 
     @flow

@@ -219,9 +219,7 @@ def test_a_png_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
 
 def test_zero_pixels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(_png((0, 16), 8, 0, b""))
-    (tmp_path / "b.bmp").write_bytes(
-        b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, 0, 16, 1, 24) + b"\0" * 24
-    )
+    (tmp_path / "b.bmp").write_bytes(b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, 0, 16, 1, 24) + b"\0" * 24)
     assert {_reason(tmp_path / "a.png"), _reason(tmp_path / "b.bmp")} <= {
         "too_small",
         "not_an_image",
@@ -284,9 +282,7 @@ def test_what_is_no_file_is_unreadable_and_blocks_nothing(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_never_raise_anything_else(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_damaged_bytes_never_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     ending = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]))
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     _picture(1, (24, 16)).save(path, ending)
@@ -344,9 +340,7 @@ def test_a_link_to_a_folder_is_listed_not_followed(tmp_path: Path) -> None:
         (lambda p: (p / "sub").mkdir(parents=True), "empty_folder"),
     ],
 )
-def test_a_missing_or_empty_folder_is_one_error(
-    tmp_path: Path, make: Callable[[Path], object], reason: str
-) -> None:
+def test_a_missing_or_empty_folder_is_one_error(tmp_path: Path, make: Callable[[Path], object], reason: str) -> None:
     folder = tmp_path / "photos"
     make(folder)
     with pytest.raises(ImageError, match=r"photos: got .*expected") as caught:
@@ -396,13 +390,9 @@ MESSY_REJECTED = {
 
 
 @pytest.mark.parametrize("shard_images", [1, 2, 3, 100])
-def test_every_file_is_kept_or_rejected_with_its_reason(
-    messy: Path, tmp_path: Path, shard_images: int
-) -> None:
+def test_every_file_is_kept_or_rejected_with_its_reason(messy: Path, tmp_path: Path, shard_images: int) -> None:
     out, ticks = tmp_path / "images", list[int]()
-    shards = ingest_files(
-        find_images(messy), messy, out, Ingest(shard_images=shard_images), progress=ticks.append
-    )
+    shards = ingest_files(find_images(messy), messy, out, Ingest(shard_images=shard_images), progress=ticks.append)
     assert shards == list_shards(out)
     assert len(shards) == -(-len(MESSY_KEPT) // shard_images)
     kept = read_all(out, Image)

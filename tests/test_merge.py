@@ -29,7 +29,13 @@ def test_nouns_that_end_in_ing_are_not_taken_for_participles() -> None:
 
 
 def test_singular_by_ending() -> None:
-    assert [singular(w) for w in ("crosses", "boxes", "stars", "glass", "bus")] == ["cross", "box", "star", "glass", "bus"]
+    assert [singular(w) for w in ("crosses", "boxes", "stars", "glass", "bus")] == [
+        "cross",
+        "box",
+        "star",
+        "glass",
+        "bus",
+    ]
 
 
 def test_a_matched_child_replaces_the_vaguer_mention_with_its_position() -> None:

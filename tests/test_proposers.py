@@ -79,9 +79,7 @@ def test_large_pictures_are_answered_in_their_own_pixels(rpn: RPNProposer) -> No
     canvas = PIL.Image.new("RGB", (512, 512), (230, 230, 222))
     canvas.paste(picture, (128, 128))
     [found] = rpn.propose([canvas.resize((1024, 1024))])  # seen at half size
-    wanted = [
-        (2 * (x0 + 128), 2 * (y0 + 128), 2 * (x1 + 128), 2 * (y1 + 128)) for x0, y0, x1, y1 in truth(scene)
-    ]
+    wanted = [(2 * (x0 + 128), 2 * (y0 + 128), 2 * (x1 + 128), 2 * (y1 + 128)) for x0, y0, x1, y1 in truth(scene)]
     assert recall([p.box for p in found], wanted) >= 0.8 * len(wanted)
 
 
@@ -143,9 +141,7 @@ def test_missing_system_library_is_explained(monkeypatch: pytest.MonkeyPatch, tm
         model_folders(tmp_path)
 
 
-def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(
-    rpn: RPNProposer, ocr: OCRProposer
-) -> None:
+def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(rpn: RPNProposer, ocr: OCRProposer) -> None:
     drawn = [(s, p) for s, p in scenes(96, 12) if any(c.sign for c in s.containers)][:4]
     images = [(Image(f"{i:016x}", f"{i}.png", 256, 256, "nano"), p) for i, (_, p) in enumerate(drawn)]
     regions = propose_shard(images, [rpn, ocr], Propose()).regions

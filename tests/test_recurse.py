@@ -71,9 +71,7 @@ def test_part_found_on_the_full_image_becomes_a_child_of_what_contains_it() -> N
 
 def test_part_found_again_in_the_crop_is_one_region_and_the_better_one() -> None:
     # the crop of (20, 20, 120, 120) starts at ramp value 20; there the part is found 1 px more exactly
-    proposer = Scripted(
-        "rpn", {0: [rpn(20, 20, 120, 120), rpn(30, 30, 60, 60, 0.7)], 20: [rpn(11, 11, 41, 41, 0.95)]}
-    )
+    proposer = Scripted("rpn", {0: [rpn(20, 20, 120, 120), rpn(30, 30, 60, 60, 0.7)], 20: [rpn(11, 11, 41, 41, 0.95)]})
     grown = grow(proposer)
     assert paths(grown)["a/0.0.0"] == (31, 31, 61, 61)
     assert [r.reason for r in grown.rejected] == ["nms"]

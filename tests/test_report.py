@@ -52,9 +52,7 @@ class _Page(HTMLParser):
             self.merged.append((data, self._mark))
 
 
-def _sample(
-    text: str = "a red star .", extra: str = "", picture: PILImage.Image | None = None
-) -> ReportSample:
+def _sample(text: str = "a red star .", extra: str = "", picture: PILImage.Image | None = None) -> ReportSample:
     regions = [
         Region("i/0.0.0", "i", "i/0.0", 2, (2, 2, 6, 6), 0.9, "rpn+ocr" + extra, "stop" + extra),
         Region("i/0", "i", None, 0, (0, 0, 32, 24), 1.0, "image"),
@@ -121,12 +119,7 @@ def test_text_of_models_files_and_people_is_escaped_everywhere(tmp_path: Path) -
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     html = _html(tmp_path, **_everything(" http://example.org/x https://example.org/y"))
     page = _Page(html)
-    loads = [
-        v
-        for _, attrs in page.tags
-        for k, v in attrs.items()
-        if k in ("src", "href", "srcset", "data", "action")
-    ]
+    loads = [v for _, attrs in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset", "data", "action")]
     assert loads and all(str(v).startswith(("#", "data:image/png;base64,")) for v in loads)
     style = re.findall(r"<style>(.*?)</style>", html, re.S)[0]
     assert "url(" not in style and "@import" not in style
@@ -136,9 +129,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
 def test_picture_is_embedded_once_and_regions_lie_over_it(tmp_path: Path) -> None:
     html = _html(tmp_path, **_everything())
     assert html.count("data:image/png;base64,") == 1
-    rects = {
-        (a["x"], a["y"], a["width"], a["height"]): a["class"] for t, a in _Page(html).tags if t == "rect"
-    }
+    rects = {(a["x"], a["y"], a["width"], a["height"]): a["class"] for t, a in _Page(html).tags if t == "rect"}
     assert rects[("1.0", "1.0", "11.0", "11.0")] == "r1 t1"
     assert rects[("2.0", "2.0", "4.0", "4.0")] == "r2 t2"
     assert len(rects) == 3
@@ -213,9 +204,7 @@ def test_curve_runs_from_the_first_to_the_last_finite_point() -> None:
     curve = loss_curve([(10, 2.0), (0, 4.0), (20, float("nan")), (30, 1.0)])
     assert curve is not None
     assert (curve.first, curve.last, curve.smooth) == (4.0, 1.0, "")
-    assert curve.raw.startswith(
-        f"M 46.0 {TOP:.1f} L"
-    )  # the highest mark is 4: the first point touches the top
+    assert curve.raw.startswith(f"M 46.0 {TOP:.1f} L")  # the highest mark is 4: the first point touches the top
     assert curve.end == (WIDTH - 16.0, pytest.approx(TOP + (HEIGHT - 34.0 - TOP) * 3 / 4))
     assert [t.label for t in curve.y_ticks] == ["0", "1", "2", "3", "4"]
     assert loss_curve([(0, 1.0)]) is None and loss_curve([(0, 1.0), (5, float("inf"))]) is None

@@ -22,14 +22,16 @@ from ouro.boxes import relative_position
 from ouro.params import Merge
 from ouro.records import Description, Image, Insertion, Region, Rejected, Scene
 
-_DETERMINERS = frozenset("a an the one two three four five six some several another".split())
+_DETERMINERS = frozenset(["a", "an", "the", "one", "two", "three", "four", "five", "six", "some", "several", "another"])
 _BOUNDARY = frozenset(
-    "with that which who and or on in at of over under near beside behind above below next to from by for "
-    "is are was were has have says past across into onto through along around between against while as to inside "
-    "outside above under upon toward towards".split()
+    (
+        "with that which who and or on in at of over under near beside behind above below next to from by for is "
+        "are was were has have says past across into onto through along around between against while as to inside "
+        "outside above under upon toward towards"
+    ).split()
 )
-_PLURAL = frozenset("two three four five six some several".split())
-_ING_NOUNS = frozenset("building ceiling clothing drawing painting railing string spring thing".split())
+_PLURAL = frozenset(["two", "three", "four", "five", "six", "some", "several"])
+_ING_NOUNS = frozenset(("building ceiling clothing drawing painting railing string spring thing").split())
 _VAGUE = re.compile(
     r"\s*,?\s*\b(?:with|and|containing|holding)\s+(?:some|several|various|many|a few|different)\s+"
     r"(?:other\s+)?(?:objects?|items?|things?)\b",

@@ -44,9 +44,7 @@ class Nested(NamedTuple):
     rejected: list[Rejected]
 
 
-def filter_proposals(
-    candidates: Sequence[Proposal], parent: Box, params: Propose, parent_id: str
-) -> Filtered:
+def filter_proposals(candidates: Sequence[Proposal], parent: Box, params: Propose, parent_id: str) -> Filtered:
     """Clip to `parent`, drop with a reason, suppress duplicates. All boxes in pixels of the full image.
 
     len(candidates) == len(kept) + len(rejected). Kept are in the order of their scores.

@@ -113,9 +113,7 @@ def _whole(value: float) -> float:
     return float(round(value)) if abs(value) < 2**31 else float("nan")
 
 
-def _children(
-    node: _Open, proposals: Sequence[Proposal], params: Propose
-) -> tuple[list[_Open], list[Rejected]]:
+def _children(node: _Open, proposals: Sequence[Proposal], params: Propose) -> tuple[list[_Open], list[Rejected]]:
     parent = node.region
     kept, dropped = filter_proposals([*node.parts, *proposals], parent.box, params, parent.region_id)
     nested = nest(kept, params, parent.region_id)

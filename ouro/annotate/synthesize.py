@@ -20,12 +20,16 @@ from ouro.params import Synthesize
 from ouro.records import QAPair, Rejected, Scene
 from ouro.vision.protocols import Request, VisionLM
 
-_PAIR = re.compile(r"(?:Q\s*\d*\s*:\s*)?([^?\n]{4,300}\?)\s*(?:A\s*\d*\s*:\s*)?([^.?\n]{1,120})(?:[.\n]|$)", re.IGNORECASE)
-_NUMBERS = {w: n for n, w in enumerate("zero one two three four five six seven eight nine ten".split())}
+_PAIR = re.compile(
+    r"(?:Q\s*\d*\s*:\s*)?([^?\n]{4,300}\?)\s*(?:A\s*\d*\s*:\s*)?([^.?\n]{1,120})(?:[.\n]|$)", re.IGNORECASE
+)
+_NUMBERS = {w: n for n, w in enumerate(("zero one two three four five six seven eight nine ten").split())}
 _QUESTION_WORDS = frozenset(
-    "what which who where when how many much is are was were there do does did the a an of in on at to color colour "
-    "pattern shape kind type object objects thing things say says read it this that holds hold floor left right above "
-    "below next image scene picture word text written sign has have".split()
+    (
+        "what which who where when how many much is are was were there do does did the a an of in on at to color "
+        "colour pattern shape kind type object objects thing things say says read it this that holds hold floor "
+        "left right above below next image scene picture word text written sign has have"
+    ).split()
 )
 
 
@@ -43,7 +47,7 @@ def parse_pairs(reply: str) -> list[Written]:
 
 
 def support(pair: Written, description: str) -> str:
-    """"" when the description bears the pair out, else the reason it does not."""
+    """ "" when the description bears the pair out, else the reason it does not."""
     answer = pair.answer.lower().strip(" .")
     text = description.lower()
     phrases = noun_phrases(description)
@@ -92,12 +96,14 @@ def _counts(question: str, text: str, named: set[str]) -> set[int]:
     return out - {0}
 
 
-_PLACES = frozenset("the a top bottom left right center middle".split())
+_PLACES = frozenset(["the", "a", "top", "bottom", "left", "right", "center", "middle"])
 
 
 def _attribute(question: str, answer: str, phrases: Sequence[Phrase]) -> str:
     """For 'what colour / pattern is the X': the answer must stand in a phrase about X."""
-    match = re.match(r"what (?:color|colour|pattern|material|size) (?:is|are) the ([a-z' -]+?)(?: (?:on|in|at|near) .*)?\?", question)
+    match = re.match(
+        r"what (?:color|colour|pattern|material|size) (?:is|are) the ([a-z' -]+?)(?: (?:on|in|at|near) .*)?\?", question
+    )
     if match is None:
         return ""
     head = match.group(1).split()[-1]

@@ -123,7 +123,5 @@ def _check(questions: Sequence[Question], wrong: Mapping[str, str]) -> None:
 def _ask(answer: Answerer, asked: Sequence[Asked], model: str) -> list[str]:
     said = list(answer(asked))
     if len(said) != len(asked):
-        raise ValueError(
-            f"evaluate: {model} gave {len(said)} answers to {len(asked)} questions, expected one for each"
-        )
+        raise ValueError(f"evaluate: {model} gave {len(said)} answers to {len(asked)} questions, expected one for each")
     return said

@@ -105,9 +105,7 @@ def _tables(values: Floats, images: Sequence[str], groups: Sequence[str]) -> tup
     return [str(name) for name in group_names], sums, counts
 
 
-def _resample(
-    sums: Floats, counts: Floats, rng: np.random.Generator, resamples: int
-) -> tuple[Floats, Floats]:
+def _resample(sums: Floats, counts: Floats, rng: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
     """Means by group (B, G), NaN where a draw has none, and over all questions (B,)."""
     n_images = len(sums)
     step = max(1, _CELLS // n_images)

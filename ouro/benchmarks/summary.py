@@ -152,9 +152,7 @@ def compare(base: Run, boot: Run, *, resamples: int, seed: int) -> Comparison:
     old, new = (summarise(run, resamples=resamples, seed=seed) for run in (base, boot))
     a, b = _columns(base), _columns(boot)
     gains = {
-        name: difference(
-            a[name], b[name], images, types, rng=np.random.default_rng(seed), resamples=resamples
-        )
+        name: difference(a[name], b[name], images, types, rng=np.random.default_rng(seed), resamples=resamples)
         for name in ("score", "margin")
     }
 

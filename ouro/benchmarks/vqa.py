@@ -92,14 +92,10 @@ def _join(questions: Path, annotations: Path, asked: dict[str, Any], answered: d
         )
     text = asked.get("question")
     if not isinstance(text, str) or not text.strip():
-        raise BenchmarkFileError(
-            f"{questions}: question_id {question_id}: question is {text!r}, expected text"
-        )
+        raise BenchmarkFileError(f"{questions}: question_id {question_id}: question is {text!r}, expected text")
     kind = answered.get("question_type", "all")
     if not isinstance(kind, str) or not kind:
-        raise BenchmarkFileError(
-            f"{annotations}: question_id {question_id}: question_type is {kind!r}, expected text"
-        )
+        raise BenchmarkFileError(f"{annotations}: question_id {question_id}: question_type is {kind!r}, expected text")
     return Question(question_id, image_id, text, _answers(annotations, question_id, answered), kind)
 
 

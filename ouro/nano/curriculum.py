@@ -14,7 +14,18 @@ import numpy as np
 from ouro.annotate.prompts import ASPECTS, NANO
 from ouro.nano import language as say
 from ouro.nano.scenes import (
-    COLORS, PATTERNS, SHAPES, SIZE, SLOTS, Box, Item, Pixels, Scene, draw_scene, paste_item, render,
+    COLORS,
+    PATTERNS,
+    SHAPES,
+    SIZE,
+    SLOTS,
+    Box,
+    Item,
+    Pixels,
+    Scene,
+    draw_scene,
+    paste_item,
+    render,
 )  # fmt: skip
 
 Rng = np.random.Generator

@@ -199,8 +199,8 @@ def vocabulary() -> list[str]:
 
     fixed = (
         "a an and are assistant at box bottom by center color containers count describe does floor from holds how "
-        "image in is it left like look looks many no not object objects of on pattern question questions "
-        "right say says shape sign some system that the there top unknown user what where which with write yes you "
+        "image in is it left like look looks many no not object objects of on pattern question questions right "
+        "say says shape sign some system that the there top unknown user what where which with write yes you "
         "above below next to about answer"
     ).split()  # fmt: skip
     words = {*fixed, *COLORS, *SHAPES, *(plural(s) for s in SHAPES), *PATTERNS, *CONTAINERS, *NUMBERS, *WORDS}

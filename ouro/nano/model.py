@@ -35,7 +35,9 @@ def build_tokenizer() -> Any:
     tokens = [*SPECIAL, *letters, *(f"##{c}" for c in alnum), *vocabulary()]
     vocab = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", max_input_chars_per_word=64))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(cleanup=True)
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
@@ -51,7 +53,7 @@ def build_processor() -> Any:
     from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
-    kwargs = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 1, "size": size}
+    kwargs: dict[str, Any] = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 1, "size": size}
     return Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessor(**kwargs), tokenizer=build_tokenizer(),
         video_processor=Qwen2VLVideoProcessor(**kwargs), chat_template=CHAT_TEMPLATE,

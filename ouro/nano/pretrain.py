@@ -226,7 +226,9 @@ def _report(state: dict[str, Any], loss: float, options: Options) -> None:
     of = options.final_steps if state["phase"] == 4 else MAX_STEPS[state["phase"]]
     rate = state["step"] * ROWS / state["seconds"]
     shown = " ".join(f"{k} {v:.0%}" for k, v in sorted(state["accuracy"].items()) if k != "end")
-    head = f"phase {state['phase']} step {done}/{of} ({state['step']} in all) {state['seconds']:.0f} s {rate:.0f} rows/s"
+    head = (
+        f"phase {state['phase']} step {done}/{of} ({state['step']} in all) {state['seconds']:.0f} s {rate:.0f} rows/s"
+    )
     print(f"{head} loss {loss:.3f} | {shown}", flush=True)
 
 
@@ -279,9 +281,9 @@ def main() -> None:
         return train(0, options)
     # glibc returns large blocks to the system after every step by default: a fifth of the time goes into page faults
     os.environ.update(MALLOC_MMAP_THRESHOLD_="1000000000", MALLOC_TRIM_THRESHOLD_="4000000000")
-    import torch.multiprocessing as mp
+    from torch.multiprocessing.spawn import spawn
 
-    mp.start_processes(train, (options,), options.processes, start_method="spawn")
+    spawn(train, (options,), nprocs=options.processes)
 
 
 if __name__ == "__main__":

@@ -50,16 +50,12 @@ def batches(rng: np.random.Generator, n: int) -> list[Batch]:
     scenes = [(picture, truth(scene)) for scene, picture in drawn]
     crops = [_container_crop(rng, picture, c) for scene, picture in drawn for c in scene.containers]
     alone = [
-        (_cut(picture, _jittered(rng, scene.items[0].box)), list[Box]())
-        for scene, picture in drawn
-        if scene.items
+        (_cut(picture, _jittered(rng, scene.items[0].box)), list[Box]()) for scene, picture in drawn if scene.items
     ]
     return [_batch(group) for group in (scenes, crops, alone)]
 
 
-def _container_crop(
-    rng: np.random.Generator, picture: Pixels, container: Container
-) -> tuple[Pixels, list[Box]]:
+def _container_crop(rng: np.random.Generator, picture: Pixels, container: Container) -> tuple[Pixels, list[Box]]:
     x0, y0, x1, y1 = _jittered(rng, container.box)
     inside = [
         (max(a - x0, 0), max(b - y0, 0), min(c, x1) - x0, min(d, y1) - y0)
@@ -146,9 +142,7 @@ def share(hits: Iterable[Any]) -> dict[str, float | int | list[float]]:
     return {"value": round(p, 4), "n": n, "interval_95": [round(low, 4), round(high, 4)]}
 
 
-def save(
-    net: ProposalNet, config: RPNConfig, out: Path, recipe: dict[str, Any], n_scenes: int
-) -> dict[str, Any]:
+def save(net: ProposalNet, config: RPNConfig, out: Path, recipe: dict[str, Any], n_scenes: int) -> dict[str, Any]:
     """Write the folder, measure it as it will be loaded, and write the numbers into config.json."""
     from safetensors.torch import save_file
 

@@ -194,7 +194,7 @@ def _pattern(pattern: str, color: str, size: int) -> NDArray[np.float32]:
         light = ((((x + 1) % 9 - 4.5) ** 2 + ((y + 1) % 9 - 4.5) ** 2) < 6.5).astype(np.float32)
     else:
         light = np.zeros_like(x)
-    return base + light[..., None] * (other - base)
+    return np.asarray(base + light[..., None] * (other - base), dtype=np.float32)
 
 
 def paste_item(canvas: NDArray[np.float32], item: Item) -> None:

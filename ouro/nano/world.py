@@ -108,9 +108,7 @@ def _quota(counts: Sequence[int], limit: int) -> int:
 
 
 def _write_vqa(folder: Path, split: str, asked: Sequence[Asked]) -> None:
-    questions = [
-        {"question_id": i, "image_id": a.image_id, "question": a.qa.question} for i, a in enumerate(asked)
-    ]
+    questions = [{"question_id": i, "image_id": a.image_id, "question": a.qa.question} for i, a in enumerate(asked)]
     annotations = [
         {
             "question_id": i,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ouro.params import Train
 from ouro.training.losses import joint_loss
@@ -76,6 +76,7 @@ def train_adapter(
         data_collator=_Collator(encoder.pad),
         callbacks=[_Report(on_log)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     model.eval()
     if not adapter_changes_output(model):
@@ -143,7 +144,9 @@ class _JointTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[arg-type]
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         batch = Batch(*(inputs[name] for name in Batch._fields))
         pixels = {k: v for k, v in inputs.items() if k not in Batch._fields}
         loss = joint_loss(model, batch, pixels, self.params.weight_desc, self.params.weight_qa)
@@ -198,6 +201,7 @@ def _save(model: Any, out: Path) -> None:
     model.save_pretrained(part, safe_serialization=True)
     if (part / "adapter_model.safetensors").stat().st_size < 1024:
         raise TrainingError(f"{part}: the saved adapter is empty")
+    (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = part / "adapter_config.json"
     config.write_text(json.dumps(_portable(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")
     shutil.rmtree(out, ignore_errors=True)

@@ -162,9 +162,7 @@ def _wheel_models() -> dict[str, Path]:
     found = {DETECTOR: folder / "PP-OCRv6_det_small.onnx", RECOGNISER: folder / "PP-OCRv6_rec_small.onnx"}
     missing = [str(path) for path in found.values() if not path.is_file()]
     if missing:
-        raise OCRUnavailable(
-            f"rapidocr's wheel: {', '.join(missing)} not found; expected as in rapidocr 3.10"
-        )
+        raise OCRUnavailable(f"rapidocr's wheel: {', '.join(missing)} not found; expected as in rapidocr 3.10")
     return found
 
 

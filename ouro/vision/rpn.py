@@ -123,9 +123,7 @@ def load_net(folder: Path) -> ProposalNet:
     try:
         net.load_state_dict(load_file(weights))
     except Exception as error:
-        raise RPNError(
-            f"proposer {weights}: does not fit its config.json ({error}); retrain or restore it"
-        ) from error
+        raise RPNError(f"proposer {weights}: does not fit its config.json ({error}); retrain or restore it") from error
     return net.eval()
 
 
@@ -136,9 +134,7 @@ def _checked(folder: Path) -> Path:
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
     if not (folder / WEIGHTS).is_file():
         if pickled:
-            raise RPNError(
-                f"proposer folder {folder}: {pickled[0]} is pickled and is refused; expected {WEIGHTS}"
-            )
+            raise RPNError(f"proposer folder {folder}: {pickled[0]} is pickled and is refused; expected {WEIGHTS}")
         raise RPNError(f"proposer folder {folder}: no {WEIGHTS}; {fix}")
     if not (folder / CONFIG).is_file():
         raise RPNError(f"proposer folder {folder}: no {CONFIG}; {fix}")
@@ -198,7 +194,4 @@ def _limited(image: PIL.Image.Image, max_side: int) -> PIL.Image.Image:
 
 
 def _proposals(rows: Tensor, sx: float, sy: float) -> list[Proposal]:
-    return [
-        Proposal((x0 * sx, y0 * sy, x1 * sx, y1 * sy), score, "rpn")
-        for x0, y0, x1, y1, score in rows.tolist()
-    ]
+    return [Proposal((x0 * sx, y0 * sy, x1 * sx, y1 * sy), score, "rpn") for x0, y0, x1, y1, score in rows.tolist()]
