@@ -161,8 +161,8 @@ def repro_stage(stage: str, *, force: bool = False) -> float:
     done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
     if done.returncode != 0:
         raise StageFailed(
-            f"stage {stage}: ended with an error, printed above; what was finished is kept. Fix what it names and run"
-            " the same command again"
+            f"stage {stage}: ended with an error, printed above (if nothing is, DVC refused: see `uv run dvc repro "
+            f"--single-item {stage}`); what was finished is kept. Fix what it names and run the same command again"
         )
     if stage not in work_seconds():
         screen.say(f"{stage}: up to date")
