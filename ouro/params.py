@@ -28,6 +28,7 @@ class Model(_Stage):
     base: str = "models/nano"
     proposer: str = "models/nano/rpn"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Ingest(_Stage):

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: Path, adapter: Path | None, dtype: str, batch_size: int, _fingerprint: str) -> VisionLM:
+def _load(
+    folder: Path, adapter: Path | None, dtype: str, batch_size: int, processes: int, _fingerprint: str
+) -> VisionLM:
+    if processes > 1:
+        from ouro.vision.pool import PooledVLM
+
+        return PooledVLM(folder, adapter, dtype, batch_size, processes, _fingerprint)
     from ouro.vision.hf import HFVisionLM
 
     return HFVisionLM(folder, adapter=adapter, dtype=dtype, batch_size=batch_size)
@@ -28,4 +34,4 @@ def fingerprint(model: Model, adapter: Path | None = None) -> str:
 
 def annotator(model: Model, batch_size: int, adapter: Path | None = None) -> VisionLM:
     """The model of `params.model`, with an adapter on top if one is given. Raises MissingModel."""
-    return _load(Path(model.base), adapter, model.dtype, batch_size, fingerprint(model, adapter))
+    return _load(Path(model.base), adapter, model.dtype, batch_size, model.processes, fingerprint(model, adapter))

@@ -47,6 +47,11 @@ def test_an_unmentioned_child_is_appended() -> None:
     assert merged("a table", ("a green solid ring", "center")) == "a table. there is a green solid ring in the center."
 
 
+def test_an_unmentioned_part_is_said_to_be_in_the_thing_described() -> None:
+    got = merged("a table with a star", ("a blue circle", "left"))
+    assert got == "a table with a star. the table has a blue circle at the left."
+
+
 def test_a_child_with_parts_becomes_a_sentence_of_its_own() -> None:
     got = merged("a table and a shelf with some objects", ("a table with a red star at the left", "top left"))
     assert got == "a table at the top left and a shelf. the table has a red star at the left."

@@ -108,6 +108,7 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
     """
     base = _VAGUE.sub("", own.text).rstrip(" .") if children else own.text.rstrip(" .")
     open_mentions = noun_phrases(base)
+    opening = _opening(base, open_mentions)
     edits: list[tuple[int, int, Marked]] = []
     tail: list[Marked] = []
     for child, position in children:
@@ -122,7 +123,7 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
         clause, rest = _split(_lower_article(child), text, leading)
         placed = (*clause, Piece(f" {_place(position)}", child[0].region_id))
         if mention is None:
-            tail.append((Piece("there is ", child[0].region_id), *placed))
+            tail.append((Piece(opening, child[0].region_id), *placed))
         else:
             open_mentions.remove(mention)
             edits.append((mention.start, mention.end, _richer(base, mention, leading, placed, clause, own, position)))
@@ -138,6 +139,12 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
         merged += [Piece(joint, own.region_id), *sentence]
     merged.append(Piece("." if children else "", own.region_id))
     return tuple(p for p in merged if p.text)
+
+
+def _opening(base: str, phrases: Sequence[Phrase]) -> str:
+    """How a sentence about an unmentioned child begins: a description of one thing ("a table with ...") has it."""
+    one_thing = phrases and phrases[0].start == 0 and base[phrases[0].end :].lstrip().startswith("with ")
+    return f"the {base[: phrases[0].end].split()[-1]} has " if one_thing else "there is "
 
 
 def _richer(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ouro.vision.protocols import Request
+from ouro.vision.protocols import Request, batches
 
 
 class ModelError(ValueError):
@@ -76,10 +76,8 @@ class HFVisionLM:
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         """One reply a request, in order; `progress` is told how many were answered after each batch."""
-        order = sorted(range(len(requests)), key=lambda i: (_pixels(requests[i]), len(requests[i].prompt)))
         replies = [""] * len(requests)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
+        for chosen in batches(requests, self.batch_size):
             for i, text in zip(chosen, self._batch([requests[i] for i in chosen], max_new_tokens), strict=True):
                 replies[i] = text
             if progress:
@@ -110,11 +108,6 @@ class HFVisionLM:
         return [t.strip() for t in enc.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
 
 
-def _pixels(request: Request) -> int:
-    bounds = request.bounds()
-    return sum(min(im.width * im.height, b or 1 << 40) for im, b in zip(request.images, bounds, strict=True))
-
-
 def load_adapter(model: Any, adapter: str | Path) -> Any:
     """A peft adapter on `model`; raises ModelError when it is missing, empty or changes nothing.
 
@@ -128,7 +121,7 @@ def load_adapter(model: Any, adapter: str | Path) -> Any:
     wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     if not adapter_changes_output(wrapped):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
-    return wrapped.eval()
+    return wrapped.merge_and_unload().eval()
 
 
 def adapter_changes_output(wrapped: Any) -> bool:

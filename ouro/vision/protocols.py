@@ -49,6 +49,18 @@ class Request(NamedTuple):
         return self.max_pixels or (None,) * len(self.images)
 
 
+def batches(requests: Sequence[Request], size: int) -> list[list[int]]:
+    """Indices of the requests in batches of similar size: by pixels shown, then by the prompt's length."""
+
+    def shown(i: int) -> tuple[int, str, int]:
+        r = requests[i]
+        pixels = sum(min(im.width * im.height, b or 1 << 40) for im, b in zip(r.images, r.bounds(), strict=True))
+        return pixels, r.prompt[-24:] if len(r.prompt) > 200 else "", len(r.prompt)
+
+    order = sorted(range(len(requests)), key=shown)
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
 class VisionLM(Protocol):
     """A vision-language model. `fingerprint` changes whenever its answers may change."""
 

@@ -1,0 +1,84 @@
+"""Facts of nano scenes, read from ground truth and from descriptions: how true and how complete is an annotation?
+
+A fact is a tuple: ("where", container, slot), ("color" | "pattern" | "where", "shape on holder", value) or
+("sign", container, word). Precision is the share of stated facts that hold, recall the share of true ones stated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ouro.nano.scenes import COLORS, CONTAINERS, PATTERNS, SHAPES
+
+Fact = tuple[str, str, str]
+
+_COLOR, _PATTERN, _SHAPE = ("|".join(names) for names in (COLORS, PATTERNS, SHAPES))
+_SLOT = "(?:top|bottom|left|right|center)(?: left| right)?"
+_ITEM = re.compile(
+    rf"(?:a|an) (?:(?P<color>{_COLOR}) )?(?:(?P<pattern>{_PATTERN}) )?(?P<shape>{_SHAPE})(?: (?:at|in) the (?P<slot>{_SLOT}))?"
+)
+_CONTAINER = re.compile(rf"(?:a|an) (?P<kind>{'|'.join(CONTAINERS)})(?: (?:at|in) the (?P<slot>{_SLOT}))?")
+_SIGN = re.compile(r"sign that says ([^ .,]+)")
+
+
+class Quality(NamedTuple):
+    """Counts over descriptions: facts stated, true ones, and those both stated and true."""
+
+    stated: int
+    true: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        return self.right / max(self.stated, 1)
+
+    @property
+    def recall(self) -> float:
+        return self.right / max(self.true, 1)
+
+
+def true_facts(scene: Mapping[str, Any]) -> set[Fact]:
+    """The facts of one scene of facts.json (dataclasses.asdict of ouro.nano.scenes.Scene)."""
+    facts: set[Fact] = set()
+    for c in scene["containers"]:
+        facts.add(("where", c["kind"], c["slot"]))
+        for item in c["items"]:
+            facts |= _item_facts(item["shape"], c["kind"], item)
+        if c["sign"]:
+            facts.add(("sign", c["kind"], c["sign"]["word"]))
+    for item in scene["loose"]:
+        facts |= _item_facts(item["shape"], "floor", item)
+    return facts
+
+
+def _item_facts(shape: str, holder: str, values: Mapping[str, Any]) -> set[Fact]:
+    name = f"{shape} on {holder}"
+    return {(kind, name, str(values[key])) for kind, key in _KEYS if values.get(key)}
+
+
+_KEYS = (("color", "color"), ("pattern", "pattern"), ("where", "slot"))
+
+
+def stated_facts(text: str) -> set[Fact]:
+    """The facts that a merged description states; what it says in other words is not counted."""
+    facts: set[Fact] = set()
+    for sentence in re.split(r"\.(?:\s|$)", text):
+        match = re.match(r"the (\w+) has ", sentence) or re.match(r"(?:a|an) (\w+)(?: [a-z ]+?)? with ", sentence)
+        holder = match.group(1) if match and match.group(1) in CONTAINERS else "floor"
+        for item in _ITEM.finditer(sentence):
+            facts |= _item_facts(item["shape"], holder, item.groupdict())
+        if not sentence.startswith("the "):
+            facts |= {("where", c["kind"], c["slot"]) for c in _CONTAINER.finditer(sentence) if c["slot"]}
+        facts |= {("sign", holder, word) for word in _SIGN.findall(sentence)}
+    return facts
+
+
+def quality(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Quality:
+    """Micro-averaged over (description, true scene)."""
+    stated = true = right = 0
+    for text, scene in pairs:
+        said, holds = stated_facts(text), true_facts(scene)
+        stated, true, right = stated + len(said), true + len(holds), right + len(said & holds)
+    return Quality(stated, true, right)
