@@ -106,6 +106,7 @@ class Benchmark(_Stage):
     batch_size: Positive = 64
     max_new_tokens: Positive = 6
     suffix: str = ""
+    dtype: Literal["float32", "bfloat16"] = "float32"
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
 
 

@@ -13,7 +13,7 @@ from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
 from ouro.benchmarks.summary import Comparison, compare
 from ouro.benchmarks.vqa import Question, read_vqa
-from ouro.params import Params
+from ouro.params import Model, Params
 from ouro.records import Image, Region
 from tasks import tracking
 from tasks.annotator import annotator, fingerprint
@@ -51,11 +51,15 @@ def answer(
     settings = {**params.benchmark.model_dump(mode="json"), "seed": params.seed, "which": which, "arm": arm}
     del settings["bootstrap_samples"]
     if produce(
-        "benchmark", out, inputs=[*files, *shards], params=settings, model=fingerprint(params.model, worn),
+        "benchmark", out, inputs=[*files, *shards], params=settings, model=fingerprint(_model(params), worn),
         cache=layout.cache, make=make,
     ):  # fmt: skip
         progress(2 * len(questions))
     return out
+
+
+def _model(params: Params) -> Model:
+    return params.model.model_copy(update={"dtype": params.benchmark.dtype})
 
 
 def _answer(
@@ -71,7 +75,7 @@ def _answer(
     images = [image for image in read_all(layout.images, Image) if image.image_id in asked]
     regions = read_all(layout.regions, Region) if arm != "image" else []
     said = vlm_answerer(
-        annotator(params.model, params.benchmark.batch_size, worn),
+        annotator(_model(params), params.benchmark.batch_size, worn),
         Pictures(images, layout.images, params.ingest.max_pixels),
         largest_regions(regions, params.benchmark.k),
         params.benchmark,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=2)
 def proposers(
-    names: tuple[str, ...], rpn: Path, tau: float, ocr_min_score: float, cache: Path
+    names: tuple[str, ...], rpn: Path, tau: float, ocr_min_score: float, cache: Path, processes: int
 ) -> tuple[RegionProposer, ...]:
     """The proposers of these names, loaded once a process. `cache`: where OCR lays out its models."""
     made: list[RegionProposer] = []
@@ -33,7 +33,7 @@ def proposers(
         else:
             from ouro.vision.ocr import OCRProposer
 
-            made.append(OCRProposer(ocr_min_score, cache))
+            made.append(OCRProposer(ocr_min_score, cache, processes))
     return tuple(made)
 
 
@@ -65,7 +65,8 @@ def _propose(
     images: list[Image], layout: Layout, params: Params, progress: Progress
 ) -> tuple[list[Region], list[Rejected], int]:
     wanted, rpn = params.propose, Path(params.model.proposer)
-    tools = proposers(wanted.proposers, rpn, wanted.tau, wanted.ocr_min_score, layout.cache.parent / "ocr")
+    ocr = layout.cache.parent / "ocr"
+    tools = proposers(wanted.proposers, rpn, wanted.tau, wanted.ocr_min_score, ocr, params.model.processes)
     regions: list[Region] = []
     rejected: list[Rejected] = []
     n_in = 0

@@ -17,7 +17,8 @@ Fact = tuple[str, str, str]
 _COLOR, _PATTERN, _SHAPE = ("|".join(names) for names in (COLORS, PATTERNS, SHAPES))
 _SLOT = "(?:top|bottom|left|right|center)(?: left| right)?"
 _ITEM = re.compile(
-    rf"(?:a|an) (?:(?P<color>{_COLOR}) )?(?:(?P<pattern>{_PATTERN}) )?(?P<shape>{_SHAPE})(?: (?:at|in) the (?P<slot>{_SLOT}))?"
+    rf"(?:a|an) (?:(?P<color>{_COLOR}) )?(?:(?P<pattern>{_PATTERN}) )?(?P<shape>{_SHAPE})"
+    rf"(?: (?:at|in) the (?P<slot>{_SLOT}))?"
 )
 _CONTAINER = re.compile(rf"(?:a|an) (?P<kind>{'|'.join(CONTAINERS)})(?: (?:at|in) the (?P<slot>{_SLOT}))?")
 _SIGN = re.compile(r"sign that says ([^ .,]+)")

@@ -15,7 +15,9 @@ import os
 import shutil
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 DETECTOR, RECOGNISER = "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
 LAYOUT = "ppocrv6-small-w128-1"  # raise the number whenever the written files change
 MAX_SIDE = 960  # longer pictures are scaled down to this for detection; words are read at full scale
+CHUNK = 4  # pages a reader is handed at once
 MIN_WIDTH = 128  # a line is padded to this width at height 48 (320 upstream, three times slower on words)
 _lock = threading.Lock()  # the pipeline keeps state while it predicts
 
@@ -43,42 +46,55 @@ class OCRUnavailable(ImportError):
 class OCRProposer:
     """Lines of text as proposals of source "ocr", box in pixels of the given image, with their text.
 
-    `model_cache`: a folder that may be created; holds about 31 MB.
+    `model_cache`: a folder that may be created; holds about 31 MB. With `processes` > 1 so many readers of one
+    thread each work side by side; what they read does not depend on their number.
     """
 
     name = "ocr"
 
-    def __init__(self, min_score: float, model_cache: Path) -> None:
+    def __init__(self, min_score: float, model_cache: Path, processes: int = 1) -> None:
         self._min_score = min_score
         self._model_cache = model_cache.resolve()
+        self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn")) if processes > 1 else None
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Raises OCRUnavailable when PaddleOCR cannot be loaded."""
-        if not images:
-            return []
-        with _lock:
-            engine = _engine(self._model_cache)
-            results = [engine.predict(np.asarray(image.convert("RGB"))[:, :, ::-1])[0] for image in images]
-        return [self._proposals(result) for result in results]
+        pages = [np.asarray(image.convert("RGB")) for image in images]
+        if self._pool is None:
+            lines = _read(self._model_cache, pages, 0)
+        else:
+            chunks = [pages[i : i + CHUNK] for i in range(0, len(pages), CHUNK)]
+            read = self._pool.map(_read, [self._model_cache] * len(chunks), chunks, [1] * len(chunks))
+            lines = [page for chunk in read for page in chunk]
+        return [[p for p in page if p.score >= self._min_score] for page in lines]
 
-    def _proposals(self, result: Any) -> list[Proposal]:
-        lines = zip(result["rec_boxes"], result["rec_texts"], result["rec_scores"], strict=True)
-        return [
-            Proposal((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(score), "ocr", text.strip())
-            for b, text, score in lines
-            if score >= self._min_score and text.strip()
-        ]
+
+def _read(model_cache: Path, pages: Sequence[np.ndarray], threads: int) -> list[list[Proposal]]:
+    """The lines of each (H, W, 3) uint8 RGB page; `threads` 0 leaves their number to ONNX."""
+    if not pages:
+        return []
+    with _lock:
+        engine = _engine(model_cache, threads)
+        return [_lines(engine.predict(page[:, :, ::-1])[0]) for page in pages]
+
+
+def _lines(result: Any) -> list[Proposal]:
+    found = zip(result["rec_boxes"], result["rec_texts"], result["rec_scores"], strict=True)
+    return [
+        Proposal((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(score), "ocr", text.strip())
+        for b, text, score in found
+        if text.strip()
+    ]
 
 
 @lru_cache(maxsize=1)
-def _engine(model_cache: Path) -> Any:
+def _engine(model_cache: Path, threads: int) -> Any:
     os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")  # never ask the network
     os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(model_cache / "paddlex"))
-    threads = os.environ.get("OMP_NUM_THREADS", "")
     detector, recogniser = model_folders(model_cache)
     return _paddleocr()(
         engine="onnxruntime",
-        engine_config={"intra_op_num_threads": int(threads) if threads.isdigit() else 0},
+        engine_config={"intra_op_num_threads": threads},
         device="cpu",
         text_detection_model_name=DETECTOR,
         text_detection_model_dir=str(detector),
