@@ -15,8 +15,9 @@ from tasks.synthesize import synthesize as synthesize_shard
 @flow(name="synthesize", validate_parameters=False)
 def synthesize(params: Params, layout: Layout) -> None:
     names = shard_names(layout.scenes)
-    total = sum(read_sidecar(layout.scenes / name).n_out for name in names)
-    over_shards("synthesize", names, synthesize_shard, layout, params, total=total, unit="scenes")
+    scenes = sum(read_sidecar(layout.scenes / name).n_out for name in names)
+    total = scenes * len(params.synthesize.aspects)
+    over_shards("synthesize", names, synthesize_shard, layout, params, total=total, unit="prompts")
     pairs = [p for name in names[:1] for p in read_shard(layout.qa / name, QAPair)][:12]
     sample_artifact(
         "synthesize", "Pairs of one shard", "\n".join(f"[{p.aspect}] {p.question} {p.answer}" for p in pairs)

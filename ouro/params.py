@@ -71,6 +71,7 @@ class Synthesize(_Stage):
     aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)] = (
         "object details", "spatial relationships", "style", "scene context", "interactions",
     )  # fmt: skip
+    writer: Literal["vlm", "template"] = "template"
     template: Literal["nano", "instructed"] = "nano"
     max_pixels: Positive = 16_384
     max_new_tokens: Positive = 280

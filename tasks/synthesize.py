@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ouro.annotate.synthesize import synthesize_shard
 from ouro.artifacts import read_shard, write_shard
@@ -12,10 +13,13 @@ from tasks.annotator import annotator, fingerprint
 from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, chunks, produce, shard_task
 
+if TYPE_CHECKING:
+    from ouro.vision.protocols import VisionLM
+
 
 @shard_task(name="synthesize")
 def synthesize(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
-    """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts scenes."""
+    """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene."""
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
     described = read_shard(scenes, Scene)
@@ -28,8 +32,16 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
         "synthesize", out, inputs=[images, scenes], params=params.synthesize.model_dump(mode="json"),
         model=fingerprint(params.model), cache=layout.cache, make=make,
     ):  # fmt: skip
-        progress(len(described))
+        progress(len(described) * len(params.synthesize.aspects))
     return out
+
+
+def _writer(params: Params) -> VisionLM:
+    if params.synthesize.writer == "template":
+        from ouro.nano.writer import TemplateWriter
+
+        return TemplateWriter()
+    return annotator(params.model, params.synthesize.batch_size)
 
 
 def _synthesize(
@@ -41,7 +53,7 @@ def _synthesize(
     for chunk in chunks(images):
         pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
         mine = [scene for scene in scenes if scene.image_id in pictures]
-        vlm = annotator(params.model, params.synthesize.batch_size)
+        vlm = _writer(params)
         made, dropped, asked = synthesize_shard(pictures, mine, vlm, params.synthesize, progress=progress)
         pairs += made
         rejected += dropped
