@@ -179,7 +179,7 @@ def shape_mask(shape: str, size: int) -> NDArray[np.float32]:
         d.polygon([(mid, lo), (hi - n * 0.12, mid), (mid, hi), (lo + n * 0.12, mid)], fill=255)
     else:
         raise ValueError(f"unknown shape {shape!r}: expected one of {', '.join(SHAPES)}")
-    return np.asarray(img.resize((size, size), PILImage.Resampling.BOX), dtype=np.float32) / 255
+    return np.asarray(img.resize((size, size), PILImage.Resampling.BOX), dtype=np.float32) / np.float32(255)
 
 
 @lru_cache(maxsize=512)

@@ -39,7 +39,7 @@ def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
         folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **safe
     )
     if torch.cuda.is_available():
-        model = model.cuda()
+        model = model.to(torch.device("cuda"))
     else:
         accelerate_vision(model)
     return model.eval(), processor
