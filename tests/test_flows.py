@@ -129,6 +129,48 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(
     assert len(read_all(killed.scenes, Scene)) == 2
 
 
+DESCRIBING = (
+    KILLED.replace("tasks.merge import merge", "tasks.describe import describe")
+    .replace(
+        "merge(name, layout, Params(), lambda n: os.kill(os.getpid(), signal.SIGKILL))",
+        """if name == "shard-00001.parquet":
+            os.kill(os.getpid(), signal.SIGKILL)
+        describe(name, layout, Params())""",
+    )
+    .replace("layout.descriptions", "layout.regions")
+)
+
+
+def test_describe_killed_between_shards_describes_nothing_twice(
+    prefect_api: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from PIL import Image as PILImage
+
+    from flows.describe import describe
+
+    layouts = [described(tmp_path / "whole"), described(tmp_path / "killed")]
+    for layout in layouts:
+        for image in read_all(layout.images, Image):
+            path = layout.images / image.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PILImage.new("RGB", (64, 64), "red").save(path)
+        for path in layout.descriptions.iterdir():
+            path.unlink()
+    whole, killed = layouts
+    describe(Params(), whole)
+    command = [sys.executable, "-c", DESCRIBING, str(killed.root), str(killed.cache)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PREFECT_API_URL": prefect_api}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert shard_names(killed.descriptions) == [NAMES[0]]
+    caplog.set_level(logging.INFO, logger="tasks.shards")
+    caplog.clear()
+    describe(Params(), killed)
+    assert [r.getMessage() for r in caplog.records if "restored" in r.getMessage()] == [
+        f"describe {NAMES[0]}: restored, nothing to do"
+    ]
+    assert files_of(killed.descriptions) == files_of(whole.descriptions)
+
+
 def test_a_changed_param_is_not_answered_from_the_cache(prefect_api: str, tmp_path: Path) -> None:
     from flows.merge import merge
     from ouro.params import Merge

@@ -17,28 +17,38 @@ from ouro.nano.language import coarse_questions, merged_description
 from ouro.nano.scenes import draw_scene, render
 from ouro.params import Train
 from ouro.records import Image, QAPair, Region, Scene
-from ouro.training.samples import Sample, draw, original_samples, our_samples
+from ouro.training.samples import Asked, Rows, Sample, draw, original_samples, our_samples
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
 
 
 def _sample(n_boxes: int = 8, n_pairs: int = 9) -> Sample:
     boxes = tuple((0.0, 0.0, 20.0 + i, 20.0) for i in range(n_boxes))
-    return Sample("i", "i.png", boxes, "a table", tuple((f"q{i}?", "yes") for i in range(n_pairs)))
+    return Sample("i", "i.png", boxes, "a table", tuple(Asked(f"q{i}?", "yes", "ab"[i % 2]) for i in range(n_pairs)))
 
 
 def test_k_regions_and_questions_are_drawn_without_replacement() -> None:
-    chosen = draw(_sample(), Train(k=5, questions=5, region_dropout=0.0), np.random.default_rng(0))
+    chosen = draw(_sample(), Train(k=5, questions=5), np.random.default_rng(0))
     assert len(set(chosen.regions)) == 5 and len(set(chosen.pairs)) == 5
-    few = draw(_sample(2, 1), Train(k=5, questions=5, region_dropout=0.0), np.random.default_rng(0))
+    few = draw(_sample(2, 1), Train(k=5, questions=5), np.random.default_rng(0))
     assert len(few.regions) == 2 and len(few.pairs) == 1
 
 
-def test_region_dropout_shows_the_image_alone_in_that_share_of_draws() -> None:
-    params = Train(k=5, region_dropout=0.75)
-    alone = sum(not draw(_sample(), params, np.random.default_rng(i)).regions for i in range(2000))
-    assert 1400 < alone < 1600
-    assert not draw(_sample(), Train(k=0, region_dropout=0.0), np.random.default_rng(0)).regions
+def test_questions_are_diverse_one_of_each_aspect_before_a_second_of_any() -> None:
+    sample = _sample(0, 9)  # aspects a, b, a, b, ...
+    for seed in range(20):
+        chosen = draw(sample, Train(questions=4), np.random.default_rng(seed)).pairs
+        assert sorted(sample.pairs[i].aspect for i in chosen) == ["a", "a", "b", "b"]
+
+
+def test_region_dropout_shows_the_image_alone_in_that_share_of_batches() -> None:
+    params = Train(k=5, region_dropout=0.75, batch_size=4, epochs=1)
+    rows = Rows([_sample()], Path(), None, params, "describe.", 0)  # type: ignore[arg-type]
+    shown = [rows.shows_regions(i) for i in range(8000)]
+    assert 1800 < sum(shown) < 2200
+    assert all(len(set(shown[i : i + 4])) == 1 for i in range(0, 8000, 4))
+    assert not draw(_sample(), params, np.random.default_rng(0), shown=False).regions
+    assert not draw(_sample(), Train(k=0), np.random.default_rng(0)).regions
 
 
 def test_supervision_by_ours_and_by_the_collection() -> None:
@@ -50,8 +60,8 @@ def test_supervision_by_ours_and_by_the_collection() -> None:
     pair = QAPair("q", "i", "style", "what color is the star?", "red")
     [ours] = our_samples([image], regions, [Scene("i", "a merged text", (), ())], [pair])
     [orig] = original_samples([image], regions, {"i": [("is there a table?", "yes")]})
-    assert (ours.description, ours.pairs) == ("a merged text", (("what color is the star?", "red"),))
-    assert (orig.description, orig.pairs) == ("a table with some objects", (("is there a table?", "yes"),))
+    assert (ours.description, ours.pairs) == ("a merged text", (("what color is the star?", "red", "style"),))
+    assert (orig.description, orig.pairs) == ("a table with some objects", (("is there a table?", "yes", ""),))
     assert ours.boxes == orig.boxes == ((0.0, 0.0, 99.0, 99.0),)
 
 
@@ -67,7 +77,7 @@ def _train(folder: Path) -> None:
         scene = draw_scene(np.random.default_rng(i))
         PILImage.fromarray(render(scene)).save(folder / f"{i}.png")
         boxes = tuple(tuple(map(float, c.box)) for c in scene.containers)
-        pairs = tuple((q.question, q.answer) for q in coarse_questions(scene))
+        pairs = tuple(Asked(q.question, q.answer) for q in coarse_questions(scene))
         samples.append(Sample(str(i), f"{i}.png", boxes, merged_description(scene), pairs))  # type: ignore[arg-type]
     train_adapter(
         samples,

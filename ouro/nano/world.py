@@ -24,7 +24,7 @@ from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.params import Ingest
 from ouro.records import Image
 
-MAX_PER_TYPE = 250  # questions of one type in the benchmark
+MAX_PER_TYPE = 190  # questions of one type in the benchmark
 ANSWERS = 10  # annotators per question in the VQAv2 format; here all agree
 
 

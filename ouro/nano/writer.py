@@ -41,8 +41,8 @@ def _write(prompt: str) -> str:
     match = re.fullmatch(r"(.*) write questions about ([a-z ]+)\.", prompt, re.DOTALL)
     if match is None or match.group(2) not in ASPECTS:
         raise ValueError(
-            f"template writer: got the prompt {prompt[:80]!r}, expected '<description> write questions about <aspect>.'; "
-            "set synthesize.template to nano, or synthesize.writer to vlm"
+            f"template writer: got the prompt {prompt[:80]!r}, expected '<description> write questions about "
+            "<aspect>.'; set synthesize.template to nano, or synthesize.writer to vlm"
         )
     rng = np.random.default_rng(list(hashlib.sha256(prompt.encode()).digest()[:8]))
     return say.write_pairs(say.aspect_pairs(described_scene(match.group(1)), match.group(2), rng))

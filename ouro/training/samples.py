@@ -25,15 +25,23 @@ if TYPE_CHECKING:
 DESC, QA = 0, 1
 
 
+class Asked(NamedTuple):
+    """A question, its answer, and the aspect it is about ("" where the collection names none)."""
+
+    question: str
+    answer: str
+    aspect: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its supervision; `boxes` are its sub-regions (pixels), `pairs` (question, answer)."""
+    """One image with its supervision; `boxes` are its sub-regions (pixels)."""
 
     image_id: str
     path: str
     boxes: tuple[Box, ...]
     description: str
-    pairs: tuple[tuple[str, str], ...]
+    pairs: tuple[Asked, ...]
 
 
 class Draw(NamedTuple):
@@ -55,12 +63,12 @@ def our_samples(
 ) -> list[Sample]:
     """Supervision by Ouro's annotations: merged description and synthesized pairs."""
     boxes: dict[str, list[Box]] = defaultdict(list)
-    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    asked: dict[str, list[Asked]] = defaultdict(list)
     for r in regions:
         if r.parent_id is not None:
             boxes[r.image_id].append(r.box)
     for p in pairs:
-        asked[p.image_id].append((p.question, p.answer))
+        asked[p.image_id].append(Asked(p.question, p.answer, p.aspect))
     text = {s.image_id: s.text for s in scenes}
     return [
         Sample(i.image_id, i.path, tuple(boxes[i.image_id]), text[i.image_id], tuple(asked[i.image_id]))
@@ -74,24 +82,31 @@ def original_samples(
 ) -> list[Sample]:
     """Supervision by the collection itself: its own captions and question-answer pairs (OURO Table 6, "Orig.")."""
     boxes: dict[str, list[Box]] = defaultdict(list)
+    asked = {image_id: tuple(Asked(q, a) for q, a in own) for image_id, own in pairs.items()}
     for r in regions:
         if r.parent_id is not None:
             boxes[r.image_id].append(r.box)
     return [
-        Sample(i.image_id, i.path, tuple(boxes[i.image_id]), i.captions[0], tuple(pairs.get(i.image_id, [])))
+        Sample(i.image_id, i.path, tuple(boxes[i.image_id]), i.captions[0], asked.get(i.image_id, ()))
         for i in images
         if i.captions
     ]
 
 
-def draw(sample: Sample, params: Train, rng: np.random.Generator) -> Draw:
-    """k regions without replacement (none with probability region_dropout) and up to `questions` pairs."""
-    shown = rng.random() >= params.region_dropout
+def draw(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Draw:
+    """k regions without replacement (none unless `shown`) and up to `questions` pairs."""
     k = min(params.k, len(sample.boxes)) if shown else 0
-    n = min(params.questions, len(sample.pairs))
     regions = rng.choice(len(sample.boxes), size=k, replace=False) if k else np.array([], dtype=int)
-    pairs = rng.choice(len(sample.pairs), size=n, replace=False) if n else np.array([], dtype=int)
-    return Draw(tuple(int(i) for i in sorted(regions)), tuple(int(i) for i in pairs))
+    return Draw(tuple(int(i) for i in sorted(regions)), _diverse(sample.pairs, params.questions, rng))
+
+
+def _diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """Up to n pairs, one of each aspect before a second of any ("up to five diverse questions", section 3.2)."""
+    by_aspect: dict[str, list[int]] = defaultdict(list)
+    for i in rng.permutation(len(pairs)):
+        by_aspect[pairs[i].aspect].append(int(i))
+    ranked = [(rank, i) for members in by_aspect.values() for rank, i in enumerate(members)]
+    return tuple(i for _, i in sorted(ranked, key=lambda r: r[0])[:n])
 
 
 class Rows:
@@ -111,8 +126,13 @@ class Rows:
         order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.samples))
         number = int(order[at])
         sample = self.samples[number]
-        chosen = draw(sample, self.params, np.random.default_rng([self.seed, 2, epoch, number]))
-        return self.encode(sample, chosen)
+        rng = np.random.default_rng([self.seed, 2, epoch, number])
+        return self.encode(sample, draw(sample, self.params, rng, shown=self.shows_regions(index)))
+
+    def shows_regions(self, index: int) -> bool:
+        """Whether row `index` has its regions beside it: one draw a batch, so that a batch's rows are of one length."""
+        batch = index // self.params.batch_size
+        return bool(np.random.default_rng([self.seed, 3, batch]).random() >= self.params.region_dropout)
 
     def encode(self, sample: Sample, chosen: Draw) -> Encoded:
         """Full image first, then its regions; the description and each question are branches of their own."""
@@ -128,7 +148,7 @@ class Rows:
         pixels = enc.pixels(shown, bounds)
         grids = [(int(t), int(h), int(w)) for t, h, w in pixels["image_grid_thw"].tolist()]
         asked = [(self.prompt, sample.description, DESC)]
-        asked += [(*sample.pairs[i], QA) for i in chosen.pairs]
+        asked += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in chosen.pairs]
         branches = [
             Branch(enc.asked(q, len(shown)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in asked
         ]

@@ -1,0 +1,122 @@
+"""The nano world and its shipped model: exact facts, a writer that invents nothing, a base with the wanted gap."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+from ouro.annotate.describe import crop
+from ouro.annotate.prompts import ASPECTS
+from ouro.annotate.synthesize import parse_pairs
+from ouro.nano import language as say
+from ouro.nano.facts import quality, stated_facts, true_facts
+from ouro.nano.scenes import draw_scene, render
+from ouro.nano.writer import TemplateWriter
+from ouro.vision.hf import HFVisionLM, ModelError, load_adapter, load_model
+from ouro.vision.pool import PooledVLM
+from ouro.vision.protocols import Request, batches
+
+BASE = Path(__file__).parent.parent / "models" / "nano"
+SCENES = [draw_scene(np.random.default_rng([77, i])) for i in range(24)]
+
+
+def test_same_seed_same_scene_same_pixels() -> None:
+    again = draw_scene(np.random.default_rng([77, 0]))
+    assert again == SCENES[0]
+    assert np.array_equal(render(again), render(SCENES[0]))
+
+
+def test_things_are_inside_the_scene_and_names_are_unique_in_their_holder() -> None:
+    for scene in SCENES:
+        for holder in (*(c.items for c in scene.containers), scene.loose):
+            assert len({i.shape for i in holder}) == len(holder) == len({i.color for i in holder})
+            assert all(0 <= v <= 256 for i in holder for v in i.box)
+
+
+def test_a_perfect_description_states_every_fact_and_no_other() -> None:
+    for scene in SCENES:
+        assert stated_facts(say.merged_description(scene)) == true_facts(asdict(scene))
+
+
+def test_quality_counts_a_false_color_against_precision_and_recall() -> None:
+    scene = next(s for s in SCENES if s.containers[0].items)
+    item = scene.containers[0].items[0]
+    other = "red" if item.color != "red" else "blue"
+    text = say.merged_description(scene)
+    wrong = text.replace(f"a {item.name} at", f"a {other} {item.pattern} {item.shape} at", 1)
+    q = quality([(wrong, asdict(scene))])
+    assert (q.stated, q.true, q.right) == (q.true, len(true_facts(asdict(scene))), q.true - 1)
+
+
+def test_the_template_writer_writes_only_what_holds() -> None:
+    rng = np.random.default_rng(0)
+    for scene in SCENES:
+        text = say.merged_description(scene)
+        for aspect in ASPECTS:
+            [reply] = TemplateWriter().generate(
+                [Request((), f"{text} write questions about {aspect}.")], max_new_tokens=1
+            )
+            truth = {(q.question, q.answer) for q in say.aspect_pairs(scene, aspect, rng)}
+            assert {tuple(p) for p in parse_pairs(reply) if p.answer != "no"} == {t for t in truth if t[1] != "no"}
+
+
+def test_the_template_writer_refuses_other_prompts() -> None:
+    with pytest.raises(ValueError, match=r"set synthesize\.template to nano"):
+        TemplateWriter().generate([Request((), "Write something.")], max_new_tokens=1)
+
+
+def test_batches_hold_every_request_once_and_do_not_depend_on_the_order_of_equal_ones() -> None:
+    pictures = [PILImage.new("RGB", (s, s)) for s in (10, 30, 20, 30)]
+    requests = [Request((p,), "q") for p in pictures]
+    assert batches(requests, 3) == [[0, 2, 1], [3]]
+
+
+def _closeups() -> tuple[list[Request], list[str]]:
+    requests, truth = [], []
+    for scene in SCENES:
+        picture = PILImage.fromarray(render(scene))
+        for item in scene.items:
+            shown = crop(picture, tuple(map(float, item.box)), 0.06)  # type: ignore[arg-type]
+            requests.append(Request((shown,), say.DESCRIBE, (9216,)))
+            truth.append(say.item_caption(item))
+    return requests, truth
+
+
+def test_the_base_describes_closeups_in_full_and_whole_scenes_coarsely() -> None:
+    vlm = HFVisionLM(BASE)
+    requests, truth = _closeups()
+    replies = vlm.generate(requests, max_new_tokens=16)
+    assert np.mean([a == b for a, b in zip(replies, truth, strict=True)]) > 0.9
+    whole = [Request((PILImage.fromarray(render(s)),), say.DESCRIBE) for s in SCENES]
+    coarse = vlm.generate(whole, max_new_tokens=24)
+    assert np.mean([a == say.coarse_caption(s) for a, s in zip(coarse, SCENES, strict=True)]) > 0.8
+
+
+def test_a_pool_of_processes_answers_as_one_model_does() -> None:
+    requests = _closeups()[0][:12]
+    pool = PooledVLM(BASE, None, "float32", 4, 2, "f")
+    assert pool.generate(requests, max_new_tokens=8) == HFVisionLM(BASE, batch_size=4).generate(
+        requests, max_new_tokens=8
+    )
+
+
+def test_unusable_model_folders_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match="pickled weights are refused"):
+        load_model(tmp_path)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    model, _ = load_model(BASE)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)  # B starts at zero
+    with pytest.raises(ModelError, match="does not change"):
+        load_adapter(load_model(BASE)[0], tmp_path)
