@@ -38,7 +38,8 @@ def run_one(supervision: str, seed: int, work: Path) -> None:
     from tasks.train import samples
 
     torch.set_num_threads(1)
-    params = load_params(overrides=(f"train.supervision={'ours' if supervision == 'base' else supervision}",))
+    wanted = "ours" if supervision == "base" else supervision
+    params = load_params(overrides=(f"train.supervision={wanted}", "train.processes=1", "train.batch_size=16"))
     adapter = None
     if supervision != "base":
         from ouro.training.lora import train_adapter

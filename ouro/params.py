@@ -98,6 +98,7 @@ class Train(_Stage):
     weight_qa: Annotated[float, Field(ge=0.0)] = 1.0
     save_steps: Positive = 100
     workers: Annotated[int, Field(ge=0, le=64)] = 0
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Benchmark(_Stage):

@@ -17,8 +17,7 @@ from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
-    from ouro.training.lora import TrainSummary
-    from ouro.training.samples import Sample
+    from ouro.training.samples import Sample, TrainSummary
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
 
 
 def _train(layout: Layout, params: Params, adapter: Path, run: tracking.Run, on_step: Step) -> TrainSummary:
-    from ouro.training.lora import train_adapter
+    from ouro.training.launch import train as train_adapter
 
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         on_step(step, of)

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,13 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from ouro.params import Train
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, collate
-from ouro.training.samples import Encoded, Rows, Sample
+from ouro.training.samples import Encoded, OnLog, Rows, Sample, TrainSummary
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import adapter_changes_output, folder_fingerprint, load_model
-
-OnLog = Callable[[int, int, dict[str, float]], None]
 
 
 class TrainingError(ValueError):
     """Training cannot start, or did not do what it should have."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSummary:
-    """Steps taken, samples per epoch, trainable and all parameters, and the loss curve of this process."""
-
-    steps: int
-    samples: int
-    trainable: int
-    parameters: int
-    tokens: int
-    curve: tuple[dict[str, float], ...]
 
 
 def train_adapter(
@@ -83,6 +68,8 @@ def train_adapter(
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
     if trainer.is_world_process_zero():
         _save(model, out)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
         shutil.rmtree(work, ignore_errors=True)
     trainable, parameters = model.get_nb_trainable_parameters()
     curve = tuple(h for h in trainer.state.log_history if "loss_desc" in h)
@@ -106,6 +93,8 @@ def _arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
         warmup_steps=params.warmup_ratio,  # a value below 1 is read as a ratio
         bf16=params.bf16,
         use_cpu=not torch.cuda.is_available(),
+        ddp_backend=None if torch.cuda.is_available() or params.processes == 1 else "gloo",
+        ddp_find_unused_parameters=False,
         weight_decay=0.0,
         max_grad_norm=1.0,
         logging_steps=10,

@@ -7,7 +7,7 @@ OURO section 3.2. Every draw (which regions, which questions, whether regions ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ouro.vision.encoding import Encoder
 
 DESC, QA = 0, 1
+OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
 
 
 class Asked(NamedTuple):
@@ -42,6 +43,18 @@ class Sample:
     boxes: tuple[Box, ...]
     description: str
     pairs: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """Steps taken, samples per epoch, trainable and all parameters, and the loss curve of this process."""
+
+    steps: int
+    samples: int
+    trainable: int
+    parameters: int
+    tokens: int
+    curve: tuple[dict[str, float], ...]
 
 
 class Draw(NamedTuple):
@@ -130,8 +143,8 @@ class Rows:
         return self.encode(sample, draw(sample, self.params, rng, shown=self.shows_regions(index)))
 
     def shows_regions(self, index: int) -> bool:
-        """Whether row `index` has its regions beside it: one draw a batch, so that a batch's rows are of one length."""
-        batch = index // self.params.batch_size
+        """Whether row `index` has its regions beside it: one draw a step, so that a step's rows are of one length."""
+        batch = index // (self.params.batch_size * self.params.processes)
         return bool(np.random.default_rng([self.seed, 3, batch]).random() >= self.params.region_dropout)
 
     def encode(self, sample: Sample, chosen: Draw) -> Encoded:
