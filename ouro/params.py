@@ -27,14 +27,14 @@ class _Stage(BaseModel):
 class Model(_Stage):
     base: str = "models/nano"
     proposer: str = "models/nano/rpn"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    processes: Annotated[int, Field(ge=1, le=64)] = 2
 
 
 class Ingest(_Stage):
     source: str = "nano"
-    train_images: Positive = 700
-    test_images: Annotated[int, Field(ge=0)] = 300
+    train_images: Positive = 400
+    test_images: Annotated[int, Field(ge=0)] = 200
     max_pixels: Positive = 50_000_000
     shard_images: Positive = 100
 
@@ -75,8 +75,8 @@ class Synthesize(_Stage):
     template: Literal["nano", "instructed"] = "nano"
     max_pixels: Positive = 16_384
     max_new_tokens: Positive = 280
-    batch_size: Positive = 64
-    max_pairs: Positive = 60
+    batch_size: Positive = 50
+    max_pairs: Positive = 120
 
 
 class Train(_Stage):
@@ -88,17 +88,17 @@ class Train(_Stage):
     questions: Annotated[int, Field(ge=0, le=64)] = 5
     rank: Positive = 8
     alpha: Positive = 16
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.004
     warmup_ratio: Share = 0.1
     epochs: Positive = 12
-    batch_size: Positive = 16
+    batch_size: Positive = 8
     accumulation: Positive = 1
     bf16: bool = True
     weight_desc: Annotated[float, Field(ge=0.0)] = 1.0
     weight_qa: Annotated[float, Field(ge=0.0)] = 1.0
     save_steps: Positive = 100
     workers: Annotated[int, Field(ge=0, le=64)] = 0
-    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    processes: Annotated[int, Field(ge=1, le=64)] = 2
 
 
 class Benchmark(_Stage):
@@ -108,7 +108,7 @@ class Benchmark(_Stage):
     batch_size: Positive = 64
     max_new_tokens: Positive = 6
     suffix: str = ""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
 
 

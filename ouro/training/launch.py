@@ -97,7 +97,9 @@ def main() -> None:
 
     job = json.loads(Path(sys.argv[1]).read_text())
     first = os.environ.get("RANK", "0") == "0"
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
         torch.set_num_threads(1)
     samples = [
         Sample(
