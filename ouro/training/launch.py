@@ -73,7 +73,9 @@ def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
                 continue
             message = json.loads(line)
             if "summary" in message:
-                summary = TrainSummary(**{**message["summary"], "curve": tuple(message["summary"]["curve"])})
+                values: dict[str, Any] = message["summary"]
+                values["curve"] = tuple(values["curve"])
+                summary = TrainSummary(**values)
             else:
                 on_log(message["step"], message["of"], message["values"])
     reader.join(timeout=5)

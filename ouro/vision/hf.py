@@ -35,7 +35,7 @@ def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
         raise ModelError(f"model folder {folder}: no *.safetensors; pickled weights are refused, convert them first")
     safe = {"trust_remote_code": False, "local_files_only": looks_local}
     processor = AutoProcessor.from_pretrained(folder, **safe)
-    model = AutoModelForImageTextToText.from_pretrained(
+    model: Any = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **safe
     )
     if torch.cuda.is_available():
