@@ -50,7 +50,7 @@ def _write(prompt: str) -> str:
 
 def described_scene(text: str) -> Scene:
     """The scene that a description tells of; things without a full description are left out."""
-    facts = stated_facts(text)
+    facts = sorted(stated_facts(text))  # a set's order is not the same in every process
     places = {name: value for kind, name, value in facts if kind == "where"}
     signs = {holder: word for kind, holder, word in facts if kind == "sign"}
     items = {holder: _items(facts, places, holder) for holder in (*CONTAINERS, "floor")}
@@ -62,9 +62,9 @@ def described_scene(text: str) -> Scene:
     return Scene(containers, items["floor"])
 
 
-def _items(facts: set[Fact], places: dict[str, str], holder: str) -> tuple[Item, ...]:
+def _items(facts: list[Fact], places: dict[str, str], holder: str) -> tuple[Item, ...]:
     looks: dict[str, dict[str, str]] = {}
-    for kind, name, value in sorted(facts):
+    for kind, name, value in facts:
         if kind in ("color", "pattern") and name.endswith(f" on {holder}"):
             looks.setdefault(name, {})[kind] = value
     whole = [(name, look) for name, look in looks.items() if len(look) == 2 and name in places]
