@@ -59,7 +59,19 @@ def run(params_path: Path | None, profile: str | None, overrides: Sequence[str])
             ready.result()
             screen.say(f"Prefect: {server.ui}")
             screen.say(f"MLflow:  http://127.0.0.1:5000 after `{tracking.UI_COMMAND}`")
-            _round(params, started)
+            try:
+                _round(params, started)
+            finally:
+                _deliver_events()
+
+
+def _deliver_events() -> None:
+    """Send what Prefect still holds while its server is up; at exit it would wait a minute for a stopped one."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=10)
 
 
 def check_checkout() -> None:
