@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows import screen
+from flows.delivery import deliver_events
 from flows.report import NANO_NOTE, counts, samples, strange_to_nano
 from flows.settings import params_file
 from ouro.images import find_images
@@ -38,7 +39,10 @@ def run(
     layout = Layout(out, out / ".ouro/cache")
     with prefect_server() as server:
         screen.say(f"Prefect: {server.ui}")
-        _stages(params, layout)
+        try:
+            _stages(params, layout)
+        finally:
+            deliver_events()
     report = write_report(
         out / "report",
         title="Ouro: annotations",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import screen
+from flows.delivery import deliver_events
 from flows.report import comparisons, counts, pipeline_report
 from flows.settings import write_params
 from flows.timing import TIMES, work_seconds
@@ -62,16 +63,7 @@ def run(params_path: Path | None, profile: str | None, overrides: Sequence[str])
             try:
                 _round(params, started)
             finally:
-                _deliver_events()
-
-
-def _deliver_events() -> None:
-    """Send what Prefect still holds while its server is up; at exit it would wait a minute for a stopped one."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=10)
+                deliver_events()
 
 
 def check_checkout() -> None:
