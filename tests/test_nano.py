@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -120,3 +123,22 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)  # B starts at zero
     with pytest.raises(ModelError, match="does not change"):
         load_adapter(load_model(BASE)[0], tmp_path)
+
+
+def test_the_writer_writes_the_same_in_every_process() -> None:
+    """It once walked over a set of facts: where a description contradicts itself, hash order decided."""
+    spots = " ".join(f"the table has a red solid star at the {s}." for s in ("top left", "top right", "bottom left"))
+    prompt = f"a table at the top left. {spots} write questions about spatial relationships."
+    code = f"from ouro.nano.writer import _write; print(_write({prompt!r}))"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            cwd=BASE.parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(6)
+    }
+    assert len(said) == 1 and "where is the star on the table?" in said.pop()
