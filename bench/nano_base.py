@@ -19,7 +19,8 @@ from PIL import Image as PILImage
 
 from ouro.annotate.describe import crop
 from ouro.annotate.prompts import ASPECTS, synthesis_prompt
-from ouro.annotate.synthesize import parse_pairs, support
+from ouro.annotate.replies import parse_pairs
+from ouro.annotate.support import support
 from ouro.nano import language as say
 from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.vision.hf import HFVisionLM

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flows import screen
 from flows.delivery import deliver_events
-from flows.report import NANO_NOTE, counts, samples, strange_to_nano
-from flows.settings import params_file
+from flows.report import counts, notes, samples, writer
+from flows.settings import check_writer, params_file
 from ouro.images import find_images
 from ouro.params import Params, load_params
 from ouro.report import write_report
@@ -29,12 +29,11 @@ def run(
     overrides: Sequence[str],
 ) -> None:
     """The command. Raises ParamsError, ImageError or MissingModel before anything is started."""
-    wanted = [*overrides, f"ingest.source={folder}", *([f"model.base={model}"] if model else [])]
-    params = load_params(params_file(params_path, profile), tuple(wanted))
+    params = pointed_at(load_params(params_file(params_path, profile), tuple(overrides)), folder, model)
     find_images(folder)
     require_model(Path(params.model.base))
-    notes = [NANO_NOTE] if strange_to_nano(params) else []
-    for note in notes:
+    check_writer(params)
+    for note in notes(params):
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")
     with prefect_server() as server:
@@ -46,8 +45,8 @@ def run(
     report = write_report(
         out / "report",
         title="Ouro: annotations",
-        facts={"annotator": params.model.base, "images": str(folder)},
-        notes=notes,
+        facts={"annotator": params.model.base, "questions and answers by": writer(params), "images": str(folder)},
+        notes=notes(params),
         samples=samples(layout, params),
         counts=counts(layout),
         paths={"dataset": str(out)},
@@ -55,6 +54,16 @@ def run(
     for name, path in {"regions": layout.regions, "descriptions": layout.descriptions, "scenes": layout.scenes,
                        "question-answer pairs": layout.qa, "report": report}.items():  # fmt: skip
         screen.say(f"{name}: {path}")
+
+
+def pointed_at(params: Params, folder: Path, model: str | None) -> Params:
+    """The params with the folder (absolute, so that none is taken for the nano world) and, if given, the model.
+
+    They never go through YAML, which reads "photos #2" or "2024" in its own way.
+    """
+    ingest = params.ingest.model_copy(update={"source": str(folder.resolve())})
+    base = params.model.model_copy(update={"base": model} if model else {})
+    return params.model_copy(update={"ingest": ingest, "model": base})
 
 
 def _stages(params: Params, layout: Layout) -> None:

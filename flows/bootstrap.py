@@ -1,31 +1,35 @@
 """A round: every stage through DVC in order, then base against bootstrapped, the MLflow run and the report.
 
-Each stage is a Prefect task that runs `dvc repro -s STAGE`; DVC decides whether there is something to do and
-starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has nothing
-left to do.
+Each stage is a Prefect task that runs `dvc repro -s STAGE` (flows/repro.py); DVC decides whether there is something
+to do and starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has
+nothing left to do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from flows import screen
 from flows.delivery import deliver_events
-from flows.report import comparisons, counts, pipeline_report
-from flows.settings import write_params
+from flows.report import comparisons, counts, notes, pipeline_report
+from flows.settings import check_writer, params_file, write_params
 from flows.timing import TIMES, work_seconds
 from ouro.images import find_images, read_manifest
-from ouro.params import Params
+from ouro.params import Params, load_params
 from tasks import tracking
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import require_model
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     from ouro.benchmarks.summary import Comparison
 
 STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benchmark")
+
+LOCK = Path(".ouro/bootstrap.lock")
+GRACE = 5.0  # seconds that an interrupted stage has to end by itself
 
 
 class CheckoutError(ValueError):
@@ -49,10 +56,17 @@ class StageFailed(RuntimeError):
 def run(params_path: Path | None, profile: str | None, overrides: Sequence[str]) -> None:
     """The command `ouro bootstrap`. Bad input raises before anything is started."""
     check_checkout()
+    with only_run():
+        _bootstrap(params_path, profile, overrides)
+
+
+def _bootstrap(params_path: Path | None, profile: str | None, overrides: Sequence[str]) -> None:
+    check_inputs(load_params(params_file(params_path, profile), tuple(overrides)))
     params, difference = write_params(params_path, profile, overrides)
     if difference:
         screen.say(f"params.yaml now says:\n{difference.rstrip()}")
-    check_inputs(params)
+    for note in notes(params):
+        screen.say(f"note: {note}")
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
@@ -80,15 +94,30 @@ def check_checkout() -> None:
         )
 
 
+@contextlib.contextmanager
+def only_run() -> Generator[None]:
+    """Hold this checkout's lock; the system frees it when the holder dies. Raises CheckoutError when it is held."""
+    LOCK.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise CheckoutError(
+            f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout. Fix: wait for it to end, or run in a "
+            "second clone"
+        ) from error
+
+
 def check_inputs(params: Params) -> None:
     """Raise for a missing model, proposer, folder or manifest, before anything is started."""
     require_model(Path(params.model.base))
+    check_writer(params)
     if "rpn" in params.propose.proposers:
         require_model(Path(params.model.proposer))
     source = Path(params.ingest.source)
     if params.ingest.source == "nano":
         return
-    if source.suffix in (".csv", ".jsonl"):
+    if source.suffix.lower() in (".csv", ".jsonl"):
         read_manifest(source)
     else:
         find_images(source)
@@ -151,26 +180,39 @@ def repro_stage(stage: str, *, force: bool = False) -> float:
     `force`: a folder outside of the checkout may have changed without DVC seeing it; ingest looks itself.
     """
     started = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "repro",
-        "--quiet",
-        "--single-item",
-        stage,
-        *(["--force"] if force else []),
-    ]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
-    if done.returncode != 0:
+    if _dvc([stage, *(["--force"] if force else [])]) != 0:
         raise StageFailed(
-            f"stage {stage}: ended with an error, printed above (if nothing is, DVC refused: see `uv run dvc repro "
-            f"--single-item {stage}`); what was finished is kept. Fix what it names and run the same command again"
+            f"stage {stage}: ended with an error, printed above; what was finished is kept. Fix what it names and run "
+            "the same command again"
         )
     if stage not in work_seconds():
         screen.say(f"{stage}: up to date")
     return time.monotonic() - started
+
+
+def _dvc(arguments: Sequence[str]) -> int:
+    """The exit code of flows.repro. Whatever happens here or to it, nothing of its session goes on afterwards."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "flows.repro", *arguments]
+    environment = {**os.environ, "PATH": path}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.returncode is None or process.returncode < 0:
+                _end_session(process)
+
+
+def _end_session(leader: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to every process of a session, and SIGKILL to those that are left GRACE seconds later."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(leader.pid, sign)
+            end = time.monotonic() + GRACE
+            while time.monotonic() < end:
+                leader.poll()
+                os.killpg(leader.pid, 0)
+                time.sleep(0.05)
 
 
 def _headline(made: Sequence[Comparison]) -> dict[str, float]:

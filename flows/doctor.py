@@ -19,6 +19,13 @@ from tasks.servers import HOST, PORT, configured_api, healthy, started_earlier
 
 Verdict = Literal["ok", "note", "missing"]
 MIN_DISK_GB = 10.0
+# What a model folder holds beside its weights; transformers 5 writes the first name of each, older releases the second.
+FILES = (
+    ("config.json",),
+    ("tokenizer.json",),
+    ("processor_config.json", "preprocessor_config.json"),
+    ("chat_template.jinja", "chat_template.json"),
+)
 
 
 class Finding(NamedTuple):
@@ -156,8 +163,8 @@ def _folders(params: Params) -> list[Finding]:
         except MissingModel as error:
             found, _, mend = str(error).partition(" Fix: ")
             made.append(Finding(key, "missing", found, mend or "see its text"))
-    absent = [n for n in ("config.json", "tokenizer.json", "preprocessor_config.json", "chat_template.jinja")
-              if not (Path(params.model.base) / n).is_file()]  # fmt: skip
+    base = Path(params.model.base)
+    absent = [" or ".join(names) for names in FILES if not any((base / name).is_file() for name in names)]
     if absent and made[0].verdict == "ok":
         made.append(
             Finding("model files", "note", f"not in {params.model.base}: {', '.join(absent)}", "fetch it again")

@@ -10,6 +10,7 @@ from flows import screen
 from ouro.artifacts import list_shards, read_shard, read_sidecar
 from ouro.benchmarks.summary import Comparison
 from ouro.images import load_image
+from ouro.nano.model import is_nano
 from ouro.params import Params, load_params
 from ouro.records import Description, Image, QAPair, Region, Scene
 from ouro.report import LossPoint, ReportSample, StageCount, write_report
@@ -17,10 +18,16 @@ from tasks.layout import ADAPTER, PIPELINE, Layout
 
 OUT = Path("report")
 SAMPLES = 8
+NANO_PROPOSER = Path("models/nano/rpn")
 NANO_NOTE = (
     "These annotations come from models/nano, a model of 3 million parameters that knows only the drawn scenes of "
     "its own nano world. On photographs its words mean nothing. To use a real model: "
-    "ouro annotate FOLDER --out DIR --model PATH_TO_A_HUGGING_FACE_FOLDER (or set model.base in params.yaml)."
+    "ouro annotate FOLDER --out DIR --profile paper --model PATH_TO_A_HUGGING_FACE_FOLDER (or set model.base and "
+    "what profiles/paper.yaml sets in params.yaml)."
+)
+PROPOSER_NOTE = (
+    "The regions come from models/nano/rpn, a proposal network trained on drawn scenes: on other images it finds "
+    "fewer regions, and rougher ones. To use another: set model.proposer."
 )
 
 
@@ -34,6 +41,7 @@ def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
     """The page of a round."""
     facts = {
         "annotator": params.model.base,
+        "questions and answers by": writer(params),
         "source": params.ingest.source,
         "seed": str(params.seed),
         "sub-regions (k)": str(params.train.k),
@@ -44,7 +52,7 @@ def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
         OUT,
         title="Ouro: one round",
         facts=facts,
-        notes=[NANO_NOTE] if strange_to_nano(params) else [],
+        notes=notes(params),
         samples=samples(PIPELINE, params),
         losses=losses(ADAPTER),
         comparisons=comparisons(PIPELINE.scores / "scores.json"),
@@ -53,9 +61,17 @@ def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
     )
 
 
-def strange_to_nano(params: Params) -> bool:
-    """Whether the nano annotator is pointed at something that is not its world."""
-    return Path(params.model.base).resolve() == Path("models/nano").resolve() and params.ingest.source != "nano"
+def notes(params: Params) -> list[str]:
+    """What the reader has to know when nano's models are pointed at something that is not their world."""
+    if params.ingest.source == "nano":
+        return []
+    proposes = "rpn" in params.propose.proposers and Path(params.model.proposer).resolve() == NANO_PROPOSER.resolve()
+    return [NANO_NOTE] * is_nano(Path(params.model.base)) + [PROPOSER_NOTE] * proposes
+
+
+def writer(params: Params) -> str:
+    """Who writes the question-answer pairs."""
+    return "a template, from the merged description" if params.synthesize.writer == "template" else "the annotator"
 
 
 def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSample]:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ouro.files import write_text
+from ouro.nano.model import is_nano
 from ouro.params import Params, ParamsError, load_params
 
 FILE = Path("params.yaml")
@@ -34,6 +35,17 @@ def params_file(params: Path | None, profile: str | None) -> Path:
     return path
 
 
+def check_writer(params: Params) -> None:
+    """Raise ParamsError when the nano world's way of asking is set for a model that does not speak it."""
+    chosen = params.synthesize
+    if (chosen.writer == "template" or chosen.template == "nano") and not is_nano(Path(params.model.base)):
+        raise ParamsError(
+            f"synthesize.writer {chosen.writer}, synthesize.template {chosen.template}: they are of the nano world, "
+            f"but model.base {params.model.base} is no nano model. Fix: --profile paper, or --set "
+            "synthesize.writer=vlm --set synthesize.template=instructed"
+        )
+
+
 def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:
     """Bring params.yaml to the wanted values; returns them and the difference ("" when nothing changed).
 
@@ -45,6 +57,8 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
         raise ParamsError(f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout")
     before = FILE.read_text()
     document = _yaml().load(before)
+    if document is None:
+        document = {}
     changes = dict(map(_parse, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
     for key, value in changes.items():
         _put(document, key.split("."), value)
@@ -52,9 +66,12 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
     difference = "".join(_diff(before, after))
     if difference:
         write_text(FILE, after)
-    if load_params(FILE) != wanted:
+    try:
+        if load_params(FILE) != wanted:
+            raise ParamsError(f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too")
+    except ParamsError:
         write_text(FILE, before)
-        raise ParamsError(f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too")
+        raise
     return wanted, difference
 
 
@@ -88,7 +105,7 @@ def _parse(override: str) -> tuple[str, Any]:
 def _put(document: Any, path: list[str], value: Any) -> None:
     *parents, last = path
     for name in parents:
-        if name not in document:
+        if document.get(name) is None:
             document[name] = {}
         document = document[name]
     if document.get(last) != value:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ouro.params import Ingest
 
 __all__ = [
-    "FORMATS", "Entry", "ImageError", "ManifestError", "content_id", "encode_png", "find_images",
+    "CHUNK_PIXELS", "FORMATS", "Entry", "ImageError", "ManifestError", "content_id", "encode_png", "find_images",
     "ingest_files", "load_image", "read_manifest", "shard_stem",
 ]  # fmt: skip
 
@@ -47,6 +47,7 @@ __all__ = [
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 MIN_SIDE = 8  # pixels
 MAX_ASPECT = 200  # Qwen2-VL's image processor raises beyond
+CHUNK_PIXELS = 200_000_000  # decoded pixels that a task holds at once: 0.6 GB of RGB
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS: dict[object, PILImage.Transpose] = {
@@ -204,8 +205,9 @@ def ingest_files(
     """Store files as shards: `out`/shard-00000.parquet of Image records and shard-00000/<image id>.png.
 
     Every file is kept or rejected (duplicates over all shards, too); a shard holds up to
-    `params.shard_images` kept ones. Shards of an earlier run in `out` are removed. `progress(1)` is called
-    per file. Returns the shards; raises ImageError (no_images) when nothing could be kept.
+    `params.shard_images` kept ones. Shards of an earlier run in `out` are removed when the first image is kept.
+    `progress(1)` is called per file. Returns the shards; raises ImageError (no_images), with `out` as it was,
+    when nothing could be kept.
     """
     writer = _Writer(out, params.shard_images)
     for entry in (p if isinstance(p, Entry) else Entry(p) for p in paths):
@@ -239,8 +241,6 @@ class _Writer:
         self.kept: list[Image] = []
         self.rejected: list[Rejected] = []
         self.shards: list[Path] = []
-        out.mkdir(parents=True, exist_ok=True)
-        prune_shards(out, keep=())
 
     def keep(self, entry: Entry, source: str, picture: PILImage.Image) -> None:
         """Store a picture. Raises ImageError (duplicate)."""
@@ -248,6 +248,9 @@ class _Writer:
         image_id = content_id(stored)
         if image_id in self.seen:
             raise ImageError("duplicate", f"same pixels as {self.seen[image_id]}")
+        if not self.seen:
+            self.out.mkdir(parents=True, exist_ok=True)
+            prune_shards(self.out, keep=())
         if len(self.kept) == self.shard_images:
             self.close()
         path = f"{shard_stem(len(self.shards))}/{image_id}.png"

@@ -5,18 +5,21 @@
     a/1.jpg,test,a brown dog
 
 Paths are relative to the manifest. Only `path` is required; the split is "train" unless given. Several
-lines of one path add up their captions. Quirk: a spreadsheet's byte order mark is skipped.
+lines of one path, however it is spelled, add up their captions. Quirk: a spreadsheet's byte order mark is skipped.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 SPLITS = ("train", "test")
 _KEYS = {".csv": {"path", "split", "caption"}, ".jsonl": {"path", "split", "captions"}}
@@ -59,16 +62,25 @@ def read_manifest(path: Path) -> list[Entry]:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line number and row, or what is wrong with it. Empty cells are left out."""
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    """The line on which a row begins, and the row or what is wrong with it. Empty cells and rows are left out."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    line = 1
     try:
-        for row in cast("Iterable[dict[str | None, Any]]", reader):
-            if None in row:
-                yield reader.line_num, f"more cells than the header's {len(reader.fieldnames or ())}"
-            else:
-                yield reader.line_num, {str(key): value for key, value in row.items() if value}
+        for cells in reader:
+            if not header:
+                header = cells
+                repeated = [name for name, n in Counter(header).items() if name and n > 1]
+                if repeated:
+                    yield line, f"repeated {', '.join(map(repr, repeated))} in the header; expected each name once"
+                    return
+            elif len(cells) > len(header):
+                yield line, f"more cells than the header's {len(header)}"
+            elif cells:
+                yield line, {name: value for name, value in zip(header, cells, strict=False) if value}
+            line = reader.line_num + 1
     except csv.Error as error:
-        yield reader.line_num, f"not CSV: {error}"
+        yield line, f"not CSV: {error}"
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -110,12 +122,13 @@ def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
     """Add a checked row, or say with which earlier line it conflicts."""
     name: str = row["path"]
     captions = tuple(_clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])])
-    known = entries.get(name)
+    place = os.path.abspath(folder / name)
+    known = entries.get(place)
     split: str = row.get("split", known.split if known else "train")
     if known and known.split != split:
         return f"split: got {split!r} for {name}, which an earlier line puts into {known.split!r}"
-    earlier = known.captions if known else ()
-    entries[name] = Entry(folder / name, split, (*earlier, *(c for c in captions if c not in earlier)))
+    path, _, earlier = known or Entry(folder / name)
+    entries[place] = Entry(path, split, (*earlier, *(c for c in captions if c not in earlier)))
     return ""
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.vision.hf import vlm_fingerprint
 from tasks.models import model_fingerprint
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def _load(
 
 
 def fingerprint(model: Model, adapter: Path | None = None) -> str:
-    """What the annotator's answers depend on, known without loading it. Raises MissingModel."""
-    parts = [model_fingerprint(Path(model.base)), model.dtype]
-    return ":".join([*parts, model_fingerprint(adapter)] if adapter else parts)
+    """The annotator's own fingerprint, known without loading it. Raises MissingModel."""
+    worn = model_fingerprint(adapter) if adapter else ""
+    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, worn)
 
 
 def annotator(model: Model, batch_size: int, adapter: Path | None = None) -> VisionLM:

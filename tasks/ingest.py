@@ -35,9 +35,13 @@ def ingest(layout: Layout, params: Params, progress: Progress = lambda n: None) 
 
         return write_world(layout.images, layout.annotations, params.ingest, params.seed, progress)
     source = Path(params.ingest.source)
-    root = source.parent if source.suffix in MANIFESTS else source
+    root = source.parent if _is_manifest(source) else source
     return ingest_files(_files(source), root, layout.images, params.ingest, progress)
 
 
 def _files(source: Path) -> Sequence[Path | Entry]:
-    return read_manifest(source) if source.suffix in MANIFESTS else find_images(source)
+    return read_manifest(source) if _is_manifest(source) else find_images(source)
+
+
+def _is_manifest(source: Path) -> bool:
+    return source.suffix.lower() in MANIFESTS

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ouro.annotate.merge import merge_shard
-from ouro.artifacts import read_shard, write_shard
+from ouro.artifacts import read_shard, read_sidecar, write_shard
 from ouro.params import Params
 from ouro.records import Description, Image, Region, Scene
 from tasks.layout import Layout
 from tasks.shards import Progress, produce, shard_task
+
+log = logging.getLogger(__name__)
 
 
 @shard_task(name="merge")
@@ -23,8 +26,8 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
         wanted = {image.image_id for image in images}
         regions = [region for region in read_shard(inputs[1], Region) if region.image_id in wanted]
         said = read_shard(inputs[2], Description)
-        scenes, rejected = merge_shard(images, regions, said, params.merge)
-        write_shard(out, Scene, scenes, n_in=len(images), rejected=rejected)
+        scenes, rejected, cut = merge_shard(images, regions, said, params.merge)
+        write_shard(out, Scene, scenes, n_in=len(images), rejected=rejected, meta={"cut": cut})
 
     produce(
         "merge",
@@ -34,5 +37,8 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
         cache=layout.cache,
         make=make,
     )
+    cut = read_sidecar(out).meta["cut"]
+    if cut:
+        log.warning("merge %s: %d scenes with descriptions cut at %d words", name, cut, params.merge.max_words)
     progress(len(images))
     return out

@@ -120,8 +120,12 @@ def alive(pid: int | None) -> bool:
         return False
     except PermissionError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:  # no /proc here, or the process vanished meanwhile
+        return not Path("/proc/self/stat").exists()
+    except ProcessLookupError:
+        return False
 
 
 def started_earlier(state: Path) -> Server | None:

@@ -7,6 +7,7 @@ Nothing here holds a formula of the method.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ouro.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
-from ouro.images import load_image
+from ouro.images import CHUNK_PIXELS, load_image
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK_PIXELS = 200_000_000  # decoded pixels that a task holds at once: 0.6 GB of RGB
 Progress = Callable[[int], None]
 
 
@@ -85,17 +85,24 @@ def produce(
 
 
 class Pictures(Mapping[str, "PILImage.Image"]):
-    """image_id -> decoded picture, decoded when asked for and kept."""
+    """image_id -> decoded picture, decoded when asked for. Up to CHUNK_PIXELS, at least one, stay open."""
 
     def __init__(self, images: Sequence[Image], folder: Path, max_pixels: int) -> None:
         self._files = {image.image_id: folder / image.path for image in images}
         self._max_pixels = max_pixels
-        self._open: dict[str, PILImage.Image] = {}
+        self._open: OrderedDict[str, PILImage.Image] = OrderedDict()  # the least recently used first
+        self._pixels = 0  # of all open ones
 
     def __getitem__(self, image_id: str) -> PILImage.Image:
-        if image_id not in self._open:
-            self._open[image_id] = load_image(self._files[image_id], self._max_pixels)
-        return self._open[image_id]
+        if image_id in self._open:
+            self._open.move_to_end(image_id)
+            return self._open[image_id]
+        picture = self._open[image_id] = load_image(self._files[image_id], self._max_pixels)
+        self._pixels += picture.width * picture.height
+        while self._pixels > CHUNK_PIXELS and len(self._open) > 1:
+            _, oldest = self._open.popitem(last=False)
+            self._pixels -= oldest.width * oldest.height
+        return picture
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

@@ -17,7 +17,7 @@ from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
-    from ouro.training.samples import Sample, TrainSummary
+    from ouro.training.samples import Job, Sample, TrainSummary
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
         "prompt": params.describe.prompt,
         "seed": params.seed,
     }
+    from ouro.training.samples import discard_checkpoints
+
     base = Path(params.model.base)
     key = cache_key(store, "train", adapter.name, settings, model_fingerprint(base), _inputs(layout, params))
     adapter.mkdir(parents=True, exist_ok=True)
@@ -44,10 +46,12 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
     tags = {"k": str(params.train.k), "supervision": params.train.supervision}
     with tracking.run("train", {**tags, **tracking.dataset_digests()}) as run:
         run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
-        summary = _train(layout, params, adapter, run, on_step)
+        job = _job(layout, params, adapter)
+        summary = _train(job, run, on_step)
+        store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
+        discard_checkpoints(job)  # only now: what follows may fail, and would train again
         run.metrics({"samples": summary.samples, "trainable": summary.trainable, "tokens": summary.tokens})
         run.artifact(adapter, "adapter")
-    store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
     return adapter
 
 
@@ -59,15 +63,10 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
     return [*(shard for folder in folders for shard in list_shards(folder)), *files]
 
 
-def _train(layout: Layout, params: Params, adapter: Path, run: tracking.Run, on_step: Step) -> TrainSummary:
-    from ouro.training.launch import train as train_adapter
+def _job(layout: Layout, params: Params, adapter: Path) -> Job:
+    from ouro.training.samples import Job
 
-    def on_log(step: int, of: int, values: dict[str, float]) -> None:
-        on_step(step, of)
-        if values:
-            run.metrics(values, step)
-
-    summary = train_adapter(
+    return Job(
         samples(layout, params),
         images=layout.images,
         base=params.model.base,
@@ -76,10 +75,20 @@ def _train(layout: Layout, params: Params, adapter: Path, run: tracking.Run, on_
         prompt=params.describe.prompt,
         seed=params.seed,
         checkpoints=layout.cache.parent / "checkpoints",
-        on_log=on_log,
     )
+
+
+def _train(job: Job, run: tracking.Run, on_step: Step) -> TrainSummary:
+    from ouro.training.launch import train as train_adapter
+
+    def on_log(step: int, of: int, values: dict[str, float]) -> None:
+        on_step(step, of)
+        if values:
+            run.metrics(values, step)
+
+    summary = train_adapter(job, on_log)
     kept = ("step", "loss", "loss_desc", "loss_qa", "learning_rate", "grad_norm")
-    write_json(adapter / LOG, [{name: row[name] for name in kept if name in row} for row in summary.curve])
+    write_json(job.out / LOG, [{name: row[name] for name in kept if name in row} for row in summary.curve])
     return summary
 
 

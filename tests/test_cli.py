@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
+from flows import doctor
+from flows.annotate import pointed_at
+from flows.bootstrap import only_run
 from flows.cli import app, guarded
+from flows.report import notes
 from flows.settings import write_params
-from ouro.params import ParamsError, load_params
+from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +44,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "profiles/paper.yaml").write_text((ROOT / "profiles/paper.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def foreign(checkout: Path) -> Path:
+    """A model folder that is not nano's, as far as can be told without loading it."""
+    folder = checkout / "models/foreign"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_vl"}')
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -107,12 +121,113 @@ def test_bootstrap_in_an_unpacked_archive_says_that_git_is_missing(
     assert load_params().train.k == 5  # nothing was written
 
 
+@pytest.mark.parametrize("name", ["photos #2", "trip: rome", "2024", "nano"])
+def test_a_folder_of_any_name_is_annotated_itself(
+    name: str, checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Sent through YAML, these were the folder "photos", a mapping, a number and the nano world."""
+    seen: list[Params] = []
+    (checkout / name).mkdir()
+    PILImage.new("RGB", (64, 48), "red").save(checkout / name / "a.png")
+
+    def look(params: Params) -> None:
+        seen.append(params)
+        raise ParamsError("seen enough")
+
+    monkeypatch.setattr("flows.annotate.require_model", lambda folder: None)
+    monkeypatch.setattr("flows.annotate.check_writer", look)
+    assert ouro("annotate", name, "--out", "out", "--model", name) == 2
+    assert capfd.readouterr().err == "error: seen enough\n"
+    assert seen[0].ingest.source == str(checkout / name)
+    assert seen[0].model.base == name
+
+
+def test_annotate_without_a_model_keeps_the_one_of_the_params() -> None:
+    params = pointed_at(Params(), Path("photos"), None)
+    assert params.model == Params().model
+    assert params.ingest.source == str(Path.cwd() / "photos")
+
+
+def test_another_model_without_its_profile_is_refused_with_the_fix(
+    photos: Path, foreign: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("annotate", str(photos), "--out", "out", "--model", str(foreign)) == 2
+    err = capfd.readouterr().err
+    assert err.count("error: ") == 1
+    assert "Fix: --profile paper" in err
+    assert not (checkout / "out").exists()
+
+
+def test_the_note_on_nanos_annotations_names_the_profile() -> None:
+    params = pointed_at(load_params(ROOT / "params.yaml"), Path("photos"), str(ROOT / "models/nano"))
+    assert "--profile paper --model" in notes(params)[0]
+
+
+def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
+    photos: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stop(**_: object) -> None:
+        raise ParamsError("no further")
+
+    (checkout / "models").symlink_to(ROOT / "models")
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.tracking.client", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.prefect_server", stop)
+    assert ouro("bootstrap", "--set", f"ingest.source={photos}") == 2
+    out = capfd.readouterr().out
+    told = notes(load_params())
+    assert told
+    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in told]
+
+
+def test_bootstrap_checks_what_params_name_before_it_writes_them(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    before = (checkout / "params.yaml").read_bytes()
+    assert ouro("bootstrap", "--set", "model.base=models/typo") == 2
+    assert "model folder models/typo: not found" in capfd.readouterr().err
+    assert (checkout / "params.yaml").read_bytes() == before
+
+
+def test_doctor_finds_nothing_amiss_in_the_shipped_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = doctor.model()
+    assert [f.what for f in found] == ["params.yaml", "model.base", "model.proposer"]
+    assert {f.verdict for f in found} == {"ok"}
+
+
+def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -> None:
+    (checkout / "params.yaml").write_text("model: {base: models/foreign, proposer: models/foreign}")
+    (foreign / "tokenizer.json").write_text("{}")
+    (foreign / "preprocessor_config.json").write_text("{}")
+    *_, files = doctor.model()
+    assert (files.what, files.verdict) == ("model files", "note")
+    assert files.found == "not in models/foreign: chat_template.jinja or chat_template.json"
+    (foreign / "model.safetensors").unlink()
+    base = doctor.model()[1]
+    assert (base.what, base.verdict) == ("model.base", "missing")
+    assert "no *.safetensors" in base.found
+    assert base.mend.startswith("fetch it again")
+
+
 def test_a_defect_is_not_dressed_up_as_bad_input(capfd: pytest.CaptureFixture[str]) -> None:
     def broken() -> None:
         raise ZeroDivisionError("division by zero")
 
     assert guarded(broken) == 1
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_second_bootstrap_in_one_checkout_is_refused(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    before = (checkout / "params.yaml").read_bytes()
+    with only_run():
+        assert ouro("bootstrap", "--set", "train.k=1") == 2
+    assert "another `ouro bootstrap` is at work" in " ".join(capfd.readouterr().err.split())
+    assert (checkout / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", [[], ["bootstrap"], ["annotate"], ["doctor"], ["report"]])
@@ -154,6 +269,21 @@ def test_a_bad_set_writes_nothing(checkout: Path) -> None:
     with pytest.raises(ParamsError):
         write_params(None, None, ["train.k=3", "train.rank=-1"])
     assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "train:\n", "train:  # all by default\nseed: 0\n"])
+def test_set_fills_an_empty_section_and_an_empty_file(text: str, checkout: Path) -> None:
+    Path("params.yaml").write_text(text)
+    params, _ = write_params(None, None, ["train.k=3"])
+    assert load_params() == params
+    assert params.train.k == 3
+
+
+def test_params_that_cannot_take_a_profile_stay_as_they_were(checkout: Path) -> None:
+    Path("params.yaml").write_text("trian: {k: 3}\n")
+    with pytest.raises(ParamsError, match="did you mean 'train'"):
+        write_params(None, "paper", [])
+    assert Path("params.yaml").read_text() == "trian: {k: 3}\n"
 
 
 def test_a_profile_is_written_whole_over_what_was_set_before(checkout: Path) -> None:

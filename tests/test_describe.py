@@ -54,7 +54,7 @@ def test_waves_equal_the_literal_recursion_of_algorithm_1() -> None:
     assert len(regions) > 3 * 5
     params = Describe()
     said, rejected = describe_shard(regions, pictures, ScriptedVLM(_says), params)
-    scenes, _ = merge_shard(images, regions, said, Merge(max_words=10_000))
+    scenes, _, _ = merge_shard(images, regions, said, Merge(max_words=10_000))
     assert rejected == [] and len(said) == len(regions)
     for image, scene in zip(images, scenes, strict=True):
         mine = [r for r in regions if r.image_id == image.image_id]
@@ -73,3 +73,10 @@ def test_ocr_text_is_carried_unless_it_is_quoted_already() -> None:
     assert with_text("a sign.", "milk") == "a sign that says milk"
     assert with_text("a sign reading Milk", "milk") == "a sign reading Milk"
     assert with_text("", "milk") == "text that says milk"
+
+
+def test_ocr_text_inside_a_longer_word_is_not_taken_for_a_quotation() -> None:
+    assert with_text("a building with a sign", "in") == "a building with a sign that says in"
+    assert with_text("a heart", "art") == "a heart that says art"
+    assert with_text("a poster (Art), framed", "art") == "a poster (Art), framed"
+    assert with_text("a tag at $3.50", "$3.50") == "a tag at $3.50"

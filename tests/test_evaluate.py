@@ -1,19 +1,29 @@
-"""The protocol of the benchmark, with answerers whose accuracy is known by construction."""
+"""The protocol of the benchmark, with answerers whose accuracy is known by construction; models in bounded memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 
+from ouro.benchmarks import answering
+from ouro.benchmarks.answering import vlm_answerer
 from ouro.benchmarks.controls import majority_answers, wrong_images
 from ouro.benchmarks.evaluate import Asked, Run, evaluate
 from ouro.benchmarks.summary import Comparison, compare, summarise
 from ouro.benchmarks.vqa import Question
+from ouro.params import Benchmark
+from ouro.records import Box, Image
+from ouro.vision.protocols import Request
+from ouro.vision.scripted import ScriptedVLM
+from tasks import shards
 
 COLORS = ("red", "green", "blue", "black")
 
@@ -132,3 +142,110 @@ def test_unscorable_questions_are_refused_before_anything_is_generated() -> None
 def test_a_missing_answer_is_an_error_not_a_shift() -> None:
     with pytest.raises(ValueError, match="m gave 79 answers to 80 questions"):
         _run(lambda asked: _blind(asked)[1:])
+
+
+# ---- a model's answers, chunk by chunk ---------------------------------------------------------------------------
+
+BOXES: dict[str, list[Box]] = {f"i{k}": [(0.0, 0.0, 8.0, 5.0), (2.0, 2.0, 6.0, 7.0)] for k in range(6)}
+VIEWS = 10 * 10 + 8 * 5 + 4 * 5  # pixels of one image of _Fresh with its two crops
+
+
+class _Fresh(Mapping[str, PILImage.Image]):
+    """10 x 10 pictures, decoded anew whenever asked for; `n_open` of them are still held by somebody."""
+
+    def __init__(self) -> None:
+        self._given: list[weakref.ref[PILImage.Image]] = []
+
+    def __getitem__(self, image_id: str) -> PILImage.Image:
+        picture = PILImage.new("RGB", (10, 10), (int(image_id[1:]), 0, 0))
+        self._given.append(weakref.ref(picture))
+        return picture
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BOXES)
+
+    def __len__(self) -> int:
+        return len(BOXES)
+
+    @property
+    def n_open(self) -> int:
+        return sum(ref() is not None for ref in self._given)
+
+    @property
+    def n_decoded(self) -> int:
+        return len(self._given)
+
+
+class _Looking(ScriptedVLM):
+    """Replies with the question, the image's number and its views; notes the calls and what is open in each."""
+
+    def __init__(self, pictures: _Fresh) -> None:
+        super().__init__(lambda r: f"{r.prompt}/{r.images[0].getpixel((0, 0))[0]}/{[im.size for im in r.images]}")  # type: ignore[index]
+        self.pictures, self.n_open, self.n_views, self.sizes = pictures, list[int](), list[int](), list[int]()
+
+    def generate(self, requests: Sequence[Request], **settings: object) -> list[str]:  # type: ignore[override]
+        self.n_open.append(self.pictures.n_open)
+        self.n_views.append(len({id(view) for r in requests for view in r.images}))
+        self.sizes.append(len(requests))
+        replies = super().generate(requests, max_new_tokens=99)
+        self.asked.clear()  # or they would hold the pictures
+        return replies
+
+
+def _rounds() -> list[Asked]:
+    """Three questions about each of six images, the images taking turns."""
+    return [
+        Asked(Question(6 * n + k, f"i{k}", f"q{n}", ("yes",) * 10, "t"), f"i{k}") for n in range(3) for k in range(6)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chunk_pixels", "sizes"), [(6 * VIEWS, [18]), (6 * VIEWS - 1, [15, 3]), (2 * VIEWS, [6, 6, 6]), (1, [3] * 6)]
+)
+def test_replies_come_in_order_and_only_one_chunk_of_images_is_open(chunk_pixels: int, sizes: list[int]) -> None:
+    pictures = _Fresh()
+    vlm = _Looking(pictures)
+    said = vlm_answerer(vlm, pictures, BOXES, Benchmark(), chunk_pixels=chunk_pixels)(_rounds())
+    views = [(10, 10), (8, 5), (4, 5)]
+    assert said == [f"q{n}/{k}/{views}" for n in range(3) for k in range(6)]
+    assert vlm.sizes == sizes
+    assert max(vlm.n_open) <= max(sizes) // 3 + 1  # the chunk's, and the one that the next begins with
+    assert pictures.n_decoded == 6
+
+
+def test_crops_are_cut_once_an_image_and_shared_by_its_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[Box] = []
+
+    def counted(picture: PILImage.Image, box: Box, context: float) -> PILImage.Image:
+        cut.append(box)
+        return picture.crop(tuple(map(int, box)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(answering, "crop", counted)
+    vlm = _Looking(_Fresh())
+    vlm_answerer(vlm, vlm.pictures, BOXES, Benchmark(), chunk_pixels=3 * VIEWS)(_rounds())
+    assert len(cut) == 6 * 2
+    assert (vlm.sizes, vlm.n_views) == ([9, 9], [3 * 3, 3 * 3])
+
+
+def test_in_one_chunk_the_model_is_asked_in_the_order_of_the_questions() -> None:
+    vlm = ScriptedVLM(lambda r: "yes")
+    vlm_answerer(vlm, _Fresh(), {}, Benchmark())(_rounds())
+    assert [r.prompt for r in vlm.asked] == [f"q{n}" for n in range(3) for _ in range(6)]
+
+
+def test_pictures_forget_the_least_recently_used_and_keep_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {"a": 10, "b": 10, "c": 10, "big": 40}
+    for name, side in sides.items():
+        PILImage.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    images = [Image(name, f"{name}.png", side, side, name) for name, side in sides.items()]
+    monkeypatch.setattr(shards, "CHUNK_PIXELS", 200)
+    pictures = shards.Pictures(images, tmp_path, 10_000)
+    a, b = pictures["a"], pictures["b"]
+    assert pictures["a"] is a and pictures["b"] is b  # both fit: 200 pixels
+    assert pictures["a"] is a  # now b is the one used longest ago
+    c = pictures["c"]
+    assert pictures["a"] is a and pictures["c"] is c and pictures["b"] is not b
+    big = pictures["big"]  # 1,600 pixels: alone over the limit
+    assert pictures["big"] is big and pictures["a"] is not a

@@ -433,15 +433,20 @@ def test_ingest_again_gives_the_same_bytes_and_removes_what_is_gone(messy: Path,
     assert _tree(out) == _tree(fresh)
 
 
-def test_a_folder_without_images_is_one_error_that_says_what_was_found(tmp_path: Path) -> None:
-    root = tmp_path / "photos"
+def test_a_folder_without_images_is_one_error_and_leaves_the_earlier_output_as_it_was(tmp_path: Path) -> None:
+    """The shards and pictures of the earlier ingest were once removed before the first file was looked at."""
+    root, out = tmp_path / "photos", tmp_path / "out"
     root.mkdir()
+    _picture(1).save(root / "a.png")
+    ingest_files(find_images(root), root, out, Ingest())
+    before = _tree(out)
+    (root / "a.png").unlink()
     (root / "a.txt").write_text("x")
     (root / "b.png").touch()
     with pytest.raises(ImageError, match=r"got 2 files, no image \(1 empty_file, 1 not_an_image\)") as caught:
-        ingest_files(find_images(root), root, tmp_path / "out", Ingest())
+        ingest_files(find_images(root), root, out, Ingest())
     assert caught.value.reason == "no_images"
-    assert list_shards(tmp_path / "out") == []
+    assert _tree(out) == before and len(before) == 3  # data, sidecar, picture
 
 
 def test_manifest_entries_are_ingested_with_split_and_captions(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ouro.manifest import Entry, ManifestError, read_manifest
+from ouro.params import Ingest, Params
+from tasks.ingest import expected
 
 
 def _manifest(folder: Path, name: str, text: str) -> Path:
@@ -56,6 +58,9 @@ def test_manifest_problems_are_reported_at_once_with_their_lines(tmp_path: Path)
         ("m.csv", "path\na.jpg,extra\n", "line 2: more cells than the header's 1"),
         ("m.csv", 'path\n"a.jpg\n', "not CSV"),
         ("m.csv", "image\na.jpg\n", "unknown 'image'; known: caption, path, split"),
+        ("m.csv", "path,caption,caption\na.jpg,one,two\n", "line 1: repeated 'caption' in the header"),
+        ("m.csv", 'path,caption\n\na.jpg,"x\ny"\nb.jpg,"open\nand so on\n', "line 5: not CSV"),
+        ("m.csv", 'path,caption\na.jpg,"x"y\n', "line 2: not CSV"),
     ],
 )
 def test_bad_manifests_are_explained(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -69,3 +74,46 @@ def test_missing_or_undecodable_manifest_is_one_error(tmp_path: Path) -> None:
     for name in ("none.csv", "latin.csv"):
         with pytest.raises(ManifestError, match="cannot be read"):
             read_manifest(tmp_path / name)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_only_line_feeds_end_a_line(tmp_path: Path, mark: str) -> None:
+    """A caption was once cut where str.splitlines() sees a line's end, and its rest taken for a path."""
+    caption = f"a dog{mark}on a sofa"
+    wanted = [Entry(tmp_path / "a.png", "train", (caption,)), Entry(tmp_path / "b.png")]
+    text = f"path,split,caption\r\na.png,train,{caption}\r\nb.png,,\r\n"
+    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == wanted
+    rows = [{"path": "a.png", "captions": [caption]}, {"path": "b.png"}]
+    escaped = mark < " "  # JSON allows no control characters in a text
+    text = "\n".join(json.dumps(row, ensure_ascii=escaped) for row in rows)
+    assert read_manifest(_manifest(tmp_path, "m.jsonl", text)) == wanted
+
+
+def test_a_quoted_caption_may_span_lines(tmp_path: Path) -> None:
+    text = 'path,caption\na.png,"a dog\non a sofa"\nb.png,\n'
+    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [
+        Entry(tmp_path / "a.png", "train", ("a dog\non a sofa",)),
+        Entry(tmp_path / "b.png"),
+    ]
+
+
+def test_empty_columns_of_a_spreadsheet_are_no_repeated_names(tmp_path: Path) -> None:
+    assert read_manifest(_manifest(tmp_path, "m.csv", "path,,\na.png,,\n")) == [Entry(tmp_path / "a.png")]
+
+
+@pytest.mark.parametrize("spelling", ["./a.png", "b/../a.png", ".//a.png", "{folder}/a.png"])
+def test_one_file_is_one_entry_however_its_path_is_spelled(tmp_path: Path, spelling: str) -> None:
+    other = spelling.format(folder=tmp_path)
+    text = f"path,split,caption\na.png,train,one\n{other},train,two\n"
+    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [Entry(tmp_path / "a.png", "train", ("one", "two"))]
+    with pytest.raises(
+        ManifestError, match=r"line 3: split: got 'test' for .*, which an earlier line puts into 'train'"
+    ):
+        read_manifest(_manifest(tmp_path, "m.csv", f"path,split\na.png,train\n{other},test\n"))
+
+
+@pytest.mark.parametrize("name", ["M.CSV", "m.Jsonl"])
+def test_a_manifest_is_told_by_its_ending_in_any_case(tmp_path: Path, name: str) -> None:
+    text = "path\na.png\nb.png\n" if name.lower().endswith("csv") else '{"path": "a.png"}\n{"path": "b.png"}\n'
+    source = _manifest(tmp_path, name, text)
+    assert expected(Params(ingest=Ingest(source=str(source)))) == 2

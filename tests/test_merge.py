@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ouro.annotate.merge import Piece, merge_shard, merge_text, noun_phrases, plain, singular
-from ouro.params import Merge
-from ouro.records import Description, Image, Region
+from ouro.artifacts import read_shard, read_sidecar, write_shard
+from ouro.params import Merge, Params
+from ouro.records import Description, Image, Region, Scene
+from tasks.layout import Layout
+from tasks.merge import merge
 
 
 def piece(text: str, region: str) -> tuple[Piece, ...]:
@@ -71,6 +77,15 @@ def test_two_children_of_one_name_take_two_mentions_in_order() -> None:
     assert got == "a red star at the left and a blue star at the right."
 
 
+def test_two_children_of_one_name_are_told_by_their_places() -> None:
+    table = "a table with a star. the table has a blue circle at the top."
+    got = merged("a table and a table", (table, "left"), ("a table with a ring", "right"), ("a box with a cup", "top"))
+    assert got == (
+        "a table at the left and a table at the right. the table at the left has a star. the table at the left has a "
+        "blue circle at the top. the table at the right has a ring. there is a box at the top. the box has a cup."
+    )
+
+
 def test_a_plural_mention_is_not_replaced_by_one_child() -> None:
     got = merged("two cars in a street", ("a blue car", "left"))
     assert got == "two cars in a street. there is a blue car at the left."
@@ -110,8 +125,8 @@ def _tree() -> tuple[list[Image], list[Region], list[Description]]:
 
 def test_insertions_say_which_region_each_stretch_came_from() -> None:
     images, regions, said = _tree()
-    [scene], rejected = merge_shard(images, regions, said, Merge())
-    assert rejected == []
+    [scene], rejected, cut = merge_shard(images, regions, said, Merge())
+    assert (rejected, cut) == ([], 0)
     assert scene.text == "a table at the top left. the table has a red star at the top left."
     came = {(scene.text[i.start : i.end], i.region_id) for i in scene.insertions}
     assert ("a red star at the top left", "i/0.0.0") in came
@@ -120,11 +135,36 @@ def test_insertions_say_which_region_each_stretch_came_from() -> None:
 
 def test_an_image_without_a_description_is_rejected_with_a_reason() -> None:
     images, regions, said = _tree()
-    scenes, rejected = merge_shard(images, regions, said[1:], Merge())
+    scenes, rejected, _ = merge_shard(images, regions, said[1:], Merge())
     assert scenes == [] and [r.reason for r in rejected] == ["not_described"]
 
 
-def test_long_descriptions_are_cut_at_a_sentence() -> None:
+def test_the_parts_of_a_region_without_a_description_join_the_region_above_it() -> None:
+    """The star lies at the top left of the table and of the image; the table was rejected as "empty_reply"."""
     images, regions, said = _tree()
-    [scene], _ = merge_shard(images, regions, said, Merge(max_words=8))
-    assert scene.text == "a table at the top left."
+    [scene], _, _ = merge_shard(images, regions, [said[0], said[2]], Merge())
+    assert scene.text == "a table. there is a red star at the top left."
+    assert {i.region_id for i in scene.insertions} == {"i/0.0.0"}
+    assert [r for r, _ in scene.region_texts] == ["i/0", "i/0.0.0"]
+
+
+def test_long_descriptions_are_cut_at_a_sentence_and_counted() -> None:
+    images, regions, said = _tree()
+    [scene], _, cut = merge_shard(images, regions, said, Merge(max_words=8))
+    assert (scene.text, cut) == ("a table at the top left.", 1)
+
+
+def test_the_sidecar_and_the_log_say_how_many_scenes_were_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name, layout = "shard-00000.parquet", Layout(tmp_path, tmp_path / "cache")
+    images, regions, said = _tree()
+    write_shard(layout.images / name, Image, images, n_in=1)
+    write_shard(layout.regions / name, Region, regions, n_in=3)
+    write_shard(layout.descriptions / name, Description, said, n_in=3)
+    whole = merge.fn(name, layout, Params())
+    assert read_sidecar(whole).meta == {"cut": 0} and caplog.records == []
+    out = merge.fn(name, layout, Params(merge=Merge(max_words=8)))
+    assert read_sidecar(out).meta == {"cut": 1}
+    assert [s.text for s in read_shard(out, Scene)] == ["a table at the top left."]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "merge shard-00000.parquet: 1 scenes with descriptions cut at 8 words"
+    ]

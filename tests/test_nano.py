@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -14,10 +15,10 @@ from PIL import Image as PILImage
 
 from ouro.annotate.describe import crop
 from ouro.annotate.prompts import ASPECTS
-from ouro.annotate.synthesize import parse_pairs
+from ouro.annotate.replies import parse_pairs
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
-from ouro.nano.scenes import draw_scene, render
+from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.hf import HFVisionLM, ModelError, load_adapter, load_model
 from ouro.vision.pool import PooledVLM
@@ -142,3 +143,96 @@ def test_the_writer_writes_the_same_in_every_process() -> None:
         for seed in range(6)
     }
     assert len(said) == 1 and "where is the star on the table?" in said.pop()
+
+
+# ---- questions against the geometry of the scene -------------------------------------------------------------------
+
+NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+AT = r"(?:on|in) the (?P<holder>\w+)"
+ASKED = {
+    "color": rf"what color is the (?P<shape>\w+) {AT}\?",
+    "pattern": rf"what pattern is the (?P<shape>\w+) {AT}\?",
+    "shape": rf"what shape is the (?P<color>\w+) object {AT}\?",
+    "where": rf"where is the (?P<what>\w+)(?: {AT})?\?",
+    "neighbour": rf"what is (?P<side>left of|right of|above|below) the (?P<shape>\w+) {AT}\?",
+    "count": rf"how many objects are {AT}\?",
+    "count_shape": r"how many (?P<plural>\w+) are there\?",
+    "existence": r"is there a (?P<color>\w+) (?P<shape>\w+)\?",
+    "sign": rf"what does the sign {AT} say\?",
+}
+WHOLE = (0, 0, SIZE, SIZE)
+
+
+def _center(box: tuple[int, int, int, int]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _quadrant(box: tuple[int, int, int, int], frame: tuple[int, int, int, int]) -> str:
+    (x, y), (mid_x, mid_y) = _center(box), _center(frame)
+    return f"{'top' if y < mid_y else 'bottom'} {'left' if x < mid_x else 'right'}"
+
+
+def _beside(items: tuple[Item, ...], asked: Item, side: str, frame: tuple[int, int, int, int]) -> list[str]:
+    """Shapes of the items in the same row or column of `frame` whose center lies to that side of the asked one's."""
+    axis = 0 if side in ("left of", "right of") else 1
+    sign = -1 if side in ("left of", "above") else 1
+    line = _quadrant(asked.box, frame).split()[axis]  # "top" or "bottom" along x, "left" or "right" along y
+    start = _center(asked.box)[axis]
+    mates = [i for i in items if _quadrant(i.box, frame).split()[axis] == line]
+    return [i.shape for i in mates if sign * (_center(i.box)[axis] - start) > 0]
+
+
+def _answers(scene: Scene, qa: say.QA) -> list[str]:
+    """Every right answer to a question, looked up in the scene's boxes and attributes."""
+    match = re.fullmatch(ASKED[qa.type], qa.question)
+    assert match, f"{qa} has another form than its type"
+    said = match.groupdict()
+    held = next((c for c in scene.containers if c.kind == said.get("holder")), None)
+    assert held or said.get("holder") in (None, "floor"), qa
+    items = held.items if held else scene.loose if said.get("holder") else scene.items
+    frame = held.box if held else WHOLE
+    if qa.type in ("color", "pattern"):
+        return [getattr(i, qa.type) for i in items if i.shape == said["shape"]]
+    if qa.type == "shape":
+        return [i.shape for i in items if i.color == said["color"]]
+    if qa.type == "where":
+        things = [(i.shape, i.box) for i in items] if held else [(c.kind, c.box) for c in scene.containers]
+        return [_quadrant(box, frame) for name, box in things if name == said["what"]]
+    if qa.type == "neighbour":
+        [asked] = [i for i in items if i.shape == said["shape"]]
+        return _beside(items, asked, said["side"], frame)
+    if qa.type == "count":
+        return [NUMBER_WORDS[len(items)]]
+    if qa.type == "count_shape":
+        return [NUMBER_WORDS[sum(said["plural"] in (f"{i.shape}s", f"{i.shape}es") for i in items)]]
+    if qa.type == "existence":
+        return ["yes" if any((i.color, i.shape) == (said["color"], said["shape"]) for i in items) else "no"]
+    assert held and held.sign, qa
+    return [held.sign.word]
+
+
+def _neighbouring(scene: Scene) -> int:
+    """Ordered pairs of items that share a row or a column of their container."""
+    places = [[_quadrant(i.box, c.box).split() for i in c.items] for c in scene.containers]
+    return sum(sum(p == q for p, q in zip(a, b, strict=True)) == 1 for held in places for a in held for b in held)
+
+
+def test_fine_questions_have_one_right_answer_by_the_geometry_of_the_scene() -> None:
+    rng = np.random.default_rng(5)
+    counts: dict[str, int] = dict.fromkeys(ASKED, 0)
+    answers: dict[str, set[str]] = {kind: set() for kind in ASKED}
+    scenes = [draw_scene(np.random.default_rng([78, i])) for i in range(40)]
+    for scene in scenes:
+        for qa in say.fine_questions(scene, rng):
+            assert [qa.answer] == _answers(scene, qa), (qa, scene)
+            counts[qa.type] += 1
+            answers[qa.type].add(qa.answer)
+    items, holders = sum(len(s.items) for s in scenes), sum(len(s.containers) for s in scenes)
+    held = items - sum(len(s.loose) for s in scenes)
+    assert counts == {
+        "color": items, "pattern": items, "shape": items, "where": held + holders, "count": holders,
+        "neighbour": sum(map(_neighbouring, scenes)), "existence": 2 * len(scenes),
+        "count_shape": sum(len({i.shape for i in s.items}) for s in scenes),
+        "sign": sum(c.sign is not None for s in scenes for c in s.containers),
+    }  # fmt: skip
+    assert answers["existence"] == {"yes", "no"} and len(answers["where"]) == 4 and len(answers["neighbour"]) == 8

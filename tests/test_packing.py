@@ -15,8 +15,9 @@ from PIL import Image as PILImage
 from ouro.nano.model import build_model, build_processor
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Branch, collate, mrope_positions, pack_row, tree_mask
+from ouro.vision import fast
 from ouro.vision.encoding import Encoder
-from ouro.vision.fast import accelerate_vision
+from ouro.vision.fast import EXPLICIT, accelerate_training, accelerate_vision
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +96,61 @@ def test_rows_hold_every_token_once(lengths: list[int], prefix: int) -> None:
 
 def test_the_fast_vision_tower_equals_the_original(parts) -> None:  # type: ignore[no-untyped-def]
     model, encoder = parts
-    fast = accelerate_vision(copy.deepcopy(model))
+    quick = accelerate_vision(copy.deepcopy(model))
     pixels = encoder.pixels(_pictures(2), [None, None, None])
     with torch.inference_mode():
-        ours = fast.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output
+        ours = quick.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output
         theirs = model.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output
     assert torch.allclose(torch.cat(tuple(ours)), torch.cat(tuple(theirs)), atol=1e-5)
+
+
+def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """Loss and every gradient of packed rows, in float32: vision and text, mask, shared key heads."""
+    monkeypatch.setattr(fast, "EXPLICIT_DTYPES", (torch.float32,))
+    taken: list[int] = []
+    apply = fast.Explicit.apply
+    monkeypatch.setattr(fast.Explicit, "apply", lambda *args: taken.append(1) or apply(*args))
+    encoder = parts[1]
+    fused, explicit = copy.deepcopy(parts[0]), accelerate_training(accelerate_vision(copy.deepcopy(parts[0])))
+    assert explicit.config.text_config._attn_implementation == EXPLICIT != fused.config.text_config._attn_implementation
+    pixels = encoder.pixels(_pictures(3)[:2], [None, None])
+    grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
+    branches = [Branch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2]
+    kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
+    rows = [pack_row(encoder.prefix([g]), [g], branches[: 1 + i], **kwargs) for i, g in enumerate(grids)]
+    losses = []
+    for model in (fused, explicit):
+        loss = joint_loss(model, collate(rows, encoder.pad), pixels)
+        loss.total.backward()
+        losses.append(float(loss.total))
+    assert abs(losses[0] - losses[1]) < 1e-5
+    assert len(taken) == 3 * 2 + 5, "every layer of the explicit model took it: vision once a grid size, text once"
+    others = dict(explicit.named_parameters())
+    for name, p in fused.named_parameters():
+        if p.grad is not None:
+            scale = float(p.grad.abs().max()) + 1e-8
+            assert float((p.grad - others[name].grad).abs().max()) / scale < 1e-4, name
+
+
+def test_the_explicit_attention_in_bfloat16_is_as_close_to_exact_as_the_fused_one() -> None:
+    """The only form that training takes it in. 60 tokens, scores spread as a trained model's are."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, grad = (torch.randn(2, 4, 60, 48, generator=generator) for _ in range(4))
+    bias = torch.zeros(2, 1, 60, 60).masked_fill_(~torch.ones(60, 60, dtype=torch.bool).tril(), float("-inf"))
+
+    def run(dtype: torch.dtype, explicit: bool) -> list[torch.Tensor]:
+        ins = [(3 * x if n == 0 else x).to(dtype).detach().requires_grad_() for n, x in enumerate((q, k, v))]
+        if explicit:
+            out = fast.Explicit.apply(*ins, bias.to(dtype), 48**-0.5)
+        else:
+            out = torch.nn.functional.scaled_dot_product_attention(*ins, attn_mask=bias.to(dtype))
+        out.backward(grad.to(dtype))
+        return [out.detach().float(), *(x.grad.float() for x in ins if x.grad is not None)]
+
+    exact, ours, theirs = run(torch.float32, False), run(torch.bfloat16, True), run(torch.bfloat16, False)
+    for name, e, o, t in zip(("out", "q", "k", "v"), exact, ours, theirs, strict=True):
+        error, usual = (float((x - e).norm() / e.norm()) for x in (o, t))
+        assert error < max(0.02, 2 * usual), name
 
 
 def test_the_tokenizer_loses_no_word(parts, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

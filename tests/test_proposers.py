@@ -10,12 +10,14 @@ import PIL.Image
 import pytest
 
 from ouro import boxes
+from ouro.annotate.propose import filter_proposals
 from ouro.annotate.recurse import propose_shard
 from ouro.nano.rpn import truth
 from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.params import Propose
 from ouro.records import Image
 from ouro.vision.ocr import OCRProposer, OCRUnavailable, model_folders
+from ouro.vision.protocols import Proposal
 from ouro.vision.rpn import RPNError, RPNProposer, load_net
 
 SHIPPED = Path(__file__).parents[1] / "models" / "nano" / "rpn"
@@ -119,6 +121,18 @@ def test_paddleocr_reads_the_words_of_signs(ocr: OCRProposer) -> None:
     assert sum(read) >= 0.8 * len(signs) > 0
     assert all(p.source == "ocr" and 0.6 <= p.score <= 1 for f in found for p in f)
     assert ocr.propose([PIL.Image.new("RGB", (64, 64), "white")]) == [[]]
+
+
+def test_text_takes_the_best_box_that_coincides_with_it_and_only_that_one() -> None:
+    """Every further box without text once replaced the fused one, so that the lowest score decided."""
+    text = Proposal((40, 40, 80, 56), 0.99, "ocr", "milk")
+    good, poor = Proposal((40, 40, 82, 57), 0.95, "rpn"), Proposal((44, 38, 84, 56), 0.55, "rpn")
+    for candidates in ([text, good, poor], [poor, good, text]):
+        kept, rejected = filter_proposals(candidates, (0, 0, 200, 200), Propose(), "a/0")
+        assert kept == [Proposal(good.box, 0.99, "rpn+ocr", "milk")]
+        assert [r.detail.endswith("; fused") for r in rejected] == [True, False]
+    again, _ = filter_proposals([*kept, poor], (0, 0, 200, 200), Propose(), "a/0")
+    assert again == kept  # a fused one that is handed down keeps its box, too
 
 
 def test_ocr_models_are_laid_out_once(tmp_path: Path) -> None:

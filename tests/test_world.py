@@ -55,11 +55,14 @@ def test_benchmark_answers_are_exactly_balanced_within_each_type(world: Path) ->
     assert all(len(set(answers.values())) == 1 for answers in counts.values())
 
 
-def test_the_quota_keeps_most_questions_and_drops_rare_answers() -> None:
-    """5 yes, 4 no, 1 maybe: four each of yes and no (8) beat one of each (3) and five yes (5)."""
+def test_the_quota_drops_an_answer_only_where_it_costs_more_than_half() -> None:
+    """5 yes, 4 no, 1 maybe: four each of yes and no (8) beat one of each (3); with 2 maybe, two of each (6) do."""
     pool = [Asked("i", QA("t", "?", a)) for a in ["yes"] * 5 + ["no"] * 4 + ["maybe"]]
     kept = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
     assert kept == {"yes": 4, "no": 4}
+    pool.append(Asked("i", QA("t", "?", "maybe")))
+    kept = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
+    assert kept == {"yes": 2, "no": 2, "maybe": 2}
 
 
 def test_the_limit_of_a_type_holds() -> None:

@@ -6,6 +6,7 @@ is proposed first and every region of a shard is described in one wave. Same res
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from PIL import Image as PILImage
@@ -59,9 +60,9 @@ def _one_line(reply: str) -> str:
 
 
 def with_text(description: str, text: str) -> str:
-    """A description with the text that OCR read in its region, unless it quotes it already."""
+    """A description with the text that OCR read in its region, unless it has it already, as whole words."""
     text = _one_line(text)
-    if not text or text.lower() in description.lower():
+    if not text or re.search(rf"(?<!\w){re.escape(text)}(?!\w)", description, re.IGNORECASE):
         return description
     said = description.rstrip(" .")
     return f"{said} that says {text}" if said else f"text that says {text}"

@@ -4,8 +4,8 @@ A child's leading noun phrase ("a red striped star") is looked up by its head no
 description. A match is replaced by the more detailed of the two phrases with the child's relative position
 ("a red striped star at the top left"); what else the child says becomes a sentence of its own ("the table
 has ..."). A child the parent does not mention is appended ("there is ..."). Vague mentions ("with some
-objects") go once something specific stands in their place. Every inserted stretch keeps the id of the
-region it came from.
+objects") go once something specific stands in their place. Of two children of one name each is told by its
+place ("the table at the left has ..."). Every inserted stretch keeps the id of the region it came from.
 
 Source: OURO section 3.1, eq. 4. The paper gives no rules for the matching; these are ours, and need no
 language model, so that a merge costs microseconds and is the same every time.
@@ -14,16 +14,16 @@ language model, so that a merge costs microseconds and is the same every time.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ouro.boxes import relative_position
 from ouro.params import Merge
 from ouro.records import Description, Image, Insertion, Region, Rejected, Scene
 
-_DETERMINERS = frozenset(["a", "an", "the", "one", "two", "three", "four", "five", "six", "some", "several", "another"])
-_BOUNDARY = frozenset(
+DETERMINERS = frozenset(["a", "an", "the", "one", "two", "three", "four", "five", "six", "some", "several", "another"])
+BOUNDARY = frozenset(
     (
         "with that which who and or on in at of over under near beside behind above below next to from by for is "
         "are was were has have says past across into onto through along around between against while as to inside "
@@ -53,7 +53,7 @@ class Phrase(NamedTuple):
 
     @property
     def modifiers(self) -> frozenset[str]:
-        return frozenset(self.words[:-1]) - _DETERMINERS
+        return frozenset(self.words[:-1]) - DETERMINERS
 
 
 class Piece(NamedTuple):
@@ -74,12 +74,12 @@ def noun_phrases(text: str) -> list[Phrase]:
     for match in _WORD.finditer(text):
         word = match.group().lower()
         broken = bool(words) and not text[previous_end : match.start()].isspace()
-        if words and (broken or word in _BOUNDARY or word in _DETERMINERS or _is_participle(word)):
+        if words and (broken or word in BOUNDARY or word in DETERMINERS or _is_participle(word)):
             phrases.extend(_phrase(start, end, words))
             words = []
         if words:
             words.append(word)
-        elif word in _DETERMINERS:
+        elif word in DETERMINERS:
             start, words = match.start(), [word]
         end = previous_end = match.end()
     return phrases + _phrase(start, end, words)
@@ -111,16 +111,18 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
     opening = _opening(base, open_mentions)
     edits: list[tuple[int, int, Marked]] = []
     tail: list[Marked] = []
-    for child, position in children:
+    leads = [_leading(plain(child)) for child, _ in children]
+    named = Counter(lead.head for lead in leads if lead)
+    for (child, position), leading in zip(children, leads, strict=True):
         text = plain(child)
-        leading = next(iter(noun_phrases(text)), None)
         if not text:
             continue
-        if leading is None or leading.start > 3:
+        if leading is None:
             tail.append((*_cut(child, 0, len(text.rstrip(" ."))), Piece(f" {_place(position)}", child[0].region_id)))
             continue
         mention = next((m for m in open_mentions if m.head == leading.head and m.words[0] not in _PLURAL), None)
-        clause, rest = _split(_lower_article(child), text, leading)
+        which = f" {_place(position)}" if named[leading.head] > 1 else ""
+        clause, rest = _split(_lower_article(child), text, leading, which)
         placed = (*clause, Piece(f" {_place(position)}", child[0].region_id))
         if mention is None:
             tail.append((Piece(opening, child[0].region_id), *placed))
@@ -141,6 +143,12 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
     return tuple(p for p in merged if p.text)
 
 
+def _leading(text: str) -> Phrase | None:
+    """The noun phrase that a description of one thing opens with."""
+    phrase = next(iter(noun_phrases(text)), None)
+    return phrase if phrase and phrase.start <= 3 else None
+
+
 def _opening(base: str, phrases: Sequence[Phrase]) -> str:
     """How a sentence about an unmentioned child begins: a description of one thing ("a table with ...") has it."""
     one_thing = phrases and phrases[0].start == 0 and base[phrases[0].end :].lstrip().startswith("with ")
@@ -158,16 +166,22 @@ def _richer(
     return (own_words, *extra, Piece(f" {_place(position)}", clause[0].region_id))
 
 
-def _split(child: Marked, text: str, leading: Phrase) -> tuple[Marked, list[Marked]]:
-    """A child's text as the clause to insert and the sentences that follow on their own."""
+def _split(child: Marked, text: str, leading: Phrase, which: str) -> tuple[Marked, list[Marked]]:
+    """A child's text as the clause to insert and the sentences that follow on their own.
+
+    `which` (" at the left", or "") follows the child's name in the sentences about it.
+    """
     first_end = _sentence_end(text)
-    sentences = [_cut(child, a, b) for a, b in _sentences(text, first_end)]
+    thing = f"the {text[leading.start : leading.end].split()[-1]}"
+    has, named = f"{thing} has ", Piece(f"{thing}{which} has ", child[0].region_id)
+    sentences = [
+        (named, *_cut(child, a + len(has), b)) if which and text.startswith(has, a) else _cut(child, a, b)
+        for a, b in _sentences(text, first_end)
+    ]
     after = text[leading.end : first_end]
     if after.lstrip().startswith("with "):
         skip = leading.end + after.index("with ") + len("with ")
-        head = text[leading.start : leading.end].split()[-1]
-        has = (Piece(f"the {head} has ", child[0].region_id), *_cut(child, skip, first_end))
-        return _cut(child, leading.start, leading.end), [has, *sentences]
+        return _cut(child, leading.start, leading.end), [(named, *_cut(child, skip, first_end)), *sentences]
     return _cut(child, leading.start, first_end), sentences
 
 
@@ -217,9 +231,17 @@ def _cut(marked: Marked, start: int, end: int) -> Marked:
     return tuple(out)
 
 
+class Merged(NamedTuple):
+    """The scenes of a shard; in `cut` of them a description was cut at `merge.max_words`."""
+
+    scenes: list[Scene]
+    rejected: list[Rejected]
+    cut: int
+
+
 def merge_shard(
     images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description], params: Merge
-) -> tuple[list[Scene], list[Rejected]]:
+) -> Merged:
     """One Scene an image; an image whose root was not described is rejected ("not_described")."""
     said = {d.region_id: d.text for d in descriptions}
     by_image: dict[str, list[Region]] = defaultdict(list)
@@ -227,35 +249,52 @@ def merge_shard(
         by_image[region.image_id].append(region)
     scenes: list[Scene] = []
     rejected: list[Rejected] = []
+    cut = 0
     for image in images:
         root = next((r for r in by_image[image.image_id] if r.parent_id is None), None)
         if root is None or root.region_id not in said:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
             continue
-        scenes.append(_scene(image.image_id, by_image[image.image_id], said, params))
-    return scenes, rejected
+        scene, was_cut = _scene(image.image_id, by_image[image.image_id], said, params)
+        scenes.append(scene)
+        cut += was_cut
+    return Merged(scenes, rejected, cut)
 
 
-def _scene(image_id: str, regions: Sequence[Region], said: Mapping[str, str], params: Merge) -> Scene:
+def _scene(image_id: str, regions: Sequence[Region], said: Mapping[str, str], params: Merge) -> tuple[Scene, bool]:
+    """The scene, and whether one of its descriptions was cut."""
     children: dict[str | None, list[Region]] = defaultdict(list)
     for region in regions:
         children[region.parent_id].append(region)
     merged: dict[str, Marked] = {}
-    for region in sorted(regions, key=lambda r: -r.level):
+    cut = False
+    for region in sorted((r for r in regions if r.region_id in said), key=lambda r: -r.level):
         parts = [
             (merged[c.region_id], relative_position(c.box, region.box))
-            for c in children[region.region_id]
-            if c.region_id in said
+            for c in _described(region.region_id, children, said)
         ]
-        own = Piece(said.get(region.region_id, "").strip(), region.region_id)
-        merged[region.region_id] = _shorten(merge_text(own, parts), params.max_words)
+        whole = merge_text(Piece(said[region.region_id].strip(), region.region_id), parts)
+        merged[region.region_id] = _shorten(whole, params.max_words)
+        cut |= merged[region.region_id] != whole
     root = children[None][0].region_id
-    return Scene(
+    scene = Scene(
         image_id,
         plain(merged[root]),
         _insertions(merged[root], root),
         tuple((r.region_id, plain(merged[r.region_id])) for r in regions if r.region_id in said),
     )
+    return scene, cut
+
+
+def _described(
+    region_id: str, children: Mapping[str | None, Sequence[Region]], said: Mapping[str, str]
+) -> Iterator[Region]:
+    """Its children; in the place of a child without a description, the nearest described regions below that one."""
+    for child in children.get(region_id, ()):
+        if child.region_id in said:
+            yield child
+        else:
+            yield from _described(child.region_id, children, said)
 
 
 def _shorten(marked: Marked, max_words: int) -> Marked:

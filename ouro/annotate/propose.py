@@ -90,17 +90,18 @@ def _fault(candidate: Proposal, clipped: Box, parent: Box, params: Propose) -> s
 
 
 def _suppress(candidates: list[Proposal], threshold: float, parent_id: str) -> Filtered:
-    """NMS over all sources. A text box and a box without text that coincide become one "rpn+ocr"."""
+    """NMS over all sources. A text box and the best box without text that coincide with it become one "rpn+ocr"."""
     array = boxes.as_array([c.box for c in candidates])
     keep = boxes.nms(array, np.array([c.score for c in candidates], dtype=np.float64), threshold)
     overlap = boxes.iou_matrix(array, array)
     winners = {i: candidates[i] for i in keep}
     rejected: list[Rejected] = []
-    for i, candidate in enumerate(candidates):
+    for i in sorted(range(len(candidates)), key=lambda i: (-candidates[i].score, i)):
         if i in winners:
             continue
+        candidate = candidates[i]
         winner = next(k for k in keep if overlap[i, k] >= threshold and overlap[i, k] > 0)
-        fuse = bool(candidate.text) != bool(winners[winner].text)
+        fuse = "+" not in winners[winner].source and bool(candidate.text) != bool(winners[winner].text)
         if fuse:
             winners[winner] = _fused(winners[winner], candidate)
         rejected.append(reject(candidate, "nms", parent_id, "fused" if fuse else ""))

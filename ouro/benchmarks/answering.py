@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ouro.annotate.describe import crop
 from ouro.benchmarks.evaluate import Answerer, Asked
 from ouro.boxes import area
+from ouro.images import CHUNK_PIXELS
 from ouro.vision.protocols import Request
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from ouro.params import Benchmark
     from ouro.records import Box, Region
     from ouro.vision.protocols import VisionLM
+
+    Shown = tuple[PIL.Image.Image, ...]  # an image and, beside it, its crops
 
 
 def largest_regions(regions: Sequence[Region], k: int) -> dict[str, list[Box]]:
@@ -40,20 +43,42 @@ def vlm_answerer(
     boxes: Mapping[str, Sequence[Box]],
     params: Benchmark,
     progress: Callable[[int], None] | None = None,
+    chunk_pixels: int = CHUNK_PIXELS,
 ) -> Answerer:
     """Greedy answers from `vlm`. `boxes`: the regions shown beside each image (none for the image alone).
 
-    Crops are cut and bounded as in training (ouro.training.samples).
+    Crops are cut and bounded as in training (ouro.training.samples), once an image. The model is asked in chunks
+    of whole images that hold up to `chunk_pixels` with their crops; one image more is open between two chunks.
     """
 
-    def request(asked: Asked) -> Request:
-        picture = pictures[asked.image_id]
-        crops = [crop(picture, box, 0.0) for box in boxes.get(asked.image_id, ())]
-        bounds = (params.max_pixels, *[params.region_max_pixels] * len(crops))
-        return Request((picture, *crops), asked.question.question + params.suffix, bounds)
+    def show(image_id: str) -> Shown:
+        picture = pictures[image_id]
+        return picture, *(crop(picture, box, 0.0) for box in boxes.get(image_id, ()))
+
+    def request(asked: Asked, shown: Shown) -> Request:
+        bounds = (params.max_pixels, *[params.region_max_pixels] * (len(shown) - 1))
+        return Request(shown, asked.question.question + params.suffix, bounds)
+
+    def reply(asked: Sequence[Asked], chunk: Mapping[str, Shown]) -> dict[int, str]:
+        """Index of a question -> reply, for all questions about the images of `chunk`."""
+        chosen = [i for i, a in enumerate(asked) if a.image_id in chunk]
+        requests = [request(asked[i], chunk[asked[i].image_id]) for i in chosen]
+        said = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
+        return dict(zip(chosen, said, strict=True))
 
     def answer(asked: Sequence[Asked]) -> list[str]:
-        requests = [request(a) for a in asked]
-        return vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
+        replies: dict[int, str] = {}
+        chunk: dict[str, Shown] = {}
+        held = 0
+        for image_id in dict.fromkeys(a.image_id for a in asked):
+            shown = show(image_id)
+            size = sum(view.width * view.height for view in shown)
+            if chunk and held + size > chunk_pixels:
+                replies |= reply(asked, chunk)
+                chunk, held = {}, 0
+            chunk[image_id] = shown
+            held += size
+        replies |= reply(asked, chunk)
+        return [replies[i] for i in range(len(asked))]
 
     return answer

@@ -26,6 +26,7 @@ from ouro.nano.scenes import (
     draw_scene,
     paste_item,
     render,
+    tint,
 )  # fmt: skip
 
 Rng = np.random.Generator
@@ -82,14 +83,15 @@ def closeup(rng: Rng, low: int, high: int, side: int, p_caption: float, n_turns:
     canvas = np.broadcast_to(base, (side, side, 3)).copy()
     for item in items:
         paste_item(canvas, item)
+    canvas *= tint(side)
     canvas *= np.linspace(1.0, 0.86, side, dtype=np.float32)[None, :, None] * rng.uniform(0.84, 1.0)
     canvas += rng.standard_normal((side, side, 1), dtype=np.float32) * 2.5
     picture = np.clip(canvas, 0, 255).astype(np.uint8)
     if rng.random() < p_caption:
         return Lesson(picture, "", (_caption(say.listing([say.item_caption(i) for i in items])),))
     questions = [q for i in items for q in say.item_questions(i, "")]
+    questions += [say.QA("where", f"where is the {i.shape}?", i.slot) for i in items]
     if n > 2:
-        questions += [say.QA("where", f"where is the {i.shape}?", i.slot) for i in items]
         questions += say.existence(tuple(items), rng, 2)
     return Lesson(picture, "", tuple(_ask(questions, rng, n_turns)))
 
@@ -121,9 +123,9 @@ def crops(scene: Scene, picture: Pixels, rng: Rng, n_turns: int) -> list[Lesson]
     return out
 
 
-def coarse(scene: Scene, picture: Pixels, rng: Rng) -> Lesson:
+def coarse(scene: Scene, picture: Pixels, rng: Rng, n_turns: int) -> Lesson:
     """A whole scene, described and asked about coarsely."""
-    turns = [_caption(say.coarse_caption(scene)), *_ask(say.coarse_questions(scene), rng, 3)]
+    turns = [_caption(say.coarse_caption(scene)), *_ask(say.coarse_questions(scene), rng, n_turns)]
     return Lesson(picture, "", tuple(turns), whole=True)
 
 
@@ -140,7 +142,10 @@ def writer(described: Scene, picture: Pixels, rng: Rng) -> Lesson:
 
 
 def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[Lesson]]:
-    """(short lessons, writer lessons) of one step of phase 1 to 4. Look-up appears in phases 1 and 2."""
+    """(short lessons, writer lessons) of one step of phase 1 to 5. Look-up appears in phases 1 and 2.
+
+    Phase 5 dwells on coarse questions about whole scenes, which phase 4 asks too few of.
+    """
     short: dict[int, Callable[[], Lesson]] = {
         1: lambda: closeup(rng, 1, 2, 64, 0.25, 4),
         2: lambda: closeup(rng, 2, 2, 64, 0.10, 4),
@@ -148,6 +153,7 @@ def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[L
     }
     if phase in short:
         return [short[phase]() for _ in range(rows)], []
+    p_coarse, n_coarse, n_writers = (0.6, 3, max(1, rows // 8)) if phase == 4 else (1.0, 7, 1)
     lessons: list[Lesson] = []
     drawn: list[tuple[Scene, Pixels]] = []
     while len(lessons) < rows:
@@ -155,9 +161,9 @@ def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[L
         picture = render(scene)
         drawn.append((scene, picture))
         lessons += crops(scene, picture, rng, 4)
-        if rng.random() < 0.6:
-            lessons.append(coarse(scene, picture, rng))
+        if rng.random() < p_coarse:
+            lessons.append(coarse(scene, picture, rng, n_coarse))
         if rng.random() < 0.5:
             lessons.append(closeup(rng, 1, 2, 64, 0.25, 4))
-    writers = [writer(draw_scene(rng), drawn[k % len(drawn)][1], rng) for k in range(max(1, rows // 8))]
+    writers = [writer(draw_scene(rng), drawn[k % len(drawn)][1], rng) for k in range(n_writers)]
     return lessons[:rows], writers

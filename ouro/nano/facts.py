@@ -62,11 +62,14 @@ def _item_facts(shape: str, holder: str, values: Mapping[str, Any]) -> set[Fact]
 _KEYS = (("color", "color"), ("pattern", "pattern"), ("where", "slot"))
 
 
+_HAS = rf"the (\w+)(?: (?:at|in) the {_SLOT})? has "  # the place tells namesakes apart
+
+
 def stated_facts(text: str) -> set[Fact]:
     """The facts that a merged description states; what it says in other words is not counted."""
     facts: set[Fact] = set()
     for sentence in re.split(r"\.(?:\s|$)", text):
-        match = re.match(r"the (\w+) has ", sentence) or re.match(r"(?:a|an) (\w+)(?: [a-z ]+?)? with ", sentence)
+        match = re.match(_HAS, sentence) or re.match(r"(?:a|an) (\w+)(?: [a-z ]+?)? with ", sentence)
         holder = match.group(1) if match and match.group(1) in CONTAINERS else "floor"
         for item in _ITEM.finditer(sentence):
             facts |= _item_facts(item["shape"], holder, item.groupdict())

@@ -103,7 +103,8 @@ def container_questions(c: Container) -> list[QA]:
         out += item_questions(item, c.kind)
         out.append(QA("where", f"where is the {item.shape} {on(c.kind)}?", item.slot))
     out += neighbours(c)
-    out.append(QA("count", f"how many objects are {on(c.kind)}?", NUMBERS[len(c.items)]))
+    if len(c.items) < len(NUMBERS):  # a description of something else may hold more than the world does
+        out.append(QA("count", f"how many objects are {on(c.kind)}?", NUMBERS[len(c.items)]))
     if c.sign:
         out.append(QA("sign", f"what does the sign {on(c.kind)} say?", c.sign.word))
     return out
@@ -148,7 +149,7 @@ def count_shapes(scene: Scene) -> list[QA]:
     for item in scene.items:
         counts[item.shape] += 1
     ask = "how many {} are there?".format
-    return [QA("count_shape", ask(plural(s)), NUMBERS[counts[s]]) for s in SHAPES if counts[s]]
+    return [QA("count_shape", ask(plural(s)), NUMBERS[counts[s]]) for s in SHAPES if 0 < counts[s] < len(NUMBERS)]
 
 
 def fine_questions(scene: Scene, rng: np.random.Generator) -> list[QA]:
@@ -176,13 +177,12 @@ def aspect_pairs(scene: Scene, aspect: str, rng: np.random.Generator) -> list[QA
         wanted = ("count", "sign")
         per = [q for c in scene.containers for q in container_questions(c) if q.type in wanted]
         return per + count_shapes(scene)
-    out: list[QA] = []  # interactions: what holds what
+    out: list[QA] = []  # interactions: what is there, as often denied as affirmed, and what holds what
     for i, h in held:
+        absent = [c for c in COLORS if all((c, i.shape) != (o.color, o.shape) for o in scene.items)]
         out.append(QA("existence", f"is there a {i.color} {i.shape}?", "yes"))
-        if h == "floor":
-            absent = [c for c in COLORS if all((c, i.shape) != (o.color, o.shape) for o in scene.items)]
-            out.append(QA("existence", f"is there a {rng.choice(absent)} {i.shape}?", "no"))
-        else:
+        out.append(QA("existence", f"is there a {rng.choice(absent)} {i.shape}?", "no"))
+        if h != "floor":
             out.append(QA("holder", f"what holds the {i.color} {i.shape}?", h))
     return out[:24]
 

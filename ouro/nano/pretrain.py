@@ -19,11 +19,12 @@ import numpy as np
 
 from ouro.nano.curriculum import Lesson, phase_lessons
 from ouro.nano.model import MAX_PIXELS, MIN_PIXELS, REGION_MAX_PIXELS
+from ouro.processes import end_with_parent
 
 ROWS = 64  # per step, over all processes
 MIN_STEPS = {1: 120, 2: 120, 3: 150}
 MAX_STEPS = {1: 600, 2: 1200, 3: 600}
-FINAL_STEPS = 600
+FINAL_STEPS, COARSE_STEPS = 600, 250
 WARMUP, FLAT = 40, 0.5
 RATE = 2e-3
 WEIGHTS = {"caption": 0.4, "writer": 0.4}  # answers weigh 1
@@ -103,22 +104,28 @@ def _optimizers(model: Any) -> list[Any]:
 
 
 def _rate(state: dict[str, Any], options: Options) -> float:
-    """Warm-up, then flat; the last phase decays to zero after FLAT of its steps."""
+    """Warm-up, then flat; phase 4 decays to zero after FLAT of its steps, phase 5 from half the rate to zero."""
     rate = RATE * min(1.0, (state["step"] + 1) / WARMUP)
     if state["phase"] == 4:
         done = (state["step"] - state["phase_start"]) / options.final_steps
         rate *= min(1.0, max(0.0, (1 - done) / (1 - FLAT)))
+    if state["phase"] == 5:
+        rate *= 0.5 * (1 - (state["step"] - state["phase_start"]) / COARSE_STEPS)
     return rate
 
 
 def _advance(state: dict[str, Any], options: Options) -> bool:
     """Move to the next phase when look-up works; True when training is over."""
     spent = state["step"] - state["phase_start"]
-    if state["phase"] == 4:
-        return spent >= options.final_steps
-    ready = state["accuracy"].get("shape", 0.0) >= 0.9 and state["accuracy"].get("color", 0.0) >= 0.9
     phase = state["phase"]
-    if (spent >= MIN_STEPS[phase] and (ready or phase == 1)) or spent >= MAX_STEPS[phase]:
+    if phase == 5:
+        return spent >= COARSE_STEPS
+    if phase == 4:
+        over = spent >= options.final_steps
+    else:
+        ready = state["accuracy"].get("shape", 0.0) >= 0.9 and state["accuracy"].get("color", 0.0) >= 0.9
+        over = (spent >= MIN_STEPS[phase] and (ready or phase == 1)) or spent >= MAX_STEPS[phase]
+    if over:
         state["phase"] += 1
         state["phase_start"] = state["step"]
     return False
@@ -182,14 +189,15 @@ def train(rank: int, options: Options) -> None:
     import torch.distributed as dist
 
     from ouro.nano.model import build_model, build_processor, save
-    from ouro.vision.fast import accelerate_vision
+    from ouro.vision.fast import accelerate_training, accelerate_vision
 
     torch.set_num_threads(1)
     if options.processes > 1:
+        end_with_parent()
         store = f"file://{options.work / 'rendezvous'}"
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=options.processes)
     processor = build_processor()
-    model = accelerate_vision(build_model(processor.tokenizer, options.seed))
+    model = accelerate_training(accelerate_vision(build_model(processor.tokenizer, options.seed)))
     optimizers = _optimizers(model)
     encode = Encoder(processor)
     state: dict[str, Any] = {"step": 0, "phase": 1, "phase_start": 0, "accuracy": {}, "seconds": 0.0}
@@ -223,7 +231,7 @@ def train(rank: int, options: Options) -> None:
 
 def _report(state: dict[str, Any], loss: float, options: Options) -> None:
     done = state["step"] - state["phase_start"]
-    of = options.final_steps if state["phase"] == 4 else MAX_STEPS[state["phase"]]
+    of = {**MAX_STEPS, 4: options.final_steps, 5: COARSE_STEPS}[state["phase"]]
     rate = state["step"] * ROWS / state["seconds"]
     shown = " ".join(f"{k} {v:.0%}" for k, v in sorted(state["accuracy"].items()) if k != "end")
     head = (
@@ -265,13 +273,13 @@ def _restore(path: Path, model: Any, optimizers: list[Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: where to write, seed, processes, steps of the last phase."""
+    """Command line: where to write, seed, processes, steps of phase 4."""
     parser = argparse.ArgumentParser(prog="python -m ouro.nano.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/nano"), help="folder of the finished model")
     parser.add_argument("--work", type=Path, default=Path(".ouro/pretrain"), help="checkpoints; remove to start anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--final-steps", type=int, default=FINAL_STEPS, help="steps of the last phase")
+    parser.add_argument("--final-steps", type=int, default=FINAL_STEPS, help="steps of phase 4")
     parser.add_argument("--max-steps", type=int, default=10**9, help="stop early (for a trial)")
     options = Options(**vars(parser.parse_args()))
     options.work.mkdir(parents=True, exist_ok=True)

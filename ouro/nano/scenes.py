@@ -3,8 +3,9 @@
 A scene holds 1 to 3 containers of distinct kinds (table, shelf, board, box), each in its own quadrant with
 1 to 4 objects in a 2 x 2 arrangement and sometimes a sign with a printed word between the two rows; loose
 objects lie on the floor of the free quadrants. Shapes and colours are distinct within a container and among
-the loose objects, so that "the star on the table" names one thing. Light falls off from left to right:
-a cue for horizontal position that a small rotary-only vision tower can read.
+the loose objects, so that "the star on the table" names one thing. Light falls off from left to right over the
+scene, and each container lies in warm light on its left and in cool light on its right: cues for horizontal
+position, which a vision tower of this size does not find by its rotary embedding alone.
 
 Everything is drawn from a `numpy.random.Generator` that the caller passes. Boxes are xyxy, pixels, half-open.
 """
@@ -142,6 +143,7 @@ def _square(cx: float, cy: float, size: int) -> Box:
 # ---- drawing -------------------------------------------------------------------------------------------------
 
 _SS = 4  # supersampling of sprites
+TINT = 0.16  # red rises and blue falls by this share at a container's left edge, the other way at its right
 
 
 @lru_cache(maxsize=4096)
@@ -254,6 +256,13 @@ def _body(kind: str, w: int, h: int) -> Pixels:
     return np.asarray(img)
 
 
+@lru_cache(maxsize=256)
+def tint(width: int) -> NDArray[np.float32]:
+    """(1, width, 3) float32 factors of warm light on the left and cool light on the right."""
+    ramp = np.linspace(TINT, -TINT, width, dtype=np.float32)[None, :, None]
+    return 1 + ramp * np.array((1.0, 0.0, -1.0), dtype=np.float32)
+
+
 @lru_cache(maxsize=4)
 def _light(width: int) -> NDArray[np.float32]:
     return np.linspace(1.0, 0.72, width, dtype=np.float32)[None, :, None]
@@ -273,6 +282,7 @@ def render(scene: Scene) -> Pixels:
         if c.sign is not None:
             sx0, sy0, sx1, sy1 = c.sign.box
             canvas[sy0:sy1, sx0:sx1] = _sign(c.sign.word)
+        canvas[y0:y1, x0:x1] *= tint(x1 - x0)
     for item in scene.loose:
         paste_item(canvas, item)
     canvas *= _light(SIZE)

@@ -24,7 +24,7 @@ from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.params import Ingest
 from ouro.records import Image
 
-MAX_PER_TYPE = 190  # questions of one type in the benchmark
+MAX_PER_TYPE = 220  # questions of one type in the benchmark
 ANSWERS = 10  # annotators per question in the VQAv2 format; here all agree
 
 
@@ -84,7 +84,7 @@ def _write_annotations(folder: Path, kept: dict[str, Drawn], rng: np.random.Gene
 def balanced(pool: Sequence[Asked], rng: np.random.Generator, limit: int = MAX_PER_TYPE) -> list[Asked]:
     """Of each type as many questions for one answer as for any other, at most `limit` a type, in pool order.
 
-    The number per answer is the one that keeps most questions; answers with fewer are left out.
+    As many answers are kept as leave at least half of the questions that could be; rarer ones are left out.
     """
     groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number, asked in enumerate(pool):
@@ -98,13 +98,15 @@ def balanced(pool: Sequence[Asked], rng: np.random.Generator, limit: int = MAX_P
 
 
 def _quota(counts: Sequence[int], limit: int) -> int:
-    """The number per answer that keeps most questions, at most `limit` in all; of equal ones the smallest."""
+    """The number per answer that keeps most answers, at no more than half the price in questions."""
 
-    def kept(quota: int) -> int:
-        return quota * sum(count >= quota for count in counts)
+    def answers(quota: int) -> int:
+        return sum(count >= quota for count in counts)
 
-    fitting = [quota for quota in range(1, max(counts) + 1) if kept(quota) <= limit]
-    return max(fitting, key=lambda quota: (sum(count >= quota for count in counts) > 1, kept(quota), -quota))
+    kept = {q: q * answers(q) for q in range(1, max(counts) + 1) if q * answers(q) <= limit}
+    several = {q: n for q, n in kept.items() if answers(q) > 1} or kept
+    most = max(several.values())
+    return max((q for q, n in several.items() if 2 * n >= most), key=lambda q: (answers(q), kept[q]))
 
 
 def _write_vqa(folder: Path, split: str, asked: Sequence[Asked]) -> None:

@@ -11,51 +11,51 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ouro.files import write_json
 from ouro.params import Train
-from ouro.training.samples import Asked, OnLog, Sample, TrainSummary
+from ouro.training.samples import NOTHING, Asked, Job, OnLog, Sample, TrainingError, TrainSummary
 
 
-def train(
-    samples: Sequence[Sample],
-    *,
-    images: Path,
-    base: str | Path,
-    out: Path,
-    params: Train,
-    prompt: str,
-    seed: int,
-    checkpoints: Path,
-    on_log: OnLog = lambda step, of, values: None,
-) -> TrainSummary:
-    """`ouro.training.lora.train_adapter` in `params.processes` processes; same arguments, same summary.
+def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
+    """`ouro.training.lora.train_adapter` in `job.params.processes` processes, which share each step's rows.
 
-    Raises RuntimeError with the end of the workers' output when they fail.
+    Raises what train_adapter raises, and RuntimeError with the end of the workers' output when they end otherwise.
     """
-    settings: dict[str, Any] = {"prompt": prompt, "seed": seed}
-    folders = {"images": images, "base": base, "out": out, "checkpoints": checkpoints}
-    if params.processes == 1:
+    if not job.samples:
+        raise TrainingError(NOTHING)
+    if job.params.processes == 1:
         from ouro.training.lora import train_adapter
 
-        return train_adapter(samples, params=params, on_log=on_log, **folders, **settings)  # type: ignore[arg-type]
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    job = checkpoints / f"job-{os.getpid()}.json"
-    write_json(
-        job,
-        {
-            "samples": [asdict(s) for s in samples], "params": params.model_dump(mode="json"), "settings": settings,
-            "folders": {name: str(path) for name, path in folders.items()},
-        },
-    )  # fmt: skip
+        return train_adapter(job, on_log)
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    path = job.checkpoints / f"job-{os.getpid()}.json"
+    write_json(path, _to_json(job))
     try:
-        return _watch(job, params.processes, on_log)
+        return _watch(path, job.params.processes, on_log)
     finally:
-        job.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _to_json(job: Job) -> dict[str, Any]:
+    plain = {**asdict(job), "params": job.params.model_dump(mode="json")}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def _from_json(value: dict[str, Any]) -> Job:
+    samples = [
+        Sample(
+            s["image_id"], s["path"], tuple(tuple(b) for b in s["boxes"]), s["description"],
+            tuple(Asked(*p) for p in s["pairs"]),
+        )
+        for s in value["samples"]
+    ]  # fmt: skip
+    folders = {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
+    params = Train.model_validate(value["params"])
+    return Job(samples, base=value["base"], params=params, prompt=value["prompt"], seed=value["seed"], **folders)
 
 
 def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
@@ -66,22 +66,27 @@ def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as workers:
         assert workers.stdout is not None and workers.stderr is not None
         errors: list[str] = []
+        refused: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(workers.stderr or []), daemon=True)
         reader.start()
         for line in workers.stdout:
             if not line.startswith("{"):
                 continue
             message = json.loads(line)
-            if "summary" in message:
+            if "error" in message:
+                refused.append(message["error"])
+            elif "summary" in message:
                 values: dict[str, Any] = message["summary"]
                 values["curve"] = tuple(values["curve"])
                 summary = TrainSummary(**values)
             else:
                 on_log(message["step"], message["of"], message["values"])
     reader.join(timeout=5)
+    if refused:
+        raise TrainingError(refused[0])
     if workers.returncode != 0 or summary is None:
         raise RuntimeError(
-            f"training in {processes} processes ended with {workers.returncode}:\n{''.join(errors[-40:])}"
+            f"training in {processes} processes ended with {workers.returncode}:\n{''.join(errors[-80:])}"
         )
     return summary
 
@@ -97,28 +102,22 @@ def main() -> None:
 
     from ouro.training.lora import train_adapter
 
-    job = json.loads(Path(sys.argv[1]).read_text())
+    job = _from_json(json.loads(Path(sys.argv[1]).read_text()))
     first = os.environ.get("RANK", "0") == "0"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     else:
         torch.set_num_threads(1)
-    samples = [
-        Sample(
-            s["image_id"], s["path"], tuple(tuple(b) for b in s["boxes"]), s["description"],
-            tuple(Asked(*p) for p in s["pairs"]),
-        )
-        for s in job["samples"]
-    ]  # fmt: skip
 
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         if first:
             _say({"step": step, "of": of, "values": values})
 
-    folders = {name: Path(path) for name, path in job["folders"].items()}
-    summary = train_adapter(
-        samples, params=Train.model_validate(job["params"]), on_log=on_log, **folders, **job["settings"]
-    )
+    try:
+        summary = train_adapter(job, on_log)
+    except TrainingError as error:
+        _say({"error": str(error)})
+        raise
     if first:
         _say({"summary": asdict(summary)})
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -18,46 +20,58 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from ouro.params import Train
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, collate
-from ouro.training.samples import Encoded, OnLog, Rows, Sample, TrainSummary
+from ouro.training.samples import NOTHING, Encoded, Job, OnLog, Rows, TrainingError, TrainSummary, checkpoint_key
 from ouro.vision.encoding import Encoder
-from ouro.vision.hf import adapter_changes_output, folder_fingerprint, load_model
+from ouro.vision.fast import accelerate_training
+from ouro.vision.hf import adapter_changes_output, load_model
+
+LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
 
 
-class TrainingError(ValueError):
-    """Training cannot start, or did not do what it should have."""
+def train_adapter(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
+    """Train a LoRA adapter and write it to `job.out` (safetensors + adapter_config.json), atomically.
 
-
-def train_adapter(
-    samples: Sequence[Sample],
-    *,
-    images: Path,
-    base: str | Path,
-    out: Path,
-    params: Train,
-    prompt: str,
-    seed: int,
-    checkpoints: Path,
-    on_log: OnLog = lambda step, of, values: None,
-) -> TrainSummary:
-    """Train a LoRA adapter and write it to `out` (safetensors + adapter_config.json), atomically.
-
-    `prompt` asks for the description. Checkpoints go to a subfolder of `checkpoints` named after everything that
-    decides the result, and a killed run continues from the last one. Raises TrainingError when there is nothing
-    to train on, or when the finished adapter changes nothing.
+    The checkpoints' subfolder is named after everything that decides the result, code included, and a killed run
+    continues from the last one. It is left to `discard_checkpoints`, once the adapter is safe. Raises TrainingError
+    when there is nothing to train on, when another process is at the same training, when the loss is no number, or
+    when the finished adapter changes nothing.
     """
-    if not samples:
-        raise TrainingError("no training samples: data/scenes and data/qa are empty; look at their .rejected.parquet")
-    model, processor = load_model(base)
+    if not job.samples:
+        raise TrainingError(NOTHING)
+    work = job.checkpoints / checkpoint_key(job)
+    with _alone(work):
+        return _train(job, work, on_log)
+
+
+@contextmanager
+def _alone(work: Path) -> Generator[None]:
+    """Hold the lock of this very training (the first process does); the system frees it when the holder dies."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise TrainingError(
+            f"{work}: another process has been at this very training for {LOCK_SECONDS} s and more; wait for it to "
+            "end, or end it"
+        ) from error
+
+
+def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
+    model, processor = load_model(job.base)
+    if not torch.cuda.is_available():
+        accelerate_training(model)
     encoder = Encoder(processor)
-    torch.manual_seed(seed)
-    model = get_peft_model(model, _lora(params))
-    rows = Rows(samples, images, encoder, params, prompt, seed)
-    work = checkpoints / _key(samples, base, params, prompt, seed)
+    torch.manual_seed(job.seed)
+    model = get_peft_model(model, _lora(job.params))
     trainer = _JointTrainer(
-        params=params,
+        params=job.params,
         model=model,
-        args=_arguments(params, work, seed),
-        train_dataset=rows,  # type: ignore[arg-type]
+        args=_arguments(job.params, work, job.seed),
+        train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
         data_collator=_Collator(encoder.pad),
         callbacks=[_Report(on_log)],
     )
@@ -67,13 +81,12 @@ def train_adapter(
     if not adapter_changes_output(model):
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
     if trainer.is_world_process_zero():
-        _save(model, out)
+        _save(model, job.out)
     trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        shutil.rmtree(work, ignore_errors=True)
     trainable, parameters = model.get_nb_trainable_parameters()
     curve = tuple(h for h in trainer.state.log_history if "loss_desc" in h)
-    return TrainSummary(trainer.state.global_step, len(samples), trainable, parameters, trainer.tokens, curve)
+    tokens = int(curve[-1]["tokens"]) if curve else 0
+    return TrainSummary(trainer.state.global_step, len(job.samples), trainable, parameters, tokens, curve)
 
 
 def _lora(params: Train) -> LoraConfig:
@@ -97,7 +110,7 @@ def _arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
         ddp_find_unused_parameters=False,
         weight_decay=0.0,
         max_grad_norm=1.0,
-        logging_steps=10,
+        logging_steps=math.gcd(10, params.save_steps),  # a checkpoint falls between two logs never within one
         save_steps=params.save_steps,
         save_total_limit=1,
         remove_unused_columns=False,
@@ -121,13 +134,12 @@ class _Collator:
 
 
 class _JointTrainer(Trainer):
-    """Trainer whose loss is L_desc + L_qa on packed rows; both are logged apart."""
+    """Trainer whose loss is L_desc + L_qa on packed rows; both are logged apart, as means over processes."""
 
     def __init__(self, *, params: Train, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.params = params
-        self.parts: list[tuple[float, float]] = []
-        self.tokens = 0
+        self.parts = torch.zeros(4)  # since the last log: L_desc, L_qa, steps; and this process's tokens
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
@@ -139,15 +151,25 @@ class _JointTrainer(Trainer):
         batch = Batch(*(inputs[name] for name in Batch._fields))
         pixels = {k: v for k, v in inputs.items() if k not in Batch._fields}
         loss = joint_loss(model, batch, pixels, self.params.weight_desc, self.params.weight_qa)
-        self.parts.append((float(loss.desc), float(loss.qa)))
-        self.tokens += int((batch.positions[0] > 0).sum())
+        if not bool(torch.isfinite(loss.total.detach())):
+            raise TrainingError(
+                f"step {self.state.global_step + 1}: the loss is {float(loss.total.detach())}; lower "
+                "train.learning_rate, or look for broken images among this step's"
+            )
+        tokens = float((batch.positions[0] > 0).sum())
+        self.parts += torch.tensor([float(loss.desc), float(loss.qa), 1.0, tokens])
         return (loss.total, {}) if return_outputs else loss.total
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if self.parts and "loss" in logs:
-            desc, qa = zip(*self.parts, strict=True)
-            logs |= {"loss_desc": sum(desc) / len(desc), "loss_qa": sum(qa) / len(qa), "tokens": float(self.tokens)}
-            self.parts = []
+        if self.parts[2] > 0 and "loss" in logs:
+            parts = self.parts.clone()
+            if torch.distributed.is_initialized():
+                parts = parts.to(self.args.device)
+                torch.distributed.all_reduce(parts)
+            desc, qa, n, tokens = parts.tolist()
+            before = next((h["tokens"] for h in reversed(self.state.log_history) if "tokens" in h), 0.0)
+            logs |= {"loss_desc": desc / n, "loss_qa": qa / n, "tokens": before + tokens}
+            self.parts = torch.zeros(4)
         super().log(logs, *args, **kwargs)
 
 
@@ -160,14 +182,6 @@ class _Report(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         self.report(state.global_step, state.max_steps, {k: v for k, v in (logs or {}).items() if k != "epoch"})
-
-
-def _key(samples: Sequence[Sample], base: str | Path, params: Train, prompt: str, seed: int) -> str:
-    """Content address of a training run: resuming is only right for the very same one."""
-    digest = hashlib.sha256(repr((folder_fingerprint(base), params.model_dump_json(), prompt, seed)).encode())
-    for sample in samples:
-        digest.update(repr(sample).encode())
-    return digest.hexdigest()[:24]
 
 
 def _last_checkpoint(work: Path) -> str | None:

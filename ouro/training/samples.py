@@ -6,6 +6,8 @@ OURO section 3.2. Every draw (which regions, which questions, whether regions ar
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ouro.annotate.describe import crop
+from ouro.artifacts import code_fingerprint
 from ouro.params import Train
 from ouro.records import Box, Image, QAPair, Region, Scene
+from ouro.vision.hf import folder_fingerprint
 
 if TYPE_CHECKING:
     from ouro.training.packing import Row
@@ -24,6 +28,13 @@ if TYPE_CHECKING:
 
 DESC, QA = 0, 1
 OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
+
+
+NOTHING = "no training samples: data/scenes and data/qa are empty; look at their .rejected.parquet"
+
+
+class TrainingError(ValueError):
+    """Training cannot start, or did not do what it should have."""
 
 
 class Asked(NamedTuple):
@@ -46,8 +57,26 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """One training: what decides its result, and the folders it reads and writes.
+
+    `prompt` asks for the description; `images` holds the files that samples name; the adapter goes to `out`, and
+    checkpoints to a subfolder of `checkpoints`.
+    """
+
+    samples: Sequence[Sample]
+    images: Path
+    base: str | Path
+    out: Path
+    params: Train
+    prompt: str
+    seed: int
+    checkpoints: Path
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """Steps taken, samples per epoch, trainable and all parameters, and the loss curve of this process."""
+    """Steps taken, samples per epoch, trainable and all parameters, tokens seen by all, and the loss curve."""
 
     steps: int
     samples: int
@@ -125,11 +154,9 @@ def _diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[
 class Rows:
     """A map-style dataset of packed rows: `epochs` shuffled passes over the samples, laid end to end."""
 
-    def __init__(
-        self, samples: Sequence[Sample], folder: Path, encoder: Encoder, params: Train, prompt: str, seed: int
-    ) -> None:
-        self.samples, self.folder, self.encoder, self.params = samples, folder, encoder, params
-        self.prompt, self.seed = prompt, seed
+    def __init__(self, job: Job, encoder: Encoder) -> None:
+        self.samples, self.folder, self.params = job.samples, job.images, job.params
+        self.prompt, self.seed, self.encoder = job.prompt, job.seed, encoder
 
     def __len__(self) -> int:
         return len(self.samples) * self.params.epochs
@@ -167,3 +194,18 @@ class Rows:
         ]
         row = pack_row(enc.prefix(grids), grids, branches, image_token=enc.image_id, merge=enc.merge)
         return Encoded(row, pixels)
+
+
+def checkpoint_key(job: Job) -> str:
+    """Content address of a training: resuming is only right for the very same one, code included."""
+    code = code_fingerprint(["ouro.training.lora"], ("ouro",))
+    decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
+    digest = hashlib.sha256(repr(decisive).encode())
+    for sample in job.samples:
+        digest.update(repr(sample).encode())
+    return digest.hexdigest()[:24]
+
+
+def discard_checkpoints(job: Job) -> None:
+    """Remove what a killed run would have continued from."""
+    shutil.rmtree(job.checkpoints / checkpoint_key(job), ignore_errors=True)

@@ -65,5 +65,70 @@ class _Attention:
 
 def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, size: int, scale: float) -> torch.Tensor:
     q, k, v = (x.reshape(-1, size, *x.shape[1:]).transpose(1, 2).to(v.dtype) for x in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, scale=scale)
+    if torch.is_grad_enabled() and v.dtype in EXPLICIT_DTYPES:
+        out = Explicit.apply(q, k, v, None, scale)
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, scale=scale)
     return out.transpose(1, 2).reshape(-1, *out.shape[1:2], out.shape[-1])
+
+
+class Explicit(torch.autograd.Function):
+    """softmax(q k^T * scale + bias) v with its weights kept for the backward.
+
+    On CPUs the fused kernel's backward is slow in bfloat16, and this is faster at the lengths that nano meets
+    (bench/attention.py) for little memory; in float32 the fused one is. q (B, H, T, D), k and v (B, H, S, D),
+    bias (B, 1, T, S) or None.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        q, k, v, bias, scale = args
+        scores = torch.matmul(q * scale, k.transpose(2, 3))
+        if bias is not None:
+            scores += bias
+        weights = torch.softmax(scores, dim=-1)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.scale = scale
+        return weights @ v
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        q, k, v, weights = ctx.saved_tensors
+        grad = grads[0]
+        inner = _softmax_gradient(grad @ v.transpose(2, 3), weights, -1, weights.dtype)
+        grad_q = (inner @ k) * ctx.scale
+        grad_k = (inner.transpose(2, 3) @ q) * ctx.scale
+        return grad_q, grad_k, weights.transpose(2, 3) @ grad, None, None
+
+
+_softmax_gradient: Any = torch.ops.aten._softmax_backward_data
+EXPLICIT = "explicit_cpu"
+EXPLICIT_DTYPES = (torch.bfloat16,)
+
+
+def accelerate_training(model: Any) -> Any:
+    """Switch a model's text attention to the explicit form, for rows with a mask, on a CPU; returns `model`."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(EXPLICIT, text_attention)
+    AttentionMaskInterface.register(EXPLICIT, sdpa_mask)
+    model.set_attn_implementation({"text_config": EXPLICIT})
+    return model
+
+
+def text_attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface: (B, H, T, D) in, (B, T, H, D) out; a bool mask is True where it attends."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the rotated ones in float32
+    if not torch.is_grad_enabled() or attention_mask is None or value.dtype not in EXPLICIT_DTYPES:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    batch, heads, length, size = query.shape
+    groups = heads // key.shape[1]
+    bias = torch.zeros(attention_mask.shape, dtype=query.dtype).masked_fill_(~attention_mask, float("-inf"))
+    folded = query.reshape(batch, key.shape[1], groups * length, size)  # heads that share a key stand below each other
+    out = Explicit.apply(folded, key, value, bias.repeat(1, 1, groups, 1), kwargs.get("scaling") or size**-0.5)
+    return out.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None

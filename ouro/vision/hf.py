@@ -6,10 +6,12 @@ Refuses remote code and pickled weights. Requests are answered greedily in batch
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ouro.files import fingerprint_files
 from ouro.vision.protocols import Request, batches
 
 
@@ -46,14 +48,16 @@ def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
 
 
 def folder_fingerprint(folder: str | Path) -> str:
-    """SHA-256 over the names and bytes of a folder's configuration and weights; the name itself if not local."""
+    """SHA-256 (hex) over the files of a folder (not of its subfolders, not its README); of the name if not local."""
     path = Path(folder)
-    digest = hashlib.sha256()
     if not path.is_dir():
         return hashlib.sha256(str(folder).encode()).hexdigest()
-    for file in sorted(p for p in path.glob("*") if p.suffix in (".json", ".jinja", ".safetensors")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    return fingerprint_files(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
+
+
+def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:
+    """SHA-256 (hex) over what a model's replies depend on; `base` and `adapter` are fingerprints of their folders."""
+    return hashlib.sha256(json.dumps([base, dtype, adapter]).encode()).hexdigest()
 
 
 class HFVisionLM:
@@ -67,10 +71,10 @@ class HFVisionLM:
         self.model, processor = load_model(folder, dtype)
         self.encoder = Encoder(processor)
         self.batch_size = batch_size
-        self.fingerprint = folder_fingerprint(folder)
         if adapter is not None:
             self.model = load_adapter(self.model, adapter)
-            self.fingerprint += "+" + folder_fingerprint(adapter)
+        worn = folder_fingerprint(adapter) if adapter is not None else ""
+        self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, worn)
 
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
@@ -125,7 +129,7 @@ def load_adapter(model: Any, adapter: str | Path) -> Any:
 
 
 def adapter_changes_output(wrapped: Any) -> bool:
-    """Whether logits of a probe prompt differ with and without the adapter."""
+    """Whether logits of a probe prompt are numbers, and differ with and without the adapter."""
     import torch
 
     ids = torch.arange(8, 24, device=wrapped.device)[None] % wrapped.config.get_text_config().vocab_size
@@ -133,4 +137,4 @@ def adapter_changes_output(wrapped: Any) -> bool:
         on = wrapped(input_ids=ids).logits
         with wrapped.disable_adapter():
             off = wrapped(input_ids=ids).logits
-    return not torch.equal(on, off)
+    return bool(torch.isfinite(on).all()) and not torch.equal(on, off)

@@ -15,15 +15,15 @@ import os
 import shutil
 import sys
 import threading
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ouro.processes import Workers
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ class OCRProposer:
     def __init__(self, min_score: float, model_cache: Path, processes: int = 1) -> None:
         self._min_score = min_score
         self._model_cache = model_cache.resolve()
-        self._pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn")) if processes > 1 else None
+        self._workers = Workers(processes) if processes > 1 else None
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Raises OCRUnavailable when PaddleOCR cannot be loaded."""
         pages = [np.asarray(image.convert("RGB")) for image in images]
-        if self._pool is None:
+        if self._workers is None:
             lines = _read(self._model_cache, pages, 0)
         else:
             chunks = [pages[i : i + CHUNK] for i in range(0, len(pages), CHUNK)]
-            read = self._pool.map(_read, [self._model_cache] * len(chunks), chunks, [1] * len(chunks))
+            read = self._workers.pool().map(_read, repeat(self._model_cache), chunks, repeat(1))
             lines = [page for chunk in read for page in chunk]
         return [[p for p in page if p.score >= self._min_score] for page in lines]
 

@@ -7,17 +7,18 @@ free; so the replies do not depend on the number of processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.processes import Workers
 from ouro.vision.protocols import Request, batches
 
 if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
 
-_model: HFVisionLM | None = None  # of a worker process
+Loading = tuple[str | Path, str | Path | None, str, int]  # the arguments of HFVisionLM
 
 
 class PooledVLM:
@@ -33,20 +34,17 @@ class PooledVLM:
         fingerprint: str,
     ) -> None:
         self.fingerprint, self.batch_size = fingerprint, batch_size
-        self._pool = ProcessPoolExecutor(
-            processes,
-            mp_context=get_context("spawn"),
-            initializer=_start,
-            initargs=(folder, adapter, dtype, batch_size),
-        )
+        self._loading: Loading = (folder, adapter, dtype, batch_size)
+        self._workers = Workers(processes)
 
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         """One greedy reply a request, in order. A worker's error is raised here."""
         replies = [""] * len(requests)
+        pool = self._workers.pool()
         jobs = {
-            self._pool.submit(_answer, [requests[i] for i in chosen], max_new_tokens): chosen
+            pool.submit(_answer, self._loading, [requests[i] for i in chosen], max_new_tokens): chosen
             for chosen in batches(requests, self.batch_size)
         }
         for job in as_completed(jobs):
@@ -57,16 +55,15 @@ class PooledVLM:
         return replies
 
 
-def _start(folder: str | Path, adapter: str | Path | None, dtype: str, batch_size: int) -> None:
-    global _model
+@lru_cache(maxsize=1)
+def _load(loading: Loading) -> HFVisionLM:
     import torch
 
     from ouro.vision.hf import HFVisionLM
 
     torch.set_num_threads(1)
-    _model = HFVisionLM(folder, adapter, dtype, batch_size)
+    return HFVisionLM(*loading)
 
 
-def _answer(requests: Sequence[Request], max_new_tokens: int) -> list[str]:
-    assert _model is not None, "the pool's initializer has not run"
-    return _model.generate(requests, max_new_tokens=max_new_tokens)
+def _answer(loading: Loading, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+    return _load(loading).generate(requests, max_new_tokens=max_new_tokens)
