@@ -100,6 +100,24 @@ def test_the_base_describes_closeups_in_full_and_whole_scenes_coarsely() -> None
     assert np.mean([a == say.coarse_caption(s) for a, s in zip(coarse, SCENES, strict=True)]) > 0.8
 
 
+def test_questions_about_one_picture_share_its_features_and_get_the_same_answers() -> None:
+    """Four questions about two pictures and a crop, with the pictures given once, and given as copies."""
+    pictures = [PILImage.fromarray(render(s)) for s in SCENES[:2]]
+    crops = [p.crop((0, 0, 128, 128)) for p in pictures]
+    asked = [(0, "describe the image."), (1, "is there a table?"), (0, "is there a box?"), (1, "describe the image.")]
+    vlm = HFVisionLM(BASE)
+    patches: list[int] = []
+    vlm.model.model.visual.register_forward_pre_hook(lambda _, args: patches.append(int(args[0].shape[0])))
+
+    def answers(copy: bool) -> list[str]:
+        shown = [(pictures[i].copy(), crops[i].copy()) if copy else (pictures[i], crops[i]) for i, _ in asked]
+        requests = [Request(views, q, (16384, 9216)) for views, (_, q) in zip(shown, asked, strict=True)]
+        return vlm.generate(requests, max_new_tokens=12)
+
+    assert answers(copy=False) == answers(copy=True)
+    assert patches == [2 * (256 + 144), 4 * (256 + 144)]
+
+
 def test_a_pool_of_processes_answers_as_one_model_does() -> None:
     requests = _closeups()[0][:12]
     pool = PooledVLM(BASE, None, "float32", 4, 2, "f")

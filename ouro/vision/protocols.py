@@ -50,12 +50,20 @@ class Request(NamedTuple):
 
 
 def batches(requests: Sequence[Request], size: int) -> list[list[int]]:
-    """Indices of the requests in batches of similar size: by pixels shown, then by the prompt's length."""
+    """Indices of the requests in batches of similar size: by pixels shown, then by picture, then by the prompt.
 
-    def shown(i: int) -> tuple[int, str, int]:
+    Questions about one picture stay together, so that a model can look at it once; long prompts go by their end,
+    which says how long the reply will be, and by their length.
+    """
+    seen: dict[int, int] = {}
+
+    def shown(i: int) -> tuple[int, str, int, int]:
         r = requests[i]
         pixels = sum(min(im.width * im.height, b or 1 << 40) for im, b in zip(r.images, r.bounds(), strict=True))
-        return pixels, r.prompt[-24:] if len(r.prompt) > 200 else "", len(r.prompt)
+        picture = seen.setdefault(id(r.images[0]), len(seen)) if r.images else 0
+        return (
+            (pixels, r.prompt[-24:], len(r.prompt), 0) if len(r.prompt) > 200 else (pixels, "", picture, len(r.prompt))
+        )
 
     order = sorted(range(len(requests)), key=shown)
     return [order[i : i + size] for i in range(0, len(order), size)]
