@@ -90,7 +90,7 @@ class Train(_Stage):
     alpha: Positive = 16
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.004
     warmup_ratio: Share = 0.1
-    epochs: Positive = 18
+    epochs: Positive = 24
     batch_size: Positive = 8
     accumulation: Positive = 1
     bf16: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -65,6 +66,21 @@ def test_region_dropout_shows_the_image_alone_in_that_share_of_batches() -> None
     assert all(len(set(shown[i : i + 4])) == 1 for i in range(0, 8000, 4))
     assert not draw(_sample(), params, np.random.default_rng(0), shown=False).regions
     assert not draw(_sample(), Train(k=0), np.random.default_rng(0)).regions
+
+
+def test_every_epoch_shows_every_sample_once_in_steps_of_similar_length() -> None:
+    samples = [
+        dataclasses.replace(_sample(), description="a " * int(n)) for n in np.random.default_rng(0).integers(1, 200, 70)
+    ]
+    params = Train(batch_size=2, processes=2, epochs=2)
+    rows = Rows(Job(samples, Path(), BASE, Path(), params, "describe.", 0, Path()), None)  # type: ignore[arg-type]
+    assert all(sorted(rows.order(epoch)) == list(range(70)) for epoch in (0, 1))
+    assert rows.order(0) != rows.order(1)
+    lengths = [len(samples[i].description) for i in rows.order(0)[:68]]
+    padded = sum(4 * max(lengths[i : i + 4]) for i in range(0, 68, 4))
+    assert padded < 1.15 * sum(lengths)
+    shuffled = [len(samples[i].description) for i in np.random.default_rng(1).permutation(70)[:68]]
+    assert sum(4 * max(shuffled[i : i + 4]) for i in range(0, 68, 4)) > 1.4 * sum(shuffled)
 
 
 def test_supervision_by_ours_and_by_the_collection() -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from ouro.annotate.prompts import ASPECTS, NANO
 from ouro.nano import language as say
-from ouro.nano.model import MAX_PIXELS, REGION_MAX_PIXELS
 from ouro.nano.scenes import (
     COLORS,
     PATTERNS,
@@ -31,7 +30,6 @@ from ouro.nano.scenes import (
 )  # fmt: skip
 
 Rng = np.random.Generator
-SMALL_PIXELS = 64 * 64
 
 
 class Turn(NamedTuple):
@@ -43,12 +41,12 @@ class Turn(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """One picture, an optional text beside it that all turns share, and the turns; `bound`: most pixels shown."""
+    """One picture, an optional text beside it that all turns share, and the turns."""
 
     picture: Pixels
     context: str
     turns: tuple[Turn, ...]
-    bound: int = REGION_MAX_PIXELS
+    whole: bool = False
 
 
 def _ask(questions: Sequence[say.QA], rng: Rng, n: int) -> list[Turn]:
@@ -108,18 +106,13 @@ def _crop(picture: Pixels, box: Box, rng: Rng, context: float) -> Pixels:
     return picture[ay:by, ax:bx]
 
 
-def crops(scene: Scene, picture: Pixels, rng: Rng, n_turns: int, p_small: float = 0.0) -> list[Lesson]:
-    """All container crops of a scene, two of its objects and one of its signs, each described or asked about.
-
-    `p_small` is the share of containers shown at the scale that they have in the whole scene.
-    """
+def crops(scene: Scene, picture: Pixels, rng: Rng, n_turns: int) -> list[Lesson]:
+    """All container crops of a scene, two of its objects and one of its signs, each described or asked about."""
     out: list[Lesson] = []
     for c in scene.containers:
         questions = say.container_questions(c) + say.existence(c.items, rng, 2)
         turns = [_caption(say.container_caption(c)), *_ask(questions, rng, n_turns)]
-        small = p_small > 0 and rng.random() < p_small
-        bound = SMALL_PIXELS if small else REGION_MAX_PIXELS
-        out.append(Lesson(_crop(picture, c.box, rng, 0.06), "", tuple(turns), bound))
+        out.append(Lesson(_crop(picture, c.box, rng, 0.06), "", tuple(turns)))
     for k in rng.permutation(len(scene.items))[:2]:
         item = scene.items[int(k)]
         turns = [_caption(say.item_caption(item)), *_ask(say.item_questions(item, ""), rng, 1)]
@@ -133,7 +126,7 @@ def crops(scene: Scene, picture: Pixels, rng: Rng, n_turns: int, p_small: float 
 def coarse(scene: Scene, picture: Pixels, rng: Rng, n_turns: int) -> Lesson:
     """A whole scene, described and asked about coarsely."""
     turns = [_caption(say.coarse_caption(scene)), *_ask(say.coarse_questions(scene), rng, n_turns)]
-    return Lesson(picture, "", tuple(turns), MAX_PIXELS)
+    return Lesson(picture, "", tuple(turns), whole=True)
 
 
 def writer(described: Scene, picture: Pixels, rng: Rng) -> Lesson:
@@ -145,14 +138,13 @@ def writer(described: Scene, picture: Pixels, rng: Rng) -> Lesson:
         reply = say.write_pairs(say.aspect_pairs(described, str(aspect), rng))
         if reply:
             turns.append(Turn("writer", prompt, reply))
-    return Lesson(picture, text, tuple(turns), MAX_PIXELS)
+    return Lesson(picture, text, tuple(turns), whole=True)
 
 
 def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[Lesson]]:
     """(short lessons, writer lessons) of one step of phase 1 to 5. Look-up appears in phases 1 and 2.
 
-    Phase 5 dwells on coarse questions about whole scenes, which phase 4 asks too few of, and shows half of the
-    containers small, as a model that has seen the world knows things at many sizes.
+    Phase 5 dwells on coarse questions about whole scenes, which phase 4 asks too few of.
     """
     short: dict[int, Callable[[], Lesson]] = {
         1: lambda: closeup(rng, 1, 2, 64, 0.25, 4),
@@ -161,14 +153,14 @@ def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[L
     }
     if phase in short:
         return [short[phase]() for _ in range(rows)], []
-    p_coarse, n_coarse, p_small, n_writers = (0.6, 3, 0.0, max(1, rows // 8)) if phase == 4 else (1.0, 7, 0.5, 1)
+    p_coarse, n_coarse, n_writers = (0.6, 3, max(1, rows // 8)) if phase == 4 else (1.0, 7, 1)
     lessons: list[Lesson] = []
     drawn: list[tuple[Scene, Pixels]] = []
     while len(lessons) < rows:
         scene = draw_scene(rng)
         picture = render(scene)
         drawn.append((scene, picture))
-        lessons += crops(scene, picture, rng, 4, p_small)
+        lessons += crops(scene, picture, rng, 4)
         if rng.random() < p_coarse:
             lessons.append(coarse(scene, picture, rng, n_coarse))
         if rng.random() < 0.5:

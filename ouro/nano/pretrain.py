@@ -12,20 +12,19 @@ import json
 import os
 import time
 from collections import defaultdict
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ouro.nano.curriculum import Lesson, phase_lessons
-from ouro.nano.model import MIN_PIXELS
+from ouro.nano.model import MAX_PIXELS, MIN_PIXELS, REGION_MAX_PIXELS
 from ouro.processes import end_with_parent
 
 ROWS = 64  # per step, over all processes
 MIN_STEPS = {1: 120, 2: 120, 3: 150}
 MAX_STEPS = {1: 600, 2: 1200, 3: 600}
-FINAL_STEPS, COARSE_STEPS = 600, 320
+FINAL_STEPS, COARSE_STEPS = 600, 250
 WARMUP, FLAT = 40, 0.5
 RATE = 2e-3
 WEIGHTS = {"caption": 0.4, "writer": 0.4}  # answers weigh 1
@@ -56,21 +55,22 @@ class Encoder:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def _pixels(self, lessons: list[Lesson]) -> dict[str, Any]:
-        """`lessons` are in the order of their bounds."""
+        """Crops under the bound for regions, then whole scenes under the processor's own."""
         import torch
 
         parts = []
-        for bound, members in groupby(lessons, key=lambda lesson: lesson.bound):
-            size = {"shortest_edge": MIN_PIXELS, "longest_edge": bound}
-            pictures = [lesson.picture for lesson in members]
-            parts.append(self.processor.image_processor(images=pictures, size=size, return_tensors="pt"))
+        for whole, bound in ((False, REGION_MAX_PIXELS), (True, MAX_PIXELS)):
+            pictures = [x.picture for x in lessons if x.whole == whole]
+            if pictures:
+                size = {"shortest_edge": MIN_PIXELS, "longest_edge": bound}
+                parts.append(self.processor.image_processor(images=pictures, size=size, return_tensors="pt"))
         return {k: torch.cat([p[k] for p in parts]) for k in ("pixel_values", "image_grid_thw")}
 
     def __call__(self, lessons: list[Lesson]) -> tuple[Any, dict[str, Any], list[str]]:
         """Batch, model inputs, and the kind of every supervised token in row-major order."""
         from ouro.training.packing import Branch, collate, pack_row
 
-        lessons = sorted(lessons, key=lambda lesson: lesson.bound)
+        lessons = sorted(lessons, key=lambda lesson: lesson.whole)
         pixels = self._pixels(lessons)
         merge = self.processor.image_processor.merge_size
         rows, kinds = [], []
