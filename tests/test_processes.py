@@ -118,8 +118,10 @@ def test_ocr_recovers_from_a_dead_reader_and_hands_on_a_readers_own_error(tmp_pa
 def test_a_stage_ends_with_its_killed_bootstrap_and_the_next_run_succeeds(pipeline: Path) -> None:
     """It lived on under pid 1 and kept DVC's lock: every stage of the next run was refused, without a word."""
     with subprocess.Popen([sys.executable, "-c", BOOTSTRAP]) as bootstrap:
-        stage = started(pipeline / "pid")
-        bootstrap.kill()
+        try:
+            stage = started(pipeline / "pid")
+        finally:
+            bootstrap.kill()
     for name in ("first", "second"):
         repro_stage(name)
     assert not alive(stage)
@@ -127,10 +129,14 @@ def test_a_stage_ends_with_its_killed_bootstrap_and_the_next_run_succeeds(pipeli
 
 
 def test_a_stage_ends_with_its_interrupted_bootstrap(pipeline: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", BOOTSTRAP], stderr=subprocess.PIPE, text=True) as bootstrap:
-        stage = started(pipeline / "pid")
-        bootstrap.send_signal(signal.SIGINT)
-        error = bootstrap.communicate()[1]
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{BOOTSTRAP}"  # nohup ignores it
+    with subprocess.Popen([sys.executable, "-c", heard], stderr=subprocess.PIPE, text=True) as bootstrap:
+        try:
+            stage = started(pipeline / "pid")
+            bootstrap.send_signal(signal.SIGINT)
+            error = bootstrap.communicate(timeout=60)[1]
+        finally:
+            bootstrap.kill()
     assert not alive(stage)
     assert "KeyboardInterrupt" in error
 
