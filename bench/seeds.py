@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,20 +34,10 @@ def _params(supervision: str, longer: float = 1.0) -> Params:
 
 
 def _job(params: Params, seed: int, work: Path, out: Path) -> Job:
-    from ouro.training.samples import Job
     from tasks.layout import PIPELINE
-    from tasks.train import samples
+    from tasks.train import training_job
 
-    return Job(
-        samples(PIPELINE, params),
-        images=PIPELINE.images,
-        base=params.model.base,
-        out=out,
-        params=params.train,
-        prompt=params.describe.prompt,
-        seed=seed,
-        checkpoints=work / "checkpoints",
-    )
+    return replace(training_job(PIPELINE, params, out), seed=seed, checkpoints=work / "checkpoints")
 
 
 def tokens_a_row(supervision: str, rows: int = 400) -> float:

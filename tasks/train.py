@@ -46,7 +46,7 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
     tags = {"k": str(params.train.k), "supervision": params.train.supervision}
     with tracking.run("train", {**tags, **tracking.dataset_digests()}) as run:
         run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
-        job = _job(layout, params, adapter)
+        job = training_job(layout, params, adapter)
         summary = _train(job, run, on_step)
         store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
         discard_checkpoints(job)  # only now: what follows may fail, and would train again
@@ -63,7 +63,8 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
     return [*(shard for folder in folders for shard in list_shards(folder)), *files]
 
 
-def _job(layout: Layout, params: Params, adapter: Path) -> Job:
+def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
+    """What trains `adapter` on everything below `layout`."""
     from ouro.training.samples import Job
 
     return Job(

@@ -5,7 +5,7 @@ A scene holds 1 to 3 containers of distinct kinds (table, shelf, board, box), ea
 objects lie on the floor of the free quadrants. Shapes and colours are distinct within a container and among
 the loose objects, so that "the star on the table" names one thing. Light falls off from left to right over the
 scene, and each container lies in warm light on its left and in cool light on its right: cues for horizontal
-position, which a vision tower of this size does not find by its rotary embedding alone.
+position (what they alone add was not measured apart).
 
 Everything is drawn from a `numpy.random.Generator` that the caller passes. Boxes are xyxy, pixels, half-open.
 """
