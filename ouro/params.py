@@ -25,10 +25,23 @@ class _Stage(BaseModel):
 
 
 class Model(_Stage):
+    backend: Literal["hf", "openai"] = "hf"
     base: str = "models/nano"
+    adapter: str = ""
     proposer: str = "models/nano/rpn"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     processes: Annotated[int, Field(ge=1, le=64)] = 2
+    url: str = "http://127.0.0.1:8000/v1"
+    name: str = ""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    timeout: Annotated[float, Field(gt=0.0)] = 120.0
+    retries: Annotated[int, Field(ge=0, le=20)] = 6
+
+
+class Runner(_Stage):
+    kind: Literal["local", "threads", "ray"] = "local"
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    address: str = ""
 
 
 class Ingest(_Stage):
@@ -37,10 +50,13 @@ class Ingest(_Stage):
     test_images: Annotated[int, Field(ge=0)] = 200
     max_pixels: Positive = 50_000_000
     shard_images: Positive = 100
+    limit: Annotated[int, Field(ge=0)] = 0
+    image_column: str = "image"
+    caption_column: str = ""
 
 
 class Propose(_Stage):
-    proposers: tuple[Literal["rpn", "ocr"], ...] = ("rpn", "ocr")
+    proposers: tuple[Literal["rpn", "ocr", "grounding", "selective-search"], ...] = ("rpn", "ocr")
     tau: Share = 0.5
     nms_iou: Share = 0.5
     min_side: Positive = 14
@@ -49,19 +65,28 @@ class Propose(_Stage):
     max_aspect: Annotated[float, Field(gt=1.0, le=200.0)] = 8.0
     max_parent_cover: Share = 0.8
     ocr_min_score: Share = 0.6
+    ocr_when: Literal["likely", "always"] = "always"
+    rpn_weights: str = "COCO_V1"
+    grounding_model: str = ""
+    grounding_texts: tuple[str, ...] = ()
+    grounding_min_score: Share = 0.3
 
 
 class Describe(_Stage):
     prompt: str = "describe the image."
+    prompts: dict[str, Annotated[float, Field(gt=0.0)]] = {"own": 1.0}
     context: Share = 0.06
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216
     max_new_tokens: Positive = 48
     batch_size: Positive = 64
+    batch_tokens: Positive = 4096
 
 
 class Merge(_Stage):
     max_words: Positive = 220
+    max_tokens: Positive = 320
+    captions: Literal["beside", "concatenated"] = "beside"
 
 
 Aspect = Literal["object details", "spatial relationships", "style", "scene context", "interactions"]
@@ -77,6 +102,10 @@ class Synthesize(_Stage):
     max_new_tokens: Positive = 280
     batch_size: Positive = 50
     max_pairs: Positive = 120
+    max_similarity: Share = 1.0
+    max_yes_no: Share = 1.0
+    round_trip: bool = False
+    min_agreement: Share = 0.5
 
 
 class Train(_Stage):
@@ -115,6 +144,7 @@ class Benchmark(_Stage):
 class Params(_Stage):
     seed: Annotated[int, Field(ge=0)] = 0
     model: Model = Model()
+    runner: Runner = Runner()
     ingest: Ingest = Ingest()
     propose: Propose = Propose()
     describe: Describe = Describe()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Box = tuple[float, float, float, float]
+KINDS = ("scene", "object", "text", "table", "chart")  # of regions; "scene" is the whole image
+OPTIONAL = frozenset(["parent_id", "confidence"])  # columns that may be null
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Region:
     """A kept region of Algorithm 1. The whole image is the region of level 0 with parent None.
 
     `source` names the proposer ("image", "rpn", "ocr", joined by "+" when NMS fused several);
-    `score` is its objectness or OCR confidence in 0..1; `text` what OCR read in it, else "".
+    `score` is its objectness or OCR confidence in 0..1; `text` what OCR read in it, else "";
+    `kind` one of KINDS: what the annotator is asked depends on it.
     """
 
     region_id: str
@@ -51,16 +54,18 @@ class Region:
     score: float
     source: str
     text: str = ""
+    kind: str = "object"
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """d_i = VLM(r_i), eq. 3: what the annotator said of one region, and who said it."""
+    """d_i = VLM(r_i), eq. 3: what the annotator said of one region, who said it, and to which prompt (its name)."""
 
     region_id: str
     image_id: str
     text: str
     annotator: str
+    prompt: str = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +78,57 @@ class Insertion:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentence:
+    """Characters [start, end) of Scene.text are one sentence; it tells of these regions, in order of appearance."""
+
+    start: int
+    end: int
+    region_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a merge left out or settled: `kind` is "contradiction", "redundancy" or "budget".
+
+    `text` is what `region_id` had said and the scene does not; `rule` names the rule that decided.
+    """
+
+    kind: str
+    region_id: str
+    text: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """d^(0) of one image (eq. 4): the merged hierarchical description, with provenance.
 
     `region_texts` holds the merged description of every region (region_id -> text), the targets of L_desc.
+    `tree` is the hierarchy as JSON: {"region_id", "box", "position", "description", "children": [...]}.
     """
 
     image_id: str
     text: str
     insertions: tuple[Insertion, ...]
     region_texts: tuple[tuple[str, str], ...]
+    sentences: tuple[Sentence, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    tree: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class QAPair:
-    """One question-answer pair (eq. 5). `aspect` is one of ouro.annotate.prompts.ASPECTS."""
+    """One question-answer pair (eq. 5). `aspect` is one of ouro.annotate.prompts.ASPECTS.
+
+    `confidence`: agreement in 0..1 of `answer` with what the model answers from the image alone; None: not asked.
+    """
 
     qa_id: str
     image_id: str
     aspect: str
     question: str
     answer: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +167,8 @@ def from_row(kind: type[R], row: Mapping[str, Any]) -> R:
         values["box"] = tuple(values["box"])
     elif kind is Scene:
         values["insertions"] = tuple(Insertion(**i) for i in values["insertions"])
+        values["sentences"] = tuple(Sentence(t["start"], t["end"], tuple(t["region_ids"])) for t in values["sentences"])
+        values["decisions"] = tuple(Decision(**d) for d in values["decisions"])
         values["region_texts"] = tuple((t["region_id"], t["text"]) for t in values["region_texts"])
     return kind(**values)
 
@@ -142,14 +179,15 @@ def schema(kind: type[Any]) -> pa.Schema:
 
     s, i, f = pa.string(), pa.int32(), pa.float64()
     strings = {
-        Description: ["region_id", "image_id", "text", "annotator"],
-        QAPair: ["qa_id", "image_id", "aspect", "question", "answer"],
+        Description: ["region_id", "image_id", "text", "annotator", "prompt"],
         Rejected: ["stage", "record_id", "reason", "detail"],
     }
     if kind in strings:
         return pa.schema([pa.field(n, s, nullable=False) for n in strings[kind]])
-    span = pa.struct([pa.field("start", i), pa.field("end", i), pa.field("region_id", s)])
     texts = pa.struct([pa.field("region_id", s), pa.field("text", s)])
+    span = pa.struct([pa.field("start", i), pa.field("end", i), pa.field("region_id", s)])
+    sentence = pa.struct([pa.field("start", i), pa.field("end", i), pa.field("region_ids", pa.list_(s))])
+    decision = pa.struct([pa.field(n, s) for n in ("kind", "region_id", "text", "rule")])
     columns = {
         Image: [
             ("image_id", s), ("path", s), ("width", i), ("height", i), ("source", s), ("split", s),
@@ -157,10 +195,14 @@ def schema(kind: type[Any]) -> pa.Schema:
         ],
         Region: [
             ("region_id", s), ("image_id", s), ("parent_id", s), ("level", i), ("box", pa.list_(f, 4)),
-            ("score", f), ("source", s), ("text", s),
+            ("score", f), ("source", s), ("text", s), ("kind", s),
         ],
         Scene: [
             ("image_id", s), ("text", s), ("insertions", pa.list_(span)), ("region_texts", pa.list_(texts)),
+            ("sentences", pa.list_(sentence)), ("decisions", pa.list_(decision)), ("tree", s),
+        ],
+        QAPair: [
+            ("qa_id", s), ("image_id", s), ("aspect", s), ("question", s), ("answer", s), ("confidence", f),
         ],
     }  # fmt: skip
-    return pa.schema([pa.field(n, t, nullable=n == "parent_id") for n, t in columns[kind]])
+    return pa.schema([pa.field(n, t, nullable=n in OPTIONAL) for n, t in columns[kind]])
