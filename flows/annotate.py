@@ -12,7 +12,7 @@ from flows import screen
 from flows.delivery import deliver_events
 from flows.report import counts, notes, samples, writer
 from flows.settings import check_writer, params_file
-from ouro.images import find_images
+from ouro.collection import find_images
 from ouro.params import Params, load_params
 from ouro.report import write_report
 from tasks.layout import Layout

@@ -28,9 +28,9 @@ from flows.delivery import deliver_events
 from flows.report import comparisons, counts, notes, pipeline_report
 from flows.settings import check_writer, params_file, write_params
 from flows.timing import TIMES, work_seconds
-from ouro.images import find_images, read_manifest
 from ouro.params import Params, load_params
 from tasks import tracking
+from tasks.ingest import check_source
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
@@ -114,13 +114,7 @@ def check_inputs(params: Params) -> None:
     check_writer(params)
     if "rpn" in params.propose.proposers:
         require_model(Path(params.model.proposer))
-    source = Path(params.ingest.source)
-    if params.ingest.source == "nano":
-        return
-    if source.suffix.lower() in (".csv", ".jsonl"):
-        read_manifest(source)
-    else:
-        find_images(source)
+    check_source(params)
 
 
 def _import_prefect() -> None:

@@ -51,6 +51,7 @@ class Ingest(_Stage):
     max_pixels: Positive = 50_000_000
     shard_images: Positive = 100
     limit: Annotated[int, Field(ge=0)] = 0
+    near_duplicates: Literal["reject", "keep"] = "reject"
     image_column: str = "image"
     caption_column: str = ""
 

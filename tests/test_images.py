@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from ouro.artifacts import list_shards, read_all, read_shard, read_sidecar, rejected_path
-from ouro.images import (
-    ImageError,
-    content_id,
-    encode_png,
-    find_images,
-    ingest_files,
-    load_image,
-    read_manifest,
-)
+from ouro.collection import find_images, ingest_files
+from ouro.images import ImageError, content_id, encode_png, load_image
+from ouro.manifest import read_manifest
 from ouro.params import Ingest
 from ouro.records import Image, Rejected
 
@@ -328,7 +322,7 @@ def test_find_lists_all_files_sorted_without_hidden_ones(tmp_path: Path) -> None
 def test_a_link_to_a_folder_is_listed_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "loop"]
+    assert list(find_images(tmp_path)) == [tmp_path / "a.png", tmp_path / "loop"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image as PILImage
 
 from ouro.artifacts import read_shard, write_json
-from ouro.images import Entry, encode_png, ingest_files
+from ouro.collection import ingest_files
+from ouro.images import encode_png
+from ouro.manifest import Entry
 from ouro.nano.language import QA, coarse_caption, coarse_questions, fine_questions
 from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.params import Ingest

@@ -1,0 +1,46 @@
+"""The folder of everything that goes wrong (bench/hostile.py): every file meets the end that is written beside it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ouro.artifacts import read_sidecar
+from ouro.collection import find_images, ingest_files
+from ouro.params import Ingest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def hostile() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hostile", ROOT / "bench/hostile.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["hostile"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_hostile_file_meets_its_end_and_none_disappears(hostile: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    made = hostile.build(folder)
+    shards = ingest_files(find_images(folder), folder, tmp_path / "images", Ingest(max_pixels=hostile.MAX_PIXELS))
+    ends = {name: end for name, (end, _) in hostile.outcome(tmp_path / "images", shards).items()}
+    assert ends == {name: case.end for name, case in made.items() if case.end}
+    assert sum(read_sidecar(s).n_in for s in shards) == len(ends)
+
+
+def test_the_bench_fails_when_a_file_meets_another_end(
+    hostile: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = hostile.Case(b"ordinary.png", hostile.encoded(hostile.photo(1)), "truncated", "an ordinary PNG")
+    monkeypatch.setattr(hostile, "cases", lambda: [wrong])
+    monkeypatch.setattr(sys, "argv", ["hostile.py"])
+    assert hostile.main() == 1
+    assert "stored (expected truncated)" in capsys.readouterr().out
