@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from ouro.annotate.describe import crop
+from ouro.annotate.pairs.replies import parse_pairs
+from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import ASPECTS, synthesis_prompt
-from ouro.annotate.replies import parse_pairs
-from ouro.annotate.support import support
+from ouro.crops import crop
 from ouro.nano import language as say
 from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.vision.hf import HFVisionLM

@@ -149,7 +149,8 @@ def read_shard(path: Path, kind: type[R]) -> list[R]:
     _check_schema(path, kind, table.schema)
     if _SHARD.fullmatch(path.name):
         _check_count(path, kind, len(rows))
-    return [_record(path, kind, index, row) for index, row in enumerate(rows)]
+    required = [column.name for column in schema(kind) if not column.nullable]
+    return [_record(path, kind, index, row, required) for index, row in enumerate(rows)]
 
 
 def _check_schema(path: Path, kind: type[Any], found: Any) -> None:
@@ -170,10 +171,10 @@ def _check_count(path: Path, kind: type[Any], rows: int) -> None:
         )
 
 
-def _record(path: Path, kind: type[R], index: int, row: Mapping[str, Any]) -> R:
-    for column in schema(kind):
-        if row[column.name] is None and not column.nullable:
-            raise ArtifactError(f"{path} row {index}: column {column.name!r} is null; {_fix(kind)}")
+def _record(path: Path, kind: type[R], index: int, row: Mapping[str, Any], required: Sequence[str]) -> R:
+    for name in required:
+        if row[name] is None:
+            raise ArtifactError(f"{path} row {index}: column {name!r} is null; {_fix(kind)}")
     try:
         return from_row(kind, row)
     except (KeyError, TypeError) as error:

@@ -31,6 +31,7 @@ class Model(_Stage):
     proposer: str = "models/nano/rpn"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     processes: Annotated[int, Field(ge=1, le=64)] = 2
+    prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
     url: str = "http://127.0.0.1:8000/v1"
     name: str = ""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
@@ -73,9 +74,15 @@ class Propose(_Stage):
     grounding_min_score: Share = 0.3
 
 
+PromptName = Literal[
+    "own", "by-kind", "simple", "long-v1", "long-v2", "long-v3", "spatial", "spatial-v2", "grounded", "ocr"
+]  # ouro/annotate/prompts.py holds their texts
+Weight = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
 class Describe(_Stage):
     prompt: str = "describe the image."
-    prompts: dict[str, Annotated[float, Field(gt=0.0)]] = {"own": 1.0}
+    prompts: Annotated[dict[PromptName, Weight], Field(min_length=1)] = {"own": 1.0}
     context: Share = 0.06
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216
@@ -85,7 +92,6 @@ class Describe(_Stage):
 
 
 class Merge(_Stage):
-    max_words: Positive = 220
     max_tokens: Positive = 320
     captions: Literal["beside", "concatenated"] = "beside"
 

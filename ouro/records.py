@@ -104,7 +104,8 @@ class Scene:
     """d^(0) of one image (eq. 4): the merged hierarchical description, with provenance.
 
     `region_texts` holds the merged description of every region (region_id -> text), the targets of L_desc.
-    `tree` is the hierarchy as JSON: {"region_id", "box", "position", "description", "children": [...]}.
+    `tree` is the hierarchy as JSON: {"region_id", "kind", "box", "position", "description",
+    "children": [...]}.
     """
 
     image_id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ouro.annotate.describe import describe_shard
+from ouro.annotate.describe import describe_shard, word_counts
 from ouro.artifacts import read_shard, write_shard
 from ouro.params import Params
 from ouro.records import Description, Image, Region, Rejected
@@ -25,11 +25,12 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
 
     def make() -> None:
         said, rejected = _describe(train, ours, layout, params, progress)
-        held_out = len(every) - len(ours)
-        write_shard(out, Description, said, n_in=len(ours), rejected=rejected, meta={"held_out_regions": held_out})
+        meta = {"held_out_regions": len(every) - len(ours), **word_counts(said)}
+        write_shard(out, Description, said, n_in=len(ours), rejected=rejected, meta=meta)
 
     if produce(
-        "describe", out, inputs=[images, regions], params=params.describe.model_dump(mode="json"),
+        "describe", out, inputs=[images, regions],
+        params={"seed": params.seed, **params.describe.model_dump(mode="json")},
         model=fingerprint(params.model), cache=layout.cache, make=make,
     ):  # fmt: skip
         progress(len(ours))
@@ -44,8 +45,8 @@ def _describe(
     for chunk in chunks(images):
         pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
         mine = [region for region in regions if region.image_id in pictures]
-        vlm = annotator(params.model, params.describe.batch_size)
-        texts, dropped = describe_shard(mine, pictures, vlm, params.describe, progress=progress)
+        vlm = annotator(params.model, params.describe.batch_size, batch_tokens=params.describe.batch_tokens)
+        texts, dropped = describe_shard(mine, pictures, vlm, params.describe, progress, params.seed)
         said += texts
         rejected += dropped
     return said, rejected

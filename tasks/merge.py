@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from ouro.annotate.merge import merge_shard
-from ouro.artifacts import read_shard, read_sidecar, write_shard
+from ouro.annotate.merge import Merged, count_words, merge_shard
+from ouro.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
 from ouro.params import Params
 from ouro.records import Description, Image, Region, Scene
 from tasks.layout import Layout
@@ -21,24 +24,49 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
     inputs = [layout.images / name, layout.regions / name, layout.descriptions / name]
     out = layout.scenes / name
     images = [image for image in read_shard(inputs[0], Image) if image.split == "train"]
+    tokenizer = Path(params.model.base) / "tokenizer.json"
+    fingerprint = fingerprint_files([tokenizer]) if tokenizer.is_file() else ""
 
     def make() -> None:
         wanted = {image.image_id for image in images}
         regions = [region for region in read_shard(inputs[1], Region) if region.image_id in wanted]
         said = read_shard(inputs[2], Description)
-        scenes, rejected, cut = merge_shard(images, regions, said, params.merge)
-        write_shard(out, Scene, scenes, n_in=len(images), rejected=rejected, meta={"cut": cut})
+        merged = merge_shard(images, regions, said, params.merge, token_counter(tokenizer, fingerprint))
+        write_shard(out, Scene, merged.scenes, n_in=len(images), rejected=merged.rejected, meta=_meta(merged))
 
     produce(
         "merge",
         out,
         inputs=inputs,
         params=params.merge.model_dump(mode="json"),
+        model=fingerprint,
         cache=layout.cache,
         make=make,
     )
     cut = read_sidecar(out).meta["cut"]
     if cut:
-        log.warning("merge %s: %d scenes with descriptions cut at %d words", name, cut, params.merge.max_words)
+        log.warning("merge %s: %d scenes with descriptions over %d tokens", name, cut, params.merge.max_tokens)
     progress(len(images))
     return out
+
+
+def _meta(merged: Merged) -> dict[str, int]:
+    """Scenes that were shortened, and decisions by kind."""
+    kinds = Counter(d.kind for scene in merged.scenes for d in scene.decisions)
+    return {"cut": merged.cut} | {kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")}
+
+
+@lru_cache(maxsize=4)
+def token_counter(tokenizer: Path, _fingerprint: str) -> Callable[[str], int]:
+    """Counts the annotator's own tokens; words and marks where there is no tokenizer (`_fingerprint` "").
+
+    A model behind a server has none here.
+    """
+    if not _fingerprint:
+        return count_words
+    from tokenizers import Tokenizer
+
+    loaded = Tokenizer.from_file(str(tokenizer))
+    loaded.no_truncation()
+    loaded.no_padding()
+    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

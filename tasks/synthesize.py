@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.annotate.synthesize import synthesize_shard
+from ouro.annotate.pairs.filters import acceptance
+from ouro.annotate.synthesize import Synthesized, synthesize_shard
 from ouro.artifacts import read_shard, write_shard
 from ouro.params import Params
 from ouro.records import Image, QAPair, Rejected, Scene
@@ -16,17 +19,23 @@ from tasks.shards import Pictures, Progress, chunks, produce, shard_task
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
 
+log = logging.getLogger(__name__)
+
 
 @shard_task(name="synthesize")
 def synthesize(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
-    """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene."""
+    """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene.
+
+    The answers of the round trip, of which nobody knows beforehand how many there will be, go to the log.
+    """
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
     described = read_shard(scenes, Scene)
 
     def make() -> None:
-        pairs, rejected, n_in = _synthesize(read_shard(images, Image), described, layout, params, progress)
-        write_shard(out, QAPair, pairs, n_in=n_in, rejected=rejected, meta={"scenes": len(described)})
+        made = _synthesize(read_shard(images, Image), described, layout, params, progress, name)
+        meta = {"scenes": len(described), "aspects": acceptance(made.pairs, made.rejected)}
+        write_shard(out, QAPair, made.pairs, n_in=made.n_in, rejected=made.rejected, meta=meta)
 
     if produce(
         "synthesize", out, inputs=[images, scenes], params=params.synthesize.model_dump(mode="json"),
@@ -41,21 +50,40 @@ def _writer(params: Params) -> VisionLM:
         from ouro.nano.writer import TemplateWriter
 
         return TemplateWriter()
+    return _annotator(params)
+
+
+def _annotator(params: Params) -> VisionLM:
     return annotator(params.model, params.synthesize.batch_size)
 
 
 def _synthesize(
-    images: list[Image], scenes: list[Scene], layout: Layout, params: Params, progress: Progress
-) -> tuple[list[QAPair], list[Rejected], int]:
+    images: list[Image], scenes: list[Scene], layout: Layout, params: Params, progress: Progress, name: str
+) -> Synthesized:
     pairs: list[QAPair] = []
     rejected: list[Rejected] = []
     n_in = 0
     for chunk in chunks(images):
         pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
         mine = [scene for scene in scenes if scene.image_id in pictures]
-        vlm = _writer(params)
-        made, dropped, asked = synthesize_shard(pictures, mine, vlm, params.synthesize, progress=progress)
-        pairs += made
-        rejected += dropped
-        n_in += asked
-    return pairs, rejected, n_in
+        made = synthesize_shard(
+            pictures, mine, _writer(params), params.synthesize, progress,
+            answerer=_annotator(params) if params.synthesize.round_trip else None, answered=_logged(name),
+        )  # fmt: skip
+        pairs += made.pairs
+        rejected += made.rejected
+        n_in += made.n_in
+    return Synthesized(pairs, rejected, n_in)
+
+
+def _logged(name: str, every: int = 500) -> Callable[[int], None]:
+    """A progress of the round trip that says so in the log, now and then."""
+    done = 0
+
+    def answered(n: int) -> None:
+        nonlocal done
+        done += n
+        if done // every > (done - n) // every:
+            log.info("synthesize %s: %d questions answered from the image alone", name, done)
+
+    return answered

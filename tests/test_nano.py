@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from ouro.annotate.describe import crop
+from ouro.annotate.pairs.replies import parse_pairs
 from ouro.annotate.prompts import ASPECTS
-from ouro.annotate.replies import parse_pairs
+from ouro.crops import crop
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
 from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render

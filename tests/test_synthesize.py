@@ -1,26 +1,31 @@
-"""Question-answer pairs: parsed, deduplicated, kept only when the description bears them out."""
+"""Question-answer pairs of a shard: parsed, filtered with reasons, asked again; all that was written is counted."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from ouro.annotate.prompts import ASPECTS, synthesis_prompt
-from ouro.annotate.replies import Leftover, Written, parse_pairs, parse_reply
-from ouro.annotate.support import support
-from ouro.annotate.synthesize import synthesize_shard
+from ouro.annotate.pairs.filters import acceptance
+from ouro.annotate.pairs.replies import Leftover, Written, parse_pairs, parse_reply
+from ouro.annotate.prompts import ASPECTS, answer_prompt, synthesis_prompt
+from ouro.annotate.synthesize import Synthesized, synthesize_shard
+from ouro.artifacts import read_shard, read_sidecar, write_shard
 from ouro.nano import language as say
-from ouro.nano.scenes import draw_scene
+from ouro.nano.scenes import draw_scene, render
 from ouro.nano.writer import TemplateWriter
-from ouro.params import Synthesize
-from ouro.records import Scene
-from ouro.vision.protocols import Request
+from ouro.params import Model, Params, Synthesize
+from ouro.records import Image, QAPair, Scene
 from ouro.vision.scripted import ScriptedVLM
+from tasks.layout import Layout
+from tasks.synthesize import synthesize
 
 TEXT = (
     "a table at the top left and a shelf at the top right. the table has a red striped star at the top left, a blue "
@@ -88,6 +93,7 @@ def test_a_last_answer_is_cut_off_only_where_that_is_known() -> None:
     assert parse_reply("Q: What shape is it? A: re", 10) == [whole]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_parsing_garbage_never_fails(reply: str) -> None:
     assert all(p.question.endswith("?") and p.answer for p in parse_pairs(reply))
@@ -96,143 +102,13 @@ def test_parsing_garbage_never_fails(reply: str) -> None:
 TOKENS = ["red", "blue.", "what is it?", "Q:", "A2:", "\n", "**", "Dr.", "\n- ", "\n3. ", "long " * 40]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=12), st.integers(0, 50))
 def test_parsing_loses_no_word_and_keeps_their_order(tokens: list[str], limit: int) -> None:
     reply = " ".join(tokens)
     got = " ".join(" ".join(p) if isinstance(p, Written) else p.text for p in parse_reply(reply, limit))
     words = re.compile(r"red|blue|what|is|it|Dr|long")
     assert words.findall(got) == words.findall(reply)
-
-
-@pytest.mark.parametrize(
-    ("question", "answer", "reason"),
-    [
-        ("what color is the circle on the table?", "blue", ""),
-        ("what color is the circle on the table?", "red", "attribute_of_another_object"),
-        ("what color is the circle on the table?", "purple", "answer_not_in_description"),
-        ("what color is the heart on the table?", "red", "question_names_unknown_object"),
-        ("what does the sign on the table say?", "milk", ""),
-        ("where is the shelf?", "top right", ""),
-        ("how many stars are there?", "two", ""),
-        ("how many stars are there?", "four", "count_not_supported"),
-        ("how many objects are on the table?", "two", ""),
-        ("is there a red star?", "yes", ""),
-        ("is there a blue star?", "no", ""),
-        ("is there a blue star?", "yes", "contradicts_description"),
-        ("is there a red star?", "no", "contradicts_description"),
-        # only the thing that the question means counts
-        ("where is the star on the table?", "top left", ""),
-        ("where is the star on the table?", "bottom right", "attribute_of_another_object"),
-        ("what color is the star on the shelf?", "green", ""),
-        ("what color is the star on the shelf?", "red", "attribute_of_another_object"),
-        ("what color is the circle on the shelf?", "blue", "question_names_unknown_object"),
-        ("what does the sign on the shelf say?", "milk", "question_names_unknown_object"),
-        ("what does the sign on the table say?", "center", "attribute_of_another_object"),
-        ("what shape is the red object on the table?", "star", ""),
-        ("what shape is the red object on the table?", "circle", "attribute_of_another_object"),
-        ("which object on the table is red?", "circle", "attribute_of_another_object"),
-        ("what is on the shelf?", "a green star", ""),
-        ("what is on the shelf?", "circle", "attribute_of_another_object"),
-        ("where is the circle?", "on the table", ""),
-        ("where is the table?", "bottom right", "attribute_of_another_object"),
-        ("what holds the green star?", "shelf", ""),
-        ("what holds the green star?", "table", "attribute_of_another_object"),
-        ("what is left of the circle on the table?", "star", ""),
-        ("what is left of the circle on the table?", "shelf", "attribute_of_another_object"),
-        ("what is below the circle on the table?", "star", "attribute_of_another_object"),
-        # "the table" names "a table" again
-        ("how many tables are there?", "one", ""),
-        ("how many tables are there?", "two", "count_not_supported"),
-        ("how many stars are on the shelf?", "one", ""),
-        ("how many hearts are there?", "zero", "not_checkable"),
-        # yes and no about attributes, places and sides
-        ("is the circle red?", "no", ""),
-        ("is the circle red?", "yes", "contradicts_description"),
-        ("is the circle blue?", "yes", ""),
-        ("is the star on the table red?", "no", "contradicts_description"),
-        ("is the circle large?", "no", "not_checkable"),
-        ("is the shelf red?", "no", "not_checkable"),
-        ("is the star to the right of the circle?", "yes", "contradicts_description"),
-        ("is the star to the right of the circle?", "no", ""),
-        ("is the star to the left of the circle?", "yes", ""),
-        ("is the star next to the circle?", "yes", "not_checkable"),
-        ("is the circle on the shelf?", "no", ""),
-        ("is the shelf at the top left?", "yes", "contradicts_description"),
-        ("is there a sign on the shelf?", "yes", "contradicts_description"),
-        ("does the table have a blue circle?", "yes", ""),
-        ("is there a milk?", "yes", "not_checkable"),  # the sign says so
-        ("are there two stars?", "yes", ""),
-    ],
-)
-def test_support(question: str, answer: str, reason: str) -> None:
-    assert support(Written(question, answer), TEXT) == reason
-
-
-STREET = (
-    "Two cars in a street, and a man in a red coat with no hat. There is a blue car at the left. The bus is yellow. "
-    'Some dogs sleep near a bench. A sign above the door reads "open late". A white boat on the beach.'
-)
-
-
-@pytest.mark.parametrize(
-    ("question", "answer", "reason"),
-    [
-        ("How many cars are there?", "Two.", ""),
-        ("How many cars?", "one", "count_not_supported"),
-        ("How many cars are there?", "3", "count_not_supported"),  # the blue one is one of the two
-        ("How many dogs are there?", "one", "not_checkable"),
-        ("What color is the bus?", "yellow", ""),
-        ("What color is the bus in the picture?", "blue", "attribute_of_another_object"),
-        ("Is the bus yellow?", "Yes", ""),
-        ("What color is the coat?", "red", ""),
-        ("What color is the man?", "red", "attribute_of_another_object"),
-        ("Is there a hat?", "yes", "not_checkable"),
-        ("Is there a white boat on the beach?", "yes", ""),
-        ("Is there a red boat?", "yes", "contradicts_description"),
-        ("Is there a brown bench?", "no", "not_checkable"),
-        ("Where is the boat located?", "on the beach", ""),
-        ("Where is the man?", "on the beach", "attribute_of_another_object"),
-        ("What does the sign above the door say?", "open late", ""),
-        ("What does the sign read?", "open", ""),
-        ("What does the sign read?", "bench", "attribute_of_another_object"),
-        ("What lies near the bench?", "boat", "question_names_unknown_object"),
-        ("What color is the animal?", "red", "question_names_unknown_object"),
-        ("Who is in the street?", "boat", "answer_apart_from_question"),
-    ],
-)
-def test_support_by_other_english(question: str, answer: str, reason: str) -> None:
-    assert support(Written(question, answer), STREET) == reason
-
-
-def test_of_two_tables_the_named_one_counts() -> None:
-    text = (
-        "a table at the left and a table at the right. the table at the left has a star. "
-        "the table at the right has a ring."
-    )
-    assert support(Written("what is on the table at the left?", "star"), text) == ""
-    assert support(Written("what is on the left table?", "ring"), text) == "attribute_of_another_object"
-    assert support(Written("how many tables are there?", "two"), text) == ""
-
-
-@given(st.text(max_size=120), st.text(max_size=40), st.text(max_size=200))
-def test_support_of_garbage_never_fails(question: str, answer: str, description: str) -> None:
-    assert isinstance(support(Written(question + "?", answer), description), str)
-
-
-def test_of_a_perfect_description_all_template_pairs_and_no_other_answers_are_supported() -> None:
-    """Other answers: those to the other questions of the same type; the old check let through half of them."""
-    for seed in range(30):
-        rng = np.random.default_rng([5, seed])
-        scene = draw_scene(rng)
-        text = say.merged_description(scene)
-        prompts = [synthesis_prompt("nano", aspect, text) for aspect in ASPECTS]
-        replies = TemplateWriter().generate([Request((), p) for p in prompts], max_new_tokens=1)
-        pairs = [pair for reply in replies for pair in parse_pairs(reply)]
-        assert [(p, reason) for p in pairs if (reason := support(p, text))] == []
-        asked = say.fine_questions(scene, rng)
-        true = {(q.question, q.answer) for q in asked}
-        others = {(q.question, o.answer) for q in asked for o in asked if o.type == q.type} - true
-        assert [o for o in sorted(others) if support(Written(*o), text) == ""] == []
 
 
 def test_written_is_kept_plus_rejected_and_duplicates_are_dropped() -> None:
@@ -265,3 +141,134 @@ def test_what_a_reply_leaves_over_is_counted_and_rejected_with_its_text() -> Non
 def test_every_aspect_has_a_prompt_in_every_template() -> None:
     for aspect in ASPECTS:
         assert aspect in synthesis_prompt("nano", aspect, "d") and aspect in synthesis_prompt("instructed", aspect, "d")
+
+
+# ---- filters and the round trip -----------------------------------------------------------------------------
+
+
+REPLY = (
+    "what color is the circle? blue. what color is the circle on the table? blue. "
+    "what color is the blue circle? blue. what pattern is the star on the shelf? solid. "
+    "is there a red star? yes. is there a milk? yes. is there a green star? yes. how many tables are there? one."
+)
+
+
+def _made(params: Synthesize, answers: dict[str, str] | None = None) -> Synthesized:
+    writer = ScriptedVLM({synthesis_prompt(params.template, params.aspects[0], TEXT): REPLY})
+    answerer = ScriptedVLM({answer_prompt(params.template, q): a for q, a in answers.items()}) if answers else None
+    picture = {"i": PILImage.new("RGB", (32, 32))}
+    told: list[int] = []
+    made = synthesize_shard(picture, [Scene("i", TEXT, (), ())], writer, params, None, answerer, told.append)
+    assert made.n_in == len(made.pairs) + len(made.rejected) == 8
+    assert sum(told) == (len(answerer.asked) if answerer else 0)
+    return made
+
+
+def test_every_filter_has_its_reason_and_none_of_those_with_a_knob_is_on_by_default() -> None:
+    params = Synthesize(aspects=("style",))
+    assert [r.reason for r in _made(params).rejected] == ["leaks_answer", "not_checkable"]
+    strict = params.model_copy(update={"max_similarity": 0.7, "max_yes_no": 0.5})
+    made = _made(strict)
+    assert [(r.record_id, r.reason) for r in made.rejected] == [
+        ("i/style/1", "near_duplicate_question"),  # "on", "table": 2 * 3 of 8 words are those of the first
+        ("i/style/2", "leaks_answer"),
+        ("i/style/5", "not_checkable"),
+        ("i/style/6", "yes_no_surplus"),
+    ]
+    assert [p.answer for p in made.pairs] == ["blue", "solid", "yes", "one"]
+    assert acceptance(made.pairs, made.rejected) == {"style": [4, 8]}
+
+
+ALONE = {
+    "what color is the circle?": "It is blue.",  # F1 with "blue": 2 * 1 of 1 + 3 words
+    "what color is the circle on the table?": "red",
+    "what pattern is the star on the shelf?": "<b>Solid</b>",
+    "is there a red star?": "Yes, there is.",
+    "is there a green star?": "no",
+    "how many tables are there?": "1",
+}
+
+
+def test_a_round_trip_asks_with_the_image_alone_and_keeps_what_agrees_with_its_confidence() -> None:
+    made = _made(Synthesize(aspects=("style",), round_trip=True, min_agreement=0.5), ALONE)
+    assert [(p.answer, p.confidence) for p in made.pairs] == [("blue", 0.5), ("solid", 1.0), ("yes", 1.0), ("one", 1.0)]
+    disagreeing = [r for r in made.rejected if r.reason == "disagrees_with_image"]
+    assert [(r.record_id, r.detail) for r in disagreeing] == [
+        ("i/style/1", "what color is the circle on the table? blue; from the image alone: red"),
+        ("i/style/6", "is there a green star? yes; from the image alone: no"),
+    ]
+    assert [p.confidence for p in _made(Synthesize(aspects=("style",))).pairs] == [None] * 6
+
+
+def test_the_share_of_yes_and_no_is_that_of_the_pairs_that_the_round_trip_left() -> None:
+    """Without it there were two of yes; the one that it leaves needs no filter."""
+    made = _made(Synthesize(aspects=("style",), round_trip=True, max_yes_no=0.5), ALONE)
+    assert "yes_no_surplus" not in {r.reason for r in made.rejected}
+    assert "yes" in {p.answer for p in made.pairs}
+
+
+def test_the_writer_sees_image_prompt_and_description_and_the_answerer_no_description() -> None:
+    """Eq. 5: VLM(I, P, d0)."""
+    writer, answerer = ScriptedVLM(lambda r: REPLY), ScriptedVLM(lambda r: "blue")
+    picture = PILImage.new("RGB", (32, 32))
+    params = Synthesize(template="instructed", max_pixels=777)
+    synthesize_shard({"i": picture}, [Scene("i", TEXT, (), ())], writer, params, answerer=answerer)
+    assert [r.images for r in writer.asked] == [(picture,)] * 5 and {r.max_pixels for r in writer.asked} == {(777,)}
+    assert all(a in r.prompt and TEXT in r.prompt for a, r in zip(params.aspects, writer.asked, strict=True))
+    assert len(answerer.asked) == 6 and {r.max_pixels for r in answerer.asked} == {(777,)}
+    assert all(r.images == (picture,) and "table at the top left" not in r.prompt for r in answerer.asked)
+
+
+def test_good_pairs_of_nano_leak_no_answer_and_are_no_near_duplicates_of_each_other() -> None:
+    scenes = [
+        Scene(f"i{n}", say.merged_description(draw_scene(np.random.default_rng([9, n]))), (), ()) for n in range(12)
+    ]
+    pictures = {s.image_id: PILImage.new("RGB", (8, 8)) for s in scenes}
+    made = synthesize_shard(pictures, scenes, TemplateWriter(), Synthesize(max_similarity=0.95))
+    assert len(made.pairs) > 400
+    assert {r.reason for r in made.rejected} <= {"duplicate_question"}
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(), max_size=80), min_size=5, max_size=5))
+def test_whatever_is_written_is_kept_or_rejected_and_fits_into_a_shard(replies: list[str]) -> None:
+    left = iter(replies)
+    params = Synthesize(max_similarity=0.8, max_yes_no=0.3)
+    made = synthesize_shard(
+        {"i": PILImage.new("RGB", (8, 8))}, [Scene("i", TEXT, (), ())], ScriptedVLM(lambda r: next(left)), params
+    )
+    assert made.n_in == len(made.pairs) + len(made.rejected) >= 5
+    assert sum(written for _, written in acceptance(made.pairs, made.rejected).values()) == made.n_in
+    "".join(r.detail for r in made.rejected).encode()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow on a machine that does other work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_task_asks_the_shipped_model_again_and_notes_acceptance_by_aspect(tmp_path: Path) -> None:
+    """Templates write from the true description; the model, which sees full scenes only coarsely, agrees in part."""
+    name, layout = "shard-00000.parquet", Layout(tmp_path, tmp_path / ".cache")
+    scene = draw_scene(np.random.default_rng(1))
+    (tmp_path / "images" / "shard-00000").mkdir(parents=True)
+    PILImage.fromarray(render(scene)).save(tmp_path / "images" / "shard-00000" / "i.png")
+    write_shard(layout.images / name, Image, [Image("i", "shard-00000/i.png", 256, 256, "i.png")], n_in=1)
+    write_shard(layout.scenes / name, Scene, [Scene("i", say.merged_description(scene), (), ())], n_in=1)
+    model = Model(base=str(Path(__file__).parent.parent / "models" / "nano"), dtype="float32", processes=1)
+    params = Params(model=model, synthesize=Synthesize(aspects=("object details", "interactions"), round_trip=True))
+    done: list[int] = []
+    synthesize.fn(name, layout, params, done.append)
+    pairs, sidecar = read_shard(layout.qa / name, QAPair), read_sidecar(layout.qa / name)
+    assert sum(done) == 2 and pairs and all(p.confidence is not None and p.confidence >= 0.5 for p in pairs)
+    assert sidecar.rejected["disagrees_with_image"] > 0
+    aspects = sidecar.meta["aspects"]
+    assert Counter({a: kept for a, (kept, _) in aspects.items()}) == Counter(p.aspect for p in pairs)
+    assert sum(written for _, written in aspects.values()) == sidecar.n_in

@@ -6,23 +6,22 @@ is proposed first and every region of a shard is described in one wave. Same res
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from PIL import Image as PILImage
-
-from ouro.params import Describe
-from ouro.records import Box, Description, Region, Rejected
+from ouro.annotate.degenerate import Reading, read_reply
+from ouro.annotate.prompts import description_prompt
+from ouro.crops import crop
+from ouro.records import Description, Region, Rejected
 from ouro.vision.protocols import Request, VisionLM
 
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
 
-def crop(picture: PILImage.Image, box: Box, context: float) -> PILImage.Image:
-    """A region's original pixels with `context` (a share of its sides) around it, clipped to the picture."""
-    x0, y0, x1, y1 = box
-    dx, dy = (x1 - x0) * context, (y1 - y0) * context
-    left, top = max(0, round(x0 - dx)), max(0, round(y0 - dy))
-    right, bottom = min(picture.width, round(x1 + dx)), min(picture.height, round(y1 + dy))
-    return picture.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    from ouro.params import Describe, PromptName
 
 
 def describe_shard(
@@ -31,38 +30,71 @@ def describe_shard(
     vlm: VisionLM,
     params: Describe,
     progress: Callable[[int], None] | None = None,
+    seed: int = 0,
 ) -> tuple[list[Description], list[Rejected]]:
-    """One Description a region; a region the model says nothing about is rejected ("empty_reply").
+    """One Description a region. Rejected: what the model says nothing about ("empty_reply") and replies that
+    nothing can be made of ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate).
 
-    A region found by OCR carries its text: 'a sign' becomes 'a sign that says milk'.
+    Each region gets the prompt that `draw_prompt` draws for it. A region found by OCR carries its text: 'a sign'
+    becomes 'a sign that says milk', and where the reply is good for nothing the text stands alone.
     """
-    requests = [_request(r, pictures[r.image_id], params) for r in regions]
+    names = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
+    requests = [_request(r, pictures[r.image_id], n, params) for r, n in zip(regions, names, strict=True)]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
     kept: list[Description] = []
     rejected: list[Rejected] = []
-    for region, reply in zip(regions, replies, strict=True):
-        text = with_text(_one_line(reply), region.text)
-        if text:
-            kept.append(Description(region.region_id, region.image_id, text, vlm.fingerprint[:16]))
+    for region, name, request, reply in zip(regions, names, requests, replies, strict=True):
+        reading = _read(reply, region, request.prompt, params)
+        if reading.text:
+            said = Description(region.region_id, region.image_id, reading.text, vlm.fingerprint[:16], name)
+            kept.append(said)
         else:
-            rejected.append(Rejected("describe", region.region_id, "empty_reply", repr(reply)[:200]))
+            rejected.append(Rejected("describe", region.region_id, reading.reason, repr(reply)[:200]))
     return kept, rejected
 
 
-def _request(region: Region, picture: PILImage.Image, params: Describe) -> Request:
-    if region.parent_id is None:
-        return Request((picture,), params.prompt, (params.max_pixels,))
-    return Request((crop(picture, region.box, params.context),), params.prompt, (params.region_max_pixels,))
+def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) -> str:
+    """A prompt's name, drawn by weight: the same for the same seed and region, whatever else is described.
+
+    VILA^2 (section 2.1.1) selects one of its three long prompts at random, too.
+    """
+    names = sorted(weights)
+    digest = hashlib.sha256(f"{seed}\0{region_id}".encode()).digest()
+    left = int.from_bytes(digest[:8], "big") / 2**64 * sum(weights.values())
+    for name in names:
+        left -= weights[name]
+        if left < 0:
+            return name
+    return names[-1]
 
 
-def _one_line(reply: str) -> str:
-    return " ".join(reply.split())
+def word_counts(said: Sequence[Description]) -> dict[str, int | dict[str, int]]:
+    """For the summary of a shard: words in all, and descriptions by the name of their prompt."""
+    by_prompt = Counter(d.prompt for d in said)
+    return {"words": sum(len(d.text.split()) for d in said), "by_prompt": dict(sorted(by_prompt.items()))}
+
+
+def _request(region: Region, picture: PILImage.Image, name: str, params: Describe) -> Request:
+    whole = region.parent_id is None
+    prompt = description_prompt(name, "scene" if whole else region.kind, params.prompt)
+    if whole:
+        return Request((picture,), prompt, (params.max_pixels,))
+    return Request((crop(picture, region.box, params.context),), prompt, (params.region_max_pixels,))
+
+
+def _read(reply: str, region: Region, prompt: str, params: Describe) -> Reading:
+    reading = read_reply(reply, params.max_new_tokens, expected=f"{prompt} {region.text}")
+    return Reading(with_text(reading.text, region.text), reading.reason)
 
 
 def with_text(description: str, text: str) -> str:
-    """A description with the text that OCR read in its region, unless it has it already, as whole words."""
-    text = _one_line(text)
+    """A description with the text that OCR read in its region, unless it has it already, as whole words.
+
+    More than one word is quoted: where an inscription ends and whether it is a sentence must be seen later.
+    """
+    text = " ".join(text.split())
     if not text or re.search(rf"(?<!\w){re.escape(text)}(?!\w)", description, re.IGNORECASE):
         return description
     said = description.rstrip(" .")
-    return f"{said} that says {text}" if said else f"text that says {text}"
+    shown = text if re.fullmatch(r"[\w'-]+", text) else f"“{text}”" if '"' in text else f'"{text}"'
+    return f"{said} that says {shown}" if said else f"text that says {shown}"

@@ -1,8 +1,66 @@
-"""What the annotator is asked. The five aspects are the paper's (OURO section 3.1, before eq. 5)."""
+"""What a model is asked: to describe a region (eq. 3), to write question-answer pairs (eq. 5), to answer a question.
+
+Prompts of others stand word for word, without the picture's placeholder, each with its source; ours say "(ours)". The
+five aspects are the paper's (OURO section 3.1, before eq. 5), which prints no prompt for them.
+"""
 
 from __future__ import annotations
 
 from typing import Final
+
+# ---- descriptions --------------------------------------------------------------------------------------------
+
+PROMPTS: Final[dict[str, str]] = {
+    # VILA^2 section 2.1.1. Table 2: "simple" does not help training, each of the long ones does; it mixes those.
+    "simple": "Describe the image briefly.",
+    "long-v1": "Describe the image in details.",
+    "long-v2": "Elaborate on the visual and narrative elements of the image in detail.",
+    "long-v3": (
+        "Instead of describing the imaginary content, only describing the content one can determine confidently from "
+        "the image. Do not describe the contents by itemizing them in list form. Minimize aesthetic descriptions as "
+        "much as possible."
+    ),
+    # VILA^2 sections 2.2 and A.1, for its specialists; it uses the two spatial ones equally often.
+    "spatial": (
+        "Elaborate on the visual and narrative elements of the image in detail, with a focus on spatial relations."
+    ),
+    "spatial-v2": "Can you explain the content of the image and their spatial relations in detail?",
+    "grounded": (
+        "Elaborate on the visual and narrative elements in the image, and specify their location with "
+        "[xmin,ymin,xmax,ymax]."
+    ),
+    "ocr": (
+        "Your task is to recognize and describe the text in the image. Please provide a brief description that focuses "
+        "on the textual content."
+    ),
+}
+
+BY_KIND: Final[dict[str, str]] = {  # one for each of ouro.records.KINDS
+    "scene": PROMPTS["spatial"],
+    "object": (  # (ours)
+        "Describe the main object of the image in detail: what it is, its colour, shape, material and parts, and any "
+        "text on it. Describe only what can be seen."
+    ),
+    "text": PROMPTS["ocr"],
+    "table": (  # (ours)
+        "The image shows a table. Say what it is about, name its columns and rows, and state the values in its cells, "
+        "in plain sentences."
+    ),
+    "chart": (  # (ours)
+        "The image shows a chart. Say what kind of chart it is, what its title, axes and legend say, which values it "
+        "shows, and how they compare, in plain sentences."
+    ),
+}
+
+
+def description_prompt(name: str, kind: str, own: str) -> str:
+    """The text of a named prompt for a region of this kind: "own", "by-kind", or one of PROMPTS. Raises KeyError."""
+    if name == "own":
+        return own
+    return BY_KIND[kind] if name == "by-kind" else PROMPTS[name]
+
+
+# ---- question-answer pairs -----------------------------------------------------------------------------------
 
 ASPECTS: Final = ("object details", "spatial relationships", "style", "scene context", "interactions")
 
@@ -30,3 +88,17 @@ TEMPLATES: Final[dict[str, str]] = {"instructed": INSTRUCTED, "nano": NANO}
 def synthesis_prompt(template: str, aspect: str, description: str) -> str:
     """The prompt P of eq. 5 for one aspect. Raises KeyError for an unknown template or aspect."""
     return TEMPLATES[template].format(description=description, aspect=aspect, guidance=GUIDANCE[aspect])
+
+
+# ---- answers -------------------------------------------------------------------------------------------------
+
+# The round trip's question: with the words that LLaVA-1.5 (arXiv 2310.03744, section 3.2) asks short answers with.
+ANSWERS: Final[dict[str, str]] = {
+    "instructed": "{question}\nAnswer the question using a single word or phrase.",
+    "nano": "{question}",
+}
+
+
+def answer_prompt(template: str, question: str) -> str:
+    """What the model is asked with the image alone. Raises KeyError for an unknown template."""
+    return ANSWERS[template].format(question=question)

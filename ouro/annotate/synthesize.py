@@ -1,21 +1,47 @@
 """Synthesize (eq. 5): QA = VLM(I, P, d0), over five aspects; parsed, deduplicated, checked for support.
 
-The model writes; this module keeps only what the merged description bears out.
+The model writes; this module keeps only what the merged description bears out and, with `synthesize.round_trip`,
+what the model answers again when it sees the image alone. The paper filters nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image as PILImage
-
-from ouro.annotate.prompts import synthesis_prompt
-from ouro.annotate.replies import Leftover, Written, parse_reply
-from ouro.annotate.support import support
-from ouro.params import Synthesize
+from ouro.annotate.cleaning import plain_text, visible
+from ouro.annotate.pairs.agreement import agreement
+from ouro.annotate.pairs.filters import is_near_duplicate, leaks_answer, wording, yes_no_surplus
+from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
+from ouro.annotate.pairs.support import support
+from ouro.annotate.prompts import answer_prompt, synthesis_prompt
 from ouro.records import QAPair, Rejected, Scene
 from ouro.vision.protocols import Request, VisionLM
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+    from ouro.params import Synthesize
+
+ANSWER_TOKENS = 32  # of the round trip: a single word or phrase, and room for a sentence
+
+Told = Callable[[int], None]
+
+
+class Synthesized(NamedTuple):
+    """Kept pairs, rejected pieces with reasons, and how many pieces were written (an empty reply counts one)."""
+
+    pairs: list[QAPair]
+    rejected: list[Rejected]
+    n_in: int
+
+
+class _Kept(NamedTuple):
+    record_id: str  # "<image id>/<aspect>/<number of the piece>", as a rejected piece is called
+    pair: QAPair
 
 
 def synthesize_shard(
@@ -23,9 +49,47 @@ def synthesize_shard(
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[list[QAPair], list[Rejected], int]:
-    """Kept pairs, rejected pieces with reasons, and how many pieces the model wrote (an empty reply counts one)."""
+    progress: Told | None = None,
+    answerer: VisionLM | None = None,
+    answered: Told | None = None,
+) -> Synthesized:
+    """The pairs of a shard. `answerer`: who answers in the round trip (None: nobody is asked); `answered` is told how
+    many more were.
+
+    Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
+    "too_many_pairs", the reasons of ouro.annotate.pairs.support, "leaks_answer", "near_duplicate_question";
+    "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the end, so
+    that its share is that of the pairs which stay.
+    """
+    kept: list[_Kept] = []
+    rejected: list[Rejected] = []
+    n_in = 0
+    selections = {scene.image_id: _Selection(scene, params) for scene in scenes}
+    for scene, aspect, pieces in _written(pictures, scenes, vlm, params, progress):
+        n_in += len(pieces)
+        for number, piece in enumerate(pieces):
+            record = f"{scene.image_id}/{aspect}/{number}"
+            if isinstance(piece, Leftover):
+                rejected.append(_rejected(record, piece.reason, piece.text[:200]))
+            elif reason := selections[scene.image_id].objection(piece):
+                rejected.append(_rejected(record, reason, " ".join(piece)))
+            else:
+                kept.append(_Kept(record, _pair(scene.image_id, aspect, piece)))
+    if answerer is not None:
+        kept, disagreeing = _round_trip(pictures, kept, answerer, params, answered)
+        rejected += disagreeing
+    kept, surplus = _balanced(kept, params)
+    return Synthesized([k.pair for k in kept], rejected + surplus, n_in)
+
+
+def _written(
+    pictures: Mapping[str, PILImage.Image],
+    scenes: Sequence[Scene],
+    vlm: VisionLM,
+    params: Synthesize,
+    progress: Told | None,
+) -> Iterator[tuple[Scene, str, Sequence[Piece]]]:
+    """VLM(I, P, d0) for each scene and aspect, all in one wave, in pieces."""
     asked = [(scene, aspect) for scene in scenes for aspect in params.aspects]
     requests = [
         Request(
@@ -36,31 +100,86 @@ def synthesize_shard(
         for scene, aspect in asked
     ]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
-    kept: list[QAPair] = []
-    rejected: list[Rejected] = []
-    n_in = 0
-    seen: dict[str, set[str]] = {s.image_id: set() for s in scenes}
     for (scene, aspect), reply in zip(asked, replies, strict=True):
-        pieces = parse_reply(reply, params.max_new_tokens) or [Leftover(reply, "unparsable")]
-        n_in += len(pieces)
-        for number, piece in enumerate(pieces):
-            record = f"{scene.image_id}/{aspect}/{number}"
-            if isinstance(piece, Leftover):
-                rejected.append(Rejected("synthesize", record, piece.reason, piece.text[:200]))
-                continue
-            reason = _keep(piece, scene, seen[scene.image_id], params)
-            if reason:
-                rejected.append(Rejected("synthesize", record, reason, " ".join(piece)))
-                continue
-            seen[scene.image_id].add(piece.question.lower())
-            qa_id = hashlib.sha256(f"{scene.image_id}\0{piece.question}".encode()).hexdigest()[:16]
-            kept.append(QAPair(qa_id, scene.image_id, aspect, piece.question, piece.answer))
-    return kept, rejected, n_in
+        yield scene, aspect, parse_reply(reply, params.max_new_tokens) or [Leftover(visible(reply), "unparsable")]
 
 
-def _keep(pair: Written, scene: Scene, seen: set[str], params: Synthesize) -> str:
-    if pair.question.lower() in seen:
-        return "duplicate_question"
-    if len(seen) >= params.max_pairs:
-        return "too_many_pairs"
-    return support(pair, scene.text)
+class _Selection:
+    """The pairs of one image as they come in: what speaks against the next one."""
+
+    def __init__(self, scene: Scene, params: Synthesize) -> None:
+        self._scene, self._params = scene, params
+        self._questions: set[str] = set()
+        self._wordings: list[tuple[str, ...]] = []
+
+    def objection(self, pair: Written) -> str:
+        """The reason against a pair; "" takes it in."""
+        reason = self._reason(pair)
+        if not reason:
+            self._questions.add(pair.question.lower())
+            self._wordings.append(wording(pair.question))
+        return reason
+
+    def _reason(self, pair: Written) -> str:
+        if pair.question.lower() in self._questions:
+            return "duplicate_question"
+        if len(self._questions) >= self._params.max_pairs:
+            return "too_many_pairs"
+        if reason := support(pair, self._scene.text):
+            return reason
+        if leaks_answer(pair):
+            return "leaks_answer"
+        near = is_near_duplicate(wording(pair.question), self._wordings, self._params.max_similarity)
+        return "near_duplicate_question" if near else ""
+
+
+def _pair(image_id: str, aspect: str, written: Written) -> QAPair:
+    qa_id = hashlib.sha256(f"{image_id}\0{written.question}".encode()).hexdigest()[:16]
+    return QAPair(qa_id, image_id, aspect, written.question, written.answer)
+
+
+def _rejected(record_id: str, reason: str, detail: str) -> Rejected:
+    return Rejected("synthesize", record_id, reason, detail)
+
+
+def _round_trip(
+    pictures: Mapping[str, PILImage.Image],
+    kept: Sequence[_Kept],
+    answerer: VisionLM,
+    params: Synthesize,
+    answered: Told | None,
+) -> tuple[list[_Kept], list[Rejected]]:
+    """Each pair with its agreement as confidence; apart from those below `synthesize.min_agreement`."""
+    bounds = (params.max_pixels,)
+    requests = [
+        Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds) for k in kept
+    ]
+    replies = answerer.generate(requests, max_new_tokens=ANSWER_TOKENS, progress=answered)
+    agreeing: list[_Kept] = []
+    rejected: list[Rejected] = []
+    for (record, pair), reply in zip(kept, replies, strict=True):
+        said = plain_text(reply)
+        confidence = agreement(pair.answer, said)
+        if confidence >= params.min_agreement:
+            agreeing.append(_Kept(record, replace(pair, confidence=confidence)))
+        else:
+            detail = f"{pair.question} {pair.answer}; from the image alone: {said[:200]}"
+            rejected.append(_rejected(record, "disagrees_with_image", detail))
+    return agreeing, rejected
+
+
+def _balanced(kept: Sequence[_Kept], params: Synthesize) -> tuple[list[_Kept], list[Rejected]]:
+    """The pairs of each image without its surplus of yes and no."""
+    by_image: dict[str, list[_Kept]] = defaultdict(list)
+    for k in kept:
+        by_image[k.pair.image_id].append(k)
+    surplus: set[str] = set()
+    for mine in by_image.values():
+        gone = yes_no_surplus([k.pair.answer for k in mine], params.max_yes_no)
+        surplus |= {mine[i].record_id for i in gone}
+    rejected = [
+        _rejected(k.record_id, "yes_no_surplus", f"{k.pair.question} {k.pair.answer}")
+        for k in kept
+        if k.record_id in surplus
+    ]
+    return [k for k in kept if k.record_id not in surplus], rejected

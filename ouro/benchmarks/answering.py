@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ouro.annotate.describe import crop
 from ouro.benchmarks.evaluate import Answerer, Asked
 from ouro.boxes import area
+from ouro.crops import crop
 from ouro.images import CHUNK_PIXELS
 from ouro.vision.protocols import Request
 

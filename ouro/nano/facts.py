@@ -7,7 +7,8 @@ A fact is a tuple: ("where", container, slot), ("color" | "pattern" | "where", "
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ouro.nano.scenes import COLORS, CONTAINERS, PATTERNS, SHAPES
@@ -25,11 +26,12 @@ _SIGN = re.compile(r"sign that says ([^ .,]+)")
 
 
 class Quality(NamedTuple):
-    """Counts over descriptions: facts stated, true ones, and those both stated and true."""
+    """Counts over descriptions: facts stated, true ones, those both stated and true, and repetitions of stated ones."""
 
     stated: int
     true: int
     right: int
+    repeated: int = 0
 
     @property
     def precision(self) -> float:
@@ -38,6 +40,11 @@ class Quality(NamedTuple):
     @property
     def recall(self) -> float:
         return self.right / max(self.true, 1)
+
+    @property
+    def redundancy(self) -> float:
+        """Share of all statements of facts, in 0..1, that say a fact again."""
+        return self.repeated / max(self.stated + self.repeated, 1)
 
 
 def true_facts(scene: Mapping[str, Any]) -> set[Fact]:
@@ -67,22 +74,34 @@ _HAS = rf"the (\w+)(?: (?:at|in) the {_SLOT})? has "  # the place tells namesake
 
 def stated_facts(text: str) -> set[Fact]:
     """The facts that a merged description states; what it says in other words is not counted."""
-    facts: set[Fact] = set()
+    return set(_statements(text))
+
+
+def repeated_facts(text: str) -> dict[Fact, int]:
+    """The facts that it states more than once, and how many times more.
+
+    Shapes are distinct within a container and on the floor, so that a fact said twice is said of one thing.
+    """
+    return {fact: n - 1 for fact, n in Counter(_statements(text)).items() if n > 1}
+
+
+def _statements(text: str) -> Iterator[Fact]:
+    """Every statement of a fact, sentence by sentence."""
     for sentence in re.split(r"\.(?:\s|$)", text):
         match = re.match(_HAS, sentence) or re.match(r"(?:a|an) (\w+)(?: [a-z ]+?)? with ", sentence)
         holder = match.group(1) if match and match.group(1) in CONTAINERS else "floor"
         for item in _ITEM.finditer(sentence):
-            facts |= _item_facts(item["shape"], holder, item.groupdict())
+            yield from sorted(_item_facts(item["shape"], holder, item.groupdict()))
         if not sentence.startswith("the "):
-            facts |= {("where", c["kind"], c["slot"]) for c in _CONTAINER.finditer(sentence) if c["slot"]}
-        facts |= {("sign", holder, word) for word in _SIGN.findall(sentence)}
-    return facts
+            yield from (("where", c["kind"], c["slot"]) for c in _CONTAINER.finditer(sentence) if c["slot"])
+        yield from (("sign", holder, word) for word in _SIGN.findall(sentence))
 
 
 def quality(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Quality:
     """Micro-averaged over (description, true scene)."""
-    stated = true = right = 0
+    stated = true = right = repeated = 0
     for text, scene in pairs:
         said, holds = stated_facts(text), true_facts(scene)
         stated, true, right = stated + len(said), true + len(holds), right + len(said & holds)
-    return Quality(stated, true, right)
+        repeated += sum(repeated_facts(text).values())
+    return Quality(stated, true, right, repeated)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ouro.annotate.describe import crop
 from ouro.artifacts import code_fingerprint
+from ouro.crops import crop
 from ouro.params import Train
 from ouro.records import Box, Image, QAPair, Region, Scene
 from ouro.vision.hf import folder_fingerprint

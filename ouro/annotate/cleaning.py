@@ -1,0 +1,125 @@
+"""Plain text of what a model wrote: without markup, special tokens, thinking and characters that cannot be seen.
+
+Pure functions of any text, in time linear in its length. Models that are asked for prose answer in Markdown, end with
+the tokens of their chat template, or think aloud first; none of that describes a picture.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# Controls but blanks, soft hyphens, zero-width and bidirectional marks, undecodable tokens, halves of surrogate pairs.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffd\ud800-\udfff]"
+)
+_BAR = "[|｜]"
+_STARTS = re.compile(
+    rf"<{_BAR}(?:im_start|start_header_id){_BAR}>(?:[ \t]*(?:system|user|assistant)\b)?(?:<{_BAR}end_header_id{_BAR}>)?"
+)
+_ENDS = re.compile(
+    rf"<{_BAR}(?:im_end|end[\w▁]{{0,40}}|eo[mst]\w{{0,40}}){_BAR}>|</s>|<eos>|<end_of_turn>|<end_of_utterance>"
+)
+_TOKENS = re.compile(
+    rf"<{_BAR}[^<>|｜\n]{{0,60}}{_BAR}>|<(?:s|unk|pad|bos|image|video|start_of_turn|loc_?\d{{1,6}})>|</?think>"
+    r"|\[/?INST\]|<</?SYS>>"
+)
+_ATTRIBUTES = r"(?:\s[^<>=]{0,60}=[^<>]{0,300})?\s{0,5}/?"
+_BLOCKS = re.compile(
+    rf"</?(?:br|p|div|li|ul|ol|tr|td|th|table|thead|tbody|h[1-6]|hr|pre|blockquote|section|body|html){_ATTRIBUTES}>",
+    re.IGNORECASE,
+)
+_INLINES = re.compile(
+    rf"</?(?:b|i|u|s|a|em|strong|span|code|sub|sup|small|mark|font|center|img|ref|box|quad){_ATTRIBUTES}>"
+    r"|<!--[^<>]{0,1000}-->",
+    re.IGNORECASE,
+)
+
+_FENCE = re.compile(r"[ \t]*(?:`{3,}|~{3,})[\w+.-]*[ \t]*")
+_MARKS = re.compile(r"[ \t]*(?:(?:[-*+•▪●◦‣–—]|#{1,6}|>+|\d{1,3}[.)])(?:[ \t]+|$))+")
+_BOLD_LINE = re.compile(r"[ \t]*\*\*[^*]{1,200}\*\*:?[ \t]*")
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,2000}\)")
+_EMPHASIS = re.compile(
+    r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,300})(?<=[^\s*])\*(?![\w*])"
+    r"|(?<!\w)(_{1,2})(?=[^\s_])([^_\n]{1,300})(?<=[^\s_])\2(?!\w)"
+)
+_MARKUP = re.compile(r"[<>|｜*_#`~\[\]]")
+_ALNUM = re.compile(r"[^\W_]")
+_PASSES = 4  # more is no markup but an attack: markup within markup is removed from the inside
+
+
+class Spoken(NamedTuple):
+    """A reply in two: what a model thought before it spoke, if it did, and what it said."""
+
+    thinking: str
+    said: str
+
+
+def apart_from_thinking(reply: str) -> Spoken:
+    """What lies before the last </think>, or behind a <think> that never ends, was not said."""
+    thinking, end, said = reply.rpartition("</think>")
+    if end:
+        return Spoken(thinking.replace("<think>", " "), said)
+    said, _, thinking = reply.partition("<think>")
+    return Spoken(thinking, said)
+
+
+def visible(text: str) -> str:
+    """A text without the characters that cannot be seen; no half of a surrogate pair is left that no file takes."""
+    return _UNSEEN.sub("", text)
+
+
+def without_tags(text: str) -> str:
+    """A text without unseen characters, special tokens and HTML tags; block tags and tokens end a line."""
+    text = _STARTS.sub("\n", visible(text))
+    text = _TOKENS.sub("", _ENDS.sub("\n", text))
+    return _INLINES.sub("", _BLOCKS.sub("\n", text))
+
+
+def plain_text(reply: str) -> str:
+    """A reply as one line of prose; "" when it has no letter and no digit. Cleaning twice changes nothing more.
+
+    Headings, list items and rows of a table become sentences. Of several turns the first that says something counts.
+    """
+    text = reply
+    for _ in range(_PASSES):
+        before, text = text, _cleaned(text)
+        if text == before:
+            return text
+    text = " ".join(_MARKUP.sub(" ", text).split())
+    marks = _MARKS.match(text)
+    text = text[marks.end() :] if marks else text
+    return text if _ALNUM.search(text) else ""
+
+
+def _cleaned(reply: str) -> str:
+    text = _STARTS.sub("\n", visible(apart_from_thinking(reply).said))
+    text = next((turn for turn in _ENDS.split(text) if _ALNUM.search(turn)), "")
+    lines = [line for line in without_tags(text).splitlines() if not _FENCE.fullmatch(line)]
+    return _joined([_plain_line(line) for line in lines if _ALNUM.search(line)])
+
+
+def _plain_line(line: str) -> tuple[str, bool]:
+    """A line without its marks; whether it had the mark of a block: a heading, a list item, a row of a table."""
+    marks = _MARKS.match(line)
+    block = marks is not None or _BOLD_LINE.fullmatch(line) is not None
+    text = line[marks.end() :].strip() if marks else line.strip()
+    if text.endswith("#") and text.rstrip("#").endswith((" ", "\t")):  # "## Title ##", but not "C#"
+        text = text.rstrip("#").rstrip()
+    if text.startswith("|") and text.endswith("|"):
+        text, block = ", ".join(cell.strip() for cell in text.split("|") if cell.strip()), True
+    text = _LINK.sub(r"\1", text.replace("**", "").replace("~~", "").replace("`", ""))
+    return _EMPHASIS.sub(lambda m: m[1] or m[3], text), block
+
+
+def _joined(lines: list[tuple[str, bool]]) -> str:
+    """One line; where a block begins or ends, a sentence does."""
+    out: list[str] = []
+    after_block = False
+    for text, block in lines:
+        words = " ".join(text.split())
+        if out and words and (block or after_block) and out[-1][-1] not in ".!?:;,…":
+            out[-1] += "."
+        out += [words] if words else []
+        after_block = block
+    return " ".join(out)

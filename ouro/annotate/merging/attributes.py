@@ -1,0 +1,70 @@
+"""Attribute words: which are of one kind, and which exclude each other. Ours, from everyday English."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+# Words of one kind that exclude each other, families by ";": a thing that is one family is not another.
+ATTRIBUTES: Final[dict[str, str]] = {
+    "color": (
+        "red crimson scarlet maroon burgundy; orange; yellow golden gold; green olive lime-green; blue navy azure; "
+        "cyan turquoise teal; purple violet lavender; pink magenta; brown beige tan cream chestnut; black; "
+        "white ivory; gray grey silver silvery"
+    ),
+    "pattern": (
+        "striped stripy; dotted spotted polka-dot polka-dotted; solid plain unpatterned; checkered checked plaid "
+        "chequered tartan; floral flowered flowery"
+    ),
+    "material": (
+        "wooden wood; metal metallic steel iron aluminum aluminium; plastic; glass crystal; ceramic porcelain clay "
+        "earthenware; leather; stone marble granite concrete brick; paper cardboard; cloth fabric cotton woolen wool "
+        "knitted velvet denim; wicker straw rattan"
+    ),
+    "state": "open opened; closed shut",
+    "fill": "empty; full filled",
+    "size": "small little tiny miniature; large big huge giant enormous",
+    "height": "tall high; short low",
+}
+
+
+class Clash(NamedTuple):
+    """Two words of one kind ("color") that cannot both hold of one thing: the first's and the second's."""
+
+    kind: str
+    first: str
+    second: str
+
+
+@lru_cache(maxsize=1)
+def _attributes() -> dict[str, tuple[str, int]]:
+    return {
+        word: (kind, family)
+        for kind, families in ATTRIBUTES.items()
+        for family, members in enumerate(families.split(";"))
+        for word in members.split()
+    }
+
+
+def attribute(word: str) -> tuple[str, int] | None:
+    """(kind, family) of an attribute word: ("color", 0) for "red" and "crimson"; None for other words."""
+    return _attributes().get(word)
+
+
+def clashes(first: Collection[str], second: Collection[str]) -> list[Clash]:
+    """The words of the two, one pair a kind, that exclude each other; "red and white" excludes no "red"."""
+    mine, yours = _by_kind(first), _by_kind(second)
+    return [
+        Clash(kind, mine[kind][0][0], yours[kind][0][0])
+        for kind in mine
+        if kind in yours and not {f for _, f in mine[kind]} & {f for _, f in yours[kind]}
+    ]
+
+
+def _by_kind(words: Collection[str]) -> dict[str, list[tuple[str, int]]]:
+    found: dict[str, list[tuple[str, int]]] = {}
+    for word in words:
+        if known := attribute(word):
+            found.setdefault(known[0], []).append((word, known[1]))
+    return found
