@@ -19,6 +19,7 @@ from tasks.servers import HOST, PORT, configured_api, healthy, started_earlier
 
 Verdict = Literal["ok", "note", "missing"]
 MIN_DISK_GB = 10.0
+ANSWER_SECONDS = 30.0  # that a model server has for one word
 # What a model folder holds beside its weights; transformers 5 writes the first name of each, older releases the second.
 FILES = (
     ("config.json",),
@@ -156,13 +157,17 @@ def model() -> list[Finding]:
 
 def _folders(params: Params) -> list[Finding]:
     made: list[Finding] = []
+    served = params.model.backend == "openai"  # then the server holds the annotator
     for key, folder in (("model.base", params.model.base), ("model.proposer", params.model.proposer)):
         try:
             require_model(Path(folder))
             made.append(Finding(key, "ok", f"{folder}: {_size(Path(folder)):.1f} MB of weights"))
         except MissingModel as error:
             found, _, mend = str(error).partition(" Fix: ")
-            made.append(Finding(key, "missing", found, mend or "see its text"))
+            if served and key == "model.base":
+                made.append(Finding(key, "note", found, f"only to train and benchmark: {mend or 'see its text'}"))
+            else:
+                made.append(Finding(key, "missing", found, mend or "see its text"))
     base = Path(params.model.base)
     absent = [" or ".join(names) for names in FILES if not any((base / name).is_file() for name in names)]
     if absent and made[0].verdict == "ok":
@@ -174,6 +179,30 @@ def _folders(params: Params) -> list[Finding]:
 
 def _size(folder: Path) -> float:
     return sum(p.stat().st_size for p in folder.glob("*.safetensors")) / 1e6
+
+
+def server() -> list[Finding]:
+    """With model.backend openai: whether the server answers a question about a picture, with the key there is."""
+    from PIL import Image as PILImage
+
+    from ouro.vision.openai import KEY, OpenAIVisionLM, ServerRefused, ServerUnavailable
+    from ouro.vision.protocols import Request
+
+    try:
+        chosen = load_params().model
+    except ParamsError:
+        return []  # `model` says so
+    if chosen.backend != "openai":
+        return []
+    asked = Request((PILImage.new("RGB", (64, 64), "white"),), "What colour is it?")
+    try:
+        vlm = OpenAIVisionLM(chosen.url, chosen.name, 1, min(chosen.timeout, ANSWER_SECONDS), retries=0)
+        vlm.generate([asked], max_new_tokens=1)
+    except (ServerRefused, ServerUnavailable) as error:
+        found, _, mend = str(error).partition(" Fix: ")
+        return [Finding("model server", "missing", found, mend or "see its text")]
+    key = f"{KEY} is set" if os.environ.get(KEY) else f"no {KEY}, and none is wanted"
+    return [Finding("model server", "ok", f"{chosen.url} answers as {chosen.name}; {key}")]
 
 
 def repository() -> list[Finding]:
@@ -191,7 +220,7 @@ def repository() -> list[Finding]:
     ]
 
 
-LOOKS = (python, packages, opencv, java, gpu, disk, writable, servers, repository, model)
+LOOKS = (python, packages, opencv, java, gpu, disk, writable, servers, repository, model, server)
 
 
 def _show(findings: list[Finding]) -> None:

@@ -23,6 +23,13 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
 )
 
+# How a server (`transformers serve`) finds the reply in what the model wrote; Qwen2-VL's own has a line break here.
+RESPONSE_TEMPLATE: dict[str, Any] = {
+    "defaults": {"role": "assistant"},
+    "fields": {"content": {"close": "<|im_end|>", "content": "text"}},
+    "start_anchor": "<|im_start|> assistant",
+}
+
 
 def is_nano(folder: Path) -> bool:
     """Whether a model folder holds a nano VLM: its configuration says so."""
@@ -53,7 +60,7 @@ def build_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
         padding_side="left",
-        extra_special_tokens={"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
+        response_template=RESPONSE_TEMPLATE, extra_special_tokens={"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
     )  # fmt: skip
 
 

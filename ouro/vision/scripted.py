@@ -8,17 +8,28 @@ from ouro.vision.protocols import Request
 
 
 class ScriptedVLM:
-    """`replies`: prompt -> reply, or a function of the request. Raises KeyError for a prompt not in the script."""
+    """`replies`: prompt -> reply, or a function of the request. Raises KeyError for a prompt not in the script.
 
-    def __init__(self, replies: Mapping[str, str] | Callable[[Request], str], fingerprint: str = "scripted") -> None:
+    `asked` holds the last `remember` requests with their pictures, no more, so that it can stand in for a model in
+    front of any number of pictures.
+    """
+
+    def __init__(
+        self,
+        replies: Mapping[str, str] | Callable[[Request], str],
+        fingerprint: str = "scripted",
+        remember: int = 1000,
+    ) -> None:
         self.replies, self.fingerprint = replies, fingerprint
         self.asked: list[Request] = []
+        self.remember = remember
 
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         """One scripted reply a request; at most `max_new_tokens` words of it."""
         self.asked += requests
+        del self.asked[: max(0, len(self.asked) - self.remember)]
         texts = [self.replies(r) if callable(self.replies) else self.replies[r.prompt] for r in requests]
         if progress:
             progress(len(requests))

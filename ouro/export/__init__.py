@@ -1,0 +1,1 @@
+"""What was annotated, in the formats that other trainers read."""
