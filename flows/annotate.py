@@ -1,72 +1,65 @@
-"""`ouro annotate FOLDER --out DIR`: ingest to synthesize on a person's own images, everything below DIR.
+"""`ouro annotate SOURCE --out DIR`: ingest to synthesize on a person's own images, everything below DIR.
 
-No DVC here; what was finished is kept in DIR/.ouro/cache, so an interrupted run goes on where it was.
+No DVC here; what was finished is kept in DIR/.ouro/cache, so an interrupted run goes on where it was, and several
+processes may work on one DIR (flows/sharing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from flows import screen
 from flows.delivery import deliver_events
+from flows.pool import pool
 from flows.report import counts, notes, samples, writer
-from flows.settings import check_writer, params_file
-from ouro.collection import find_images
-from ouro.params import Params, load_params
+from flows.runner import Share
+from flows.serving import shared_server
+from flows.settings import agreed, annotator_name, check_annotator, check_out, check_writer
+from flows.sharing import Door, fingerprint, shared
+from flows.summary import Summary, lines, summarise
+from ouro.artifacts import write_json
+from ouro.params import Params
 from ouro.report import write_report
+from tasks.ingest import check_source
 from tasks.layout import Layout
-from tasks.models import require_model
-from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+from tasks.servers import process_tag, sweep_stale_runs
 
 
-def run(
-    folder: Path,
-    out: Path,
-    model: str | None,
-    params_path: Path | None,
-    profile: str | None,
-    overrides: Sequence[str],
-) -> None:
-    """The command. Raises ParamsError, ImageError or MissingModel before anything is started."""
-    params = pointed_at(load_params(params_file(params_path, profile), tuple(overrides)), folder, model)
-    find_images(folder)
-    require_model(Path(params.model.base))
+def run(params: Params, out: Path, share: Share) -> None:
+    """The command. Raises ParamsError, ImageError, ManifestError, DatasetError, MissingModel or FolderInUse; all but
+    the last before anything is started."""
+    check_source(params)
+    check_out(params, out)
+    check_annotator(params)
     check_writer(params)
-    for note in notes(params):
+    for note in notes(_as_annotator(params)):
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")
-    with prefect_server() as server:
+    with shared(layout, agreed(params)) as door, shared_server() as server:
         screen.say(f"Prefect: {server.ui}")
         try:
-            _stages(params, layout)
+            with pool(params.runner):
+                seconds = _stages(params, layout, share, door)
         finally:
             deliver_events()
-    report = write_report(
-        out / "report",
-        title="Ouro: annotations",
-        facts={"annotator": params.model.base, "questions and answers by": writer(params), "images": str(folder)},
-        notes=notes(params),
-        samples=samples(layout, params),
-        counts=counts(layout),
-        paths={"dataset": str(out)},
-    )
+        with FileLock(layout.cache.parent / "end.lock"):
+            summary = _end(params, layout, seconds)
+    for line in lines(summary):
+        screen.say(line)
     for name, path in {"regions": layout.regions, "descriptions": layout.descriptions, "scenes": layout.scenes,
-                       "question-answer pairs": layout.qa, "report": report}.items():  # fmt: skip
+                       "question-answer pairs": layout.qa, "summary": out / "summary.json"}.items():  # fmt: skip
         screen.say(f"{name}: {path}")
+    if summary.shards_done == summary.shards:
+        screen.say(f"report: {out / 'report/index.html'}")
 
 
-def pointed_at(params: Params, folder: Path, model: str | None) -> Params:
-    """The params with the folder (absolute, so that none is taken for the nano world) and, if given, the model.
-
-    They never go through YAML, which reads "photos #2" or "2024" in its own way.
-    """
-    ingest = params.ingest.model_copy(update={"source": str(folder.resolve())})
-    base = params.model.model_copy(update={"base": model} if model else {})
-    return params.model_copy(update={"ingest": ingest, "model": base})
-
-
-def _stages(params: Params, layout: Layout) -> None:
+def _stages(params: Params, layout: Layout, share: Share, door: Door) -> dict[str, float]:
+    """Run all stages; the wall seconds of each."""
     from prefect import flow, tags
 
     from flows.describe import describe
@@ -75,12 +68,51 @@ def _stages(params: Params, layout: Layout) -> None:
     from flows.propose import propose
     from flows.synthesize import synthesize
 
+    seconds: dict[str, float] = {}
+
     @flow(name="annotate", validate_parameters=False)
     def annotate(params: Params, layout: Layout) -> None:
-        for stage in (ingest, propose, describe, merge, synthesize):
-            stage(params, layout)
+        with _clocked("ingest", seconds):
+            door.admit(fingerprint(params.ingest.source), lambda: ingest(params, layout))
+        for stage in (propose, describe, merge, synthesize):
+            with _clocked(stage.name, seconds):
+                stage(params, layout, share)
 
     screen.show_notices()
     sweep_stale_runs()
     with tags(process_tag()):
         annotate(params, layout)
+    return seconds
+
+
+@contextmanager
+def _clocked(stage: str, seconds: dict[str, float]) -> Generator[None]:
+    started = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - started
+
+
+def _as_annotator(params: Params) -> Params:
+    """The params with model.base being who annotates, also where that is a server's model."""
+    return params.model_copy(update={"model": params.model.model_copy(update={"base": annotator_name(params.model)})})
+
+
+def _end(params: Params, layout: Layout, seconds: dict[str, float]) -> Summary:
+    """Write summary.json and, when all shards are done, the report."""
+    summary = summarise(layout, Path(annotator_name(params.model)), seconds)
+    write_json(layout.root / "summary.json", summary.to_json())
+    if summary.shards_done == summary.shards:
+        write_report(
+            layout.root / "report",
+            title="Ouro: annotations",
+            facts={
+                "annotator": annotator_name(params.model),
+                "questions and answers by": writer(params),
+                "images": params.ingest.source,
+            },
+            notes=notes(_as_annotator(params)),
+            samples=samples(layout, params),
+            counts=counts(layout),
+            paths={"dataset": str(layout.root)},
+        )
+    return summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,10 +22,16 @@ merges the descriptions, asks itself questions, and is fine-tuned on all of that
 Examples:
   ouro bootstrap                        one round with the embedded nano world, on two cores
   ouro annotate photos --out out/photos annotate a folder of your own images
+  ouro inspect out/photos               look at what came of it
+  ouro export out/photos --format llava --out out/llava
   ouro doctor                           check this machine
 Each command has its own --help with examples. Run ouro from its checkout.""",
 )
 
+Backend = Literal["hf", "openai"]
+ExportFormat = Literal["ms-swift", "llava", "sharegpt", "trl", "webdataset"]
+ExportImages = Literal["copy", "link", "reference"]
+RunnerKind = Literal["local", "threads", "ray"]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one param, e.g. train.k=3. May be repeated."),
@@ -58,28 +64,116 @@ def bootstrap(set_: Set = None, params: ParamsFile = None, profile: Profile = No
 
 @app.command()
 def annotate(
-    folder: Annotated[Path, typer.Argument(help="The folder of your images; it is searched with its subfolders.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of images, searched with its subfolders; a manifest (.csv, .jsonl); or a Hugging Face "
+            "dataset: hf:NAME[@SPLIT], or a folder that Dataset.save_to_disk wrote.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Where the dataset and the report go; made if missing.")],
     model: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="The annotator: a Hugging Face model folder.")
+        str | None,
+        typer.Option(metavar="NAME", help="The annotator: a Hugging Face folder, or with --backend openai its name."),
+    ] = None,
+    backend: Annotated[Backend | None, typer.Option(help="Who runs the model: this machine (hf), or a server.")] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="That server: any OpenAI-compatible one (vLLM, SGLang, ...).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="Only the first N files (0: all).")] = None,
+    shards: Annotated[
+        str,
+        typer.Option(metavar="I/N", help="Annotate every N-th shard, from number I: 0/4, 1/4, 2/4, 3/4 make a whole."),
+    ] = "0/1",
+    runner: Annotated[RunnerKind | None, typer.Option(help="How shards run; never changes a result.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, metavar="N", help="Shards at once, with threads or ray.")
     ] = None,
     set_: Set = None,
     params: ParamsFile = None,
     profile: Profile = None,
 ) -> None:
-    """Annotate a folder of your own images: regions, descriptions, scenes, questions, and a report.
+    """Annotate your own images: regions, descriptions, scenes, questions, a summary and a report.
 
-    Everything is written below --out; params.yaml stays as it is. Run it again to go on after an interruption.
+    Everything is written below --out; params.yaml stays as it is. Run it again to go on after an interruption. Several
+    processes, also of machines that share the folder, may work on one --out: give each its --shards. The first one
+    reads the images in, the others wait for that; whichever ends last writes the report.
 
     \b
     Examples:
       ouro annotate photos --out out/photos
       ouro annotate photos --out out/photos --model models/Qwen2-VL-7B-Instruct --profile paper
-      ouro annotate photos --out out/photos --set propose.max_depth=2
+      ouro annotate pages.csv --out out/pages --limit 100 --set propose.max_depth=2
+      ouro annotate hf:lmms-lab/flickr30k@test --out out/flickr --profile paper
+      ouro annotate photos --out out/photos --profile paper \\
+        --backend openai --url http://127.0.0.1:8000/v1 --model Qwen/Qwen2-VL-7B-Instruct --runner threads --workers 4
+      ouro annotate photos --out /shared/photos --shards 0/2    here, and on another machine:
+      ouro annotate photos --out /shared/photos --shards 1/2
     """
     from flows.annotate import run
+    from flows.runner import parse_share
+    from flows.settings import Asked, params_file, pointed_at
+    from ouro.params import load_params
 
-    run(folder, out, model, params, profile, set_ or [])
+    asked = Asked(source, model, backend, url, limit, runner, workers)
+    share = parse_share(shards)
+    run(pointed_at(load_params(params_file(params, profile), tuple(set_ or [])), asked), out, share)
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ouro annotate --out` wrote, or data.")],
+    out: Annotated[Path | None, typer.Option(help="Where the gallery goes; by default DIR/gallery.")] = None,
+    round_: Annotated[
+        str | None, typer.Option("--round", metavar="NAME", help="What to call this dataset in the statistics.")
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="statistics.json of an earlier round, to compare. May be repeated."),
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Log the statistics to MLflow, too.")] = False,
+) -> None:
+    """Make a gallery of a dataset, to be opened in a browser without a server, and its statistics.
+
+    \b
+    Examples:
+      ouro inspect out/photos
+      ouro inspect data --out report/gallery --mlflow
+      ouro inspect out/second --round second --earlier out/first/gallery/statistics.json
+    """
+    from flows.gallery import run
+
+    run(folder, out, round_, earlier or [], mlflow)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ouro annotate --out` wrote, or data.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", help="The form that your trainer reads.")],
+    out: Annotated[Path, typer.Option(help="Where it goes; made if missing.")],
+    images: Annotated[ExportImages, typer.Option(help="How the pictures get there.")] = "copy",
+    contents: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="description, questions, regions, grounding: what goes in. May be repeated."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What asks for the description; by default the usual words.")
+    ] = None,
+) -> None:
+    """Write a dataset in the form of another trainer, and say how to point that trainer at it.
+
+    \b
+    Examples:
+      ouro export out/photos --format ms-swift --out out/swift
+      ouro export out/photos --format webdataset --out out/tars
+      ouro export data --format trl --out out/trl --images link
+      ouro export out/photos --format llava --out out/llava --contents description --contents questions
+    """
+    from flows.export import run
+    from ouro.export.conversations import CONTENTS, PROMPT
+
+    run(folder, out, format_, images, contents or CONTENTS, PROMPT if prompt is None else prompt)
 
 
 @app.command()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import over_shards, run_stage, sample_artifact
+from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
 from ouro.artifacts import read_shard, read_sidecar
 from ouro.params import Params
 from ouro.records import Description, Image, Region
 from tasks.describe import describe as describe_shard
-from tasks.layout import Layout, shard_names
+from tasks.layout import Layout
 
 
 @flow(name="describe", validate_parameters=False)
-def describe(params: Params, layout: Layout) -> None:
-    names = shard_names(layout.regions)
-    total = sum(_train_regions(layout, name) for name in names)
-    over_shards("describe", names, describe_shard, layout, params, total=total, unit="regions")
+def describe(params: Params, layout: Layout, share: Share = WHOLE) -> None:
+    def regions(name: str) -> int:
+        return _train_regions(layout, name)
+
+    names = over_shards("describe", describe_shard, layout, params, share, size=regions, unit="regions")
     _sample(layout, names)
 
 

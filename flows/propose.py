@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import over_shards, run_stage, sample_artifact
+from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
 from ouro.artifacts import read_shard, read_sidecar
 from ouro.params import Params
 from ouro.records import Region
-from tasks.layout import Layout, shard_names
+from tasks.layout import Layout
 from tasks.propose import propose as propose_shard
 
 
 @flow(name="propose", validate_parameters=False)
-def propose(params: Params, layout: Layout) -> None:
-    names = shard_names(layout.images)
-    total = sum(read_sidecar(layout.images / name).n_out for name in names)
-    over_shards("propose", names, propose_shard, layout, params, total=total, unit="images")
+def propose(params: Params, layout: Layout, share: Share = WHOLE) -> None:
+    def images(name: str) -> int:
+        return read_sidecar(layout.images / name).n_out
+
+    names = over_shards("propose", propose_shard, layout, params, share, size=images, unit="images")
     _sample(layout, names)
 
 

@@ -8,36 +8,91 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from flows import screen
 from flows.errors import explain
+from flows.pool import pool
 from flows.timing import note_work
 from ouro.artifacts import Sidecar, prune_shards, read_sidecar
-from ouro.params import Params, load_params
-from tasks.layout import PIPELINE, Layout
+from ouro.params import Params, ParamsError, load_params
+from tasks.layout import PIPELINE, Layout, shard_names
 from tasks.servers import prefect_server, process_tag
 
-Work = Callable[[str, Layout, Params, Callable[[int], None]], Path]
+if TYPE_CHECKING:
+    from prefect import Task
+
+    Work = Task[[str, Layout, Params, Callable[[int], None]], Path]
+
+
+class Share(NamedTuple):
+    """Which shards are this process's: every `of`-th, beginning with number `first`."""
+
+    first: int = 0
+    of: int = 1
+
+    def names(self, every: Sequence[str]) -> list[str]:
+        return list(every[self.first :: self.of])
+
+
+WHOLE = Share()
+
+
+def parse_share(text: str) -> Share:
+    """ "1/4" -> the second of four shares. Raises ParamsError."""
+    index, _, of = text.partition("/")
+    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
+        raise ParamsError(f"--shards {text!r}: expected I/N with 0 <= I < N, such as 0/4 for the first of four")
+    return Share(int(index), int(of))
 
 
 def over_shards(
-    stage: str, names: Sequence[str], work: Work, layout: Layout, params: Params, *, total: int, unit: str
-) -> list[Sidecar]:
-    """Run a shard task on each shard in order; show progress and counts; returns the shards' sidecars.
+    stage: str, work: Work, layout: Layout, params: Params, share: Share, *,
+    size: Callable[[str], int], unit: str,
+) -> list[str]:  # fmt: skip
+    """Run a shard task on each shard of the share; show progress and counts; returns the shards' names.
 
-    What a larger earlier run left in the output folder is removed.
+    `size`: how many `unit` a shard holds. What a larger earlier run left in the output folder is removed.
     """
-    with measured(stage, layout), screen.progress(stage, total, unit) as advance:
-        outs = [work(name, layout, params, advance) for name in names]
+    every = shard_names(layout.images)
+    sizes = {name: size(name) for name in share.names(every)}
+    with measured(stage, layout), screen.progress(stage, sum(sizes.values()), unit) as advance:
+        outs = _worked(work, sizes, layout, params, advance)
     if outs:
-        prune_shards(outs[0].parent, outs)
+        prune_shards(outs[0].parent, [Path(name) for name in every])
     sidecars = [read_sidecar(out) for out in outs]
     screen.say(screen.count_line(stage, sidecars))
-    count_artifact(stage, names, sidecars)
-    return sidecars
+    count_artifact(stage, list(sizes), sidecars)
+    return list(sizes)
+
+
+def _worked(
+    work: Work, sizes: Mapping[str, int], layout: Layout, params: Params, advance: Callable[[int], None]
+) -> list[Path]:
+    """The task's result for each shard, in order, whichever way params.runner has them run.
+
+    Progress cannot be told across processes: with Ray it moves by whole shards. Raises the first error of a task;
+    shards that had not begun by then do not begin.
+    """
+    with pool(params.runner) as runner:
+        if runner is None:
+            return [work(name, layout, params, advance) for name in sizes]
+        from prefect.futures import as_completed
+
+        threads = params.runner.kind == "threads"
+        told = {"progress": advance} if threads else {}
+        jobs = {
+            runner.submit(work, {"name": name, "layout": layout, "params": params, **told}): n
+            for name, n in sizes.items()
+        }
+        for job in as_completed(list(jobs)):
+            job.result()
+            if not threads:
+                advance(jobs[job])
+        return [job.result() for job in jobs]
 
 
 @contextmanager

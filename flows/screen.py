@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int], None]
 LINE_SECONDS = 15.0
+RATE_SECONDS = 180.0  # the rate is that of the last minutes: shards restored at once say nothing of those to come
 
 
 @lru_cache(maxsize=1)
@@ -30,16 +34,20 @@ def console() -> Console:
 
 @contextmanager
 def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
-    """A bar for `total` units of work; the yielded function moves it by n. Ends with the time taken."""
+    """A bar for `total` units of work (0: nobody knows how many); the yielded function, which any thread may call,
+    moves it by n. Ends with the time taken.
+    """
     started = time.monotonic()
     shown = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
     done = 0
+    lock = Lock()
     with shown as advance:
 
         def count(n: int) -> None:
             nonlocal done
-            done += n
-            advance(n)
+            with lock:
+                done += n
+                advance(n)
 
         yield count
     seconds = time.monotonic() - started
@@ -84,28 +92,34 @@ def _bar(stage: str, total: int, unit: str) -> Generator[Advance]:
             return Text("" if speed is None else f"{speed:.1f} {unit}/s")
 
     columns = (TextColumn(f"{stage:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task(stage, total=total)
+    with Progress(*columns, console=console(), transient=True, speed_estimate_period=RATE_SECONDS) as bar:
+        task = bar.add_task(stage, total=total or None)
         yield lambda n: bar.update(task, advance=n)
 
 
 @contextmanager
 def _lines(stage: str, total: int, unit: str) -> Generator[Advance]:
-    started = said = time.monotonic()
+    said = deque([(time.monotonic(), 0)], maxlen=round(RATE_SECONDS / LINE_SECONDS))  # when, and how many by then
     done = 0
 
     def advance(n: int) -> None:
-        nonlocal done, said
+        nonlocal done
         done += n
         now = time.monotonic()
-        if now - said < LINE_SECONDS or done >= total:
+        if now - said[-1][0] < LINE_SECONDS or 0 < total <= done:
             return
-        said = now
-        rate = done / (now - started)
-        left = (total - done) / rate if rate else float("nan")
-        console().print(f"{stage}: {done}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left", markup=False)
+        then, before = said[0]
+        said.append((now, done))
+        of = f"{done}/{total}" if total else str(done)
+        console().print(f"{stage}: {of} {unit}, {_pace((done - before) / (now - then), max(0, total - done))}")
 
     yield advance
+
+
+def _pace(rate: float, left: int) -> str:
+    """Units a second (a minute where it is slow) and the time that so many more will take, as 1 day, 2:03:04."""
+    shown = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+    return f"{shown}, {timedelta(seconds=round(left / rate))} left" if rate and left else shown
 
 
 def say(text: str) -> None:

@@ -10,14 +10,16 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from ouro.files import write_text
 from ouro.nano.model import is_nano
-from ouro.params import Params, ParamsError, load_params
+from ouro.params import Model, Params, ParamsError, load_params
+from tasks.models import require_model
 
+HF_DATASET = "hf:"
 FILE = Path("params.yaml")
 PROFILES = Path("profiles")
 
@@ -35,15 +37,92 @@ def params_file(params: Path | None, profile: str | None) -> Path:
     return path
 
 
+class Asked(NamedTuple):
+    """What `ouro annotate` was asked on the command line; None: as the params say."""
+
+    source: str
+    model: str | None = None
+    backend: str | None = None
+    url: str | None = None
+    limit: int | None = None
+    runner: str | None = None
+    workers: int | None = None
+
+
+def pointed_at(params: Params, asked: Asked) -> Params:
+    """The params with what was asked. --model is a folder, or with the backend "openai" the server's name for it.
+
+    A folder or manifest becomes absolute, so that none is taken for the nano world. Nothing here goes through YAML,
+    which reads "photos #2" or "2024" in its own way.
+    """
+    backend = asked.backend or params.model.backend
+    model = {"backend": asked.backend, "url": asked.url, "base" if backend == "hf" else "name": asked.model}
+    source = asked.source if asked.source.startswith(HF_DATASET) else str(Path(asked.source).resolve())
+    changes = {
+        "model": params.model.model_copy(update=_given(model)),
+        "ingest": params.ingest.model_copy(update=_given({"source": source, "limit": asked.limit})),
+        "runner": params.runner.model_copy(update=_given({"kind": asked.runner, "workers": asked.workers})),
+    }
+    return params.model_copy(update=changes)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def annotator_name(model: Model) -> str:
+    """The folder of the model that annotates, or its name on the server."""
+    return model.base if model.backend == "hf" else model.name
+
+
+def check_annotator(params: Params) -> None:
+    """Raise MissingModel or ParamsError unless the annotator is there, as far as can be told without loading it."""
+    model = params.model
+    if model.backend == "hf":
+        require_model(Path(model.base))
+        if model.adapter:
+            require_model(Path(model.adapter))
+        return
+    if not model.name:
+        raise ParamsError(
+            f"model.name: got nothing; expected the name by which the server at {model.url} knows its model. Fix: "
+            "--model NAME, or set model.name"
+        )
+    from tasks.annotator import fingerprint
+
+    fingerprint(model)  # for its errors: an adapter, or an address that is none
+
+
+def check_out(params: Params, out: Path) -> None:
+    """Raise ParamsError when the results would lie among the images, to be annotated themselves the next time."""
+    source = Path(params.ingest.source)
+    if source.is_dir() and out.resolve().is_relative_to(source):
+        raise ParamsError(f"--out {out}: lies in {source}, whose images are annotated; expected a folder outside of it")
+
+
 def check_writer(params: Params) -> None:
     """Raise ParamsError when the nano world's way of asking is set for a model that does not speak it."""
-    chosen = params.synthesize
-    if (chosen.writer == "template" or chosen.template == "nano") and not is_nano(Path(params.model.base)):
+    chosen, name = params.synthesize, annotator_name(params.model)
+    if (chosen.writer == "template" or chosen.template == "nano") and not is_nano(Path(name)):
+        key = "model.base" if params.model.backend == "hf" else "model.name"
         raise ParamsError(
             f"synthesize.writer {chosen.writer}, synthesize.template {chosen.template}: they are of the nano world, "
-            f"but model.base {params.model.base} is no nano model. Fix: --profile paper, or --set "
+            f"but {key} {name} is no nano model. Fix: --profile paper, or --set "
             "synthesize.writer=vlm --set synthesize.template=instructed"
         )
+
+
+def agreed(params: Params) -> dict[str, Any]:
+    """All that decides what `ouro annotate` makes, in flat keys: code and params, not how fast or where they run.
+
+    A model's weights are not looked at: machines may keep them in different places.
+    """
+    from tasks.shards import code_of
+
+    speed = {"model": {"processes", "prepare_processes", "concurrency", "timeout", "retries"}}
+    values = params.model_dump(mode="json", exclude={"runner": True, "train": True, "benchmark": True, **speed})
+    stages = ("ingest", "propose", "describe", "merge", "synthesize")
+    return {**_flat(values), **{f"code.{stage}": code_of(stage) for stage in stages}}
 
 
 def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:
@@ -90,10 +169,11 @@ def _dump(document: Any) -> str:
     return text.getvalue()
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by "stage.key". One that is a mapping (describe.prompts) stays whole: it is replaced, not filled up."""
     flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    for stage, value in values.items():
+        flat |= {f"{stage}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {stage: value}
     return flat
 
 

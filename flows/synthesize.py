@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import over_shards, run_stage, sample_artifact
+from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
 from ouro.artifacts import read_shard, read_sidecar
 from ouro.params import Params
 from ouro.records import QAPair
-from tasks.layout import Layout, shard_names
+from tasks.layout import Layout
 from tasks.synthesize import synthesize as synthesize_shard
 
 
 @flow(name="synthesize", validate_parameters=False)
-def synthesize(params: Params, layout: Layout) -> None:
-    names = shard_names(layout.scenes)
-    scenes = sum(read_sidecar(layout.scenes / name).n_out for name in names)
-    total = scenes * len(params.synthesize.aspects)
-    over_shards("synthesize", names, synthesize_shard, layout, params, total=total, unit="prompts")
+def synthesize(params: Params, layout: Layout, share: Share = WHOLE) -> None:
+    def prompts(name: str) -> int:
+        return read_sidecar(layout.scenes / name).n_out * len(params.synthesize.aspects)
+
+    names = over_shards("synthesize", synthesize_shard, layout, params, share, size=prompts, unit="prompts")
     pairs = [p for name in names[:1] for p in read_shard(layout.qa / name, QAPair)][:12]
     sample_artifact(
         "synthesize", "Pairs of one shard", "\n".join(f"[{p.aspect}] {p.question} {p.answer}" for p in pairs)

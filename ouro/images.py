@@ -53,6 +53,9 @@ class ImageError(ValueError):
         self.reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return ImageError, (self.reason, self.detail)  # travels between processes
+
 
 # ---- one file --------------------------------------------------------------------------------------
 

@@ -7,16 +7,19 @@ Nothing here holds a formula of the method.
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ouro.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
+from ouro.files import publish
 from ouro.images import CHUNK_PIXELS, load_image
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ shard_task = partial(
 
 
 @lru_cache(maxsize=16)
-def _code(stage: str) -> str:
+def code_of(stage: str) -> str:
+    """The fingerprint of a stage's code, with all that it imports."""
     return code_fingerprint([f"tasks.{stage}"], ("ouro", "tasks"))
 
 
@@ -59,7 +63,7 @@ def cache_key(
     store: ShardCache, stage: str, name: str, params: Mapping[str, Any], model: str, inputs: Sequence[Path]
 ) -> str:
     """The key of one result: all that decides it, which is code (with its imports), params, model, input bytes."""
-    return store.key(stage, _code(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs])
+    return store.key(stage, code_of(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs])
 
 
 def produce(
@@ -69,19 +73,39 @@ def produce(
     """Restore the shard `out` from the cache, or make it and keep it. True when it was restored.
 
     The cache lies outside DVC's outputs, so a run killed in the middle of a stage resumes at its first missing
-    shard, and a repeated run repeats nothing.
+    shard, and a repeated run repeats nothing. A shard that another process is making is waited for, and then
+    restored; the lock of a process that died holds nobody up.
     """
     store = ShardCache(cache)
     key = cache_key(store, stage, out.name, params, model, inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for stale in reversed(shard_files(out)):  # the sidecar first: without it the shard counts as unfinished
-        stale.unlink(missing_ok=True)
-    if store.get(key, out.parent):
-        log.info("%s %s: restored, nothing to do", stage, out.name)
-        return True
-    make()
-    store.put(key, list(dict.fromkeys(shard_files(out))))  # of a JSON result, sidecar and file are one
-    return False
+    with FileLock(_lock_file(cache, stage, out.name)):
+        if _restored(store, key, out):
+            log.info("%s %s: restored, nothing to do", stage, out.name)
+            return True
+        for stale in reversed(shard_files(out)):  # the sidecar first: without it the shard counts as unfinished
+            stale.unlink(missing_ok=True)
+        make()
+        store.put(key, list(dict.fromkeys(shard_files(out))))  # of a JSON result, sidecar and file are one
+        return False
+
+
+def _lock_file(cache: Path, stage: str, name: str) -> Path:
+    path = cache / "locks" / f"{stage}-{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _restored(store: ShardCache, key: str, out: Path) -> bool:
+    """Whether `out` now is what the cache has under `key`. Files that are so already stay untouched: another process
+    may be reading them for its next stage."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not store.get(key, Path(folder)):
+            return False
+        kept = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    if kept != {path.name: path.read_bytes() for path in shard_files(out)}:
+        publish(out.parent, kept)
+    return True
 
 
 class Pictures(Mapping[str, "PILImage.Image"]):

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image as PILImage
 
 from flows import doctor
-from flows.annotate import pointed_at
 from flows.bootstrap import only_run
 from flows.cli import app, guarded
 from flows.report import notes
-from flows.settings import write_params
+from flows.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
 from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ("bootstrap", "annotate", "inspect", "export", "doctor", "report")
 
 
 def ouro(*words: str) -> int:
@@ -66,6 +66,15 @@ def foreign(checkout: Path) -> Path:
         (["--profile", "papre"], "known profiles: paper"),
         (["--profile", "paper", "--params", "params.yaml"], "expected one of them"),
         (["--model", "models/none"], "model folder models/none: not found"),
+        (
+            ["--model", str(ROOT / "models/nano"), "--set", "model.adapter=models/none"],
+            "model folder models/none: not found",
+        ),
+        (["--shards", "2/2"], "expected I/N with 0 <= I < N"),
+        (["--backend", "openai"], "model.name: got nothing"),
+        (["--backend", "openai", "--model", "m", "--url", "nonsense"], "model.url: got 'nonsense'"),
+        (["--backend", "openai", "--model", "m", "--set", "model.adapter=a"], "got model.backend=openai"),
+        (["--backend", "openai", "--model", "Qwen/Qwen2-VL-7B-Instruct"], "model.name Qwen/Qwen2-VL-7B-Instruct is no"),
     ],
 )
 def test_bad_input_is_one_error_without_a_traceback_and_exit_code_2(
@@ -76,6 +85,42 @@ def test_bad_input_is_one_error_without_a_traceback_and_exit_code_2(
     assert said in err
     assert err.startswith("error: ")
     assert "Traceback" not in err
+    assert not (checkout / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--limit", "-1"], ["--workers", "0"], ["--runner", "dask"], ["--backend", "tgi"], ["--shard", "0/2"]],
+)
+def test_an_option_that_cannot_be_is_refused_with_exit_code_2(
+    words: list[str], photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("annotate", str(photos), "--out", str(checkout / "out"), *words) == 2
+    assert words[0] in capfd.readouterr().err
+    assert not (checkout / "out").exists()
+
+
+def test_results_among_the_images_are_refused(photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The next run would annotate them."""
+    (checkout / "models").symlink_to(ROOT / "models")
+    assert ouro("annotate", str(photos), "--out", str(photos / "out")) == 2
+    assert "expected a folder outside of it" in capfd.readouterr().err
+    assert [p.name for p in photos.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("file,split\na.png,train\n", "unknown 'file'"), ("", "no entries"), ('path\n"a.png\n', "not CSV")],
+)
+def test_a_bad_manifest_is_one_error_before_anything_starts(
+    text: str, said: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "models").symlink_to(ROOT / "models")
+    (checkout / "list.csv").write_text(text)
+    assert ouro("annotate", "list.csv", "--out", "out") == 2
+    err = capfd.readouterr().err
+    assert said in err
+    assert err.startswith("error: ")
     assert not (checkout / "out").exists()
 
 
@@ -134,7 +179,7 @@ def test_a_folder_of_any_name_is_annotated_itself(
         seen.append(params)
         raise ParamsError("seen enough")
 
-    monkeypatch.setattr("flows.annotate.require_model", lambda folder: None)
+    monkeypatch.setattr("flows.annotate.check_annotator", lambda params: None)
     monkeypatch.setattr("flows.annotate.check_writer", look)
     assert ouro("annotate", name, "--out", "out", "--model", name) == 2
     assert capfd.readouterr().err == "error: seen enough\n"
@@ -143,9 +188,44 @@ def test_a_folder_of_any_name_is_annotated_itself(
 
 
 def test_annotate_without_a_model_keeps_the_one_of_the_params() -> None:
-    params = pointed_at(Params(), Path("photos"), None)
+    params = pointed_at(Params(), Asked("photos"))
     assert params.model == Params().model
     assert params.ingest.source == str(Path.cwd() / "photos")
+
+
+@pytest.mark.parametrize("source", ["hf:beans", "hf:beans@test", "hf:org/name@train"])
+def test_a_data_set_by_name_reaches_ingest_as_it_is(source: str) -> None:
+    assert pointed_at(Params(), Asked(source)).ingest.source == source
+
+
+def test_options_are_shortcuts_for_params() -> None:
+    asked = Asked("photos", "Qwen/Qwen2-VL", "openai", "http://127.0.0.1:1/v1", limit=0, runner="threads", workers=3)
+    params = pointed_at(Params.model_validate({"ingest": {"limit": 9}}), asked)
+    assert (params.model.backend, params.model.url) == ("openai", "http://127.0.0.1:1/v1")
+    assert (params.model.name, params.model.base) == ("Qwen/Qwen2-VL", "models/nano")
+    assert (params.ingest.limit, params.runner.kind, params.runner.workers) == (0, "threads", 3)
+
+
+def test_a_servers_model_needs_no_local_folder() -> None:
+    params = load_params(ROOT / "profiles/paper.yaml", ("model.base=models/none",))
+    params = pointed_at(params, Asked("photos", "Qwen/Qwen2-VL", "openai"))
+    check_annotator(params)
+    check_writer(params)
+    assert not any("models/nano," in note for note in notes(params))
+
+
+def test_what_only_makes_a_run_faster_leaves_its_results_the_same() -> None:
+    fast = ("runner.kind=ray", "runner.workers=9", "model.processes=7", "model.concurrency=3", "train.epochs=1")
+    file = ROOT / "params.yaml"
+    assert agreed(load_params(file, fast)) == agreed(load_params(file))
+    for other in (
+        "propose.tau=0.4",
+        "seed=1",
+        "ingest.limit=3",
+        "model.dtype=float32",
+        "describe.prompts={simple: 1.0}",
+    ):
+        assert agreed(load_params(file, (other,))) != agreed(load_params(file))
 
 
 def test_another_model_without_its_profile_is_refused_with_the_fix(
@@ -159,7 +239,7 @@ def test_another_model_without_its_profile_is_refused_with_the_fix(
 
 
 def test_the_note_on_nanos_annotations_names_the_profile() -> None:
-    params = pointed_at(load_params(ROOT / "params.yaml"), Path("photos"), str(ROOT / "models/nano"))
+    params = pointed_at(load_params(ROOT / "params.yaml"), Asked("photos", str(ROOT / "models/nano")))
     assert "--profile paper --model" in notes(params)[0]
 
 
@@ -230,7 +310,7 @@ def test_a_second_bootstrap_in_one_checkout_is_refused(
     assert (checkout / "params.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize("command", [[], ["bootstrap"], ["annotate"], ["doctor"], ["report"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_carries_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert ouro(*command, "--help") == 0
     out = capsys.readouterr().out
@@ -291,6 +371,14 @@ def test_a_profile_is_written_whole_over_what_was_set_before(checkout: Path) -> 
     params, _ = write_params(None, "paper", [])
     assert load_params() == params == load_params(Path("profiles/paper.yaml"))
     assert params.propose.tau == 0.5
+
+
+def test_a_mapping_is_replaced_and_not_filled_up(checkout: Path) -> None:
+    """The profile's prompts were added to those of params.yaml, which was then refused."""
+    Path("other.yaml").write_text("describe: {prompts: {simple: 2.0}}\n")
+    params, _ = write_params(Path("other.yaml"), None, [])
+    assert load_params() == params
+    assert params.describe.prompts == {"simple": 2.0}
 
 
 def test_the_paper_profile_holds_the_values_that_the_paper_prints() -> None:

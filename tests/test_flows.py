@@ -20,6 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("shard-00000.parquet", "shard-00001.parquet")
 
 
+@pytest.fixture(autouse=True)
+def prefect_has_set_up_logging() -> None:
+    """Done by the first flow of a session, it takes away the handler of caplog: that test would see no records."""
+    from prefect.logging.configuration import setup_logging
+
+    setup_logging()
+
+
 def described(root: Path) -> Layout:
     """Two shards of one described image each: a table that holds a star."""
     layout = Layout(root, root / ".ouro/cache")
@@ -178,7 +186,7 @@ def test_a_changed_param_is_not_answered_from_the_cache(prefect_api: str, tmp_pa
     layout = described(tmp_path)
     merge(Params(), layout)
     long = read_all(layout.scenes, Scene)[0].text
-    merge(Params(merge=Merge(max_words=4)), layout)
+    merge(Params(merge=Merge(max_tokens=4)), layout)
     assert len(read_all(layout.scenes, Scene)[0].text.split()) < len(long.split())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import struct
 import zlib
 from collections.abc import Callable
@@ -61,6 +62,11 @@ def _near(picture: PILImage.Image, at: tuple[int, int], color: tuple[int, int, i
     got = picture.getpixel(at)
     assert isinstance(got, tuple)
     return max(abs(a - b) for a, b in zip(got, color, strict=True)) <= by
+
+
+def test_an_image_error_survives_the_way_between_processes() -> None:
+    got = pickle.loads(pickle.dumps(ImageError("too_small", "4 x 4 pixels")))
+    assert (type(got), got.reason, got.detail) == (ImageError, "too_small", "4 x 4 pixels")
 
 
 # ---- one file: handled -----------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def synthesize_shard(
 
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
     "too_many_pairs", the reasons of ouro.annotate.pairs.support, "leaks_answer", "near_duplicate_question";
-    "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the end, so
-    that its share is that of the pairs which stay.
+    "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the
+    end, so that its share is that of the pairs which stay.
     """
     kept: list[_Kept] = []
     rejected: list[Rejected] = []

@@ -60,7 +60,8 @@ def build_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
         padding_side="left",
-        response_template=RESPONSE_TEMPLATE, extra_special_tokens={"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
+        response_template=RESPONSE_TEMPLATE,
+        extra_special_tokens={"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"},
     )  # fmt: skip
 
 

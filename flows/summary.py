@@ -1,0 +1,162 @@
+"""The summary at the end of `ouro annotate`: what came in, what was made of it, what was rejected and why, and when.
+
+Read back shard by shard from what the stages wrote, so that memory does not grow with the collection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ouro.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
+from ouro.records import Description, QAPair, Region, Scene
+from tasks.layout import Layout, shard_names
+
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All but `images_in` counts finished shards only, `shards_done` of `shards`; when all are done,
+    images_in == annotated + held_out (split "test", never annotated) + the sum of `images_rejected`.
+
+    Words are separated by white space; tokens are those of the annotator's tokenizer, None where it is not to be
+    had. `rejected`: records by stage and reason. `seconds`: wall time by stage of this run; what an earlier one had
+    finished costs it next to nothing.
+    """
+
+    shards: int
+    shards_done: int
+    images_in: int
+    annotated: int
+    held_out: int
+    images_rejected: dict[str, int]
+    regions: int
+    regions_by_level: dict[str, int]
+    regions_by_source: dict[str, int]
+    descriptions: int
+    description_words: int
+    scene_words: int
+    scene_tokens: int | None
+    pairs: int
+    pairs_by_aspect: dict[str, int]
+    rejected: dict[str, dict[str, int]]
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for summary.json."""
+        return asdict(self)
+
+
+def finished(layout: Layout) -> list[str]:
+    """The shards that have been through all stages, whichever process made them."""
+    return [name for name in shard_names(layout.images) if sidecar_path(layout.qa / name).is_file()]
+
+
+def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summary:
+    """Count what lies in the folder. `model`: the folder whose tokenizer counts tokens."""
+    names = finished(layout)
+    every = [read_sidecar(path) for path in list_shards(layout.images)]
+    kept = sum(read_sidecar(layout.images / name).n_out for name in names)
+    merged = [read_sidecar(layout.scenes / name) for name in names]
+    count = _Counts(_token_counter(model / TOKENIZER))
+    for name in names:
+        count.shard(layout, name)
+    rejected = {"ingest": _added(s.rejected for s in every)}
+    for stage, folder in _stages(layout).items():
+        rejected[stage] = _added(read_sidecar(folder / name).rejected for name in names)
+    return Summary(
+        shards=len(every),
+        shards_done=len(names),
+        images_in=sum(s.n_in for s in every),
+        annotated=sum(s.n_out for s in merged),
+        held_out=kept - sum(s.n_in for s in merged),
+        images_rejected=_added((rejected["ingest"], rejected["merge"])),
+        regions=sum(count.levels.values()),
+        regions_by_level=dict(sorted(count.levels.items(), key=lambda kv: int(kv[0]))),
+        regions_by_source=_added([count.sources]),
+        descriptions=count.said,
+        description_words=count.said_words,
+        scene_words=count.words,
+        scene_tokens=count.tokens,
+        pairs=sum(count.aspects.values()),
+        pairs_by_aspect=_added([count.aspects]),
+        rejected={stage: reasons for stage, reasons in rejected.items() if reasons},
+        seconds=dict(seconds),
+    )
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary for a person, a line a subject."""
+    s = summary
+    part = f", in {s.shards_done} of {s.shards} shards: the rest is not finished" if s.shards_done < s.shards else ""
+    held = f", {s.held_out} held out" if s.held_out else ""
+    tokens = "" if s.scene_tokens is None else f", {s.scene_tokens} tokens"
+    return [
+        f"images: {s.images_in} in, {s.annotated} annotated{held}, {_of(s.images_rejected, 'rejected')}{part}",
+        f"regions: {s.regions}; level {_listed(s.regions_by_level)}; {_listed(s.regions_by_source)}",
+        f"descriptions: {s.descriptions} of regions, {s.description_words} words; merged: {s.annotated}, "
+        f"{s.scene_words} words{tokens}",
+        f"question-answer pairs: {_of(s.pairs_by_aspect, '')}",
+        *(f"rejected by {stage}: {_of(r, '')}" for stage, r in s.rejected.items() if stage not in ("ingest", "merge")),
+        f"seconds: {', '.join(f'{stage} {t:.1f}' for stage, t in s.seconds.items())}",
+    ]
+
+
+class _Counts:
+    """Takes one shard after the other."""
+
+    def __init__(self, tokens_of: Callable[[Sequence[str]], int] | None) -> None:
+        self.levels: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.aspects: Counter[str] = Counter()
+        self.said = self.said_words = self.words = 0
+        self.tokens = None if tokens_of is None else 0
+        self._tokens_of = tokens_of
+
+    def shard(self, layout: Layout, name: str) -> None:
+        for region in read_shard(layout.regions / name, Region):
+            self.levels[str(region.level)] += 1
+            self.sources[region.source] += 1
+        for description in read_shard(layout.descriptions / name, Description):
+            self.said += 1
+            self.said_words += len(description.text.split())
+        texts = [scene.text for scene in read_shard(layout.scenes / name, Scene)]
+        self.words += sum(len(text.split()) for text in texts)
+        if self.tokens is not None and self._tokens_of is not None:
+            self.tokens += self._tokens_of(texts)
+        self.aspects.update(pair.aspect for pair in read_shard(layout.qa / name, QAPair))
+
+
+def _token_counter(file: Path) -> Callable[[Sequence[str]], int] | None:
+    if not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda texts: sum(len(e.ids) for e in tokenizer.encode_batch(list(texts), add_special_tokens=False))
+
+
+def _stages(layout: Layout) -> dict[str, Path]:
+    return {
+        "propose": layout.regions, "describe": layout.descriptions, "merge": layout.scenes, "synthesize": layout.qa,
+    }  # fmt: skip
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum, the most frequent first."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items(), key=lambda kv: (-kv[1], kv[0])))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {n}" for name, n in counts.items())
+
+
+def _of(counts: Mapping[str, int], what: str) -> str:
+    total = " ".join([str(sum(counts.values())), *([what] if what else [])])
+    return f"{total} ({_listed(counts)})" if counts else total

@@ -1,0 +1,73 @@
+"""The summary of `ouro annotate`, counted by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from flows.summary import lines, summarise
+from ouro.artifacts import write_shard
+from ouro.records import Description, Image, QAPair, Region, Rejected, Scene
+from tasks.layout import Layout
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
+
+
+def described(root: Path) -> Layout:
+    """Four shards of one described image each: a table that holds a star."""
+    layout = Layout(root, root / ".ouro/cache")
+    for number, name in enumerate(NAMES):
+        own = f"{number:016x}"
+        regions = [
+            Region(f"{own}/0", own, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
+            Region(f"{own}/0.0", own, f"{own}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
+        ]
+        texts = ["a scene with a table.", "a table with a star."]
+        said = [Description(r.region_id, own, t, "test") for r, t in zip(regions, texts, strict=True)]
+        write_shard(layout.images / name, Image, [Image(own, f"{own}.png", 64, 64, f"{number}.png")], n_in=1)
+        write_shard(layout.regions / name, Region, regions, n_in=2)
+        write_shard(layout.descriptions / name, Description, said, n_in=2)
+    return layout
+
+
+def test_the_summary_counts_what_lies_in_the_folder(tmp_path: Path) -> None:
+    layout = described(tmp_path)
+    refused = [Rejected("ingest", "x.png", "not_an_image"), Rejected("ingest", "y.png", "duplicate")]
+    own = f"{0:016x}"
+    image = Image(own, "a.png", 64, 64, "a.png")
+    test = Image("t", "t.png", 64, 64, "t.png", split="test")
+    write_shard(layout.images / NAMES[0], Image, [image, test], n_in=4, rejected=refused)
+    for number, name in enumerate(NAMES[:2]):
+        scene = Scene(f"{number:016x}", "a table with a star.", (), ())
+        write_shard(layout.scenes / name, Scene, [scene], n_in=1)
+        pairs = [
+            QAPair(f"q{n}", own, aspect, "what?", "it") for n, aspect in enumerate(("style", "style", "interactions"))
+        ]
+        dropped = [Rejected("synthesize", "q9", "leak")]
+        write_shard(layout.qa / name, QAPair, pairs, n_in=4, rejected=dropped)
+    summary = summarise(layout, ROOT / "models/nano", {"merge": 1.5})
+    assert (summary.shards, summary.shards_done) == (4, 2)
+    assert (summary.images_in, summary.annotated, summary.held_out) == (7, 2, 1)
+    assert summary.images_rejected == {"duplicate": 1, "not_an_image": 1}
+    assert (summary.regions, summary.regions_by_level) == (4, {"0": 2, "1": 2})
+    assert summary.regions_by_source == {"image": 2, "rpn": 2}
+    assert (summary.descriptions, summary.description_words, summary.scene_words) == (4, 20, 10)
+    assert summary.scene_tokens == 12  # the full stops are tokens of their own
+    assert (summary.pairs, summary.pairs_by_aspect) == (6, {"style": 4, "interactions": 2})
+    assert summary.rejected == {"ingest": {"duplicate": 1, "not_an_image": 1}, "synthesize": {"leak": 2}}
+    assert json.loads(json.dumps(summary.to_json()))["seconds"] == {"merge": 1.5}
+    assert lines(summary)[0] == (
+        "images: 7 in, 2 annotated, 1 held out, 2 rejected (duplicate: 1, not_an_image: 1), in 2 of 4 shards: the rest "
+        "is not finished"
+    )
+
+
+def test_without_a_tokenizer_tokens_are_not_counted(tmp_path: Path) -> None:
+    layout = described(tmp_path)
+    for name in NAMES:
+        write_shard(layout.scenes / name, Scene, [], n_in=0)
+        write_shard(layout.qa / name, QAPair, [], n_in=0)
+    summary = summarise(layout, tmp_path / "a-servers-model", {})
+    assert summary.scene_tokens is None
+    assert not any("tokens" in line for line in lines(summary))
