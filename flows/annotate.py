@@ -19,7 +19,7 @@ from flows.pool import pool
 from flows.report import counts, notes, samples, writer
 from flows.runner import Share
 from flows.serving import shared_server
-from flows.settings import agreed, annotator_name, check_annotator, check_out, check_writer
+from flows.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
 from flows.sharing import Door, fingerprint, shared
 from flows.summary import Summary, lines, summarise
 from ouro.artifacts import write_json
@@ -36,6 +36,7 @@ def run(params: Params, out: Path, share: Share) -> None:
     check_source(params)
     check_out(params, out)
     check_annotator(params)
+    check_proposers(params)
     check_writer(params)
     for note in notes(_as_annotator(params)):
         screen.say(f"note: {note}")

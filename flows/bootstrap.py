@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from flows import screen
 from flows.delivery import deliver_events
 from flows.report import comparisons, counts, notes, pipeline_report
-from flows.settings import check_writer, params_file, write_params
+from flows.settings import check_proposers, check_writer, params_file, write_params
 from flows.timing import TIMES, work_seconds
 from ouro.params import Params, load_params
 from tasks import tracking
@@ -112,8 +112,7 @@ def check_inputs(params: Params) -> None:
     """Raise for a missing model, proposer, folder or manifest, before anything is started."""
     require_model(Path(params.model.base))
     check_writer(params)
-    if "rpn" in params.propose.proposers:
-        require_model(Path(params.model.proposer))
+    check_proposers(params)
     check_source(params)
 
 

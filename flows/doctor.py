@@ -158,7 +158,10 @@ def model() -> list[Finding]:
 def _folders(params: Params) -> list[Finding]:
     made: list[Finding] = []
     served = params.model.backend == "openai"  # then the server holds the annotator
-    for key, folder in (("model.base", params.model.base), ("model.proposer", params.model.proposer)):
+    named = [("model.base", params.model.base)]
+    if "rpn" in params.propose.proposers and not params.model.proposer.startswith("fasterrcnn"):
+        named.append(("model.proposer", params.model.proposer))
+    for key, folder in named:
         try:
             require_model(Path(folder))
             made.append(Finding(key, "ok", f"{folder}: {_size(Path(folder)):.1f} MB of weights"))

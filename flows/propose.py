@@ -1,4 +1,4 @@
-"""Stage propose: every image's region tree, by RPN and OCR, recursively. `python -m flows.propose`"""
+"""Stage propose: every image's region tree, by the proposers of params, recursively. `python -m flows.propose`"""
 
 from __future__ import annotations
 

@@ -75,6 +75,20 @@ def annotator_name(model: Model) -> str:
     return model.base if model.backend == "hf" else model.name
 
 
+def check_proposers(params: Params) -> None:
+    """Raise MissingModel, FasterRCNNError or GroundingError unless the proposers' models are named and, as far as
+    they are folders, there."""
+    from ouro.vision.faster_rcnn import is_network
+    from ouro.vision.grounding import checked_texts, is_local
+
+    wanted = params.propose
+    if "rpn" in wanted.proposers and not is_network(params.model.proposer):
+        require_model(Path(params.model.proposer))
+    if "grounding" in wanted.proposers:
+        is_local(wanted.grounding_model)
+        checked_texts(wanted.grounding_texts)
+
+
 def check_annotator(params: Params) -> None:
     """Raise MissingModel or ParamsError unless the annotator is there, as far as can be told without loading it."""
     model = params.model

@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.params import Model
 from ouro.vision.hf import vlm_fingerprint
 from tasks.models import model_fingerprint
 
 if TYPE_CHECKING:
-    from ouro.params import Model
     from ouro.vision.protocols import VisionLM
+
+_loading = threading.Lock()  # shards in threads ask at the same time, and one model is enough
+
+
+class ServedAdapter(ValueError):
+    """An adapter where a server answers: it has its own."""
 
 
 @lru_cache(maxsize=1)
-def _load(
-    folder: Path, adapter: Path | None, dtype: str, batch_size: int, processes: int, _fingerprint: str
-) -> VisionLM:
-    if processes > 1:
+def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int | None, marked: str) -> VisionLM:
+    """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again."""
+    model = Model.model_validate_json(knobs)
+    if model.backend == "openai":
+        from ouro.vision.openai import OpenAIVisionLM, resize_multiple
+
+        return OpenAIVisionLM(
+            model.url, model.name, model.concurrency, model.timeout, model.retries, resize_multiple(Path(model.base))
+        )
+    if model.processes > 1:
         from ouro.vision.pool import PooledVLM
 
-        return PooledVLM(folder, adapter, dtype, batch_size, processes, _fingerprint)
+        return PooledVLM(model.base, adapter, model.dtype, batch_size, model.processes, marked, batch_tokens)
     from ouro.vision.hf import HFVisionLM
 
-    return HFVisionLM(folder, adapter=adapter, dtype=dtype, batch_size=batch_size)
+    return HFVisionLM(model.base, adapter, model.dtype, batch_size, batch_tokens, model.prepare_processes)
+
+
+def _worn(model: Model, adapter: Path | None) -> Path | None:
+    """The adapter that the annotator wears: the one asked for, else that of params. Raises ServedAdapter."""
+    worn = adapter or (Path(model.adapter) if model.adapter else None)
+    if worn and model.backend == "openai":
+        raise ServedAdapter(
+            f"adapter {worn}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
+            "set model.name to its name and model.adapter to '', or set model.backend=hf"
+        )
+    return worn
 
 
 def fingerprint(model: Model, adapter: Path | None = None) -> str:
-    """The annotator's own fingerprint, known without loading it. Raises MissingModel."""
-    worn = model_fingerprint(adapter) if adapter else ""
-    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, worn)
+    """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
+    worn = _worn(model, adapter)
+    if model.backend == "openai":
+        from ouro.vision.openai import openai_fingerprint, resize_multiple
+
+        return openai_fingerprint(model.url, model.name, resize_multiple(Path(model.base)))
+    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(worn) if worn else "")
 
 
-def annotator(model: Model, batch_size: int, adapter: Path | None = None) -> VisionLM:
-    """The model of `params.model`, with an adapter on top if one is given. Raises MissingModel."""
-    return _load(Path(model.base), adapter, model.dtype, batch_size, model.processes, fingerprint(model, adapter))
+def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_tokens: int | None = None) -> VisionLM:
+    """The VLM of `params.model`; `adapter`, if given, goes before model.adapter. Raises as `fingerprint` does.
+
+    A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound).
+    """
+    with _loading:
+        knobs, marked = model.model_dump_json(), fingerprint(model, adapter)
+        return _load(knobs, _worn(model, adapter), batch_size, batch_tokens, marked)

@@ -59,7 +59,7 @@ def answer(
 
 
 def _model(params: Params) -> Model:
-    return params.model.model_copy(update={"dtype": params.benchmark.dtype})
+    return params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
 
 
 def _answer(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ouro.annotate.recurse import propose_shard
 from ouro.artifacts import read_shard, write_shard
 from ouro.images import load_image
-from ouro.params import Params
+from ouro.params import Params, Propose
 from ouro.records import Image, Region, Rejected
+from ouro.vision.faster_rcnn import FasterRCNNProposer, fingerprint, is_network
+from ouro.vision.grounding import is_local
 from tasks.layout import Layout
 from tasks.models import model_fingerprint
 from tasks.shards import Progress, chunks, produce, shard_task
@@ -18,23 +22,45 @@ from tasks.shards import Progress, chunks, produce, shard_task
 if TYPE_CHECKING:
     from ouro.vision.protocols import RegionProposer
 
+_loading = threading.Lock()
+
+
+def proposers(wanted: Propose, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
+    """The proposers that `wanted` names, loaded once a process. `rpn`: model.proposer; `cache`: where OCR lays out
+    its models."""
+    with _loading:  # shards in threads would load them once each
+        return _load(wanted.model_dump_json(), rpn, cache, processes)
+
 
 @lru_cache(maxsize=2)
-def proposers(
-    names: tuple[str, ...], rpn: Path, tau: float, ocr_min_score: float, cache: Path, processes: int
-) -> tuple[RegionProposer, ...]:
-    """The proposers of these names, loaded once a process. `cache`: where OCR lays out its models."""
-    made: list[RegionProposer] = []
-    for name in names:
-        if name == "rpn":
-            from ouro.vision.rpn import RPNProposer
+def _load(settings: str, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
+    wanted = Propose.model_validate_json(settings)
+    return tuple(_one(name, wanted, rpn, cache, processes) for name in dict.fromkeys(wanted.proposers))
 
-            made.append(RPNProposer(rpn, min_score=tau))
-        else:
-            from ouro.vision.ocr import OCRProposer
 
-            made.append(OCRProposer(ocr_min_score, cache, processes))
-    return tuple(made)
+def _one(name: str, wanted: Propose, rpn: str, cache: Path, processes: int) -> RegionProposer:
+    """Heavy libraries are imported with the proposer that needs them."""
+    if name == "rpn":
+        return _rpn(wanted, rpn)
+    if name == "grounding":
+        from ouro.vision.grounding import GroundingProposer
+
+        return GroundingProposer(wanted.grounding_model, wanted.grounding_texts, wanted.grounding_min_score)
+    if name == "selective-search":
+        from ouro.vision.selective_search import SelectiveSearchProposer
+
+        return SelectiveSearchProposer(wanted.tau, threads=processes)
+    from ouro.vision.ocr import OCRProposer
+
+    return OCRProposer(wanted.ocr_min_score, cache, processes, when=wanted.ocr_when)
+
+
+def _rpn(wanted: Propose, rpn: str) -> RegionProposer:
+    if is_network(rpn):
+        return FasterRCNNProposer(rpn, wanted.rpn_weights, min_score=wanted.tau)
+    from ouro.vision.rpn import RPNProposer
+
+    return RPNProposer(Path(rpn), min_score=wanted.tau)
 
 
 @shard_task(name="propose")
@@ -64,9 +90,8 @@ def propose(name: str, layout: Layout, params: Params, progress: Progress = lamb
 def _propose(
     images: list[Image], layout: Layout, params: Params, progress: Progress
 ) -> tuple[list[Region], list[Rejected], int]:
-    wanted, rpn = params.propose, Path(params.model.proposer)
     ocr = layout.cache.parent / "ocr"
-    tools = proposers(wanted.proposers, rpn, wanted.tau, wanted.ocr_min_score, ocr, params.model.processes)
+    tools = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
     regions: list[Region] = []
     rejected: list[Rejected] = []
     n_in = 0
@@ -85,4 +110,19 @@ def _settings(params: Params) -> dict[str, Any]:
 
 
 def _models(params: Params) -> str:
-    return model_fingerprint(Path(params.model.proposer)) if "rpn" in params.propose.proposers else ""
+    """What the proposals depend on beside params.propose: networks and weights of the proposers in use.
+
+    PaddleOCR's models and OpenCV come with the lock file. A grounding model on the hub counts by its name.
+    """
+    wanted = params.propose
+    used: dict[str, str] = {}
+    if "rpn" in wanted.proposers:
+        network = params.model.proposer
+        used["rpn"] = fingerprint(network, wanted.rpn_weights) if is_network(network) else _folder(network)
+    if "grounding" in wanted.proposers:
+        used["grounding"] = _folder(wanted.grounding_model) if is_local(wanted.grounding_model) else "hub"
+    return json.dumps(used, sort_keys=True) if used else ""
+
+
+def _folder(name: str) -> str:
+    return model_fingerprint(Path(name))

@@ -103,3 +103,35 @@ def test_reading_order_goes_row_by_row() -> None:
 @given(st.lists(proper, max_size=10))
 def test_reading_order_is_a_permutation(items: list[boxes.Box]) -> None:
     assert sorted(boxes.reading_order(items)) == list(range(len(items)))
+
+
+def test_page_order_goes_column_by_column_below_a_heading_that_spans_them() -> None:
+    heading, footer = (0, 0, 220, 20), (0, 200, 220, 220)
+    left, right = [(0, 30, 100, 90), (0, 110, 100, 180)], [(120, 30, 220, 90), (120, 110, 220, 180)]
+    placed = [right[1], footer, left[1], right[0], heading, left[0]]
+    assert [placed[i] for i in boxes.page_order(placed)] == [heading, *left, *right, footer]
+
+
+def test_page_order_makes_no_column_of_what_stands_above_all_of_the_rest() -> None:
+    date, letter = (150, 0, 220, 20), (0, 40, 140, 200)  # right of the letter, but wholly above it
+    assert boxes.page_order([letter, date]) == [1, 0]
+
+
+def test_page_order_of_interlocking_boxes_is_their_reading_order() -> None:
+    # a pinwheel around the middle: no gap runs through
+    pinwheel = [(0, 0, 60, 30), (70, 0, 100, 60), (40, 70, 100, 100), (0, 40, 30, 100), (35, 35, 65, 65)]
+    assert boxes.page_order(pinwheel) == boxes.reading_order(pinwheel)
+
+
+@given(st.lists(proper, max_size=10))
+def test_page_order_is_a_permutation_and_of_sorted_boxes_the_identity(items: list[boxes.Box]) -> None:
+    order = boxes.page_order(items)
+    assert sorted(order) == list(range(len(items)))
+    assert boxes.page_order([items[i] for i in order]) == list(range(len(items)))
+
+
+@given(st.lists(proper, min_size=1, max_size=6))
+def test_the_hull_contains_every_box_and_shrinks_by_none(items: list[boxes.Box]) -> None:
+    around = boxes.hull(items)
+    assert all(boxes.intersection(b, around) == b for b in items)
+    assert all(around[side] in {b[side] for b in items} for side in range(4))

@@ -22,7 +22,7 @@ from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.hf import HFVisionLM, ModelError, load_adapter, load_model
 from ouro.vision.pool import PooledVLM
-from ouro.vision.protocols import Request, batches
+from ouro.vision.protocols import Request
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
 SCENES = [draw_scene(np.random.default_rng([77, i])) for i in range(24)]
@@ -71,12 +71,6 @@ def test_the_template_writer_writes_only_what_holds() -> None:
 def test_the_template_writer_refuses_other_prompts() -> None:
     with pytest.raises(ValueError, match=r"set synthesize\.template to nano"):
         TemplateWriter().generate([Request((), "Write something.")], max_new_tokens=1)
-
-
-def test_batches_hold_every_request_once_and_do_not_depend_on_the_order_of_equal_ones() -> None:
-    pictures = [PILImage.new("RGB", (s, s)) for s in (10, 30, 20, 30)]
-    requests = [Request((p,), "q") for p in pictures]
-    assert batches(requests, 3) == [[0, 2, 1], [3]]
 
 
 def _closeups() -> tuple[list[Request], list[str]]:

@@ -14,7 +14,7 @@ from ouro.annotate.propose import filter_proposals
 from ouro.annotate.recurse import propose_shard
 from ouro.nano.rpn import truth
 from ouro.nano.scenes import Scene, draw_scene, render
-from ouro.params import Propose
+from ouro.params import Params, Propose
 from ouro.records import Image
 from ouro.vision.ocr import OCRProposer, OCRUnavailable, model_folders
 from ouro.vision.protocols import Proposal
@@ -170,3 +170,50 @@ def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(rpn: RPNPropo
             if container.sign:
                 right, total = right + any(r.text == container.sign.word for r in held), total + 1
     assert right >= 0.9 * total > 0
+
+
+# ---- which proposers the stage loads -------------------------------------------------------------------
+
+
+def test_stage_loads_each_proposer_once_a_process_in_the_order_of_the_params(tmp_path: Path) -> None:
+    from tasks.propose import proposers
+
+    wanted = Propose(proposers=("selective-search", "rpn", "selective-search"))
+    made = proposers(wanted, str(SHIPPED), tmp_path, 1)
+    assert [p.name for p in made] == ["selective-search", "rpn"]
+    assert all(a is b for a, b in zip(made, proposers(wanted, str(SHIPPED), tmp_path, 1), strict=True))
+
+
+def test_regions_of_several_proposers_meet_in_one_tree(tmp_path: Path) -> None:
+    from tasks.propose import proposers
+
+    wanted = Propose(proposers=("rpn", "selective-search"))
+    scene, picture = scenes(98, 1)[0]
+    image = Image("0" * 16, "scene.png", 256, 256, "nano")
+    grown = propose_shard([(image, picture)], proposers(wanted, str(SHIPPED), tmp_path, 1), wanted)
+    said = [r.source for r in grown.regions[1:]] + [r.detail.split(" score")[0] for r in grown.rejected]
+    assert {"rpn", "selective-search"} <= {part for source in said for part in source.split("+")}
+    assert all(any(boxes.iou(r.box, c.box) > 0.7 for r in grown.regions) for c in scene.containers)
+    assert grown.n_candidates == len(grown.regions) + len(grown.rejected)
+
+
+def test_stage_fingerprint_covers_every_model_in_use_and_no_other(tmp_path: Path) -> None:
+    from tasks.propose import _models
+
+    def models(*names: str, proposer: str = str(SHIPPED), **propose: object) -> str:
+        return _models(
+            Params.model_validate({"model": {"proposer": proposer}, "propose": {"proposers": names, **propose}})
+        )
+
+    grounding = tmp_path / "grounding"
+    grounding.mkdir()
+    (grounding / "config.json").write_text("{}")
+    (grounding / "model.safetensors").write_bytes(b"1")
+    network = "fasterrcnn_resnet50_fpn_v2"
+    asked = {"grounding_model": str(grounding)}
+    seen = [models("rpn"), models("rpn", proposer=network), models("ocr"), models("rpn", "grounding", **asked)]
+    seen.append(models("rpn", proposer=network.replace("resnet50_fpn_v2", "mobilenet_v3_large_fpn")))
+    assert len(set(seen)) == len(seen)
+    assert models("rpn", **asked) == models("rpn", "selective-search") == seen[0]
+    (grounding / "model.safetensors").write_bytes(b"22")
+    assert models("rpn", "grounding", **asked) not in seen

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ouro import boxes
+from ouro.annotate.layout import READ_SIDE
 from ouro.annotate.propose import REASONS, filter_proposals, nest
-from ouro.annotate.recurse import Grown, propose_shard
+from ouro.annotate.recurse import Grown, Node, divide, is_shown, propose_shard
 from ouro.params import Propose
-from ouro.records import Box, Image
+from ouro.records import Box, Image, Region
 from ouro.vision.protocols import Proposal
 
 SIDE = 200
@@ -112,6 +113,7 @@ def test_text_holds_no_other_region() -> None:
         (rpn(10, 10, 23, 60), "too_small"),
         (rpn(10, 10, 190, 26), "bad_aspect"),  # 180 : 16 is over 8
         (rpn(0, 0, 190, 190), "covers_parent"),  # 0.9 of it
+        (ocr((0, 10, 2001, 20), "a line longer than any processor takes"), "outside"),  # a tenth is visible
     ],
 )
 def test_each_fault_has_its_reason(candidate: Proposal, reason: str) -> None:
@@ -122,6 +124,116 @@ def test_each_fault_has_its_reason(candidate: Proposal, reason: str) -> None:
 def test_a_line_of_text_may_be_long_and_thin() -> None:
     line = ocr((10, 10, 190, 22), "a long thin line")
     assert filter_proposals([line], (0, 0, 200, 200), Propose(), "a/0").kept == [line]
+
+
+def test_text_of_an_aspect_over_200_is_refused_and_just_200_is_not() -> None:
+    parent: Box = (0, 0, 3000, 200)
+    thin, thinner = ocr((0, 0, 2000, 10), "a long line"), ocr((0, 50, 2001, 60), "a longer line")
+    found = filter_proposals([thin, thinner], parent, Propose(max_aspect=2), "a/0")
+    assert found.kept == [thin] and [r.reason for r in found.rejected] == ["bad_aspect"]
+
+
+def test_sources_of_what_coincides_are_joined_and_the_best_box_and_score_stay() -> None:
+    search = Proposal((10, 10, 60, 60), 0.9, "selective-search")
+    ground = Proposal((12, 10, 60, 60), 0.7, "grounding")
+    text = ocr((10, 12, 60, 60), "tea", 0.8)
+    whole: Box = (0, 0, 200, 200)
+    assert filter_proposals([ground, search], whole, Propose(), "a/0").kept == [
+        Proposal(search.box, 0.9, "selective-search+grounding")
+    ]
+    found = filter_proposals([text, ground, search, search], whole, Propose(), "a/0")
+    assert found.kept == [Proposal(search.box, 0.9, "selective-search+grounding+ocr", "tea")]
+    assert [r.detail.endswith("; fused") for r in found.rejected] == [False, True, True]  # the copy adds nothing
+
+
+BLOCK = ocr((10, 10, 180, 70), "two lines of a paragraph here", 0.9)
+LINES = [ocr((10, 10, 180, 38), "two lines of a", 0.95), ocr((10, 42, 150, 70), "paragraph here", 0.85)]
+
+
+def test_lines_are_the_parts_of_their_block_though_they_overlap_it_more_than_nms_allows() -> None:
+    # a line of 170 x 28 px in a block of 170 x 60 px: IoU 0.47; with an NMS threshold of 0.4 one of them would go
+    grown = grow(Scripted("ocr", {0: [BLOCK, *LINES]}), nms_iou=0.4)
+    assert [(r.region_id, r.kind, r.text) for r in grown.regions] == [
+        ("a/0", "scene", ""), ("a/0.0", "text", BLOCK.text),
+        ("a/0.0.0", "text", LINES[0].text), ("a/0.0.1", "text", LINES[1].text),
+    ]  # fmt: skip
+    assert grown.rejected == []
+
+
+def test_a_block_is_divided_without_a_search_and_its_lines_must_be_high_enough() -> None:
+    searched = Scripted("rpn")
+    grown = grow(searched, Scripted("ocr", {0: [BLOCK, *LINES]}), min_side=29)
+    assert [r.text for r in grown.regions] == ["", BLOCK.text]
+    assert [r.reason for r in grown.rejected] == ["too_small", "too_small"]
+    assert searched.calls == [[(200, 200)]]
+
+
+def test_a_thing_in_a_block_is_its_part_and_a_block_in_a_thing_goes_with_its_lines() -> None:
+    thing, sheet = rpn(100, 12, 130, 36, 0.6), rpn(0, 0, 190, 140)
+    grown = grow(Scripted("rpn", {0: [thing, sheet]}), Scripted("ocr", {0: [BLOCK, *LINES]}))
+    assert {r.region_id: r.source for r in grown.regions} == {
+        "a/0": "image", "a/0.0": "rpn", "a/0.0.0": "ocr",
+        "a/0.0.0.0": "ocr", "a/0.0.0.1": "rpn", "a/0.0.0.2": "ocr",
+    }  # fmt: skip
+
+
+def test_siblings_beside_a_block_are_read_column_by_column_and_else_row_by_row() -> None:
+    left, right = [rpn(5, y, 90, y + 40) for y in (80, 140)], [rpn(110, y, 195, y + 40) for y in (82, 142)]
+    lines = [ocr((5, 4, 90, 30), "a first line"), ocr((5, 40, 90, 66), "second")]
+    block = ocr((5, 4, 90, 66), "a first line second")
+    params = Propose()
+    assert nest([*right, *left], params, "a/0").siblings == [left[0], right[0], left[1], right[1]]
+    assert nest([*right, *left, block, *lines], params, "a/0").siblings == [block, *left, *right]
+
+
+def test_kind_comes_from_all_words_read_in_a_region_also_from_those_too_short_for_regions() -> None:
+    """The labels of an axis are single characters, which never become regions."""
+    ticks = [ocr((2, 150 - 50 * i, 12, 166 - 50 * i), str(i)) for i in range(4)]
+    grown = grow(Scripted("rpn", {0: [rpn(1, 0, 150, 180)]}), Scripted("ocr", {0: ticks}))
+    assert [r.kind for r in grown.regions] == ["scene", "chart"]
+    assert [r.reason for r in grown.rejected] == ["single_character"] * 4
+
+
+def test_words_read_in_the_whole_image_decide_the_kind_of_regions_two_levels_below() -> None:
+    ticks = [ocr((22, 66 + 34 * i, 32, 82 + 34 * i), str(2 - i)) for i in range(3)]
+    inner = rpn(20, 60, 130, 180)  # its left side is 120 px long, of which the labels' centres span 68
+    grown = grow(Scripted("rpn", {0: [rpn(1, 40, 190, 190), inner]}), Scripted("ocr", {0: ticks}))
+    assert [(r.region_id, r.kind) for r in grown.regions] == [
+        ("a/0", "scene"),
+        ("a/0.0", "object"),
+        ("a/0.0.0", "chart"),
+    ]
+
+
+def wide_node(side: float, level: int = 1, read_at: float = 0.0, text: str = "", source: str = "rpn") -> Node:
+    region = Region("a/0.0", "a", "a/0", level, (0, 0, side, 100), 0.9, source, text)
+    return Node(region, read_at=read_at)
+
+
+@pytest.mark.parametrize(
+    ("node", "shown", "why"),
+    [
+        (wide_node(4 * READ_SIDE, level=0), True, "the whole image"),
+        (wide_node(READ_SIDE, read_at=0.25), True, "seen four times as large as in the image"),
+        (wide_node(READ_SIDE, read_at=1.0), False, "the image was seen at full scale"),
+        (wide_node(1.9 * READ_SIDE, read_at=0.5), False, "1.05 times as large"),
+        (wide_node(READ_SIDE, read_at=0.25, text="read already"), False, "has been read as one text"),
+        (wide_node(READ_SIDE, read_at=0.25, source="ocr"), False, "a block"),
+    ],
+)
+def test_ocr_reads_a_crop_when_it_sees_it_larger_than_before(node: Node, shown: bool, why: str) -> None:
+    assert is_shown("ocr", node) == shown, why
+    assert is_shown("rpn", node) == (node.region.source != "ocr")
+
+
+def test_what_is_read_in_a_crop_replaces_what_was_read_there_at_a_smaller_scale() -> None:
+    coarse, other = ocr((100, 100, 200, 120), "smoll pnnt"), ocr((400, 300, 460, 330), "elsewhere")
+    region = Region("a/0.0", "a", "a/0", 1, (0, 0, 960, 600), 0.9, "rpn")
+    fine = ocr((102, 101, 198, 119), "small print", 0.7)
+    children, rejected = divide(Node(region, [coarse, other], [coarse, other], 0.25), [fine], Propose())
+    assert [c.region.text for c in children] == ["small print", "elsewhere"]
+    assert [(r.reason, r.record_id) for r in rejected] == [("reread", "a/0.0")]
+    assert {c.read_at for c in children} == {1.0}
 
 
 def test_too_many_children_drop_the_lowest_scores_with_their_parts() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ouro import boxes
+from ouro.annotate.layout import OCR, is_line_of
 from ouro.records import Rejected
 from ouro.vision.protocols import Proposal
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 REASONS = (
     "outside", "low_score", "single_character", "too_small", "bad_aspect", "covers_parent", "nms",
-    "too_many", "max_depth",
+    "too_many", "max_depth", "reread",
 )  # fmt: skip
-OCR = "ocr"
 INSIDE = 0.85  # share of a box inside a larger one that makes it a part of that one
 MIN_CHARACTERS = 2  # OCR reads single drawn shapes as characters (a cross as "X"), with high scores
+MAX_TEXT_ASPECT = 200.0  # lines are long and thin by nature, but VLM processors refuse more (Qwen2-VL's does)
 MIN_VISIBLE = 0.5  # a candidate with less than this share inside its parent belongs elsewhere
 
 
@@ -44,16 +45,19 @@ class Nested(NamedTuple):
     rejected: list[Rejected]
 
 
-def filter_proposals(candidates: Sequence[Proposal], parent: Box, params: Propose, parent_id: str) -> Filtered:
+def filter_proposals(
+    candidates: Sequence[Proposal], parent: Box, params: Propose, parent_id: str, *, in_text: bool = False
+) -> Filtered:
     """Clip to `parent`, drop with a reason, suppress duplicates. All boxes in pixels of the full image.
 
-    len(candidates) == len(kept) + len(rejected). Kept are in the order of their scores.
+    `in_text`: the parent is a block of text, and has been read as a whole. len(candidates) == len(kept) +
+    len(rejected). Kept are in the order of their scores.
     """
     passed: list[Proposal] = []
     rejected: list[Rejected] = []
     for candidate in candidates:
         clipped = candidate._replace(box=boxes.intersection(candidate.box, parent))
-        reason = _fault(candidate, clipped.box, parent, params)
+        reason = _fault(candidate, clipped.box, parent, params, in_text)
         if reason:
             rejected.append(reject(candidate, reason, parent_id))
         else:
@@ -69,74 +73,100 @@ def reject(candidate: Proposal, reason: str, parent_id: str, note: str = "") -> 
     return Rejected("propose", parent_id, reason, detail)
 
 
-def _fault(candidate: Proposal, clipped: Box, parent: Box, params: Propose) -> str:
-    """The first reason to drop a candidate, or "". Text lines are long and thin by nature: for them
-    min_side bounds the longer side, and max_aspect does not apply."""
+def _fault(candidate: Proposal, clipped: Box, parent: Box, params: Propose, in_text: bool) -> str:
+    """The first reason to drop a candidate, or "". Text is long and thin by nature: its aspect is bounded by
+    MAX_TEXT_ASPECT, and min_side bounds its longer side; only of a line in its block, whose text has been read, it
+    bounds both."""
     is_text = candidate.source == OCR
     if not all(map(math.isfinite, candidate.box)) or boxes.containment(candidate.box, parent) < MIN_VISIBLE:
         return "outside"
-    if not candidate.score >= (params.ocr_min_score if is_text else params.tau):  # also drops NaN
+    if not candidate.score >= _least_score(candidate.source, params):  # also drops NaN
         return "low_score"
     if is_text and len(candidate.text) < MIN_CHARACTERS:
         return "single_character"
     short, long = sorted((clipped[2] - clipped[0], clipped[3] - clipped[1]))
-    if (long if is_text else short) < params.min_side:
+    if (long if is_text and not in_text else short) < params.min_side:
         return "too_small"
-    if not is_text and long / short > params.max_aspect:
+    if long / short > (MAX_TEXT_ASPECT if is_text else params.max_aspect):
         return "bad_aspect"
     if boxes.area(clipped) > params.max_parent_cover * boxes.area(parent):
         return "covers_parent"
     return ""
 
 
+def _least_score(source: str, params: Propose) -> float:
+    """The threshold of a candidate's proposer; of a part that several found, the lowest."""
+    own = {OCR: params.ocr_min_score, "grounding": params.grounding_min_score}
+    return min(own.get(name, params.tau) for name in source.split("+"))
+
+
 def _suppress(candidates: list[Proposal], threshold: float, parent_id: str) -> Filtered:
-    """NMS over all sources. A text box and the best box without text that coincide with it become one "rpn+ocr"."""
+    """NMS over all sources; a block of text and its lines do not suppress each other. What goes leaves its source
+    with what stays ("selective-search+grounding"), and a text and the best box without text that coincide with it
+    become one ("rpn+ocr")."""
     array = boxes.as_array([c.box for c in candidates])
-    keep = boxes.nms(array, np.array([c.score for c in candidates], dtype=np.float64), threshold)
     overlap = boxes.iou_matrix(array, array)
+    for i, j in _lines_of(candidates):
+        overlap[i, j] = overlap[j, i] = 0.0
+    keep = boxes.suppress(overlap, np.array([c.score for c in candidates], dtype=np.float64), threshold)
     winners = {i: candidates[i] for i in keep}
     rejected: list[Rejected] = []
     for i in sorted(range(len(candidates)), key=lambda i: (-candidates[i].score, i)):
         if i in winners:
             continue
-        candidate = candidates[i]
         winner = next(k for k in keep if overlap[i, k] >= threshold and overlap[i, k] > 0)
-        fuse = "+" not in winners[winner].source and bool(candidate.text) != bool(winners[winner].text)
-        if fuse:
-            winners[winner] = _fused(winners[winner], candidate)
-        rejected.append(reject(candidate, "nms", parent_id, "fused" if fuse else ""))
+        fused = _fused(winners[winner], candidates[i])
+        rejected.append(reject(candidates[i], "nms", parent_id, "fused" if fused != winners[winner] else ""))
+        winners[winner] = fused
     return Filtered([winners[i] for i in keep], rejected)
 
 
+def _lines_of(candidates: Sequence[Proposal]) -> list[tuple[int, int]]:
+    """Index pairs (line, block)."""
+    texts = [i for i, c in enumerate(candidates) if c.text]
+    return [(i, j) for i in texts for j in texts if is_line_of(candidates[i], candidates[j])]
+
+
 def _fused(winner: Proposal, other: Proposal) -> Proposal:
-    """The plain one's box (it bounds the thing, OCR's only the letters), the text, the better score."""
-    text, plain = (winner, other) if winner.text else (other, winner)
-    sources = dict.fromkeys([*plain.source.split("+"), *text.source.split("+")])
-    return Proposal(plain.box, winner.score, "+".join(sources), text.text)
+    """The winner with the other's source. Text that no box without text has coincided with yet takes that one's box
+    (it bounds the thing, OCR's only the letters), and a box without text takes the text. The better score stays."""
+    sources = dict.fromkeys([*winner.source.split("+"), *other.source.split("+")])
+    source = "+".join(sorted(sources, key=lambda name: name == OCR))  # OCR last, the others as they came
+    box = other.box if winner.source == OCR and other.source != OCR else winner.box
+    return Proposal(box, winner.score, source, winner.text or other.text)
 
 
 def nest(kept: Sequence[Proposal], params: Propose, parent_id: str) -> Nested:
     """Split one region's candidates into siblings (in reading order) and the parts that lie in each.
 
     A part lies to 85% or more in a larger candidate; it is handed to the sibling at the top of that chain
-    and judged again there. Plain text contains nothing. Beyond max_children the lowest scores go, with
-    their parts. len(kept) == len(siblings) + sum of len(parts) + len(rejected).
+    and judged again there. A line of text contains nothing, a block its lines and what has no text. A region that
+    holds a block is read like a page, column by column, any other row by row. Beyond max_children the lowest scores
+    go, with their parts. len(kept) == len(siblings) + sum of len(parts) + len(rejected).
     """
-    top = _tops([p.box for p in kept], [p.source != OCR for p in kept])
+    lines = _lines_of(kept)
+    top = _tops(kept, lines)
     roots = [i for i, t in enumerate(top) if i == t]
     best = sorted(roots, key=lambda i: (-kept[i].score, i))[: params.max_children]
-    order = [best[i] for i in boxes.reading_order([kept[i].box for i in best])]
+    in_order = boxes.page_order if lines else boxes.reading_order
+    order = [best[i] for i in in_order([kept[i].box for i in best])]
     rejected = [reject(p, "too_many", parent_id) for p, t in zip(kept, top, strict=True) if t not in best]
     parts = [[kept[i] for i, t in enumerate(top) if t == s and i != s] for s in order]
     return Nested([kept[s] for s in order], parts, rejected)
 
 
-def _tops(items: list[Box], may_hold: list[bool]) -> list[int]:
-    """For each box the index of the outermost box that (transitively) contains it, or its own."""
-    order = sorted(range(len(items)), key=lambda i: (-boxes.area(items[i]), i))
-    top = list(range(len(items)))
+def _tops(kept: Sequence[Proposal], lines: Sequence[tuple[int, int]]) -> list[int]:
+    """For each candidate the index of the outermost one that (transitively) contains it, or its own."""
+    blocks, pairs = {j for _, j in lines}, set(lines)
+
+    def holds(j: int, i: int) -> bool:
+        may = kept[j].source != OCR or (i, j) in pairs or (j in blocks and not kept[i].text)
+        return may and boxes.containment(kept[i].box, kept[j].box) >= INSIDE
+
+    order = sorted(range(len(kept)), key=lambda i: (-boxes.area(kept[i].box), i))
+    top = list(range(len(kept)))
     for n, i in enumerate(order):
-        holders = [j for j in order[:n] if may_hold[j] and boxes.containment(items[i], items[j]) >= INSIDE]
+        holders = [j for j in order[:n] if holds(j, i)]
         if holders:
             top[i] = top[holders[-1]]  # the smallest holder's own top
     return top

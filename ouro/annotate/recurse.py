@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ouro.annotate.propose import OCR, filter_proposals, nest, reject
+from ouro import boxes
+from ouro.annotate.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest
+from ouro.annotate.propose import filter_proposals, nest, reject
 from ouro.records import Image, Region, Rejected
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from ouro.params import Propose
     from ouro.records import Box
     from ouro.vision.protocols import Proposal, RegionProposer
+
+
+GAIN = 1.25  # OCR reads a crop again from this magnification on
 
 
 class Grown(NamedTuple):
@@ -32,12 +37,24 @@ class Grown(NamedTuple):
     n_candidates: int
 
 
-class _Open(NamedTuple):
-    """A region that is to be searched, and the candidates that its parent's level found in it."""
+class Node(NamedTuple):
+    """A region that may be divided.
+
+    `parts`: candidates that its parent's search found in it. `words`: lines of text read on its ancestors that lie in
+    it. `read_at`: the largest scale at which OCR has seen its pixels.
+    """
 
     region: Region
-    picture: PIL.Image.Image
-    parts: Sequence[Proposal]
+    parts: Sequence[Proposal] = ()
+    words: Sequence[Proposal] = ()
+    read_at: float = 0.0
+
+
+class Divided(NamedTuple):
+    """len(parts) + len(found) == len(children) + sum of their len(parts) + len(rejected)."""
+
+    children: list[Node]
+    rejected: list[Rejected]
 
 
 def propose_shard(
@@ -48,60 +65,79 @@ def propose_shard(
     Ends because a level past `max_depth` is never opened. Raises ValueError when a picture has another
     size than its record, or a proposer answers for another number of images than it was shown.
     """
-    wave = [_Open(_root(image, picture), picture, ()) for image, picture in images]
-    regions = [node.region for node in wave]
+    wave = [(root(image, picture.size), picture) for image, picture in images]
+    regions = [node.region for node, _ in wave]
     rejected: list[Rejected] = []
     n_candidates = len(wave)
     while wave:
-        if wave[0].region.level == params.max_depth:
-            rejected += [reject(p, "max_depth", node.region.region_id) for node in wave for p in node.parts]
+        if wave[0][0].region.level == params.max_depth:
+            rejected += [reject(p, "max_depth", node.region.region_id) for node, _ in wave for p in node.parts]
             break
         found = _search(wave, proposers)
         n_candidates += sum(map(len, found))
-        following: list[_Open] = []
-        for node, proposals in zip(wave, found, strict=True):
-            children, dropped = _children(node, proposals, params)
+        following: list[tuple[Node, PIL.Image.Image]] = []
+        for (node, picture), proposals in zip(wave, found, strict=True):
+            children, dropped = divide(node, proposals, params)
             regions += [child.region for child in children]
             rejected += dropped
-            following += [child for child in children if child.region.source != OCR]
+            following += [(child, picture) for child in children if child.region.source != OCR or child.parts]
         wave = following
     return Grown(_ordered(regions, [image.image_id for image, _ in images]), rejected, n_candidates)
 
 
-def _root(image: Image, picture: PIL.Image.Image) -> Region:
-    if picture.size != (image.width, image.height):
+def root(image: Image, size: tuple[int, int]) -> Node:
+    """The whole image. Raises ValueError when the picture's (width, height) is not the recorded one."""
+    if size != (image.width, image.height):
         raise ValueError(
-            f"image {image.image_id}: got a picture of {picture.size}, expected the recorded "
+            f"image {image.image_id}: got a picture of {size}, expected the recorded "
             f"{(image.width, image.height)}; rerun `dvc repro ingest`"
         )
     box = (0.0, 0.0, float(image.width), float(image.height))
-    return Region(f"{image.image_id}/0", image.image_id, None, 0, box, 1.0, "image")
+    return Node(Region(f"{image.image_id}/0", image.image_id, None, 0, box, 1.0, "image", kind="scene"))
 
 
-def _search(wave: Sequence[_Open], proposers: Sequence[RegionProposer]) -> list[list[Proposal]]:
-    """Fresh proposals of every open region, in full-image pixels. OCR sees whole images only."""
-    crops = [_crop(node) for node in wave]
+def is_shown(proposer: str, node: Node) -> bool:
+    """Whether a proposer of this name searches a region's crop.
+
+    A block of text is divided into its lines without a search. OCR reads the whole image, and the crop of a region
+    when it sees it at least GAIN times as large as it did before: that is, when the image was scaled down to
+    READ_SIDE for it. What it has already read as one text it does not read again.
+    """
+    if node.region.source == OCR:
+        return False
+    if proposer != OCR or node.region.level == 0:
+        return True
+    return not node.region.text and _scale(node.region.box) >= GAIN * node.read_at
+
+
+def _scale(box: Box) -> float:
+    return min(1.0, READ_SIDE / max(box[2] - box[0], box[3] - box[1]))
+
+
+def _search(wave: Sequence[tuple[Node, PIL.Image.Image]], proposers: Sequence[RegionProposer]) -> list[list[Proposal]]:
+    """Fresh proposals of every open region, in full-image pixels."""
     found: list[list[Proposal]] = [[] for _ in wave]
     for proposer in proposers:
-        if proposer.name == OCR and wave[0].region.level > 0:
+        shown = [i for i, (node, _) in enumerate(wave) if is_shown(proposer.name, node)]
+        if not shown:
             continue
-        answers = proposer.propose(crops)
-        if len(answers) != len(crops):
+        answers = proposer.propose([_crop(*wave[i]) for i in shown])
+        if len(answers) != len(shown):
             raise ValueError(
-                f"proposer {proposer.name!r}: got {len(answers)} answers for {len(crops)} images; "
+                f"proposer {proposer.name!r}: got {len(answers)} answers for {len(shown)} images; "
                 "expected one list per image"
             )
-        for node, into, proposals in zip(wave, found, answers, strict=True):
-            into += [_in_full_image(p, node.region.box) for p in proposals]
+        for i, proposals in zip(shown, answers, strict=True):
+            found[i] += [in_full_image(p, wave[i][0].region.box) for p in proposals]
     return found
 
 
-def _crop(node: _Open) -> PIL.Image.Image:
+def _crop(node: Node, picture: PIL.Image.Image) -> PIL.Image.Image:
     x0, y0, x1, y1 = (int(v) for v in node.region.box)
-    return node.picture if node.region.level == 0 else node.picture.crop((x0, y0, x1, y1))
+    return picture if node.region.level == 0 else picture.crop((x0, y0, x1, y1))
 
 
-def _in_full_image(proposal: Proposal, region: Box) -> Proposal:
+def in_full_image(proposal: Proposal, region: Box) -> Proposal:
     """Shift to the full image and round to whole pixels, so that a region is exactly its crop."""
     dx, dy = region[0], region[1]
     x0, y0, x1, y1 = proposal.box
@@ -113,18 +149,36 @@ def _whole(value: float) -> float:
     return float(round(value)) if abs(value) < 2**31 else float("nan")
 
 
-def _children(node: _Open, proposals: Sequence[Proposal], params: Propose) -> tuple[list[_Open], list[Rejected]]:
-    parent = node.region
-    kept, dropped = filter_proposals([*node.parts, *proposals], parent.box, params, parent.region_id)
-    nested = nest(kept, params, parent.region_id)
+def divide(node: Node, found: Sequence[Proposal], params: Propose) -> Divided:
+    """The children of a region: what was found in its crop (in pixels of the full image) and its parent's search.
+
+    Text that was read in the crop replaces what had been read there before, at a smaller scale ("reread").
+    """
+    region = node.region
+    fresh = [p for p in found if p.source == OCR]
+    old = [p for p in node.parts if p.source == OCR and _is_replaced(p, fresh)]
+    rejected = [reject(p, "reread", region.region_id) for p in old]
+    parts = [p for p in node.parts if p not in old]
+    words = [w for w in node.words if not _is_replaced(w, fresh)] + smallest(fresh)
+    kept, dropped = filter_proposals([*parts, *found], region.box, params, region.region_id, in_text=bool(region.text))
+    nested = nest(kept, params, region.region_id)
+    read_at = max(node.read_at, _scale(region.box)) if is_shown(OCR, node) else node.read_at
     children = [
-        _Open(_child(parent, i, proposal), node.picture, parts)
-        for i, (proposal, parts) in enumerate(zip(nested.siblings, nested.parts, strict=True))
+        Node(_child(region, i, proposal, words), inner, _inside(words, proposal.box), read_at)
+        for i, (proposal, inner) in enumerate(zip(nested.siblings, nested.parts, strict=True))
     ]
-    return children, dropped + nested.rejected
+    return Divided(children, rejected + dropped + nested.rejected)
 
 
-def _child(parent: Region, index: int, proposal: Proposal) -> Region:
+def _is_replaced(text: Proposal, fresh: Sequence[Proposal]) -> bool:
+    return any(max(boxes.containment(text.box, f.box), boxes.containment(f.box, text.box)) >= MOSTLY for f in fresh)
+
+
+def _inside(words: Sequence[Proposal], box: Box) -> list[Proposal]:
+    return [w for w in words if boxes.containment(w.box, box) >= MOSTLY]
+
+
+def _child(parent: Region, index: int, proposal: Proposal, words: Sequence[Proposal]) -> Region:
     return Region(
         region_id=f"{parent.region_id}.{index}",
         image_id=parent.image_id,
@@ -134,6 +188,7 @@ def _child(parent: Region, index: int, proposal: Proposal) -> Region:
         score=proposal.score,
         source=proposal.source,
         text=proposal.text,
+        kind=kind_of(proposal.box, proposal.text, words),
     )
 
 

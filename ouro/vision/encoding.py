@@ -2,6 +2,8 @@
 
 Each image carries its own bound on pixels (the whole image is seen larger than its regions), which a processor
 call cannot express; so images are processed by bound, and image placeholders are expanded here.
+
+Shapes: B requests of a batch, T tokens of the longest, N images shown, M distinct ones, L their patches.
 """
 
 from __future__ import annotations
@@ -9,10 +11,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ouro.vision.protocols import Request
 
 Grid = tuple[int, int, int]
+View = tuple[tuple[int, int], int | None]  # an image's width and height, and its bound on pixels
 _SENTINEL = "\x1f"
+
+
+class UnsupportedProcessor(ValueError):
+    """A processor whose images do not become a grid of patches."""
 
 
 class Turn(NamedTuple):
@@ -22,14 +34,33 @@ class Turn(NamedTuple):
     after: str
 
 
+class Prepared(NamedTuple):
+    """A batch of requests as a model takes it, in NumPy, so that it travels between processes as it is.
+
+    `inputs`: input_ids, attention_mask and mm_token_type_ids (B, T), left-padded; with images also pixel_values
+    (L, C*T*P*P) and image_grid_thw (N, 3). `grids` (M, 3) and `picture_of` (N) say which pictures were made
+    once: image i is distinct picture picture_of[i]; None and () where each is made as often as it is shown.
+    """
+
+    inputs: dict[str, np.ndarray]
+    grids: np.ndarray | None = None
+    picture_of: tuple[int, ...] = ()
+
+
+def views(request: Request) -> list[View]:
+    """What of a request decides its number of visual tokens."""
+    return [(image.size, bound) for image, bound in zip(request.images, request.bounds(), strict=True)]
+
+
 class Encoder:
-    """Wraps an AutoProcessor. Raises ValueError for processors without image tokens and patch grids."""
+    """Wraps an AutoProcessor. Raises UnsupportedProcessor for those without image tokens and patch grids."""
 
     def __init__(self, processor: Any) -> None:
         self.processor, self.tokenizer = processor, processor.tokenizer
         self.image_token: str = getattr(processor, "image_token", "")
-        if not self.image_token or not hasattr(processor.image_processor, "merge_size"):
-            raise ValueError(
+        needed = ("merge_size", "get_number_of_image_patches")
+        if not self.image_token or not all(hasattr(processor.image_processor, name) for name in needed):
+            raise UnsupportedProcessor(
                 f"processor {type(processor).__name__}: expected a Qwen2-VL style processor with image_token and "
                 "merge_size; serve other models with an OpenAI-compatible server"
             )
@@ -39,6 +70,7 @@ class Encoder:
         self.pad: int = self.tokenizer.pad_token_id
         self.turn = cache(self._turn)
         self.text = cache(self._text)
+        self.visual_tokens = cache(self._visual_tokens)
 
     def _text(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
@@ -62,15 +94,57 @@ class Encoder:
             groups[bound].append(i)
         patches: list[Any] = [None] * len(images)
         grids: list[Any] = [None] * len(images)
-        own = self.processor.image_processor.size
         for bound, members in groups.items():
-            low, high = own["shortest_edge"], min(bound or own["longest_edge"], own["longest_edge"])
-            size = {"shortest_edge": min(low, high), "longest_edge": high}
+            low, high = self._limits(bound)
+            size = {"shortest_edge": low, "longest_edge": high}
             out = self.processor.image_processor(images=[images[i] for i in members], size=size, return_tensors="pt")
             counts = out["image_grid_thw"].prod(dim=1).tolist()
             for i, piece, grid in zip(members, out["pixel_values"].split(counts), out["image_grid_thw"], strict=True):
                 patches[i], grids[i] = piece, grid
         return {"pixel_values": torch.cat(patches), "image_grid_thw": torch.stack(grids)}
+
+    def _limits(self, bound: int | None) -> tuple[int, int]:
+        """Fewest and most pixels of an image with this bound."""
+        own = self.processor.image_processor.size
+        high = min(bound or own["longest_edge"], own["longest_edge"])
+        return min(own["shortest_edge"], high), high
+
+    def _visual_tokens(self, view: View) -> int:
+        """Visual tokens of an image: the processor's own count, without running it."""
+        (width, height), bound = view
+        low, high = self._limits(bound)
+        limits = {"min_pixels": low, "max_pixels": high}
+        return self.processor.image_processor.get_number_of_image_patches(height, width, limits) // self.merge**2
+
+    def batch(self, requests: Sequence[Request], share: bool) -> Prepared:
+        """The inputs of one batch. With `share`, a picture that is shown several times is made once."""
+        import numpy as np
+
+        shown = [view for r in requests for view in zip(r.images, r.bounds(), strict=True)]
+        distinct = {(id(image), bound): (image, bound) for image, bound in shown}
+        made = list(distinct.values()) if share else shown
+        pixels = {k: v.numpy() for k, v in self.pixels(*map(list, zip(*made, strict=True))).items()} if made else {}
+        grids, picture_of = pixels.get("image_grid_thw"), tuple[int, ...]()
+        if grids is not None and share:
+            number = {key: i for i, key in enumerate(distinct)}
+            picture_of = tuple(number[id(image), bound] for image, bound in shown)
+            pixels["image_grid_thw"] = grids[list(picture_of)]
+        rows = self._rows(requests, [tuple(g) for g in pixels["image_grid_thw"].tolist()] if made else [])
+        width = max(map(len, rows))
+        ids = np.array([[self.pad] * (width - len(row)) + row for row in rows])
+        mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        text = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": (ids == self.image_id).astype(np.int32)}
+        return Prepared(pixels | text, grids if share else None, picture_of)
+
+    def _rows(self, requests: Sequence[Request], grids: Sequence[Grid]) -> list[list[int]]:
+        """Token ids of each request; `grids` of all their images, in order."""
+        rows: list[list[int]] = []
+        at = 0
+        for r in requests:
+            own = grids[at : at + len(r.images)]
+            rows.append([*self.prefix(own), *self.asked(r.prompt, len(own))])
+            at += len(own)
+        return rows
 
     def prefix(self, grids: Sequence[Grid]) -> list[int]:
         """Token ids before the user's text, with every image placeholder expanded to its visual tokens."""

@@ -1,17 +1,21 @@
 """A VisionLM from a Hugging Face folder: any Qwen2-VL style AutoModelForImageTextToText, nano or 7B.
 
-Refuses remote code and pickled weights. Requests are answered greedily in batches of similar length.
+Refuses remote code and pickled weights. Requests are answered greedily in batches of similar length, longest first;
+on a GPU, worker processes prepare the next batches while the model generates.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ouro.files import fingerprint_files
+from ouro.vision.encoding import Encoder, Prepared, views
+from ouro.vision.pool import Ahead
 from ouro.vision.protocols import Request, batches
 
 
@@ -22,10 +26,30 @@ class ModelError(ValueError):
 def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
     """(model in eval mode, processor). Raises ModelError for a missing or unsafe folder."""
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     from ouro.vision.fast import accelerate_vision
 
+    processor = load_processor(folder)
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **_safe(folder)
+    )
+    if torch.cuda.is_available():
+        model = model.to(torch.device("cuda"))
+    else:
+        accelerate_vision(model)
+    return model.eval(), processor
+
+
+def load_processor(folder: str | Path) -> Any:
+    """The processor of a model. Raises ModelError for a missing or unsafe folder."""
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(folder, **_safe(folder))
+
+
+def _safe(folder: str | Path) -> dict[str, bool]:
+    """Options of from_pretrained: no remote code, and nothing fetched for what looks like a local folder."""
     path = Path(folder)
     looks_local = path.is_absolute() or str(folder).startswith((".", "models/")) or path.exists()
     if looks_local and not (path / "config.json").is_file():
@@ -35,16 +59,7 @@ def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
         )
     if looks_local and not list(path.glob("*.safetensors")):
         raise ModelError(f"model folder {folder}: no *.safetensors; pickled weights are refused, convert them first")
-    safe = {"trust_remote_code": False, "local_files_only": looks_local}
-    processor = AutoProcessor.from_pretrained(folder, **safe)
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **safe
-    )
-    if torch.cuda.is_available():
-        model = model.to(torch.device("cuda"))
-    else:
-        accelerate_vision(model)
-    return model.eval(), processor
+    return {"trust_remote_code": False, "local_files_only": looks_local}
 
 
 def folder_fingerprint(folder: str | Path) -> str:
@@ -61,63 +76,64 @@ def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:
 
 
 class HFVisionLM:
-    """Greedy batched generation; implements ouro.vision.protocols.VisionLM."""
+    """Greedy batched generation; implements ouro.vision.protocols.VisionLM.
+
+    A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound). With
+    `prepare_processes` so many workers resize and tokenize ahead of the model; it never changes a reply.
+    """
 
     def __init__(
-        self, folder: str | Path, adapter: str | Path | None = None, dtype: str = "float32", batch_size: int = 64
+        self,
+        folder: str | Path,
+        adapter: str | Path | None = None,
+        dtype: str = "float32",
+        batch_size: int = 64,
+        batch_tokens: int | None = None,
+        prepare_processes: int = 0,
     ) -> None:
-        from ouro.vision.encoding import Encoder
-
         self.model, processor = load_model(folder, dtype)
         self.encoder = Encoder(processor)
-        self.batch_size = batch_size
+        self.batch_size, self.batch_tokens = batch_size, batch_tokens
         if adapter is not None:
             self.model = load_adapter(self.model, adapter)
         self.shares = share_image_features(self.model)
         worn = folder_fingerprint(adapter) if adapter is not None else ""
         self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, worn)
+        self._ahead = Ahead(folder, prepare_processes) if prepare_processes else None
+        self._one_at_a_time = threading.Lock()  # shared features and M-RoPE offsets are the model's own state
 
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         """One reply a request, in order; `progress` is told how many were answered after each batch."""
         replies = [""] * len(requests)
-        for chosen in batches(requests, self.batch_size):
-            for i, text in zip(chosen, self._batch([requests[i] for i in chosen], max_new_tokens), strict=True):
+        tokens = [sum(map(self.encoder.visual_tokens, views(r))) for r in requests]
+        plan = batches(requests, self.batch_size, tokens, self.batch_tokens)
+        parts = [[requests[i] for i in chosen] for chosen in plan]
+        share = self.shares is not None
+        made = self._ahead.prepare(parts, share) if self._ahead else (self.encoder.batch(p, share) for p in parts)
+        for chosen, prepared in zip(plan, made, strict=True):
+            for i, text in zip(chosen, self._reply(prepared, max_new_tokens), strict=True):
                 replies[i] = text
             if progress:
                 progress(len(chosen))
         return replies
 
-    def _batch(self, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+    def answer(self, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+        """Replies to the requests as one batch."""
+        return self._reply(self.encoder.batch(requests, self.shares is not None), max_new_tokens)
+
+    def _reply(self, prepared: Prepared, max_new_tokens: int) -> list[str]:
         import torch
 
-        enc = self.encoder
-        inputs: dict[str, Any] = {}
-        shown = [view for r in requests for view in zip(r.images, r.bounds(), strict=True)]
-        distinct = {(id(image), bound): (image, bound) for image, bound in shown}
-        grids: list[Any] = []
-        if shown:
-            views = list(distinct.values()) if self.shares else shown
-            inputs = enc.pixels([image for image, _ in views], [bound for _, bound in views])
-        if shown and self.shares:
-            number = {key: i for i, key in enumerate(distinct)}
-            self.shares.use(inputs["image_grid_thw"], [number[id(image), bound] for image, bound in shown])
-            inputs["image_grid_thw"] = inputs["image_grid_thw"][self.shares.index]
-        if shown:
-            grids = [tuple(g) for g in inputs["image_grid_thw"].tolist()]
-        rows: list[list[int]] = []
-        for r in requests:
-            own, grids = grids[: len(r.images)], grids[len(r.images) :]
-            rows.append([*enc.prefix(own), *enc.asked(r.prompt, len(r.images))])
-        width = max(len(r) for r in rows)
-        ids = torch.tensor([[enc.pad] * (width - len(r)) + r for r in rows])
-        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
-        inputs |= {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": (ids == enc.image_id).int()}
-        inputs = {k: v.to(self.model.device) for k, v in inputs.items()}
-        with torch.inference_mode():
+        inputs = {k: torch.from_numpy(v).to(self.model.device) for k, v in prepared.inputs.items()}
+        width = inputs["input_ids"].shape[1]
+        with self._one_at_a_time, torch.inference_mode():
+            if self.shares and prepared.grids is not None:
+                self.shares.use(torch.from_numpy(prepared.grids), prepared.picture_of)
             out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        return [t.strip() for t in enc.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+        said = self.encoder.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        return [text.strip() for text in said]
 
 
 class SharedFeatures:
@@ -126,15 +142,20 @@ class SharedFeatures:
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
         self.grids: Any = None
-        self.index: list[int] = []
+        self.index: Sequence[int] = ()
 
-    def use(self, grids: Any, index: list[int]) -> None:
-        """`grids` (distinct pictures, 3); image i of the batch is distinct picture index[i]."""
+    def use(self, grids: Any, index: Sequence[int]) -> None:
+        """For the next call: `grids` (distinct pictures, 3); image i of the batch is distinct picture index[i]."""
         self.grids, self.index = grids, index
 
     def __call__(self, pixel_values: Any, image_grid_thw: Any = None, **kwargs: Any) -> Any:
+        if self.grids is None:  # not ours: every picture as often as it is shown
+            return self.make(pixel_values, image_grid_thw, **kwargs)
         out = self.make(pixel_values, self.grids.to(pixel_values.device), **kwargs)
+        self.grids = None
         out.pooler_output = tuple(out.pooler_output[i] for i in self.index)
+        if getattr(out, "deepstack_features", None):  # Qwen3-VL: features of earlier layers, too
+            out.deepstack_features = [tuple(layer[i] for i in self.index) for layer in out.deepstack_features]
         return out
 
 
@@ -144,7 +165,7 @@ def share_image_features(model: Any) -> SharedFeatures | None:
     Nine questions an image cost one pass of the vision tower instead of nine.
     """
     inner: Any = getattr(model, "model", None)
-    if type(inner).__name__ not in ("Qwen2VLModel", "Qwen2_5_VLModel"):
+    if type(inner).__name__ not in ("Qwen2VLModel", "Qwen2_5_VLModel", "Qwen3VLModel"):
         return None
     shared = SharedFeatures(inner.get_image_features)
     inner.get_image_features = shared

@@ -2,29 +2,34 @@
 
 PaddleOCR wants each model as a folder of `inference.onnx` and `inference.yml`; the wheel carries bare ONNX
 files, the recogniser's characters in its metadata. `model_folders` lays them out once in a cache folder.
-One engine per process, loaded at the first use (about 10 s, most of it importing paddleocr).
+One engine per process, loaded at the first use (about 10 s, most of it importing paddleocr). What it reads, words
+or whole lines, is put together to lines and blocks by ouro.annotate.layout.
 """
 # paddleocr publishes no types:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
 import shutil
 import sys
 import threading
+from collections import Counter
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ouro.annotate.layout import READ_SIDE, as_proposals, read_page
 from ouro.processes import Workers
 from ouro.vision.protocols import Proposal
+from ouro.vision.text_likely import text_likely
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +38,10 @@ if TYPE_CHECKING:
 
 DETECTOR, RECOGNISER = "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
 LAYOUT = "ppocrv6-small-w128-1"  # raise the number whenever the written files change
-MAX_SIDE = 960  # longer pictures are scaled down to this for detection; words are read at full scale
+MAX_SIDE = READ_SIDE  # longer pictures are scaled down to this for detection; words are read at full scale
 CHUNK = 4  # pages a reader is handed at once
 MIN_WIDTH = 128  # a line is padded to this width at height 48 (320 upstream, three times slower on words)
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()  # the pipeline keeps state while it predicts
 
 
@@ -44,41 +50,69 @@ class OCRUnavailable(ImportError):
 
 
 class OCRProposer:
-    """Lines of text as proposals of source "ocr", box in pixels of the given image, with their text.
+    """Text as proposals of source "ocr", box in pixels of the given image: blocks in reading order, each followed by
+    its lines when it has more than one. What is read with less than `min_score` is left out before.
 
     `model_cache`: a folder that may be created; holds about 31 MB. With `processes` > 1 so many readers of one
-    thread each work side by side; what they read does not depend on their number.
+    thread each work side by side; what they read does not depend on their number. With `when` "likely" only the
+    images are read that `text_likely` finds rows of letters in; `skipped` counts the others, `why` by reason.
     """
 
     name = "ocr"
 
-    def __init__(self, min_score: float, model_cache: Path, processes: int = 1) -> None:
+    def __init__(
+        self, min_score: float, model_cache: Path, processes: int = 1, when: Literal["always", "likely"] = "always"
+    ) -> None:
         self._min_score = min_score
         self._model_cache = model_cache.resolve()
         self._workers = Workers(processes) if processes > 1 else None
+        self._when = when
+        self.skipped = 0
+        self.why: Counter[str] = Counter()
+
+    def counting(self) -> OCRProposer:
+        """The same readers with counters of their own, from 0: one for each shard, so that shards do not mix."""
+        fresh = copy.copy(self)
+        fresh.skipped, fresh.why = 0, Counter()
+        return fresh
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Raises OCRUnavailable when PaddleOCR cannot be loaded."""
-        pages = [np.asarray(image.convert("RGB")) for image in images]
+        wanted = [i for i, image in enumerate(images) if self._wants(image)]
+        read = self._pieces([np.asarray(images[i].convert("RGB")) for i in wanted])
+        found: list[list[Proposal]] = [[] for _ in images]
+        for i, pieces in zip(wanted, read, strict=True):
+            found[i] = as_proposals(read_page([p for p in pieces if p.score >= self._min_score]))
+        return found
+
+    def _wants(self, image: PIL.Image.Image) -> bool:
+        if self._when == "always":
+            return True
+        likely = text_likely(image, MAX_SIDE)
+        if not likely.likely:
+            _log.debug("OCR skips an image of %d x %d: %s", *image.size, likely.why)
+            self.skipped += 1
+            self.why[likely.reason] += 1
+        return likely.likely
+
+    def _pieces(self, pages: list[np.ndarray]) -> list[list[Proposal]]:
         if self._workers is None:
-            lines = _read(self._model_cache, pages, 0)
-        else:
-            chunks = [pages[i : i + CHUNK] for i in range(0, len(pages), CHUNK)]
-            read = self._workers.pool().map(_read, repeat(self._model_cache), chunks, repeat(1))
-            lines = [page for chunk in read for page in chunk]
-        return [[p for p in page if p.score >= self._min_score] for page in lines]
+            return _read(self._model_cache, pages, 0)
+        chunks = [pages[i : i + CHUNK] for i in range(0, len(pages), CHUNK)]
+        read = self._workers.pool().map(_read, repeat(self._model_cache), chunks, repeat(1))
+        return [page for chunk in read for page in chunk]
 
 
 def _read(model_cache: Path, pages: Sequence[np.ndarray], threads: int) -> list[list[Proposal]]:
-    """The lines of each (H, W, 3) uint8 RGB page; `threads` 0 leaves their number to ONNX."""
+    """The pieces of text of each (H, W, 3) uint8 RGB page; `threads` 0 leaves their number to ONNX."""
     if not pages:
         return []
     with _lock:
         engine = _engine(model_cache, threads)
-        return [_lines(engine.predict(page[:, :, ::-1])[0]) for page in pages]
+        return [_found(engine.predict(page[:, :, ::-1])[0]) for page in pages]
 
 
-def _lines(result: Any) -> list[Proposal]:
+def _found(result: Any) -> list[Proposal]:
     found = zip(result["rec_boxes"], result["rec_texts"], result["rec_scores"], strict=True)
     return [
         Proposal((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(score), "ocr", text.strip())

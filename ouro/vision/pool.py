@@ -1,4 +1,4 @@
-"""A VisionLM spread over processes, one thread each: on CPUs faster than one process with many threads.
+"""Work of a VisionLM given to other processes: whole batches (PooledVLM), or their preparation alone (Ahead).
 
 Requests are batched here, in an order that depends on the requests alone, and handed to whichever process is
 free; so the replies do not depend on the number of processes.
@@ -6,23 +6,34 @@ free; so the replies do not depend on the number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.processes import Workers
+from ouro.vision.encoding import Encoder, Prepared, View, views
 from ouro.vision.protocols import Request, batches
 
 if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
 
-Loading = tuple[str | Path, str | Path | None, str, int]  # the arguments of HFVisionLM
+
+class Loading(NamedTuple):
+    """What a worker needs to know to load the model."""
+
+    folder: str | Path
+    adapter: str | Path | None
+    dtype: str
 
 
 class PooledVLM:
-    """Implements VisionLM with `processes` workers that each load the model; started at the first request."""
+    """A VisionLM spread over `processes` workers that each load the model at the first request, and have one thread.
+
+    On CPUs faster than one process with many threads. Bounds of a batch as in HFVisionLM.
+    """
 
     def __init__(
         self,
@@ -32,9 +43,11 @@ class PooledVLM:
         batch_size: int,
         processes: int,
         fingerprint: str,
+        batch_tokens: int | None = None,
     ) -> None:
-        self.fingerprint, self.batch_size = fingerprint, batch_size
-        self._loading: Loading = (folder, adapter, dtype, batch_size)
+        self.fingerprint, self.batch_size, self.batch_tokens = fingerprint, batch_size, batch_tokens
+        self._loading = Loading(folder, adapter, dtype)
+        self._processes = processes
         self._workers = Workers(processes)
 
     def generate(
@@ -42,10 +55,11 @@ class PooledVLM:
     ) -> list[str]:
         """One greedy reply a request, in order. A worker's error is raised here."""
         replies = [""] * len(requests)
+        tokens = self._tokens(requests)
         pool = self._workers.pool()
         jobs = {
             pool.submit(_answer, self._loading, [requests[i] for i in chosen], max_new_tokens): chosen
-            for chosen in batches(requests, self.batch_size)
+            for chosen in batches(requests, self.batch_size, tokens, self.batch_tokens)
         }
         for job in as_completed(jobs):
             for i, text in zip(jobs[job], job.result(), strict=True):
@@ -53,6 +67,15 @@ class PooledVLM:
             if progress:
                 progress(len(jobs[job]))
         return replies
+
+    def _tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Visual tokens of each request, counted by a worker: this process need not import the model's library.
+
+        Every worker is asked, so that all load the model at the same time; the first answer is taken.
+        """
+        pool = self._workers.pool()
+        shown = [views(r) for r in requests]
+        return next(as_completed([pool.submit(_count, self._loading, shown) for _ in range(self._processes)])).result()
 
 
 @lru_cache(maxsize=1)
@@ -65,5 +88,43 @@ def _load(loading: Loading) -> HFVisionLM:
     return HFVisionLM(*loading)
 
 
+def _count(loading: Loading, shown: Sequence[Sequence[View]]) -> list[int]:
+    count = _load(loading).encoder.visual_tokens
+    return [sum(map(count, of_request)) for of_request in shown]
+
+
 def _answer(loading: Loading, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
-    return _load(loading).generate(requests, max_new_tokens=max_new_tokens)
+    return _load(loading).answer(requests, max_new_tokens)
+
+
+class Ahead:
+    """Worker processes that prepare the next batches (resize, normalise, tokenize) while the model answers one."""
+
+    def __init__(self, folder: str | Path, processes: int) -> None:
+        self._folder, self._processes = folder, processes
+        self._workers = Workers(processes)
+
+    def prepare(self, parts: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
+        """Each batch's inputs, in order. One batch a worker is under way or waits beside the one in use."""
+        pool = self._workers.pool()
+        ready: deque[Future[Prepared]] = deque()
+        for requests in parts:
+            ready.append(pool.submit(_prepare, self._folder, requests, share))
+            if len(ready) > self._processes:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+
+
+@lru_cache(maxsize=1)
+def _encoder(folder: str | Path) -> Encoder:
+    import torch
+
+    from ouro.vision.hf import load_processor
+
+    torch.set_num_threads(1)
+    return Encoder(load_processor(folder))
+
+
+def _prepare(folder: str | Path, requests: Sequence[Request], share: bool) -> Prepared:
+    return _encoder(folder).batch(requests, share)

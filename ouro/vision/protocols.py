@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from ouro.records import Box
+
+
+LONG_PROMPT = 200  # characters; longer ones carry a description
 
 
 class Proposal(NamedTuple):
@@ -49,24 +53,42 @@ class Request(NamedTuple):
         return self.max_pixels or (None,) * len(self.images)
 
 
-def batches(requests: Sequence[Request], size: int) -> list[list[int]]:
-    """Indices of the requests in batches of similar size: by pixels shown, then by picture, then by the prompt.
+def batches(
+    requests: Sequence[Request], size: int, tokens: Sequence[int] | None = None, budget: int | None = None
+) -> list[list[int]]:
+    """Indices of the requests in batches, longest first: what memory does not hold shows at once, the tail is short.
 
-    Questions about one picture stay together, so that a model can look at it once; long prompts go by their end,
-    which says how long the reply will be, and by their length.
+    `tokens`: visual tokens of each request, the pixels shown if none are given. A batch holds at most `size` requests
+    and, each counted as long as its longest (they are padded), at most `budget` tokens; a longer request is alone.
+
+    Among equals, questions about one picture stay together, so that a model can look at it once; pictures that are
+    asked about once go by their prompt; long prompts by their end, which says how long the reply will be, and length.
+    The order depends on the requests alone.
     """
+    length = tokens if tokens is not None else [_pixels(r) for r in requests]
+    asked = Counter(id(r.images[0]) for r in requests if r.images)
     seen: dict[int, int] = {}
 
-    def shown(i: int) -> tuple[int, str, int, int]:
-        r = requests[i]
-        pixels = sum(min(im.width * im.height, b or 1 << 40) for im, b in zip(r.images, r.bounds(), strict=True))
-        picture = seen.setdefault(id(r.images[0]), len(seen)) if r.images else 0
-        return (
-            (pixels, r.prompt[-24:], len(r.prompt), 0) if len(r.prompt) > 200 else (pixels, "", picture, len(r.prompt))
-        )
+    def place(i: int) -> tuple[int, str, int, int, str]:
+        prompt, images = requests[i].prompt, requests[i].images
+        if len(prompt) > LONG_PROMPT:
+            return -length[i], prompt[-24:], 0, -len(prompt), ""
+        shared = bool(images) and asked[id(images[0])] > 1
+        picture = seen.setdefault(id(images[0]), len(seen) + 1) if shared else 0
+        return -length[i], "", picture, -len(prompt), prompt
 
-    order = sorted(range(len(requests)), key=shown)
-    return [order[i : i + size] for i in range(0, len(order), size)]
+    made: list[list[int]] = []
+    for i in sorted(range(len(requests)), key=place):
+        full = not made or len(made[-1]) == size
+        if full or (budget is not None and (len(made[-1]) + 1) * length[made[-1][0]] > budget):
+            made.append([])
+        made[-1].append(i)
+    return made
+
+
+def _pixels(request: Request) -> int:
+    bounds = (b or 1 << 40 for b in request.bounds())
+    return sum(min(im.width * im.height, b) for im, b in zip(request.images, bounds, strict=True))
 
 
 class VisionLM(Protocol):

@@ -45,7 +45,7 @@ class RPNConfig(NamedTuple):
     max_side: int = 512
 
 
-class _ScoredRPN(RegionProposalNetwork):
+class ScoredRPN(RegionProposalNetwork):
     """torchvision's, but each row of its boxes carries its score: (N, 5). Training skips the proposals."""
 
     def filter_proposals(
@@ -65,7 +65,7 @@ class ProposalNet(nn.Module):
         a, b, c, d = config.widths
         self.fine = nn.Sequential(_conv(3, a, 2), _conv(a, b, 2), _conv(b, c, 2), _conv(c, d, 1))
         self.coarse = nn.Sequential(_conv(d, d, 2), _conv(d, d, 1, 2), _conv(d, d, 1, 2))
-        self.rpn = _ScoredRPN(
+        self.rpn = ScoredRPN(
             AnchorGenerator(tuple((side,) for side in config.anchors), ((1.0,),) * 2),
             RPNHead(d, 1),
             fg_iou_thresh=0.65,  # at 0.5 containers were proposed at half-way offsets
