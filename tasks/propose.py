@@ -70,9 +70,9 @@ def propose(name: str, layout: Layout, params: Params, progress: Progress = lamb
     images = read_shard(source, Image)
 
     def make() -> None:
-        found = _propose(images, layout, params, progress)
-        regions, rejected, n_in = found
-        write_shard(out, Region, regions, n_in=n_in, rejected=rejected, meta={"images": len(images)})
+        regions, rejected, n_in, ocr = _propose(images, layout, params, progress)
+        meta = {"images": len(images), **ocr}
+        write_shard(out, Region, regions, n_in=n_in, rejected=rejected, meta=meta)
 
     if produce(
         "propose",
@@ -89,9 +89,11 @@ def propose(name: str, layout: Layout, params: Params, progress: Progress = lamb
 
 def _propose(
     images: list[Image], layout: Layout, params: Params, progress: Progress
-) -> tuple[list[Region], list[Rejected], int]:
+) -> tuple[list[Region], list[Rejected], int, dict[str, Any]]:
+    """Regions, rejected candidates, the number of candidates, and where OCR was left out and why."""
     ocr = layout.cache.parent / "ocr"
-    tools = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
+    shared = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
+    tools = [_counting(tool) for tool in shared]
     regions: list[Region] = []
     rejected: list[Rejected] = []
     n_in = 0
@@ -102,7 +104,23 @@ def _propose(
         rejected += grown.rejected
         n_in += grown.n_candidates
         progress(len(chunk))
-    return regions, rejected, n_in
+    return regions, rejected, n_in, _skipped(tools)
+
+
+def _counting(tool: RegionProposer) -> RegionProposer:
+    """OCR with counters of this shard's own: shards in threads share the proposers."""
+    from ouro.vision.ocr import OCRProposer
+
+    return tool.counting() if isinstance(tool, OCRProposer) else tool
+
+
+def _skipped(tools: list[RegionProposer]) -> dict[str, Any]:
+    from ouro.vision.ocr import OCRProposer
+
+    counted = [tool for tool in tools if isinstance(tool, OCRProposer) and tool.skipped]
+    return (
+        {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))} if counted else {}
+    )
 
 
 def _settings(params: Params) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def test_two_columns_under_a_heading_are_read_one_after_the_other() -> None:
     ]  # fmt: skip
 
 
-def table(rows: int, columns: int, text: str = "cell") -> list[Proposal]:
-    return [word(f"{text} {r}{c}", 20 + 150 * c, 20 + 40 * r) for r in range(rows) for c in range(columns)]
+def table(rows: int, columns: int, text: str = "cell", pitch: float = 150) -> list[Proposal]:
+    return [word(f"{text} {r}{c}", 20 + pitch * c, 20 + 40 * r) for r in range(rows) for c in range(columns)]
 
 
 def test_three_rows_of_two_cells_are_a_table_read_row_by_row() -> None:
@@ -101,7 +101,7 @@ def test_three_rows_of_two_cells_are_a_table_read_row_by_row() -> None:
     [
         (table(2, 2), "two rows"),
         (table(4, 1), "one column"),
-        (table(4, 2, "a line of prose in columns"), "cells of seven words"),
+        (table(4, 2, "some words of prose", 300), "cells of five words"),
         ([c for i, c in enumerate(table(3, 5)) if i % 5 in (i // 5, (i // 5 + 1) % 5)], "6 of 15 (or 12) cells filled"),
     ],
 )

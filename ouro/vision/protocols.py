@@ -27,7 +27,8 @@ class Proposal(NamedTuple):
 
 
 class RegionProposer(Protocol):
-    """Finds candidate regions. `name` is "rpn", "ocr", ...; "ocr" is only ever shown whole images."""
+    """Finds candidate regions. `name` is "rpn", "ocr", ...; "ocr" is shown whole images, and crops
+    that it sees larger than before (`ouro.annotate.recurse.is_shown`)."""
 
     name: str
 
