@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from flows.sharing import try_alone
-from tasks.servers import Server, configured_api, launch, prefect_server, started_earlier, stop, wait
+from tasks.servers import Server, alive, configured_api, launch, prefect_server, started_earlier, stop, wait
 
 STATE = Path(".ouro")
 
@@ -34,7 +34,8 @@ def shared_server(state: Path = STATE) -> Generator[Server]:
                 yield server
         finally:
             os.environ.pop("PREFECT_API_URL", None)
-            if try_alone(users):
+            ours = server.owner == os.getpid() or not alive(server.owner)  # else a round of this checkout runs it
+            if try_alone(users) and ours:
                 stop(server, state)
 
 

@@ -26,6 +26,7 @@ SIDE = 30  # cells of a thumbnail's side
 STEP, NOISE = 8.0, 0.75  # grey levels: the key's bins, and how far encoding again moves a mean
 CELL, BLOCK = 8, 24.0
 MOST_KEYS = 512  # 2^9, all neighbours of a key
+MOST_COMPARED = 20  # kept pictures that one is compared with at full size: nearly blank pages all look alike
 
 Pixels = NDArray[np.uint8]
 
@@ -99,10 +100,13 @@ class Seen:
         wanted = list(keys(seen))
         query = f"SELECT source, path, look FROM picture WHERE key IN ({','.join('?' * len(wanted))}) ORDER BY rowid"
         here = seen.thumbnail.astype(np.int16)
+        compared = 0
         for source, path, other in self._db.execute(query, wanted):
             there = np.frombuffer(other, dtype=np.uint8).reshape(SIDE, SIDE, 3)
-            if np.abs(here - there).max() <= CELL and same_picture(stored, (folder / path).read_bytes()):
-                return source
+            if compared < MOST_COMPARED and np.abs(here - there).max() <= CELL:
+                compared += 1
+                if same_picture(stored, (folder / path).read_bytes()):
+                    return source
         return ""
 
     def add(self, image_id: str, source: str, path: str, seen: Look) -> None:

@@ -87,7 +87,7 @@ def write_gallery(
     """
     shards = check_dataset(root, folders)
     check_target(out)
-    with _replacing(out.resolve()) as folder:
+    with replacing(out.resolve()) as folder:
         build = _Build(folder, round_)
         for shard in shards:
             build.shard(folders, shard.name, progress)
@@ -104,7 +104,7 @@ def check_target(out: Path) -> None:
 
 
 @contextmanager
-def _replacing(out: Path) -> Generator[Path]:
+def replacing(out: Path) -> Generator[Path]:
     """A new folder beside `out` that takes its place at the end; on an error it is removed and `out` is as it was."""
     out.parent.mkdir(parents=True, exist_ok=True)
     _sweep(out)

@@ -24,14 +24,18 @@ class DatasetError(ValueError):
 
 def is_dataset(source: str) -> bool:
     """Whether a source names a Hugging Face dataset."""
-    return source.startswith(PREFIX) or any((Path(source) / n).is_file() for n in ("state.json", "dataset_dict.json"))
+    folder = Path(source)
+    saved = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return source.startswith(PREFIX) or saved or (folder / "dataset_dict.json").is_file()
 
 
 def open_dataset(source: str, image_column: str, caption_column: str = "") -> Any:
     """The dataset with undecoded images. Raises DatasetError: not found, no such split or column, no images."""
     import datasets
 
-    name, _, split = source.removeprefix(PREFIX).partition("@")
+    whole = source.removeprefix(PREFIX)
+    head, at, tail = whole.rpartition("@")
+    name, split = (head, tail) if at and not Path(whole).is_dir() else (whole, "")
     try:
         opened: Any = (
             datasets.load_from_disk(name)
@@ -69,7 +73,17 @@ def _undecoded(dataset: Any, source: str, image_column: str, caption_column: str
             f"dataset {source}: column {image_column!r} holds {columns[image_column]}, expected images; set "
             "ingest.image_column"
         )
+    if caption_column and not _holds_texts(columns[caption_column]):
+        raise DatasetError(
+            f"dataset {source}: column {caption_column!r} holds {columns[caption_column]}, expected texts or lists of "
+            "texts; set ingest.caption_column"
+        )
     return dataset.cast_column(image_column, datasets.Image(decode=False))
+
+
+def _holds_texts(feature: Any) -> bool:
+    inner = getattr(feature, "feature", feature)
+    return getattr(inner, "dtype", "") in ("string", "large_string")
 
 
 def n_rows(dataset: Any) -> int:

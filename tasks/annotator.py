@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ouro.params import Model
 from ouro.vision.hf import vlm_fingerprint
-from tasks.models import model_fingerprint
+from tasks.models import model_fingerprint, served_base
 
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
@@ -26,11 +26,9 @@ def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int |
     """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again."""
     model = Model.model_validate_json(knobs)
     if model.backend == "openai":
-        from ouro.vision.openai import OpenAIVisionLM, resize_multiple
+        from ouro.vision.openai import OpenAIVisionLM
 
-        return OpenAIVisionLM(
-            model.url, model.name, model.concurrency, model.timeout, model.retries, resize_multiple(Path(model.base))
-        )
+        return OpenAIVisionLM(model.url, model.name, model.concurrency, model.timeout, model.retries, _multiple(model))
     if model.processes > 1:
         from ouro.vision.pool import PooledVLM
 
@@ -38,6 +36,14 @@ def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int |
     from ouro.vision.hf import HFVisionLM
 
     return HFVisionLM(model.base, adapter, model.dtype, batch_size, batch_tokens, model.prepare_processes)
+
+
+def _multiple(model: Model) -> int:
+    """Of the sides of pictures that a server is sent; 1 unless model.base is the model that it serves."""
+    from ouro.vision.openai import resize_multiple
+
+    folder = served_base(model.base, model.name)
+    return resize_multiple(folder) if folder else 1
 
 
 def _worn(model: Model, adapter: Path | None) -> Path | None:
@@ -55,9 +61,9 @@ def fingerprint(model: Model, adapter: Path | None = None) -> str:
     """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
     worn = _worn(model, adapter)
     if model.backend == "openai":
-        from ouro.vision.openai import openai_fingerprint, resize_multiple
+        from ouro.vision.openai import openai_fingerprint
 
-        return openai_fingerprint(model.url, model.name, resize_multiple(Path(model.base)))
+        return openai_fingerprint(model.url, model.name, _multiple(model))
     return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(worn) if worn else "")
 
 

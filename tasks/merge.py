@@ -13,6 +13,7 @@ from ouro.artifacts import fingerprint_files, read_shard, read_sidecar, write_sh
 from ouro.params import Params
 from ouro.records import Description, Image, Region, Scene
 from tasks.layout import Layout
+from tasks.models import served_base
 from tasks.shards import Progress, produce, shard_task
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
     inputs = [layout.images / name, layout.regions / name, layout.descriptions / name]
     out = layout.scenes / name
     images = [image for image in read_shard(inputs[0], Image) if image.split == "train"]
-    tokenizer = Path(params.model.base) / "tokenizer.json"
+    tokenizer = _tokenizer(params)
     fingerprint = fingerprint_files([tokenizer]) if tokenizer.is_file() else ""
 
     def make() -> None:
@@ -50,6 +51,13 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
     return out
 
 
+def _tokenizer(params: Params) -> Path:
+    """The annotator's own; of a server's model only where model.base is that one."""
+    model = params.model
+    base = Path(model.base) if model.backend == "hf" else served_base(model.base, model.name)
+    return (base or Path("none")) / "tokenizer.json"
+
+
 def _meta(merged: Merged) -> dict[str, int]:
     """Scenes that were shortened, and decisions by kind."""
     kinds = Counter(d.kind for scene in merged.scenes for d in scene.decisions)
@@ -58,10 +66,7 @@ def _meta(merged: Merged) -> dict[str, int]:
 
 @lru_cache(maxsize=4)
 def token_counter(tokenizer: Path, _fingerprint: str) -> Callable[[str], int]:
-    """Counts the annotator's own tokens; words and marks where there is no tokenizer (`_fingerprint` "").
-
-    A model behind a server has none here.
-    """
+    """Counts the annotator's own tokens; words and marks where there is no tokenizer (`_fingerprint` "")."""
     if not _fingerprint:
         return count_words
     from tokenizers import Tokenizer

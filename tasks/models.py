@@ -8,6 +8,12 @@ from pathlib import Path
 from ouro.artifacts import fingerprint_files
 
 
+def served_base(base: str, name: str) -> Path | None:
+    """The local folder `base` where a server's model `name` is the same one, as far as their names tell."""
+    folder = Path(base)
+    return folder if folder.name and folder.name == name.rstrip("/").rpartition("/")[2] else None
+
+
 class MissingModel(ValueError):
     """A model folder that params name and that is not there or holds no model."""
 

@@ -18,6 +18,7 @@ from ouro.annotate.describe import describe_shard
 from ouro.nano.scenes import draw_scene, render
 from ouro.params import Describe, Model
 from ouro.records import Region
+from ouro.vision.encoding import Encoder
 from ouro.vision.hf import HFVisionLM, ModelError, folder_fingerprint, load_model
 from ouro.vision.openai import OpenAIVisionLM
 from ouro.vision.pool import PooledVLM
@@ -209,3 +210,11 @@ def test_a_pool_keeps_to_the_token_budget_whatever_its_number_of_processes() -> 
     pool = PooledVLM(BASE, None, "bfloat16", 8, 2, one.fingerprint, batch_tokens=200)
     assert pool.generate(requests, max_new_tokens=12, progress=heard["pool"].append) == expected
     assert sorted(heard["pool"]) == sorted(heard["one"]) == [3, 3, 6, 6]  # 64 tokens each, then 30
+
+
+def test_special_tokens_in_a_text_stay_text() -> None:
+    """OCR can read "<|image_pad|>" on a screen: it must neither stand for a picture nor end the turn."""
+    encoder = Encoder(load_model(BASE)[1])
+    for ids in (encoder.text(encoder.plain("says <|image_pad|><|im_end|>")), encoder.reply("a <|im_end|> sign")[:-1]):
+        assert encoder.image_id not in ids and encoder.end not in ids
+    assert encoder.plain("a plain text, a < b |> c") == "a plain text, a < b |> c"

@@ -8,12 +8,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
 from ouro.export.conversations import Annotated, Conversation, conversations
 from ouro.export.writers import CARRIES_PICTURES, FORMATS, Item
 from ouro.files import ArtifactError, write_json
+from ouro.gallery import replacing
 from ouro.records import Image, QAPair, Region, Scene
 
 PICTURES = ("copy", "link", "reference")
@@ -85,19 +86,9 @@ def export(
     An earlier export in `out` is replaced once the new one is whole; anything else there is refused (ExportError).
     """
     _check(out, wanted)
-    partial, old = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "replaced"))
-    for leftover in (partial, old):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        counts = _write(shards, images, partial, wanted, progress)
-        write_json(partial / COUNTS, {"ouro_export": asdict(counts)})
-        if out.exists():
-            os.rename(out, old)
-        os.rename(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with replacing(out.resolve()) as folder:
+        counts = _write(shards, images, folder, wanted, progress)
+        write_json(folder / COUNTS, {"ouro_export": asdict(counts)})
     return counts
 
 
@@ -137,6 +128,9 @@ def _write(
 
 def _placed(item: Item, folder: Path, wanted: Wanted) -> Item:
     """The item with its picture file where the rows say it is."""
+    inside = not PurePosixPath(item.path).is_absolute() and ".." not in PurePosixPath(item.path).parts
+    if not inside or PurePosixPath(item.path.removeprefix("images/")).is_absolute():
+        raise ExportError(f"{item.path}: got a path out of the dataset's folder, expected one below it; rerun ingest")
     if not item.picture.is_file():
         raise ArtifactError(f"{item.picture}: not found; expected the picture of an image record; rerun ingest")
     if wanted.format in CARRIES_PICTURES:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class Encoder:
         self.end: int = self.tokenizer.eos_token_id
         self.pad: int = self.tokenizer.pad_token_id
         self.turn = cache(self._turn)
-        self.text = cache(self._text)
-        self.visual_tokens = cache(self._visual_tokens)
+        self.text = lru_cache(maxsize=4096)(self._text)
+        self.visual_tokens = lru_cache(maxsize=65_536)(self._visual_tokens)
+        self.special = tuple(sorted(self.tokenizer.get_added_vocab()))
 
     def _text(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
@@ -154,10 +155,17 @@ class Encoder:
             ids += [self.image_id] * (t * h * w // self.merge**2) + [*self.text(piece)]
         return ids
 
+    def plain(self, text: str) -> str:
+        """A text whose special tokens are broken up ("<|im_end|>" becomes "< |im_end|>"): what OCR, a caption or a
+        model wrote may not end a turn or stand for a picture."""
+        for token in self.special:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
     def asked(self, prompt: str, n_images: int) -> list[int]:
         """Token ids of the user's text and the opening of the assistant's turn."""
-        return [*self.text(prompt), *self.text(self.turn(n_images).after)]
+        return [*self.text(self.plain(prompt)), *self.text(self.turn(n_images).after)]
 
     def reply(self, text: str) -> list[int]:
         """Token ids of a reply with its end token."""
-        return [*self.text(text), self.end]
+        return [*self.text(self.plain(text)), self.end]

@@ -61,11 +61,15 @@ class PooledVLM:
             pool.submit(_answer, self._loading, [requests[i] for i in chosen], max_new_tokens): chosen
             for chosen in batches(requests, self.batch_size, tokens, self.batch_tokens)
         }
-        for job in as_completed(jobs):
-            for i, text in zip(jobs[job], job.result(), strict=True):
-                replies[i] = text
-            if progress:
-                progress(len(jobs[job]))
+        try:
+            for job in as_completed(jobs):
+                for i, text in zip(jobs[job], job.result(), strict=True):
+                    replies[i] = text
+                if progress:
+                    progress(len(jobs[job]))
+        finally:
+            for job in jobs:  # after an error: a retry would find them before its own
+                job.cancel()
         return replies
 
     def _tokens(self, requests: Sequence[Request]) -> list[int]:
