@@ -36,8 +36,8 @@ def run(params: Params, out: Path, share: Share) -> None:
     check_source(params)
     check_out(params, out)
     check_annotator(params)
-    check_proposers(params)
     check_writer(params)
+    check_proposers(params)
     for note in notes(_as_annotator(params)):
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")

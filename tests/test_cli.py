@@ -42,8 +42,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles/paper.yaml").write_text((ROOT / "profiles/paper.yaml").read_text())
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/nano").symlink_to(ROOT / "models/nano")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

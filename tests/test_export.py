@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -393,7 +394,7 @@ def test_a_shard_is_written_before_the_next_is_read(annotated: Path, tmp_path: P
 
     def one_by_one() -> Iterator[Shard]:
         for number in range(3):
-            partial = tmp_path / ".out.partial"
+            (partial,) = tmp_path.glob(".out-*.new")
             written.append(sum(p.stat().st_size for p in partial.rglob("*") if p.is_file()))
             yield shards[0]._replace(stem=f"shard-{number:05d}")
 
@@ -451,3 +452,15 @@ def test_a_folder_that_was_not_annotated_to_its_end_is_refused(annotated: Path, 
     command.run(tmp_path / "data", tmp_path / "out", "llava", contents=["description", "regions"])
     with pytest.raises(ArtifactError, match="no such folder"):
         command.run(tmp_path / "nothing", tmp_path / "out", "llava")
+
+
+@pytest.mark.parametrize("path", ["../../outside.png", "/etc/hostname"])
+def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_path: Path, path: str) -> None:
+    """Paths come out of Parquet files that somebody else may have written."""
+    (shard,) = command._shards(command.Layout(annotated, tmp_path), ["shard-00000.parquet"], CONTENTS)
+    images = [replace(image, path=path) for image in shard.images]
+    with pytest.raises(ExportError, match="out of the dataset's folder"):
+        export(
+            [shard._replace(images=images)], annotated / "images", tmp_path / "out", Wanted("llava", CONTENTS, PROMPT)
+        )
+    assert not (tmp_path / "out").exists()

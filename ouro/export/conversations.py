@@ -11,13 +11,12 @@ grounding are ours, since the boxes and their descriptions are there.
 
 Every turn is kept or rejected:
 
-    reserved_text  it holds one of RESERVED, which a trainer would take for a picture or a box, or a special token
+    reserved_text  it holds one of RESERVED, which a trainer would take for a picture or a box
     empty_text     nothing was said
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,7 +29,6 @@ BBOX, REF = "<bbox>", "<ref-object>"
 REGION_QUESTION = f"Describe the region {BBOX}."
 GROUNDING_QUESTION = f"Find {REF} in the image."
 # Placeholders of ms-swift, of which LLaMA-Factory and LLaVA know the first three.
-_SPECIAL = re.compile(r"<\|[^|<>]{1,40}\|>")  # special tokens, such as <|im_end|>
 RESERVED = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
 
 
@@ -121,8 +119,7 @@ def _said(about: Annotated) -> list[tuple[Region, str]]:
 def _flaw(written: Sequence[str]) -> str:
     if any(not text.strip() for text in written):
         return "empty_text"
-    reserved = any(mark in text for text in written for mark in RESERVED) or any(map(_SPECIAL.search, written))
-    return "reserved_text" if reserved else ""
+    return "reserved_text" if any(mark in text for text in written for mark in RESERVED) else ""
 
 
 def spelled_out(conversation: Conversation, image: Image) -> tuple[Turn, ...]:
