@@ -101,13 +101,13 @@ def _band(value: float, low: float, high: float, names: tuple[str, str, str]) ->
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:
     """Indices row by row, left to right. A row is led by its highest centre and takes every box whose
-    centre lies above the leader's lower edge."""
-    left = sorted(range(len(boxes)), key=lambda i: (boxes[i][1] + boxes[i][3], i))
+    centre lies above the leader's lower edge. The order is the boxes' own: only equal boxes keep that of the input."""
+    left = sorted(range(len(boxes)), key=lambda i: (boxes[i][1] + boxes[i][3], boxes[i], i))
     order: list[int] = []
     while left:
         edge = boxes[left[0]][3]
         row = [i for i in left if i == left[0] or (boxes[i][1] + boxes[i][3]) / 2 < edge]
-        order += sorted(row, key=lambda i: (boxes[i][0] + boxes[i][2], i))
+        order += sorted(row, key=lambda i: (boxes[i][0] + boxes[i][2], boxes[i], i))
         left = [i for i in left if i not in row]
     return order
 
@@ -153,7 +153,7 @@ def _groups(members: list[int], boxes: Sequence[Box], axis: int) -> list[list[in
     """Split where no box casts a shadow on the axis (0: x, 1: y), in ascending order."""
     groups: list[list[int]] = []
     edge = -float("inf")
-    for i in sorted(members, key=lambda i: (boxes[i][axis], i)):
+    for i in sorted(members, key=lambda i: (boxes[i][axis], boxes[i], i)):
         if boxes[i][axis] >= edge:
             groups.append([])
         groups[-1].append(i)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,6 +105,18 @@ def test_reading_order_goes_row_by_row() -> None:
 @given(st.lists(proper, max_size=10))
 def test_reading_order_is_a_permutation(items: list[boxes.Box]) -> None:
     assert sorted(boxes.reading_order(items)) == list(range(len(items)))
+
+
+few = st.integers(0, 6)  # so that centres coincide often
+on_a_grid = st.builds(lambda x, y, w, h: (x, y, x + w + 1, y + h + 1), few, few, few, few)
+
+
+@given(st.lists(on_a_grid, max_size=7), st.randoms(use_true_random=False))
+def test_orders_are_the_boxes_own_whatever_order_they_come_in(items: list[boxes.Box], random: Random) -> None:
+    """Boxes whose centres coincide were led by whichever came first, so that sorted boxes could be sorted anew."""
+    shuffled = random.sample(items, len(items))
+    for order in (boxes.reading_order, boxes.page_order):
+        assert [items[i] for i in order(items)] == [shuffled[i] for i in order(shuffled)]
 
 
 def test_page_order_goes_column_by_column_below_a_heading_that_spans_them() -> None:
