@@ -115,13 +115,25 @@ class Synthesize(_Stage):
     min_agreement: Share = 0.5
 
 
+LoraOrFrozen = Literal["lora", "frozen"]
+
+
 class Train(_Stage):
-    supervision: Literal["ours", "orig"] = "ours"
+    supervision: Literal["ours", "orig", "both"] = "ours"
     k: Annotated[int, Field(ge=0, le=64)] = 5
+    selection: Literal["random", "by-level", "informative"] = "random"
     region_dropout: Share = 0.75
+    min_pixels: Annotated[int, Field(ge=0)] = 0
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216
     questions: Annotated[int, Field(ge=0, le=64)] = 5
+    packing: Literal["shared", "separate", "conversation"] = "shared"
+    row_tokens: Positive = 4096
+    max_tokens: Annotated[int, Field(ge=0)] = 0
+    attention: Literal["auto", "sdpa", "flex", "segments"] = "auto"
+    language: LoraOrFrozen = "lora"
+    merger: LoraOrFrozen = "lora"
+    vision: LoraOrFrozen = "lora"
     rank: Positive = 8
     alpha: Positive = 16
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.004
@@ -130,6 +142,9 @@ class Train(_Stage):
     batch_size: Positive = 8
     accumulation: Positive = 1
     bf16: bool = True
+    quantization: Literal["none", "nf4"] = "none"
+    gradient_checkpointing: bool = False
+    deepspeed: str = ""
     weight_desc: Annotated[float, Field(ge=0.0)] = 1.0
     weight_qa: Annotated[float, Field(ge=0.0)] = 1.0
     save_steps: Positive = 100
