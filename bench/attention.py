@@ -47,10 +47,13 @@ def _text(dtype: torch.dtype) -> dict[str, float]:
     mask = tree_mask(torch.tensor([BRANCHES]).expand(BATCH, -1))
     layer = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=True)
 
-    def run(forward: Callable[..., tuple[torch.Tensor, None]]) -> None:
-        forward(layer, q, k, v, mask, scaling=size**-0.5, dropout=0.0)[0].backward(grad)
+    def fused() -> None:
+        sdpa_attention_forward(layer, q, k, v, mask, scaling=size**-0.5, dropout=0.0)[0].backward(grad)
 
-    return _ratio(lambda: run(sdpa_attention_forward), lambda: run(fast.text_attention))
+    def explicit() -> None:
+        fast.grouped_attention(q, k, v, mask, size**-0.5).backward(grad)
+
+    return _ratio(fused, explicit)
 
 
 def _vision(dtype: torch.dtype) -> dict[str, float]:

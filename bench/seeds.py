@@ -48,7 +48,7 @@ def tokens_a_row(supervision: str, rows: int = 400) -> float:
 
     params = _params(supervision)
     made = Rows(_job(params, 0, Path(), Path()), Encoder(load_model(params.model.base)[1]))
-    lengths = [made[i].row.ids.numel() for i in range(min(rows, len(made)))]
+    lengths = [made[i].rows[0].ids.numel() for i in range(min(rows, len(made)))]
     return sum(lengths) / len(lengths)
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
+from tiny_models import tiny_model, tiny_processor
 
 from ouro.nano import model as nano
 from ouro.nano.scenes import draw_scene, render
@@ -22,45 +23,9 @@ from ouro.vision.protocols import Request
 BASE = Path(__file__).parent.parent / "models" / "nano"
 
 
-def _processor(family: str) -> Any:
-    """The family's own processor classes and patch size, for pictures of up to 16 visual tokens."""
-    import transformers as hf
-
-    side = 28 if family == "Qwen2_5_VL" else 32
-    kinds = {"size": {"shortest_edge": (2 * side) ** 2, "longest_edge": (4 * side) ** 2}, "patch_size": side // 2}
-    image = hf.Qwen2VLImageProcessor(**kinds, merge_size=2, temporal_patch_size=2)
-    video = hf.Qwen3VLVideoProcessor() if family == "Qwen3VL" else hf.Qwen2VLVideoProcessor()
-    made = getattr(hf, f"{family}Processor")
-    return made(image, nano.build_tokenizer(), video, chat_template=nano.CHAT_TEMPLATE)
-
-
 def _save(family: str, folder: Path) -> None:
-    """A tiny model of the family with random weights, large enough that its replies differ."""
-    import torch
-    import transformers as hf
-
-    processor = _processor(family)
-    ids = {t: processor.tokenizer.convert_tokens_to_ids(t) for t in nano.SPECIAL}
-    size = {"hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "depth": 2, "initializer_range": 0.2}
-    grid = {"patch_size": processor.image_processor.patch_size, "spatial_merge_size": 2, "temporal_patch_size": 2}
-    own = {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
-    if family == "Qwen2_5_VL":
-        own = {"window_size": 56, "fullatt_block_indexes": [1]}
-    config = getattr(hf, f"{family}Config")(
-        vision_config={**size, **grid, **own, "out_hidden_size": 64},
-        text_config={
-            "vocab_size": len(processor.tokenizer), "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "initializer_range": 0.2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
-            "bos_token_id": None, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"],
-        },
-        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = getattr(hf, f"{family}ForConditionalGeneration")(config)
-    model.generation_config.update(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
-    model.save_pretrained(folder)
+    processor = tiny_processor(family)
+    tiny_model(family, processor).save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
@@ -113,7 +78,7 @@ def _one_thread() -> Iterator[None]:
 
 @cache
 def _encoder(family: str) -> Encoder:
-    return Encoder(_processor(family))
+    return Encoder(tiny_processor(family))
 
 
 def test_processors_without_a_grid_of_patches_are_refused_with_what_to_do() -> None:

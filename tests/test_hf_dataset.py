@@ -116,6 +116,10 @@ def test_a_wrong_column_is_said_before_anything_is_read(saved: Path, knob: str, 
 
 
 def test_a_dataset_that_is_not_there_says_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+    import huggingface_hub.constants
+
+    for settings in (datasets.config, huggingface_hub.constants):  # the variable is read at import
+        monkeypatch.setattr(settings, "HF_HUB_OFFLINE", True)
     with pytest.raises(DatasetError, match="expected hf:NAME"):
         check_source(_params("hf:nobody/no-such-photos"))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from ouro.nano.model import build_model, build_processor
+from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
-from ouro.training.packing import Branch, collate, mrope_positions, pack_row, tree_mask
+from ouro.training.packing import Branch, bins, collate, mrope_positions, pack_row, separate_rows, tree_mask
 from ouro.vision import fast
 from ouro.vision.encoding import Encoder
-from ouro.vision.fast import EXPLICIT, accelerate_training, accelerate_vision
+from ouro.vision.fast import accelerate_vision
 
 
 @pytest.fixture(scope="module")
@@ -51,38 +52,44 @@ def test_a_prefix_that_disagrees_with_its_grids_is_refused() -> None:
         mrope_positions([1], [(1, 4, 4)], 7, 2)
 
 
-def test_packed_loss_and_gradients_equal_separate_forwards(parts) -> None:  # type: ignore[no-untyped-def]
-    model, encoder = copy.deepcopy(parts[0]), parts[1]
-    pixels = encoder.pixels(_pictures(1)[:2], [None, None])
-    grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
-    texts = [("describe the image.", "a red star", 0), ("what color?", "red", 1), ("where is the star?", "top left", 1)]
-    branches = [
-        Branch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), task) for q, a, task in texts
-    ]
-    kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
-    prefix = encoder.prefix(grids)
-    packed = joint_loss(model, collate([pack_row(prefix, grids, branches, **kwargs)], encoder.pad), pixels)
-    packed.total.backward()
-    together = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    sizes = [len(b.target) for b in branches]
-    total = torch.tensor(0.0)
-    for branch, size in zip(branches, sizes, strict=True):
-        alone = joint_loss(model, collate([pack_row(prefix, grids, [branch], **kwargs)], encoder.pad), pixels)
-        share = size / sum(s for b, s in zip(branches, sizes, strict=True) if b.task == branch.task)
-        total = total + alone.total * share
-    total.backward()
-    assert abs(float(total) - float(packed.total)) < 1e-5
-    for name, p in model.named_parameters():
-        if p.grad is not None:
-            scale = float(p.grad.abs().max()) + 1e-8
-            assert float((p.grad - together[name]).abs().max()) / scale < 1e-4, name
-
-
 def test_the_mask_lets_a_branch_see_the_prefix_and_itself_only() -> None:
     mask = tree_mask(torch.tensor([[0, 0, 1, 1, 2, -1]]))[0, 0]
     expected = ["100000", "110000", "111000", "111100", "110010", "000001"]
     assert [["01"[int(v)] for v in row] for row in mask] == [list(row) for row in expected]
+
+
+@given(st.lists(st.integers(1, 40), max_size=12), st.integers(1, 60))
+def test_bins_hold_every_image_once_and_keep_to_the_budget(lengths: list[int], budget: int) -> None:
+    groups = bins(lengths, budget)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    assert all(len(group) == 1 or sum(lengths[i] for i in group) <= budget for group in groups)
+    assert (
+        len(groups) <= 1
+        or all(  # first-fit: no two groups could be one
+            sum(lengths[i] for i in a + b) > budget for n, a in enumerate(groups) for b in groups[:n]
+        )
+    )
+
+
+def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
+    """Lengths 3, 5, 2 in rows of 8: 5 + 3 fill the first, 2 stands in the second beside 6 of padding."""
+    made = [pack_row([9] * (n - 1), [], [Branch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
+    batch, order = collate(made, 0, 8)
+    assert order == [0, 1, 2]
+    assert batch.ids.tolist() == [[9, 9, 3, 9, 9, 9, 9, 5], [9, 2, 0, 0, 0, 0, 0, 0]]
+    assert batch.branch.tolist() == [[0, 0, 1, 0, 0, 0, 0, 1], [0, 1, -1, -1, -1, -1, -1, -1]]
+    assert batch.positions[0].tolist() == [[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 0, 0, 0, 0, 0, 0]]
+    assert batch.source.tolist() == [[0, 0, 1, 3, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0, 0, 0]]
+    assert batch.gather.tolist() == [[0, 1, 2, -1, -1], [3, 4, 5, 6, 7], [8, 9, -1, -1, -1]]
+    assert batch.counts.tolist() == [10, 10]
+
+
+def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
+    branches = [Branch([1, 2], [3], [1.0], 1), Branch([1], [3, 3], [1.0, 1.0], 0)]
+    known = {"image_token": -1, "merge": 2}
+    shared, apart = pack_row([9] * 4, [], branches, **known), separate_rows([9] * 4, [], branches, **known)
+    assert (shared.ids.numel(), shared.unshared) == (10, 14)
+    assert sum(row.ids.numel() for row in apart) == 14
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 4))
@@ -111,8 +118,8 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
     apply = fast.Explicit.apply
     monkeypatch.setattr(fast.Explicit, "apply", lambda *args: taken.append(1) or apply(*args))
     encoder = parts[1]
-    fused, explicit = copy.deepcopy(parts[0]), accelerate_training(accelerate_vision(copy.deepcopy(parts[0])))
-    assert explicit.config.text_config._attn_implementation == EXPLICIT != fused.config.text_config._attn_implementation
+    fused, explicit = copy.deepcopy(parts[0]), accelerate_vision(copy.deepcopy(parts[0]))
+    assert use_attention(explicit, "auto") == "segments"
     pixels = encoder.pixels(_pictures(3)[:2], [None, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
     branches = [Branch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2]
@@ -120,7 +127,7 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
     rows = [pack_row(encoder.prefix([g]), [g], branches[: 1 + i], **kwargs) for i, g in enumerate(grids)]
     losses = []
     for model in (fused, explicit):
-        loss = joint_loss(model, collate(rows, encoder.pad), pixels)
+        loss = joint_loss(model, collate(rows, encoder.pad, 1000).batch, pixels)
         loss.total.backward()
         losses.append(float(loss.total))
     assert abs(losses[0] - losses[1]) < 1e-5

@@ -87,7 +87,8 @@ class Encoder:
                 branches.append(Branch(asked, target, weights, 1))
                 kinds += [kind] * (len(target) - 1) + ["end"]
             rows.append(pack_row(prefix, [tuple(grid)], branches, image_token=self.image, merge=merge))
-        return collate(rows, self.tokenizer.pad_token_id), pixels, kinds
+        one_row = sum(r.ids.numel() for r in rows)
+        return collate(rows, self.tokenizer.pad_token_id, one_row).batch, pixels, kinds
 
 
 def _optimizers(model: Any) -> list[Any]:
@@ -189,7 +190,8 @@ def train(rank: int, options: Options) -> None:
     import torch.distributed as dist
 
     from ouro.nano.model import build_model, build_processor, save
-    from ouro.vision.fast import accelerate_training, accelerate_vision
+    from ouro.training.attention import use_attention
+    from ouro.vision.fast import accelerate_vision
 
     torch.set_num_threads(1)
     if options.processes > 1:
@@ -197,7 +199,8 @@ def train(rank: int, options: Options) -> None:
         store = f"file://{options.work / 'rendezvous'}"
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=options.processes)
     processor = build_processor()
-    model = accelerate_training(accelerate_vision(build_model(processor.tokenizer, options.seed)))
+    model = accelerate_vision(build_model(processor.tokenizer, options.seed))
+    use_attention(model, "auto")
     optimizers = _optimizers(model)
     encode = Encoder(processor)
     state: dict[str, Any] = {"step": 0, "phase": 1, "phase_start": 0, "accuracy": {}, "seconds": 0.0}

@@ -18,11 +18,11 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ouro.params import Train
+from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, collate
 from ouro.training.samples import NOTHING, Encoded, Job, OnLog, Rows, TrainingError, TrainSummary, checkpoint_key
 from ouro.vision.encoding import Encoder
-from ouro.vision.fast import accelerate_training
 from ouro.vision.hf import adapter_changes_output, load_model
 
 LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
@@ -62,8 +62,7 @@ def _alone(work: Path) -> Generator[None]:
 
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     model, processor = load_model(job.base)
-    if not torch.cuda.is_available():
-        accelerate_training(model)
+    use_attention(model, job.params.attention)
     encoder = Encoder(processor)
     torch.manual_seed(job.seed)
     model = get_peft_model(model, _lora(job.params))
@@ -72,7 +71,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
         model=model,
         args=_arguments(job.params, work, job.seed),
         train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
-        data_collator=_Collator(encoder.pad),
+        data_collator=_Collator(encoder.pad, job.params.row_tokens),
         callbacks=[_Report(on_log)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -124,12 +123,14 @@ def _arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
 
 
 class _Collator:
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
+    def __init__(self, pad: int, row_tokens: int) -> None:
+        self.pad, self.row_tokens = pad, row_tokens
 
     def __call__(self, encoded: Sequence[Encoded]) -> dict[str, Any]:
-        batch = collate([e.row for e in encoded], self.pad)
-        pixels = {k: torch.cat([e.pixels[k] for e in encoded]) for k in encoded[0].pixels}
+        """`encoded`: images; each may be several rows, with its pictures in each of them."""
+        shown = [(row, e.pixels) for e in encoded for row in e.rows]
+        batch, order = collate([row for row, _ in shown], self.pad, self.row_tokens)
+        pixels = {k: torch.cat([shown[i][1][k] for i in order]) for k in encoded[0].pixels}
         return {**batch._asdict(), **pixels}
 
 
@@ -156,7 +157,7 @@ class _JointTrainer(Trainer):
                 f"step {self.state.global_step + 1}: the loss is {float(loss.total.detach())}; lower "
                 "train.learning_rate, or look for broken images among this step's"
             )
-        tokens = float((batch.positions[0] > 0).sum())
+        tokens = float(batch.counts[0])
         self.parts += torch.tensor([float(loss.desc), float(loss.qa), 1.0, tokens])
         return (loss.total, {}) if return_outputs else loss.total
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from ouro.training.attention import attention_inputs, form_of
 from ouro.training.packing import Batch
 
 
@@ -22,20 +23,20 @@ class JointLoss(NamedTuple):
 def joint_loss(model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0) -> JointLoss:
     """Forward of a Qwen2-VL style model on packed rows; logits are formed at supervised columns only.
 
-    `inputs` holds pixel_values and image_grid_thw. Eq. 6 sums over tokens; ours is the mean over the batch's
-    tokens of the task, as transformers' loss is, so that the rate does not depend on the description's length.
-    Raises ValueError for a batch with nothing to learn.
+    `inputs` holds pixel_values and image_grid_thw, images in the order of `collate`. Eq. 6 sums over tokens; ours is
+    the mean over the batch's tokens of the task, as transformers' loss is, so that the rate does not depend on the
+    description's length. Raises ValueError for a batch with nothing to learn.
     """
     rows, at = batch.weights.nonzero(as_tuple=True)
     if not rows.numel():
         raise ValueError(f"batch of {batch.ids.shape[0]} rows has no supervised token: no description, no question")
-    columns, inverse = (at - 1).unique(return_inverse=True)
+    columns, inverse = batch.source[rows, at].unique(return_inverse=True)
     logits = model(
         input_ids=batch.ids,
-        attention_mask=batch.mask,
         position_ids=batch.positions,
         use_cache=False,
         logits_to_keep=columns,
+        **attention_inputs(batch, form_of(model)),
         **inputs,
     ).logits
     labels, weights, task = batch.ids[rows, at], batch.weights[rows, at], batch.task[rows, at]

@@ -1,11 +1,16 @@
 """Shared-prefix rows: one sequence an image, its images and system text once, then every branch.
 
 A branch (the description, or one question with its answer) sees the prefix and itself, never another branch,
-so a row of n branches costs one image forward instead of n, and no answer can be copied from the description
+so an image of n branches costs one image forward instead of n, and no answer can be copied from the description
 (OURO section 3.2: L_desc and L_qa are conditioned on the images alone). Positions of each branch continue from
-the prefix as if it stood alone (M-RoPE, Qwen2-VL section 2.1).
+the prefix as if it stood alone (M-RoPE, Qwen2-VL section 2.1). `collate` then lays several images end to end in
+one row of a batch, so that nothing is padded as long as they fit.
 
-Shapes: T tokens of a row, B rows, N images.
+For comparison the same supervision in the two forms that trainers commonly use: `separate_rows` (each branch alone,
+its images repeated: the same losses, at n times the cost) and `conversation_row` (one causal conversation,
+description first, in which answers can see the description).
+
+Shapes: t tokens of an image, T tokens of a row of a batch, R rows, S images, L tokens of the longest, N pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+
+Grid = tuple[int, int, int]
 
 
 class Branch(NamedTuple):
@@ -26,31 +33,52 @@ class Branch(NamedTuple):
 
 
 class Row(NamedTuple):
-    """ids (T,), branch (T,) 0 for the prefix, positions (3, T), weights (T,) of predicting token t, task (T,)."""
+    """One image: ids (t,), branch (t,) 0 for the prefix, positions (3, t), weights (t,) of predicting token i,
+    task (t,), source (t,) the token that token i is predicted from: the one before it, or the prefix's last.
+
+    `unshared`: tokens that its branches would need if each stood alone with the prefix.
+    """
 
     ids: torch.Tensor
     branch: torch.Tensor
     positions: torch.Tensor
     weights: torch.Tensor
     task: torch.Tensor
+    source: torch.Tensor
+    unshared: int
 
 
 class Batch(NamedTuple):
-    """Padded rows: ids (B, T), mask (B, 1, T, T) bool (True = attend), positions (3, B, T), weights and task (B, T)."""
+    """Images laid end to end in rows, right-padded.
+
+    ids, branch (-1: padding), weights, task, source: (R, T); positions (3, R, T). gather (S, L): where in the flattened
+    (R * T) row the tokens of each image are (-1: none); inverse (R * T,): where in the flattened (S * L) they are
+    (0 for padding). counts (2,): tokens that are none of the padding, and those that separate forwards would need.
+    """
 
     ids: torch.Tensor
-    mask: torch.Tensor
+    branch: torch.Tensor
     positions: torch.Tensor
     weights: torch.Tensor
     task: torch.Tensor
+    source: torch.Tensor
+    gather: torch.Tensor
+    inverse: torch.Tensor
+    counts: torch.Tensor
 
 
-def mrope_positions(
-    ids: Sequence[int], grids: Sequence[tuple[int, int, int]], image_token: int, merge: int
-) -> torch.Tensor:
-    """(3, T) temporal, height and width positions of a prefix with images of patch grids (t, h, w).
+class Collated(NamedTuple):
+    """A batch, and the order in which its rows hold the images that were given."""
 
-    Equals Qwen2VLModel.get_rope_index on the same input. Raises ValueError when image tokens and grids disagree.
+    batch: Batch
+    order: list[int]
+
+
+def mrope_positions(ids: Sequence[int], grids: Sequence[Grid], image_token: int, merge: int) -> torch.Tensor:
+    """(3, t) temporal, height and width positions of a prefix with images of patch grids (t, h, w).
+
+    Equals get_rope_index of Qwen2-VL, Qwen2.5-VL and Qwen3-VL on the same input. Raises ValueError when image tokens
+    and grids disagree.
     """
     out: list[torch.Tensor] = []
     at, t, rest = 0, 0, list(grids)
@@ -75,51 +103,122 @@ def mrope_positions(
 
 
 def pack_row(
-    prefix: Sequence[int],
-    grids: Sequence[tuple[int, int, int]],
-    branches: Sequence[Branch],
-    *,
-    image_token: int,
-    merge: int,
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], *, image_token: int, merge: int
 ) -> Row:
-    """One row out of a prefix and its branches. Raises ValueError for a branch with an empty prompt."""
+    """One row out of a prefix and its branches.
+
+    A branch without a prompt is predicted from the prefix's end. Raises ValueError when a branch has nothing, or
+    another number of weights than targets, or neither prefix nor prompt to be predicted from.
+    """
     head = mrope_positions(prefix, grids, image_token, merge)
     start = int(head.max()) + 1 if head.numel() else 0
     ids, branch, weights, task = list(prefix), [0] * len(prefix), [0.0] * len(prefix), [0] * len(prefix)
+    source = [max(0, i - 1) for i in range(len(prefix))]
     positions = [head]
     for number, b in enumerate(branches, start=1):
-        if not b.prompt or len(b.weights) != len(b.target):
-            raise ValueError(f"branch {number}: needs a prompt, and one weight for each of {len(b.target)} targets")
         length = len(b.prompt) + len(b.target)
+        if len(b.weights) != len(b.target) or not length or not (prefix or b.prompt):
+            raise ValueError(f"branch {number}: needs a prompt or prefix, and one weight for each of its targets")
+        source += [max(0, len(prefix) - 1), *range(len(ids), len(ids) + length - 1)]
         ids += [*b.prompt, *b.target]
         branch += [number] * length
         weights += [0.0] * len(b.prompt) + b.weights
         task += [b.task] * length
         positions.append((torch.arange(length) + start).expand(3, -1))
+    unshared = len(ids) + len(prefix) * (len(branches) - 1) if branches else len(ids)
     return Row(
-        torch.tensor(ids), torch.tensor(branch), torch.cat(positions, dim=1), torch.tensor(weights), torch.tensor(task)
-    )
+        torch.tensor(ids), torch.tensor(branch), torch.cat(positions, dim=1), torch.tensor(weights), torch.tensor(task),
+        torch.tensor(source), unshared,
+    )  # fmt: skip
 
 
-def collate(rows: Sequence[Row], pad_token: int) -> Batch:
-    """Right-pads rows to the longest. Padding attends to itself only, and weighs nothing."""
-    width = max(r.ids.numel() for r in rows)
-    n = len(rows)
-    ids = torch.full((n, width), pad_token)
-    branch = torch.full((n, width), -1)
-    positions = torch.zeros(3, n, width, dtype=torch.long)
-    weights, task = torch.zeros(n, width), torch.zeros(n, width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        t = row.ids.numel()
-        ids[i, :t], branch[i, :t], weights[i, :t], task[i, :t] = row.ids, row.branch, row.weights, row.task
-        positions[:, i, :t] = row.positions
-    return Batch(ids, tree_mask(branch), positions, weights, task)
+def separate_rows(
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], *, image_token: int, merge: int
+) -> list[Row]:
+    """Each branch alone, with the prefix again: what a trainer does that knows one question a sample."""
+    return [pack_row(prefix, grids, [b], image_token=image_token, merge=merge) for b in branches]
+
+
+def conversation_row(
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], between: Sequence[int], *,
+    image_token: int, merge: int,
+) -> Row:  # fmt: skip
+    """One causal conversation: each branch a turn that sees all turns before it. `between`: the chat template's ids
+    from the end of a reply to the next user's text. Raises ValueError as pack_row does."""
+    ids: list[int] = []
+    weights: list[float] = []
+    task: list[int] = []
+    for number, b in enumerate(branches):
+        read = [*(between if number else ()), *b.prompt]
+        ids += [*read, *b.target]
+        weights += [0.0] * len(read) + b.weights
+        task += [b.task] * (len(read) + len(b.target))
+    whole = pack_row(prefix, grids, [Branch([], ids, weights, 0)], image_token=image_token, merge=merge)
+    unshared = sum(len(prefix) + len(b.prompt) + len(b.target) for b in branches)
+    return whole._replace(task=torch.tensor([0] * len(prefix) + task), unshared=unshared)
+
+
+def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Indices in groups whose lengths sum to at most `budget`, by first-fit decreasing (Johnson, 1973); one that is
+    longer is alone. Groups and their members in the order given."""
+    groups: list[list[int]] = []
+    room: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fit = next((g for g, left in enumerate(room) if left >= lengths[i]), None)
+        if fit is None:
+            groups.append([i])
+            room.append(budget - lengths[i])
+        else:
+            groups[fit].append(i)
+            room[fit] -= lengths[i]
+    return sorted(sorted(group) for group in groups)
+
+
+def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
+    """Lay images end to end in as few rows of at most `row_tokens` tokens as first-fit finds; right-pad to the longest.
+
+    Padding sees itself only and weighs nothing.
+    """
+    groups = bins([r.ids.numel() for r in rows], row_tokens)
+    order = [i for group in groups for i in group]
+    width = max(sum(rows[i].ids.numel() for i in group) for group in groups)
+    shape = (len(groups), width)
+    ids, branch = torch.full(shape, pad_token), torch.full(shape, -1)
+    weights, task, source = torch.zeros(shape), torch.zeros(shape, dtype=torch.long), torch.zeros(shape).long()
+    positions = torch.zeros(3, *shape, dtype=torch.long)
+    gather = torch.full((len(rows), max(r.ids.numel() for r in rows)), -1)
+    inverse = torch.zeros(shape, dtype=torch.long)
+    image = 0
+    for g, group in enumerate(groups):
+        at = 0
+        for row in (rows[i] for i in group):
+            here = slice(at, at + row.ids.numel())
+            ids[g, here], branch[g, here], positions[:, g, here] = row.ids, row.branch, row.positions
+            weights[g, here], task[g, here], source[g, here] = row.weights, row.task, row.source + at
+            gather[image, : row.ids.numel()] = torch.arange(here.start, here.stop) + g * width
+            inverse[g, here] = torch.arange(row.ids.numel()) + image * gather.shape[1]
+            at, image = here.stop, image + 1
+    counts = torch.tensor([sum(r.ids.numel() for r in rows), sum(r.unshared for r in rows)])
+    return Collated(Batch(ids, branch, positions, weights, task, source, gather, inverse.reshape(-1), counts), order)
 
 
 def tree_mask(branch: torch.Tensor) -> torch.Tensor:
-    """(B, T) branch numbers (0 prefix, -1 padding) -> (B, 1, T, T) bool: causal, within prefix and own branch."""
+    """(S, L) branch numbers of single images (0 prefix, -1 padding) -> (S, 1, L, L) bool, True where a token sees
+    another: causal, within the prefix and the own branch."""
     query, key = branch[:, :, None], branch[:, None, :]
     t = branch.shape[1]
-    causal = torch.ones(t, t, dtype=torch.bool).tril()
+    causal = torch.ones(t, t, dtype=torch.bool, device=branch.device).tril()
     sees = ((key == 0) | (key == query)) & (query >= 0) & causal
-    return (sees | torch.eye(t, dtype=torch.bool))[:, None]
+    return (sees | torch.eye(t, dtype=torch.bool, device=branch.device))[:, None]
+
+
+def image_of(batch: Batch) -> torch.Tensor:
+    """(R, T) which image a token is of; padding is of image -1."""
+    image = batch.inverse.reshape(batch.ids.shape) // batch.gather.shape[1]
+    return torch.where(batch.branch >= 0, image, -1)
+
+
+def row_mask(batch: Batch) -> torch.Tensor:
+    """(R, 1, T, T) bool of whole rows: `tree_mask`, and nothing of another image."""
+    image = image_of(batch)
+    return tree_mask(batch.branch) & (image[:, :, None] == image[:, None, :])[:, None]

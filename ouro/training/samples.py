@@ -24,7 +24,7 @@ from ouro.records import Box, Image, QAPair, Region, Scene
 from ouro.vision.hf import folder_fingerprint
 
 if TYPE_CHECKING:
-    from ouro.training.packing import Row
+    from ouro.training.packing import Branch, Grid, Row
     from ouro.vision.encoding import Encoder
 
 DESC, QA = 0, 1
@@ -96,9 +96,9 @@ class Draw(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A packed row and its images' model inputs."""
+    """An image's rows, one unless its branches stand apart, and the model inputs of its pictures."""
 
-    row: Row
+    rows: tuple[Row, ...]
     pixels: dict[str, Any]
 
 
@@ -200,7 +200,7 @@ class Rows:
         """Full image first, then its regions; the description and each question are branches of their own."""
         from PIL import Image as PILImage
 
-        from ouro.training.packing import Branch, pack_row
+        from ouro.training.packing import Branch
 
         enc = self.encoder
         with PILImage.open(self.folder / sample.path) as file:
@@ -214,8 +214,18 @@ class Rows:
         branches = [
             Branch(enc.asked(q, len(shown)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in asked
         ]
-        row = pack_row(enc.prefix(grids), grids, branches, image_token=enc.image_id, merge=enc.merge)
-        return Encoded(row, pixels)
+        return Encoded(self._laid_out(enc.prefix(grids), grids, branches), pixels)
+
+    def _laid_out(self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[Branch]) -> tuple[Row, ...]:
+        """Rows as train.packing has them."""
+        from ouro.training import packing
+
+        known: dict[str, int] = {"image_token": self.encoder.image_id, "merge": self.encoder.merge}
+        if self.params.packing == "separate":
+            return tuple(packing.separate_rows(prefix, grids, branches, **known))
+        if self.params.packing == "conversation":
+            return (packing.conversation_row(prefix, grids, branches, self.encoder.between(), **known),)
+        return (packing.pack_row(prefix, grids, branches, **known),)
 
 
 def checkpoint_key(job: Job) -> str:

@@ -76,6 +76,20 @@ class Encoder:
     def _text(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
 
+    def between(self) -> list[int]:
+        """Token ids from after a reply's end token to the user's next text, in one conversation."""
+        texts = [{"type": "text", "text": _SENTINEL}]
+        roles = ("user", "assistant", "user")
+        messages = [{"role": role, "content": texts} for role in roles]
+        rendered: str = self.processor.apply_chat_template(messages, add_generation_prompt=False, tokenize=False)
+        ids = self.text(rendered.split(_SENTINEL)[2])
+        if not ids or ids[0] != self.end:
+            raise UnsupportedProcessor(
+                f"processor {type(self.processor).__name__}: its chat template does not end a reply with the end token "
+                f"{self.tokenizer.eos_token!r}; conversations cannot be packed"
+            )
+        return list(ids[1:])
+
     def _turn(self, n_images: int) -> Turn:
         parts = [{"type": "image"}] * n_images + [{"type": "text", "text": _SENTINEL}]
         messages = [{"role": "user", "content": parts}]

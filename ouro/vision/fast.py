@@ -102,33 +102,17 @@ class Explicit(torch.autograd.Function):
 
 
 _softmax_gradient: Any = torch.ops.aten._softmax_backward_data
-EXPLICIT = "explicit_cpu"
 EXPLICIT_DTYPES = (torch.bfloat16,)
 
 
-def accelerate_training(model: Any) -> Any:
-    """Switch a model's text attention to the explicit form, for rows with a mask, on a CPU; returns `model`."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(EXPLICIT, text_attention)
-    AttentionMaskInterface.register(EXPLICIT, sdpa_mask)
-    model.set_attn_implementation({"text_config": EXPLICIT})
-    return model
-
-
-def text_attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any
-) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: (B, H, T, D) in, (B, T, H, D) out; a bool mask is True where it attends."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the rotated ones in float32
-    if not torch.is_grad_enabled() or attention_mask is None or value.dtype not in EXPLICIT_DTYPES:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+def grouped_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Explicit attention of text: query (B, H, T, D), key and value (B, G, T, D), mask (B, 1, T, T) bool, True where it
+    attends -> (B, T, H, D). Heads that share a key stand below each other."""
     batch, heads, length, size = query.shape
     groups = heads // key.shape[1]
-    bias = torch.zeros(attention_mask.shape, dtype=query.dtype).masked_fill_(~attention_mask, float("-inf"))
-    folded = query.reshape(batch, key.shape[1], groups * length, size)  # heads that share a key stand below each other
-    out = Explicit.apply(folded, key, value, bias.repeat(1, 1, groups, 1), kwargs.get("scaling") or size**-0.5)
-    return out.reshape(batch, heads, length, size).transpose(1, 2).contiguous(), None
+    bias = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~mask, float("-inf"))
+    folded = query.reshape(batch, key.shape[1], groups * length, size)
+    out = Explicit.apply(folded, key, value, bias.repeat(1, 1, groups, 1), scale)
+    return out.reshape(batch, heads, length, size).transpose(1, 2).contiguous()
