@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ouro.artifacts import ShardCache, list_shards, read_all, write_json
+from ouro.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
 from ouro.benchmarks.vqa import read_vqa
 from ouro.params import Params
-from ouro.records import Image, QAPair, Region, Scene
+from ouro.records import Image, QAPair, Region, Rejected, Scene
 from tasks import tracking
-from tasks.layout import Layout
+from tasks.layout import Layout, shard_names
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
-    from ouro.training.samples import Job, Sample, TrainSummary
+    from ouro.training.samples import Job, Made, Sample, TrainSummary
+    from ouro.training.store import SampleFile
 
 log = logging.getLogger(__name__)
 
 Step = Callable[[int, int], None]  # called with (steps done, steps in all)
 LOG = "train_log.json"
+SAMPLES = "samples.json"  # how many images became samples, and why the others did not
+DRAWS = "draws.parquet"
 
 
 @shard_task(name="train")
@@ -57,10 +62,11 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
 
 def _inputs(layout: Layout, params: Params) -> list[Path]:
     folders = [layout.images, layout.regions]
-    if params.train.supervision == "ours":
-        return [shard for folder in (*folders, layout.scenes, layout.qa) for shard in list_shards(folder)]
-    files = [layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json"]
-    return [*(shard for folder in folders for shard in list_shards(folder)), *files]
+    if params.train.supervision != "orig":
+        folders += [layout.scenes, layout.qa]
+    shards = [shard for folder in folders for shard in list_shards(folder)]
+    files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
+    return shards if params.train.supervision == "ours" else [*shards, *(f for f in files if f.is_file())]
 
 
 def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
@@ -68,7 +74,7 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
     from ouro.training.samples import Job
 
     return Job(
-        samples(layout, params),
+        samples(layout, params, adapter),
         images=layout.images,
         base=params.model.base,
         out=adapter,
@@ -93,16 +99,78 @@ def _train(job: Job, run: tracking.Run, on_step: Step) -> TrainSummary:
     return summary
 
 
-def samples(layout: Layout, params: Params) -> list[Sample]:
-    """The training samples: Ouro's annotations, or the collection's own captions and questions ("orig")."""
-    from ouro.training.samples import original_samples, our_samples
+def samples(layout: Layout, params: Params, adapter: Path) -> SampleFile:
+    """The training samples, made shard by shard into one file beside the checkpoints, with counts and reasons in JSON.
 
-    images = [image for image in read_all(layout.images, Image) if image.split == "train"]
-    regions = read_all(layout.regions, Region)
-    if params.train.supervision == "ours":
-        return our_samples(images, regions, read_all(layout.scenes, Scene), read_all(layout.qa, QAPair))
-    asked = read_vqa(layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json")
+    Raises TrainingError when none is left, or for a base that cannot be trained so.
+    """
+    from ouro.training.admission import admit, context_length
+    from ouro.training.samples import NOTHING, TrainingError
+    from ouro.training.store import write_samples
+    from ouro.vision.encoding import Encoder
+    from ouro.vision.hf import load_processor
+
+    context = context_length(params.model.base, params.train)
+    encoder = Encoder(load_processor(params.model.base), params.train.min_pixels)
+    account = Account()
+
+    def shards() -> Iterator[list[Sample]]:
+        for images, made in _made(layout, params):
+            fit = admit(made.samples, layout.images, encoder, params.train, params.describe.prompt, context)
+            account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
+            yield fit.samples
+
+    file = write_samples(layout.cache.parent / "checkpoints" / f"{adapter.name}-samples.arrow", shards())
+    adapter.mkdir(parents=True, exist_ok=True)
+    write_json(adapter / SAMPLES, account.to_json())
+    if not len(file):
+        raise TrainingError(f"{NOTHING}, and {adapter / SAMPLES}" if account.n_in else NOTHING)
+    return file
+
+
+@dataclass
+class Account:
+    """Images that became samples, and those that did not: in = out + rejected."""
+
+    n_in: int = 0
+    n_out: int = 0
+    rejected: list[Rejected] = field(default_factory=list[Rejected])
+    given_up: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, n_in: int, rejected: list[Rejected], n_out: int, given_up: Counter[str]) -> None:
+        """Count one shard. Raises ArtifactError when an image has disappeared."""
+        if n_in != n_out + len(rejected):
+            raise ArtifactError(f"train: {n_in} images in, but {n_out} samples + {len(rejected)} rejected")
+        self.n_in, self.n_out = self.n_in + n_in, self.n_out + n_out
+        self.rejected += rejected
+        self.given_up += given_up
+
+    def to_json(self) -> dict[str, Any]:
+        reasons = dict(sorted(Counter(r.reason for r in self.rejected).items()))
+        records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
+        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": reasons, "given_up": dict(self.given_up)}
+        return {**counts, "records": records}
+
+
+def _made(layout: Layout, params: Params) -> Iterator[tuple[int, Made]]:
+    """For every shard its number of training images, and their samples."""
+    from ouro.training.samples import make_samples
+
+    supervision = params.train.supervision
+    own = _originals(layout) if supervision != "ours" else {}
+    for name in shard_names(layout.images):
+        images = [image for image in read_shard(layout.images / name, Image) if image.split == "train"]
+        wanted = {image.image_id for image in images}
+        regions = (region for region in read_shard(layout.regions / name, Region) if region.image_id in wanted)
+        scenes = read_shard(layout.scenes / name, Scene) if supervision != "orig" else []
+        pairs = read_shard(layout.qa / name, QAPair) if supervision != "orig" else []
+        yield len(images), make_samples(supervision, images, regions, scenes, pairs, own)
+
+
+def _originals(layout: Layout) -> dict[str, list[tuple[str, str]]]:
+    """The collection's own questions with their most frequent answer, by image; none where it has no files of them."""
+    files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
     pairs: dict[str, list[tuple[str, str]]] = {}
-    for q in asked:
+    for q in read_vqa(files[0], files[1]) if all(f.is_file() for f in files) else ():
         pairs.setdefault(q.image_id, []).append((q.question, max(q.answers, key=q.answers.count)))
-    return original_samples(images, regions, pairs)
+    return pairs

@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ouro.files import write_json
 from ouro.params import Train
-from ouro.training.samples import NOTHING, Asked, Job, OnLog, Sample, TrainingError, TrainSummary
+from ouro.training.samples import NOTHING, Job, OnLog, TrainingError, TrainSummary
+from ouro.training.store import SampleFile, write_samples
 
 
 def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
@@ -38,23 +39,22 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
         return _watch(path, job.params.processes, on_log)
     finally:
         path.unlink(missing_ok=True)
+        (job.checkpoints / f"samples-{os.getpid()}.arrow").unlink(missing_ok=True)
 
 
 def _to_json(job: Job) -> dict[str, Any]:
-    plain = {**asdict(job), "params": job.params.model_dump(mode="json")}
+    """Samples go by the path of their file; those that have none are written to one beside the checkpoints."""
+    samples = job.samples
+    if not isinstance(samples, SampleFile):
+        samples = write_samples(job.checkpoints / f"samples-{os.getpid()}.arrow", [samples])
+    plain = {f.name: getattr(job, f.name) for f in fields(job)}
+    plain |= {"samples": samples.path.resolve(), "params": job.params.model_dump(mode="json")}
     return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
 def _from_json(value: dict[str, Any]) -> Job:
-    samples = [
-        Sample(
-            s["image_id"], s["path"], tuple(tuple(b) for b in s["boxes"]), s["description"],
-            tuple(Asked(*p) for p in s["pairs"]),
-        )
-        for s in value["samples"]
-    ]  # fmt: skip
     folders = {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
-    params = Train.model_validate(value["params"])
+    samples, params = SampleFile(Path(value["samples"])), Train.model_validate(value["params"])
     return Job(samples, base=value["base"], params=params, prompt=value["prompt"], seed=value["seed"], **folders)
 
 

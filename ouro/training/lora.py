@@ -21,7 +21,8 @@ from ouro.params import Train
 from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, collate
-from ouro.training.samples import NOTHING, Encoded, Job, OnLog, Rows, TrainingError, TrainSummary, checkpoint_key
+from ouro.training.rows import Encoded, Rows
+from ouro.training.samples import NOTHING, Job, OnLog, TrainingError, TrainSummary, checkpoint_key
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import adapter_changes_output, load_model
 
@@ -63,7 +64,7 @@ def _alone(work: Path) -> Generator[None]:
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     model, processor = load_model(job.base)
     use_attention(model, job.params.attention)
-    encoder = Encoder(processor)
+    encoder = Encoder(processor, job.params.min_pixels)
     torch.manual_seed(job.seed)
     model = get_peft_model(model, _lora(job.params))
     trainer = _JointTrainer(

@@ -1,36 +1,27 @@
-"""Training samples: the full image plus k random sub-regions, its description and up to n questions.
+"""Training samples (OURO section 3.2): an image, its sub-regions, its description and its question-answer pairs.
 
-OURO section 3.2. Every draw (which regions, which questions, whether regions are shown) comes from
-(seed, epoch, image), so that an interrupted run continues with the very rows it would have seen.
+Samples are built shard by shard and kept in one memory-mapped file (ouro.training.store), so that no collection is too
+large. What an epoch shows of a sample is drawn in ouro.training.rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from ouro.artifacts import code_fingerprint
-from ouro.crops import crop
 from ouro.params import Train
-from ouro.records import Box, Image, QAPair, Region, Scene
+from ouro.records import Box, Image, QAPair, Region, Rejected, Scene
 from ouro.vision.hf import folder_fingerprint
 
-if TYPE_CHECKING:
-    from ouro.training.packing import Branch, Grid, Row
-    from ouro.vision.encoding import Encoder
-
-DESC, QA = 0, 1
-WINDOW = 8  # steps whose rows are sorted by length together
 OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
-
+Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
 
 NOTHING = "no training samples: data/scenes and data/qa are empty; look at their .rejected.parquet"
 
@@ -47,23 +38,45 @@ class Asked(NamedTuple):
     aspect: str = ""
 
 
+class Part(NamedTuple):
+    """A sub-region: its box (pixels), its level in the tree, and its merged description ("" without one)."""
+
+    region_id: str
+    box: Box
+    level: int
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its supervision; `boxes` are its sub-regions (pixels)."""
+    """One image with its supervision. `size`: width and height, pixels; `path` is relative to the images' folder."""
 
     image_id: str
     path: str
-    boxes: tuple[Box, ...]
+    size: tuple[int, int]
+    parts: tuple[Part, ...]
     description: str
     pairs: tuple[Asked, ...]
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        return tuple(part.box for part in self.parts)
+
+
+class Made(NamedTuple):
+    """Samples and the images that are none: in = out + rejected."""
+
+    samples: list[Sample]
+    rejected: list[Rejected]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One training: what decides its result, and the folders it reads and writes.
 
-    `prompt` asks for the description; `images` holds the files that samples name; the adapter goes to `out`, and
-    checkpoints to a subfolder of `checkpoints`.
+    `samples` is any sequence; a SampleFile travels between processes by its path. `prompt` asks for the description;
+    `images` holds the files that samples name; the adapter goes to `out`, and checkpoints to a subfolder of
+    `checkpoints`.
     """
 
     samples: Sequence[Sample]
@@ -78,7 +91,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """Steps taken, samples per epoch, trainable and all parameters, tokens seen by all, and the loss curve."""
+    """Steps taken, samples per epoch, trainable and all parameters, tokens seen by all, and the loss curve.
+
+    `notes`: what was done otherwise than asked, such as a smaller micro-batch.
+    """
 
     steps: int
     samples: int
@@ -86,155 +102,70 @@ class TrainSummary:
     parameters: int
     tokens: int
     curve: tuple[dict[str, float], ...]
+    notes: tuple[str, ...] = field(default=())
 
 
-class Draw(NamedTuple):
-    """What one epoch shows of a sample: indices into its boxes and its pairs."""
+def make_samples(
+    supervision: str,
+    images: Sequence[Image],
+    regions: Iterable[Region],
+    scenes: Iterable[Scene] = (),
+    pairs: Iterable[QAPair] = (),
+    originals: Originals | None = None,
+) -> Made:
+    """One sample an image, by train.supervision:
 
-    regions: tuple[int, ...]
-    pairs: tuple[int, ...]
+    ours    the merged description and the synthesized pairs
+    orig    the collection's first human caption and its own pairs (OURO Table 6, "Orig.")
+    both    the caption, followed by the merged description as one text, and the pairs of both (VILA^2 section 2.1
+            concatenates original and generated captions)
+
+    Rejected: "no_description", for an image without any text to learn.
+    """
+    parts, texts, asked = _by_image(regions, list(scenes), pairs)
+    own = originals or {}
+    made = Made([], [])
+    for image in images:
+        described = [*image.captions[:1]] if supervision != "ours" else []
+        described += [texts[image.image_id]] if supervision != "orig" and image.image_id in texts else []
+        questions = [Asked(*pair) for pair in own.get(image.image_id, ())] if supervision != "ours" else []
+        questions += asked[image.image_id] if supervision != "orig" else []
+        if not "".join(described).strip():
+            made.rejected.append(Rejected("train", image.image_id, "no_description", f"supervision {supervision}"))
+            continue
+        description = " ".join(text.strip() for text in described)
+        size = (image.width, image.height)
+        sample = Sample(image.image_id, image.path, size, tuple(parts[image.image_id]), description, tuple(questions))
+        made.samples.append(sample)
+    return made
 
 
-class Encoded(NamedTuple):
-    """An image's rows, one unless its branches stand apart, and the model inputs of its pictures."""
-
-    rows: tuple[Row, ...]
-    pixels: dict[str, Any]
-
-
-def our_samples(
-    images: Sequence[Image], regions: Sequence[Region], scenes: Sequence[Scene], pairs: Sequence[QAPair]
-) -> list[Sample]:
-    """Supervision by Ouro's annotations: merged description and synthesized pairs."""
-    boxes: dict[str, list[Box]] = defaultdict(list)
+def _by_image(
+    regions: Iterable[Region], scenes: Sequence[Scene], pairs: Iterable[QAPair]
+) -> tuple[Mapping[str, list[Part]], dict[str, str], Mapping[str, list[Asked]]]:
+    said = {region_id: text for scene in scenes for region_id, text in scene.region_texts}
+    parts: dict[str, list[Part]] = defaultdict(list)
     asked: dict[str, list[Asked]] = defaultdict(list)
     for r in regions:
         if r.parent_id is not None:
-            boxes[r.image_id].append(r.box)
+            parts[r.image_id].append(Part(r.region_id, r.box, r.level, said.get(r.region_id, "")))
     for p in pairs:
         asked[p.image_id].append(Asked(p.question, p.answer, p.aspect))
-    text = {s.image_id: s.text for s in scenes}
-    return [
-        Sample(i.image_id, i.path, tuple(boxes[i.image_id]), text[i.image_id], tuple(asked[i.image_id]))
-        for i in images
-        if i.image_id in text
-    ]
-
-
-def original_samples(
-    images: Sequence[Image], regions: Sequence[Region], pairs: dict[str, list[tuple[str, str]]]
-) -> list[Sample]:
-    """Supervision by the collection itself: its own captions and question-answer pairs (OURO Table 6, "Orig.")."""
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    asked = {image_id: tuple(Asked(q, a) for q, a in own) for image_id, own in pairs.items()}
-    for r in regions:
-        if r.parent_id is not None:
-            boxes[r.image_id].append(r.box)
-    return [
-        Sample(i.image_id, i.path, tuple(boxes[i.image_id]), i.captions[0], asked.get(i.image_id, ()))
-        for i in images
-        if i.captions
-    ]
-
-
-def draw(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Draw:
-    """k regions without replacement (none unless `shown`) and up to `questions` pairs."""
-    k = min(params.k, len(sample.boxes)) if shown else 0
-    regions = rng.choice(len(sample.boxes), size=k, replace=False) if k else np.array([], dtype=int)
-    return Draw(tuple(int(i) for i in sorted(regions)), _diverse(sample.pairs, params.questions, rng))
-
-
-def _diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Up to n pairs, one of each aspect before a second of any ("up to five diverse questions", section 3.2)."""
-    by_aspect: dict[str, list[int]] = defaultdict(list)
-    for i in rng.permutation(len(pairs)):
-        by_aspect[pairs[i].aspect].append(int(i))
-    ranked = [(rank, i) for members in by_aspect.values() for rank, i in enumerate(members)]
-    return tuple(i for _, i in sorted(ranked, key=lambda r: r[0])[:n])
-
-
-class Rows:
-    """A map-style dataset of packed rows: `epochs` shuffled passes over the samples, laid end to end."""
-
-    def __init__(self, job: Job, encoder: Encoder) -> None:
-        self.samples, self.folder, self.params = job.samples, job.images, job.params
-        self.prompt, self.seed, self.encoder = job.prompt, job.seed, encoder
-        self.order = lru_cache(maxsize=2)(self._order)
-
-    def __len__(self) -> int:
-        return len(self.samples) * self.params.epochs
-
-    def __getitem__(self, index: int) -> Encoded:
-        epoch, at = divmod(index, len(self.samples))
-        number = self.order(epoch)[at]
-        sample = self.samples[number]
-        rng = np.random.default_rng([self.seed, 2, epoch, number])
-        return self.encode(sample, draw(sample, self.params, rng, shown=self.shows_regions(index)))
-
-    def _order(self, epoch: int) -> list[int]:
-        """A shuffled pass over the samples in which the rows of a step are of similar length.
-
-        Samples are shuffled, runs of WINDOW steps sorted by the length of their descriptions, and the steps of a
-        run shuffled again: a step pads little, and still no two passes make the same steps.
-        """
-        rng = np.random.default_rng([self.seed, 1, epoch])
-        shuffled = [int(i) for i in rng.permutation(len(self.samples))]
-        step = self.params.batch_size * self.params.processes
-        whole = len(shuffled) // step * step
-        out: list[int] = []
-        for start in range(0, whole, WINDOW * step):
-            run = sorted(shuffled[start : min(start + WINDOW * step, whole)], key=self._length)
-            steps = [run[i : i + step] for i in range(0, len(run), step)]
-            out += [i for k in rng.permutation(len(steps)) for i in steps[int(k)]]
-        return out + shuffled[whole:]
-
-    def _length(self, number: int) -> int:
-        return len(self.samples[number].description)
-
-    def shows_regions(self, index: int) -> bool:
-        """Whether row `index` has its regions beside it: one draw a step, so that a step's rows are of one length."""
-        batch = index // (self.params.batch_size * self.params.processes)
-        return bool(np.random.default_rng([self.seed, 3, batch]).random() >= self.params.region_dropout)
-
-    def encode(self, sample: Sample, chosen: Draw) -> Encoded:
-        """Full image first, then its regions; the description and each question are branches of their own."""
-        from PIL import Image as PILImage
-
-        from ouro.training.packing import Branch
-
-        enc = self.encoder
-        with PILImage.open(self.folder / sample.path) as file:
-            picture = file.convert("RGB")
-        shown = [picture, *(crop(picture, sample.boxes[i], 0.0) for i in chosen.regions)]
-        bounds = [self.params.max_pixels] + [self.params.region_max_pixels] * len(chosen.regions)
-        pixels = enc.pixels(shown, bounds)
-        grids = [(int(t), int(h), int(w)) for t, h, w in pixels["image_grid_thw"].tolist()]
-        asked = [(self.prompt, sample.description, DESC)]
-        asked += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in chosen.pairs]
-        branches = [
-            Branch(enc.asked(q, len(shown)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in asked
-        ]
-        return Encoded(self._laid_out(enc.prefix(grids), grids, branches), pixels)
-
-    def _laid_out(self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[Branch]) -> tuple[Row, ...]:
-        """Rows as train.packing has them."""
-        from ouro.training import packing
-
-        known: dict[str, int] = {"image_token": self.encoder.image_id, "merge": self.encoder.merge}
-        if self.params.packing == "separate":
-            return tuple(packing.separate_rows(prefix, grids, branches, **known))
-        if self.params.packing == "conversation":
-            return (packing.conversation_row(prefix, grids, branches, self.encoder.between(), **known),)
-        return (packing.pack_row(prefix, grids, branches, **known),)
+    return parts, {scene.image_id: scene.text for scene in scenes}, asked
 
 
 def checkpoint_key(job: Job) -> str:
     """Content address of a training: resuming is only right for the very same one, code included."""
+    from ouro.training.store import SampleFile, write_samples
+
     code = code_fingerprint(["ouro.training.lora"], ("ouro",))
     decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
     digest = hashlib.sha256(repr(decisive).encode())
-    for sample in job.samples:
-        digest.update(repr(sample).encode())
+    if isinstance(job.samples, SampleFile):
+        digest.update(job.samples.fingerprint.encode())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            digest.update(write_samples(Path(folder) / "samples.arrow", [job.samples]).fingerprint.encode())
     return digest.hexdigest()[:24]
 
 

@@ -53,9 +53,13 @@ def views(request: Request) -> list[View]:
 
 
 class Encoder:
-    """Wraps an AutoProcessor. Raises UnsupportedProcessor for those without image tokens and patch grids."""
+    """Wraps an AutoProcessor; no image is shown with fewer than `min_pixels` (0: the processor's own bound).
 
-    def __init__(self, processor: Any) -> None:
+    Raises UnsupportedProcessor for those without image tokens and patch grids.
+    """
+
+    def __init__(self, processor: Any, min_pixels: int = 0) -> None:
+        self.min_pixels = min_pixels
         self.processor, self.tokenizer = processor, processor.tokenizer
         self.image_token: str = getattr(processor, "image_token", "")
         needed = ("merge_size", "get_number_of_image_patches")
@@ -122,7 +126,7 @@ class Encoder:
         """Fewest and most pixels of an image with this bound."""
         own = self.processor.image_processor.size
         high = min(bound or own["longest_edge"], own["longest_edge"])
-        return min(own["shortest_edge"], high), high
+        return min(max(own["shortest_edge"], self.min_pixels), high), high
 
     def _visual_tokens(self, view: View) -> int:
         """Visual tokens of an image: the processor's own count, without running it."""
