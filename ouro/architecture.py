@@ -7,6 +7,7 @@ older ones keep the language model's keys at the top: both are read.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -54,6 +55,33 @@ class Architecture(NamedTuple):
     family: str
     vision: Vision
     text: Text
+
+
+Grid = tuple[int, int, int]  # frames, rows and columns of patches, as image_grid_thw
+MIN_TOKENS, MAX_TOKENS = 4, 16_384  # visual tokens of a picture: Qwen2-VL's own bounds
+
+
+class Sight(NamedTuple):
+    """How large a model sees pictures: its processor's own bounds, in pixels."""
+
+    vision: Vision
+    least: int
+    most: int
+
+    def grid(self, width: float, height: float, most: int, least: int = 0) -> Grid:
+        """The patches of a picture of this size (pixels) that may show `most` pixels, and at least `least` (0: the
+        processor's own bound): Qwen2-VL's smart_resize, and ouro.vision.encoding's bounds."""
+        unit = self.vision.patch * self.vision.merge
+        most = min(most, self.most)
+        least = min(least or self.least, most)
+        h, w = round(height / unit) * unit, round(width / unit) * unit
+        if h * w > most:
+            scale = math.sqrt(height * width / most)
+            h, w = (max(unit, math.floor(side / scale / unit) * unit) for side in (height, width))
+        elif h * w < least:
+            scale = math.sqrt(least / (height * width))
+            h, w = (math.ceil(side * scale / unit) * unit for side in (height, width))
+        return 1, h // self.vision.patch, w // self.vision.patch
 
 
 FAMILIES: Final = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -114,6 +142,22 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         raise ArchitectureError(
             f"config.json of {family}: not as expected ({error!r}); fetch the model again"
         ) from error
+
+
+def sight(base: str, vision: Vision) -> Sight:
+    """The bounds of model.base's processor, or Qwen2-VL's where it says none."""
+    unit = (vision.patch * vision.merge) ** 2
+    own = [MIN_TOKENS * unit, MAX_TOKENS * unit]
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        path = Path(base) / name
+        if path.is_file():
+            said = json.loads(path.read_text("utf-8"))
+            said = said.get("image_processor", said)
+            size = said.get("size") or {}
+            own[0] = int(size.get("shortest_edge") or said.get("min_pixels") or own[0])
+            own[1] = int(size.get("longest_edge") or said.get("max_pixels") or own[1])
+            break
+    return Sight(vision, *own)
 
 
 def _text(config: Mapping[str, Any]) -> Text:

@@ -23,10 +23,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ouro.architecture import Architecture, Text, Vision, architecture
+from ouro.architecture import Architecture, Grid, Text, Vision, architecture
 from ouro.params import Train
-
-Grid = tuple[int, int, int]  # frames, rows and columns of patches, as image_grid_thw
 
 
 class _Part(NamedTuple):

@@ -192,7 +192,7 @@ def test_a_layer_by_hand() -> None:
 
 
 def test_windows_of_qwen2_5_see_their_own_patches_only() -> None:
-    """3 x 5 merged tokens in windows of 2 x 2: rows 2 + 1, columns 2 + 2 + 1, so 5 * 9 squared windows of 4^2 patches."""
+    """3 x 5 merged tokens in windows of 2 x 2: rows 2, 1 and columns 2, 2, 1 give 5 * 9 times the 4^2 of a token."""
     arch = architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
     small = arch._replace(vision=arch.vision._replace(window=2, depth=1, full=0))
     bare = small._replace(vision=small.vision._replace(window=0))
@@ -228,5 +228,5 @@ def test_other_models_are_refused(config: dict[str, Any], said: str) -> None:
 def test_a_model_that_is_not_there_is_known_by_name_or_refused() -> None:
     config, where = model_config("models/qwen2-vl-7b-instruct")
     assert config["num_attention_heads"] == 28 and "is not there" in where
-    with pytest.raises(ArchitectureError, match="no config.json in it, and no model known by that name"):
+    with pytest.raises(ArchitectureError, match=r"no config.json in it, and no model known by that name"):
         model_config("models/none")
