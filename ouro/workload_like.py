@@ -29,10 +29,8 @@ class Like(NamedTuple):
     seen: Pictures
 
 
-def measure(
-    root: Path, folders: Folders, params: Params, sight: Sight, tokens_of: Callable[[str], float], questions: int
-) -> Like:
-    """Count a folder of `ouro annotate`, or data/. `questions`: of its benchmark, in all (0: it has none).
+def measure(root: Path, folders: Folders, params: Params, sight: Sight, tokens_of: Callable[[str], float]) -> Like:
+    """Count a folder of `ouro annotate`, or data/; `tokens_of` says how many tokens a text has.
 
     What a stage that has not run would tell is left out. Raises GalleryError and ArtifactError.
     """
@@ -44,7 +42,7 @@ def measure(
                 counted.image(one)
         aspects = written_by_aspect(aspects_meta(folders, shard.name), records.pairs, records.dropped_pairs)
         counted.pieces += sum(written for _, written in aspects.values())
-    return Like(counted.images, counted.values(questions), counted.pictures())
+    return Like(counted.images, counted.values(), counted.pictures())
 
 
 class _Mean:
@@ -105,7 +103,7 @@ class _Counted:
         self._grids["trained_region"][see(*bare, p.train.region_max_pixels)] += 1
         self._grids["asked_region"][see(*bare, p.benchmark.region_max_pixels)] += 1
 
-    def values(self, questions: int) -> dict[str, float]:
+    def values(self) -> dict[str, float]:
         told: dict[str, float] = {}
         for name, mean in self._means.items():
             told |= mean.told(name)
@@ -115,8 +113,6 @@ class _Counted:
             told["pairs"] = self._pairs / n
             each = told.get("question", 0.0) + told.get("answer", 0.0) + PIECE
             told["written"] = max(1.0, self.pieces / (n * len(self.params.synthesize.aspects)) * each)
-        if questions:
-            told["asked"] = questions
         return told
 
     def pictures(self) -> Pictures:
