@@ -24,6 +24,7 @@ Examples:
   ouro annotate photos --out out/photos annotate a folder of your own images
   ouro inspect out/photos               look at what came of it
   ouro export out/photos --format llava --out out/llava
+  ouro estimate --profile paper --images 1400000   say what that would cost
   ouro doctor                           check this machine
 Each command has its own --help with examples. Run ouro from its checkout.""",
 )
@@ -174,6 +175,59 @@ def export(
     from ouro.export.conversations import CONTENTS, PROMPT
 
     run(folder, out, format_, images, contents or CONTENTS, PROMPT if prompt is None else prompt)
+
+
+@app.command()
+def estimate(
+    images: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many images; by default those of --like, or of nano.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Their typical size in pixels.", show_default="1024x768")
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Another assumption, e.g. regions=40. May be repeated."),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Measure the assumptions on what `ouro annotate --out` wrote, or data."),
+    ] = None,
+    gpu: Annotated[
+        str, typer.Option(metavar="NAME", help="h100, h100-pcie, h200, b200, a100, a100-40, l40s, l4, a10, mi300x.")
+    ] = "h100",
+    gpus: Annotated[int, typer.Option(min=1, metavar="N", help="How many work side by side, for the days.")] = 8,
+    mfu_train: Annotated[float, typer.Option(metavar="SHARE", help="Of the peak FLOP/s that training reaches.")] = 0.45,
+    mfu_prefill: Annotated[float, typer.Option(metavar="SHARE", help="And that reading prompts reaches.")] = 0.5,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Scale the seconds of the last `ouro bootstrap` here instead.")
+    ] = False,
+    price: Annotated[float | None, typer.Option(min=0, metavar="X", help="Of one GPU for an hour.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    set_: Set = None,
+    params: ParamsFile = None,
+    profile: Profile = None,
+) -> None:
+    """Say what a round would cost: calls, tokens, FLOPs and GPU-hours by stage, with the formulas. Runs no model.
+
+    What the params do not say is assumed, and every assumption is printed with its source. docs/estimate.md explains.
+
+    \b
+    Examples:
+      ouro estimate --profile paper --images 1400000
+      ouro estimate --profile paper --images 50000 --gpu a100 --gpus 4 --price 1.5 --size 640x480
+      ouro estimate --profile paper --images 1400000 --assume regions=40 --set train.packing=separate
+      ouro estimate --profile paper --images 1400000 --like out/photos
+      ouro estimate --images 4000 --measured
+    """
+    from flows.estimate import Options, run
+    from flows.settings import params_file
+    from ouro.params import load_params
+
+    options = Options(
+        images, size, tuple(assume or []), like, gpu, gpus, mfu_train, mfu_prefill, measured, price, json_
+    )
+    run(load_params(params_file(params, profile), tuple(set_ or [])), options)
 
 
 @app.command()

@@ -1,0 +1,57 @@
+"""How fast FLOPs and bytes go through a GPU: its peak by its data sheet, and the share of it that is reached."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class RateError(ValueError):
+    """A GPU that is not in the table, or a share that is none."""
+
+
+class GPU(NamedTuple):
+    """Dense bf16 FLOP/s (not those of sparse matrices), bytes/s of memory, bytes of memory, the data sheet."""
+
+    peak: float
+    bandwidth: float
+    memory: float
+    source: str
+
+
+GPUS: Final[dict[str, GPU]] = {
+    "h100": GPU(989e12, 3.35e12, 80e9, "NVIDIA H100 SXM5 data sheet"),
+    "h100-pcie": GPU(756e12, 2.0e12, 80e9, "NVIDIA H100 PCIe data sheet"),
+    "h200": GPU(989e12, 4.8e12, 141e9, "NVIDIA H200 SXM data sheet"),
+    "b200": GPU(2250e12, 8.0e12, 180e9, "NVIDIA HGX B200 data sheet, of one GPU"),
+    "a100": GPU(312e12, 2.039e12, 80e9, "NVIDIA A100 SXM 80 GB data sheet"),
+    "a100-40": GPU(312e12, 1.555e12, 40e9, "NVIDIA A100 SXM 40 GB data sheet"),
+    "l40s": GPU(362e12, 0.864e12, 48e9, "NVIDIA L40S data sheet"),
+    "l4": GPU(121e12, 0.3e12, 24e9, "NVIDIA L4 data sheet"),
+    "a10": GPU(125e12, 0.6e12, 24e9, "NVIDIA A10 data sheet"),
+    "mi300x": GPU(1307e12, 5.3e12, 192e9, "AMD Instinct MI300X data sheet"),
+}
+
+
+class Rates(NamedTuple):
+    """A GPU and what of it is reached. `mfu_train`: FLOPs of training, repeated forwards included, over the peak;
+    `mfu_prefill`: those of the vision tower, the prefill and the matrices of decoding; `mfu_detector`: of proposal
+    networks; `bandwidth_share`: of the memory's bytes/s while decoding; `launch`: seconds that starting one layer's
+    kernels takes in a decode step, which is all it takes for small batches without CUDA graphs."""
+
+    gpu: GPU
+    mfu_train: float = 0.45
+    mfu_prefill: float = 0.5
+    mfu_detector: float = 0.1
+    bandwidth_share: float = 0.6
+    launch: float = 0.9e-3
+
+
+def rates(gpu: str, mfu_train: float, mfu_prefill: float, served: bool) -> Rates:
+    """The rates of a GPU by name. A server (`served`) decodes with CUDA graphs. Raises RateError."""
+    chosen = GPUS.get(gpu.lower())
+    if chosen is None:
+        raise RateError(f"--gpu {gpu}: not in the table; expected one of {', '.join(GPUS)}")
+    for name, share in (("train", mfu_train), ("prefill", mfu_prefill)):
+        if not 0 < share <= 1:
+            raise RateError(f"--mfu-{name} {share}: expected a share of the peak, above 0 and at most 1, such as 0.45")
+    return Rates(chosen, mfu_train, mfu_prefill, launch=0.0 if served else Rates._field_defaults["launch"])
