@@ -17,7 +17,15 @@ from typing import Any
 
 from ouro.files import write_json
 from ouro.params import Train
-from ouro.training.samples import NOTHING, Job, OnLog, TrainingError, TrainSummary
+from ouro.training.samples import (
+    NOTHING,
+    Job,
+    OnLog,
+    OutOfMemory,
+    TrainingError,
+    TrainSummary,
+    in_smaller_pieces,
+)
 from ouro.training.store import SampleFile, write_samples
 
 
@@ -34,9 +42,13 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
         return train_adapter(job, on_log)
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.checkpoints / f"job-{os.getpid()}.json"
-    write_json(path, _to_json(job))
     try:
-        return _watch(path, job.params.processes, on_log)
+        while True:
+            write_json(path, _to_json(job))
+            try:
+                return _watch(path, job.params.processes, on_log)
+            except OutOfMemory as error:
+                job = in_smaller_pieces(job, error)
     finally:
         path.unlink(missing_ok=True)
         (job.checkpoints / f"samples-{os.getpid()}.arrow").unlink(missing_ok=True)
@@ -53,9 +65,9 @@ def _to_json(job: Job) -> dict[str, Any]:
 
 
 def _from_json(value: dict[str, Any]) -> Job:
-    folders = {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
-    samples, params = SampleFile(Path(value["samples"])), Train.model_validate(value["params"])
-    return Job(samples, base=value["base"], params=params, prompt=value["prompt"], seed=value["seed"], **folders)
+    plain: dict[str, Any] = {name: value[name] for name in ("base", "prompt", "seed", "pieces")}
+    plain |= {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
+    return Job(SampleFile(Path(value["samples"])), params=Train.model_validate(value["params"]), **plain)
 
 
 def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
@@ -67,6 +79,7 @@ def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
         assert workers.stdout is not None and workers.stderr is not None
         errors: list[str] = []
         refused: list[str] = []
+        too_large: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(workers.stderr or []), daemon=True)
         reader.start()
         for line in workers.stdout:
@@ -75,15 +88,19 @@ def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
             message = json.loads(line)
             if "error" in message:
                 refused.append(message["error"])
+            elif "memory" in message:
+                too_large.append(message["memory"])
             elif "summary" in message:
                 values: dict[str, Any] = message["summary"]
-                values["curve"] = tuple(values["curve"])
+                values |= {"curve": tuple(values["curve"]), "notes": tuple(values["notes"])}
                 summary = TrainSummary(**values)
             else:
                 on_log(message["step"], message["of"], message["values"])
     reader.join(timeout=5)
     if refused:
         raise TrainingError(refused[0])
+    if too_large:
+        raise OutOfMemory(too_large[0])
     if workers.returncode != 0 or summary is None:
         raise RuntimeError(
             f"training in {processes} processes ended with {workers.returncode}:\n{''.join(errors[-80:])}"
@@ -100,7 +117,7 @@ def main() -> None:
     """One worker of torchrun: `python -m ouro.training.launch JOB`."""
     import torch
 
-    from ouro.training.lora import train_adapter
+    from ouro.training.lora import train_once
 
     job = _from_json(json.loads(Path(sys.argv[1]).read_text()))
     first = os.environ.get("RANK", "0") == "0"
@@ -114,9 +131,12 @@ def main() -> None:
             _say({"step": step, "of": of, "values": values})
 
     try:
-        summary = train_adapter(job, on_log)
+        summary = train_once(job, on_log)
     except TrainingError as error:
         _say({"error": str(error)})
+        raise
+    except OutOfMemory as error:  # all processes have to begin again with smaller pieces: the parent sees to it
+        _say({"memory": str(error)})
         raise
     if first:
         _say({"summary": asdict(summary)})

@@ -20,12 +20,17 @@ class JointLoss(NamedTuple):
     correct: torch.Tensor
 
 
-def joint_loss(model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0) -> JointLoss:
+def joint_loss(
+    model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0,
+    totals: torch.Tensor | None = None,
+) -> JointLoss:  # fmt: skip
     """Forward of a Qwen2-VL style model on packed rows; logits are formed at supervised columns only.
 
     `inputs` holds pixel_values and image_grid_thw, images in the order of `collate`. Eq. 6 sums over tokens; ours is
     the mean over the batch's tokens of the task, as transformers' loss is, so that the rate does not depend on the
-    description's length. Raises ValueError for a batch with nothing to learn.
+    description's length. `totals` (2,): weights of each task to divide by, where `batch` is a piece of a larger one
+    (`task_weights` of that): the losses of the pieces then add up to its own. Raises ValueError for a batch with
+    nothing to learn.
     """
     rows, at = batch.weights.nonzero(as_tuple=True)
     if not rows.numel():
@@ -42,10 +47,12 @@ def joint_loss(model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float =
     labels, weights, task = batch.ids[rows, at], batch.weights[rows, at], batch.task[rows, at]
     picked = logits[rows, inverse].float()
     losses = F.cross_entropy(picked, labels, reduction="none")
-    parts = [_mean(losses, weights * (task == t)) for t in (0, 1)]
+    over = task_weights(batch) if totals is None else totals
+    parts = [(losses * weights * (task == t)).sum() / over[t].clamp_min(1e-6) for t in (0, 1)]
     total = w_desc * parts[0] + w_qa * parts[1]
     return JointLoss(total, parts[0].detach(), parts[1].detach(), picked.argmax(-1) == labels)
 
 
-def _mean(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return (losses * weights).sum() / weights.sum().clamp_min(1e-6)
+def task_weights(batch: Batch) -> torch.Tensor:
+    """(2,) sums of the weights of L_desc's and L_qa's tokens."""
+    return torch.stack([(batch.weights * (batch.task == t)).sum() for t in (0, 1)])

@@ -47,13 +47,19 @@ class Row(NamedTuple):
     source: torch.Tensor
     unshared: int
 
+    def attended(self) -> int:
+        """Keys that its tokens see, all in all: what attention costs."""
+        prefix, *branches = self.branch.bincount().tolist()
+        return sum(n * prefix + n * (n + 1) // 2 for n in branches) + prefix * (prefix + 1) // 2
+
 
 class Batch(NamedTuple):
     """Images laid end to end in rows, right-padded.
 
     ids, branch (-1: padding), weights, task, source: (R, T); positions (3, R, T). gather (S, L): where in the flattened
     (R * T) row the tokens of each image are (-1: none); inverse (R * T,): where in the flattened (S * L) they are
-    (0 for padding). counts (2,): tokens that are none of the padding, and those that separate forwards would need.
+    (0 for padding). counts (3,): tokens that are none of the padding, those that separate forwards would need, keys
+    that they see.
     """
 
     ids: torch.Tensor
@@ -198,8 +204,21 @@ def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
             gather[image, : row.ids.numel()] = torch.arange(here.start, here.stop) + g * width
             inverse[g, here] = torch.arange(row.ids.numel()) + image * gather.shape[1]
             at, image = here.stop, image + 1
-    counts = torch.tensor([sum(r.ids.numel() for r in rows), sum(r.unshared for r in rows)])
-    return Collated(Batch(ids, branch, positions, weights, task, source, gather, inverse.reshape(-1), counts), order)
+    counts = torch.tensor([(r.ids.numel(), r.unshared, r.attended()) for r in rows]).sum(0)
+    batch = Batch(ids, branch, positions, weights, task, source, gather, inverse.reshape(-1), counts)
+    return Collated(batch, order)
+
+
+def taken_apart(batch: Batch) -> list[Row]:
+    """The images of a batch as rows of their own, in its order: the inverse of `collate`."""
+    rows: list[Row] = []
+    for where in (line[line >= 0] for line in batch.gather):
+        flat = {name: getattr(batch, name).reshape(-1)[where] for name in ("ids", "branch", "weights", "task")}
+        positions = batch.positions.reshape(3, -1)[:, where]
+        source = batch.source.reshape(-1)[where] - where[0] % batch.ids.shape[1]
+        repeated = int((flat["branch"] == 0).sum()) * max(0, int(flat["branch"].max()) - 1)
+        rows.append(Row(**flat, positions=positions, source=source, unshared=len(where) + repeated))
+    return rows
 
 
 def tree_mask(branch: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,12 @@ large. What an epoch shows of a sample is drawn in ouro.training.rows.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from ouro.artifacts import code_fingerprint
 from ouro.params import Train
 from ouro.records import Box, Image, QAPair, Region, Rejected, Scene
 from ouro.vision.hf import folder_fingerprint
+
+log = logging.getLogger(__name__)
 
 OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
 Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
@@ -28,6 +31,10 @@ NOTHING = "no training samples: data/scenes and data/qa are empty; look at their
 
 class TrainingError(ValueError):
     """Training cannot start, or did not do what it should have."""
+
+
+class OutOfMemory(RuntimeError):
+    """A step did not fit into memory."""
 
 
 class Asked(NamedTuple):
@@ -76,7 +83,7 @@ class Job:
 
     `samples` is any sequence; a SampleFile travels between processes by its path. `prompt` asks for the description;
     `images` holds the files that samples name; the adapter goes to `out`, and checkpoints to a subfolder of
-    `checkpoints`.
+    `checkpoints`. `pieces`: into how many a micro-batch is cut to fit into memory; it decides nothing.
     """
 
     samples: Sequence[Sample]
@@ -87,6 +94,7 @@ class Job:
     prompt: str
     seed: int
     checkpoints: Path
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,17 @@ def _by_image(
     for p in pairs:
         asked[p.image_id].append(Asked(p.question, p.answer, p.aspect))
     return parts, {scene.image_id: scene.text for scene in scenes}, asked
+
+
+def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
+    """The job with twice as many pieces a micro-batch. Raises TrainingError when a piece is one image already."""
+    if job.pieces >= job.params.batch_size:
+        raise TrainingError(
+            f"out of memory with one image at a time ({error}). Fix: lower train.max_pixels, region_max_pixels, k or "
+            "questions, or set train.gradient_checkpointing=true"
+        ) from error
+    log.warning("out of memory (%s): each micro-batch is now trained in %d pieces", error, 2 * job.pieces)
+    return replace(job, pieces=2 * job.pieces)
 
 
 def checkpoint_key(job: Job) -> str:

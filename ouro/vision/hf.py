@@ -23,8 +23,11 @@ class ModelError(ValueError):
     """A model folder or adapter that cannot be used, with what to do about it."""
 
 
-def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
-    """(model in eval mode, processor). Raises ModelError for a missing or unsafe folder."""
+def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "none") -> tuple[Any, Any]:
+    """(model in eval mode, processor). `quantization` "nf4" keeps the weights of linear layers in 4 bits (QLoRA).
+
+    Raises ModelError for a missing or unsafe folder, and where bitsandbytes is missing.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
 
@@ -32,13 +35,35 @@ def load_model(folder: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
 
     processor = load_processor(folder)
     model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **_safe(folder)
-    )
-    if torch.cuda.is_available():
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
+        **_in_four_bits(dtype, quantization), **_safe(folder),
+    )  # fmt: skip
+    if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
     else:
         accelerate_vision(model)
     return model.eval(), processor
+
+
+def _in_four_bits(dtype: str, quantization: str) -> dict[str, Any]:
+    """Options of from_pretrained for QLoRA (Dettmers et al., arXiv 2305.14314): NF4, scales quantized, too."""
+    import importlib.util
+
+    if quantization == "none":
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"train.quantization={quantization}: bitsandbytes is not installed. Fix: `uv sync --extra qlora`, or "
+            "train.quantization=none"
+        )
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=quantization, bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )  # fmt: skip
+    return {"quantization_config": config, "device_map": {"": "cuda" if torch.cuda.is_available() else "cpu"}}
 
 
 def load_processor(folder: str | Path) -> Any:

@@ -1,0 +1,95 @@
+"""What a training step cost: tokens, padding, what sharing saved, FLOPs; and how fast it went.
+
+MFU is FLOPs that the model needs (ouro.flops.step_flops, without repeated forwards) over seconds times peak, as in PaLM
+(arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU it is what a square matrix product of the
+same dtype reaches here, with the same threads.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ouro.flops import step_flops
+from ouro.rates import GPUS
+
+if TYPE_CHECKING:
+    from ouro.params import Train
+    from ouro.training.losses import JointLoss
+    from ouro.training.packing import Batch
+
+SUMS = ("desc", "qa", "steps", "tokens", "unshared", "slots", "flops")
+PROBE = 1024  # side of the matrices
+
+
+class Meter:
+    """Sums since the last reading, of this process."""
+
+    def __init__(self, config: Any, params: Train) -> None:
+        self.config, self.params = config.to_dict(), params
+        self.peak = peak_flops(torch.bfloat16 if params.bf16 else torch.float32)
+        self._start()
+
+    def _start(self) -> None:
+        self.sums = torch.zeros(len(SUMS), dtype=torch.float64)
+        self.began = time.perf_counter()
+
+    def add(self, batch: Batch, loss: JointLoss, grids: torch.Tensor) -> None:
+        """Count one micro-batch; `grids` (N, 3) of its pictures."""
+        tokens, unshared, attended = batch.counts.tolist()
+        shown = [(int(t), int(h), int(w)) for t, h, w in grids.tolist()]
+        flops = step_flops(
+            self.config, shown, tokens, attended, int((batch.weights > 0).sum()), self.params, recompute=False
+        )
+        sums = [float(loss.desc), float(loss.qa), 1.0, tokens, unshared, batch.ids.numel(), flops]
+        self.sums += torch.tensor(sums, dtype=torch.float64)
+
+    def read(self) -> dict[str, float]:
+        """Means over all processes since the last reading, rates of them all, memory of the largest."""
+        sums, memory = self.sums.clone(), torch.tensor(memory_gb(), dtype=torch.float64)
+        processes = 1
+        if torch.distributed.is_initialized():
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            sums, memory = sums.to(device), memory.to(device)
+            torch.distributed.all_reduce(sums)
+            torch.distributed.all_reduce(memory, torch.distributed.ReduceOp.MAX)
+            processes = torch.distributed.get_world_size()
+        desc, qa, steps, tokens, unshared, slots, flops = sums.tolist()
+        seconds = time.perf_counter() - self.began
+        self._start()
+        return {
+            "loss_desc": desc / steps, "loss_qa": qa / steps, "tokens": tokens,
+            "padding": 1 - tokens / slots, "saved_by_sharing": 1 - tokens / unshared,
+            "tokens_per_second": tokens / seconds, "memory_gb": float(memory),
+            "mfu": flops / (seconds * self.peak * processes),
+        }  # fmt: skip
+
+
+def memory_gb() -> float:
+    """Most memory that this process has had: a GPU's where there is one, else resident; 1e9 bytes."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def peak_flops(dtype: torch.dtype) -> float:
+    """FLOP/s that are taken for the most a process can reach."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name().lower()
+        known = [gpu for key, gpu in GPUS.items() if key.partition("-")[0] in name]
+        if known:
+            return known[0].peak
+    return _reached(dtype)
+
+
+def _reached(dtype: torch.dtype) -> float:
+    a = torch.ones(PROBE, PROBE, dtype=dtype, device="cuda" if torch.cuda.is_available() else "cpu")
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * PROBE**3 / best

@@ -1,0 +1,261 @@
+"""Training samples: supervision, what is drawn of them, the file that holds them, and what is turned away."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+from tiny_models import tiny_processor
+
+from ouro.artifacts import ArtifactError
+from ouro.params import Train
+from ouro.records import Image, QAPair, Region, Scene
+from ouro.training.admission import admit, context_length
+from ouro.training.rows import Rows, record_draws
+from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, make_samples
+from ouro.training.selection import Draw, coverage, draw, select
+from ouro.training.store import SampleFile, lengths_of, write_samples
+from ouro.vision.encoding import Encoder
+
+BASE = Path(__file__).parent.parent / "models" / "nano"
+
+
+def sample(n_parts: int = 8, n_pairs: int = 9, name: str = "i", description: str = "a table") -> Sample:
+    parts = tuple(Part(f"{name}/0.{n}", (0.0, 0.0, 40.0 + n, 40.0), 1 + n % 3, f"a thing{n}") for n in range(n_parts))
+    pairs = tuple(Asked(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
+    return Sample(name, f"{name}.png", (64, 64), parts, description, pairs)
+
+
+def job(samples: Any, folder: Path = Path(), **knobs: Any) -> Job:
+    params = Train(**{"processes": 1, "batch_size": 2, "region_dropout": 0.0, "epochs": 2, **knobs})
+    return Job(samples, folder, BASE, folder / "out", params, "describe.", 0, folder / "checkpoints")
+
+
+# ---- supervision ---------------------------------------------------------------------------------------------
+
+
+REGIONS = [
+    Region("i/0", "i", None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image"),
+    Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 99.0, 99.0), 1.0, "rpn"),
+]
+SCENE = Scene("i", "a merged text", (), (("i/0", "a merged text"), ("i/0.0", "a red star")))
+PAIR = QAPair("q", "i", "style", "what color is the star?", "red")
+OWN = {"i": [("is there a table?", "yes")]}
+
+
+@pytest.mark.parametrize(
+    ("supervision", "description", "pairs"),
+    [
+        ("ours", "a merged text", [("what color is the star?", "red", "style")]),
+        ("orig", "a table with some objects", [("is there a table?", "yes", "")]),
+        (
+            "both",
+            "a table with some objects a merged text",
+            [("is there a table?", "yes", ""), ("what color is the star?", "red", "style")],
+        ),
+    ],
+)
+def test_supervision_by_ours_by_the_collection_and_by_both(supervision: str, description: str, pairs: Any) -> None:
+    image = Image("i", "i.png", 256, 200, "s", "train", ("a table with some objects",))
+    [one], rejected = make_samples(supervision, [image], REGIONS, [SCENE], [PAIR], OWN)
+    assert (one.description, list(one.pairs), rejected) == (description, pairs, [])
+    assert one.parts == (("i/0.0", (0.0, 0.0, 99.0, 99.0), 1, "a red star"),)
+    assert (one.boxes, one.size) == (((0.0, 0.0, 99.0, 99.0),), (256, 200))
+
+
+@pytest.mark.parametrize(("supervision", "captions"), [("orig", ()), ("ours", ("said",)), ("both", (" ",))])
+def test_an_image_without_a_text_is_no_sample_and_says_so(supervision: str, captions: tuple[str, ...]) -> None:
+    image = Image("i", "i.png", 256, 200, "s", "train", captions)
+    made = make_samples(supervision, [image], REGIONS, [], [PAIR], OWN)
+    assert made.samples == []
+    assert [(r.record_id, r.reason) for r in made.rejected] == [("i", "no_description")]
+
+
+# ---- draws ---------------------------------------------------------------------------------------------------
+
+strategies = st.sampled_from(["random", "by-level", "informative"])
+
+
+@given(st.integers(0, 9), st.integers(0, 12), strategies, st.integers(0, 99))
+def test_k_regions_are_drawn_without_replacement_and_the_same_again(k: int, n: int, how: str, seed: int) -> None:
+    params = Train(k=k, selection=how)  # type: ignore[arg-type]
+    once, again = (draw(sample(n), params, np.random.default_rng(seed)) for _ in range(2))
+    assert once == again
+    assert len(once.regions) == min(k, n) and list(once.regions) == sorted(set(once.regions))
+    assert all(0 <= i < n for i in once.regions)
+    assert len(set(once.pairs)) == len(once.pairs) == 5
+    assert not draw(sample(n), params, np.random.default_rng(seed), shown=False).regions
+
+
+def test_questions_are_of_one_aspect_each_before_a_second() -> None:
+    chosen = draw(sample(), Train(questions=2), np.random.default_rng(0)).pairs
+    assert {sample().pairs[i].aspect for i in chosen} == {"a", "b"}
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(1, 20), st.integers(0, 99))
+def test_by_level_serves_levels_evenly(levels: list[int], k: int, seed: int) -> None:
+    """No level has two regions more than another that still has some left."""
+    parts = [Part(str(i), (0.0, 0.0, 9.0, 9.0), level) for i, level in enumerate(levels)]
+    chosen = Counter(levels[i] for i in select(parts, [], k, "by-level", np.random.default_rng(seed)))
+    held = Counter(levels)
+    for a in held:
+        for b in held:
+            assert chosen[a] <= chosen[b] + 1 or chosen[b] == held[b]
+
+
+def test_informative_regions_are_those_that_the_questions_are_about() -> None:
+    """Four parts, two questions: "red star" is in part 2 alone, "milk" in part 3; "a" in all, which says nothing."""
+    texts = ["a blue box", "a green ring", "a red star", "a sign that says milk"]
+    parts = [Part(str(i), (0.0, 0.0, 9.0, 9.0), 1, text) for i, text in enumerate(texts)]
+    asked = [Asked("what color is the star?", "red"), Asked("what does the sign say?", "milk")]
+    for seed in range(5):
+        assert set(select(parts, asked, 2, "informative", np.random.default_rng(seed))) == {2, 3}
+    one = Sample("i", "i.png", (9, 9), tuple(parts), "d", tuple(asked))
+    assert coverage(one, Draw((2, 3), (0, 1))) == 1.0
+    assert coverage(one, Draw((0, 1), (0, 1))) == 0.0
+    # star: log 4 + red: log 4 against sign, says, milk: 3 log 4; "says" is not asked, "sign" and "milk" are
+    assert coverage(one, Draw((2,), (0, 1))) == pytest.approx(2 / 4)
+
+
+def test_epochs_differ_and_every_draw_is_recorded(tmp_path: Path) -> None:
+    given_job = job([sample(name=str(i)) for i in range(6)], k=3)
+    summary = record_draws(given_job, tmp_path / "draws.parquet")
+    rows, seen = Rows(given_job, None), pq.read_table(tmp_path / "draws.parquet").to_pylist()  # type: ignore[arg-type]
+    assert len(seen) == len(rows) == 12
+    for index, row in enumerate(seen):
+        one, chosen = rows.drawn(index)
+        assert row["image_id"] == one.image_id and row["epoch"] == index // 6
+        assert row["region_ids"] == [one.parts[i].region_id for i in chosen.regions]
+        assert row["questions"] == list(chosen.pairs)
+    first, second = ({r["image_id"]: r["region_ids"] for r in seen[s : s + 6]} for s in (0, 6))
+    assert first.keys() == second.keys() and first != second
+    assert summary["draws.regions"] == 3
+    assert sum(v for k, v in summary.items() if "level" in k) == pytest.approx(1)
+
+
+def test_every_epoch_shows_every_sample_once_in_steps_of_similar_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 70)
+    samples = [dataclasses.replace(sample(), description="a " * int(n)) for n in lengths]
+    rows = Rows(job(samples, batch_size=2, processes=2), None)  # type: ignore[arg-type]
+    orders = [[int(i) for i in rows.order(epoch)] for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(70)) for order in orders) and orders[0] != orders[1]
+    seen = [len(samples[i].description) for i in orders[0][:68]]
+    assert sum(4 * max(seen[i : i + 4]) for i in range(0, 68, 4)) < 1.15 * sum(seen)
+    shuffled = [len(samples[i].description) for i in np.random.default_rng(1).permutation(70)[:68]]
+    assert sum(4 * max(shuffled[i : i + 4]) for i in range(0, 68, 4)) > 1.4 * sum(shuffled)
+
+
+# ---- the file ------------------------------------------------------------------------------------------------
+
+texts = st.text(max_size=8)
+parts = st.builds(Part, texts, st.tuples(*[st.floats(0, 1e4)] * 4), st.integers(0, 9), texts)
+any_sample = st.builds(
+    Sample, texts, texts, st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
+    st.lists(parts, max_size=3).map(tuple), texts,
+    st.lists(st.builds(Asked, texts, texts, texts), max_size=3).map(tuple),
+)  # fmt: skip
+
+
+@given(shards=st.lists(st.lists(any_sample, max_size=4), max_size=4))
+def test_a_sample_file_gives_back_what_was_written(tmp_path_factory: Any, shards: list[list[Sample]]) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    flat = [s for shard in shards for s in shard]
+    file = write_samples(folder / "a.arrow", shards)
+    assert list(file) == flat and len(file) == len(flat) and file[1:3] == flat[1:3]
+    assert lengths_of(file).tolist() == lengths_of(flat).tolist() == [len(s.description) for s in flat]
+    assert (file[-1] if flat else None) == (flat[-1] if flat else None)
+    assert list(pickle.loads(pickle.dumps(file))) == flat
+    assert write_samples(folder / "b.arrow", shards).fingerprint == file.fingerprint
+    with pytest.raises(IndexError):
+        file[len(flat)]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.arrow").write_text("no arrow file")
+    with pytest.raises(ArtifactError, match="no readable sample file"):
+        SampleFile(tmp_path / "x.arrow")
+
+
+def test_a_list_and_its_file_are_the_same_training(tmp_path: Path) -> None:
+    samples = [sample(name=str(i)) for i in range(3)]
+    file = write_samples(tmp_path / "a.arrow", [samples])
+    assert checkpoint_key(job(samples)) == checkpoint_key(job(file)) != checkpoint_key(job(samples[:2]))
+
+
+def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    for i in range(4):
+        PILImage.new("RGB", (64, 64), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    file = write_samples(tmp_path / "a.arrow", [[sample(name=str(i)) for i in range(4)]])
+    rows = Rows(job(file, tmp_path), Encoder(tiny_processor("Qwen2VL")))
+    here = [rows[i] for i in range(len(rows))]
+    there = list(DataLoader(rows, batch_size=None, num_workers=2))  # type: ignore[arg-type]
+    for a, b in zip(here, there, strict=True):
+        assert a.image_id == b.image_id and torch.equal(a.rows[0].ids, b.rows[0].ids)
+        assert torch.equal(a.pixels["pixel_values"], b.pixels["pixel_values"])
+
+
+def test_an_image_that_vanishes_or_breaks_in_mid_training_is_named(tmp_path: Path) -> None:
+    rows = Rows(job([sample()], tmp_path), Encoder(tiny_processor("Qwen2VL")))
+    with pytest.raises(TrainingError, match=r"image i: .*i\.png cannot be read"):
+        rows[0]
+    (tmp_path / "i.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(TrainingError, match="image i: "):
+        rows[0]
+
+
+# ---- what is turned away -------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
+    """64 x 64 px are 4 visual tokens of 28 px a side; the frames of picture and turn make the rest."""
+    PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
+    encoder = Encoder(tiny_processor("Qwen2VL"))
+    one = sample(3, 2)
+    alone = len(encoder.prefix([(1, 4, 4)]))
+    described = len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+
+    def at(context: int, given: Sample = one) -> Any:
+        return admit([given], tmp_path, encoder, Train(k=2), "describe.", context)
+
+    assert at(10_000).samples == [one]
+    assert [(r.record_id, r.reason) for r in at(alone + described - 1).rejected] == [("i", "too_long")]
+    tight = at(alone + described)
+    assert (tight.samples[0].parts, len(tight.samples[0].pairs)) == ((), 2)
+    assert tight.given_up == Counter(regions=3)
+    wordy = dataclasses.replace(one, pairs=(Asked("what is it? " * 9, "yes"), one.pairs[0]))
+    assert at(alone + described, wordy).samples[0].pairs == (one.pairs[0],)
+    gone = dataclasses.replace(one, path="gone.png")
+    assert [(r.reason, len(at(99, gone).samples)) for r in at(99, gone).rejected] == [("missing_image", 0)]
+
+
+def test_any_k_regions_fit_that_are_left(tmp_path: Path) -> None:
+    PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
+    encoder, params = Encoder(tiny_processor("Qwen2VL")), Train(k=2)
+    boxes = [(0.0, 0.0, float(n), float(n)) for n in (30, 60, 90, 120)]
+    one = dataclasses.replace(sample(), parts=tuple(Part(str(i), b, 1) for i, b in enumerate(boxes)))
+    whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+    for room in range(60):
+        [left] = admit([one], tmp_path, encoder, params, "describe.", whole + room).samples
+        sizes = sorted(encoder.visual_tokens(((int(p.box[2]),) * 2, params.region_max_pixels)) + 2 for p in left.parts)
+        assert sum(sizes[-2:]) <= room
+
+
+def test_a_base_without_m_rope_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava", "text_config": {"rope_parameters": {}}}))
+    with pytest.raises(TrainingError, match=r"'llava' without M-RoPE; expected one of the families Qwen2-VL"):
+        context_length(tmp_path, Train())
+    assert context_length(BASE, Train()) == 2048
+    assert context_length(BASE, Train(max_tokens=100)) == 100
