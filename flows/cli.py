@@ -23,6 +23,7 @@ Examples:
   ouro bootstrap                        one round with the embedded nano world, on two cores
   ouro annotate photos --out out/photos annotate a folder of your own images
   ouro inspect out/photos               look at what came of it
+  ouro train out/photos                 train an adapter on it
   ouro export out/photos --format llava --out out/llava
   ouro estimate --profile paper --images 1400000   say what that would cost
   ouro doctor                           check this machine
@@ -120,6 +121,38 @@ def annotate(
     asked = Asked(source, model, backend, url, limit, runner, workers)
     share = parse_share(shards)
     run(pointed_at(load_params(params_file(params, profile), tuple(set_ or [])), asked), out, share)
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `ouro annotate --out` wrote, or data.")],
+    out: Annotated[Path | None, typer.Option(help="Where the adapter goes; by default DIR/adapter.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="The base that learns; by default model.base of the params.")
+    ] = None,
+    set_: Set = None,
+    params: ParamsFile = None,
+    profile: Profile = None,
+) -> None:
+    """Train a LoRA adapter on annotated images: full image + k regions, description and questions (eq. 6, 7).
+
+    Steps and losses go to the screen, to MLflow and to Prefect. A run that was killed goes on from its last
+    checkpoint; a finished one is restored. Several processes: train.processes; DeepSpeed: train.deepspeed.
+
+    \b
+    Examples:
+      ouro train out/photos
+      ouro train out/photos --out out/adapter --set train.k=3 --set train.selection=informative
+      ouro train data --profile paper --model models/Qwen2-VL-7B-Instruct --set train.deepspeed=zero2
+    """
+    from flows.settings import params_file
+    from flows.train import run
+    from ouro.params import load_params
+
+    wanted = load_params(params_file(params, profile), tuple(set_ or []))
+    if model is not None:
+        wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"base": model})})
+    run(folder, out or folder / "adapter", wanted)
 
 
 @app.command()

@@ -1,8 +1,12 @@
-"""Stage train: a LoRA adapter on full images and k regions. `python -m flows.train`"""
+"""Stage train: a LoRA adapter on full images and k regions. `python -m flows.train`, or `ouro train DIR`."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 from prefect import flow
 
@@ -10,19 +14,55 @@ from flows import screen
 from flows.runner import measured, run_stage
 from ouro.params import Params
 from tasks.layout import ADAPTER, Layout
-from tasks.train import LOG
+from tasks.train import LOG, SAMPLES, Step
 from tasks.train import train as train_task
+
+EVERY = 5.0  # seconds between two updates of Prefect's progress
 
 
 @flow(name="train", validate_parameters=False)
-def train(params: Params, layout: Layout) -> None:
-    with measured("train", layout), screen.steps("train") as on_step:
-        train_task(layout, params, ADAPTER, on_step)
-    curve = json.loads((ADAPTER / LOG).read_text())
+def train(params: Params, layout: Layout, adapter: Path = ADAPTER) -> None:
+    with measured("train", layout), screen.steps("train") as on_step, _shown_by_prefect(on_step) as tell:
+        train_task(layout, params, adapter, tell)
+    made = json.loads((adapter / SAMPLES).read_text())
+    screen.say(f"train: {made['n_in']} images in, {made['n_out']} samples, rejected {made['rejected'] or 'none'}")
+    curve = json.loads((adapter / LOG).read_text())
     if curve:
         _curve_artifact(curve)
         last = curve[-1]
-        screen.say(f"train: {ADAPTER}, L_desc {last['loss_desc']:.3f}, L_qa {last['loss_qa']:.3f} at the end")
+        screen.say(
+            f"train: {adapter}, L_desc {last['loss_desc']:.3f}, L_qa {last['loss_qa']:.3f} at the end; "
+            f"{last['tokens'] / 1e6:.2f} M tokens, {100 * last['padding']:.1f}% padding, "
+            f"{100 * last['saved_by_sharing']:.0f}% of tokens saved by sharing"
+        )
+
+
+@contextmanager
+def _shown_by_prefect(on_step: Step) -> Generator[Step]:
+    """Keep a progress artifact of the flow run up to date, now and then; a server that is away is not waited for."""
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+    made, last = create_progress_artifact(0.0, key="train-progress", description="train: steps"), time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal last
+        on_step(done, of)
+        if time.monotonic() - last >= EVERY or done == of:
+            last = time.monotonic()
+            _try(lambda: update_progress_artifact(made, progress=100 * done / of))  # type: ignore[arg-type]
+
+    yield tell
+
+
+def _try(update: Callable[[], object]) -> None:
+    """Progress is not worth a training."""
+    import httpx
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        update()
+    except (httpx.HTTPError, PrefectHTTPStatusError, OSError):
+        return
 
 
 def _curve_artifact(curve: list[dict[str, float]]) -> None:
@@ -30,6 +70,35 @@ def _curve_artifact(curve: list[dict[str, float]]) -> None:
 
     every = max(1, len(curve) // 40)
     create_table_artifact(key="train-losses", table=curve[::every], description="train: losses by step")
+
+
+def run(folder: Path, out: Path, params: Params) -> None:
+    """`ouro train DIR`: train on what `ouro annotate` left in `folder`, without DVC; the adapter goes to `out`.
+
+    Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
+    """
+    from prefect import tags
+
+    from flows.delivery import deliver_events
+    from flows.serving import shared_server
+    from tasks.models import require_model
+    from tasks.servers import process_tag, sweep_stale_runs
+    from tasks.train import check_annotated
+
+    require_model(Path(params.model.base))
+    layout = Layout(folder, folder / ".ouro/cache")
+    check_annotated(layout, params)
+    started = time.monotonic()
+    with shared_server() as server:
+        screen.say(f"Prefect: {server.ui}")
+        screen.show_notices()
+        sweep_stale_runs()
+        try:
+            with tags(process_tag()):
+                train(params, layout, out)
+        finally:
+            deliver_events()
+    screen.say(f"adapter: {out}, trained for {params.model.base}, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

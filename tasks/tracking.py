@@ -7,15 +7,18 @@ unless MLFLOW_TRACKING_URI names another.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ouro.files import write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,18 +27,27 @@ log = logging.getLogger(__name__)
 
 EXPERIMENT = "rounds"
 STORE = "sqlite:///mlflow.db"
+URI = "MLFLOW_TRACKING_URI"
 PARENT = "OURO_PARENT_RUN"
 UI_COMMAND = f"uv run mlflow ui --backend-store-uri {STORE} --host 127.0.0.1 --port 5000"
 _PARAM_LIMIT = 100  # MLflow takes at most this many params a batch
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """One MLflow run, open. All writes go through its id."""
+    """One MLflow run, open. All writes go through its id.
 
-    client: MlflowClient
+    A store that does not answer never ends the work that is tracked: one warning, what can be is sent again with the
+    next write, and without a run (`client` None) nothing is. `logged` is the last step of a run that is continued:
+    points up to it are there already.
+    """
+
+    client: MlflowClient | None
     run_id: str
     experiment_id: str
+    logged: int = -1
+    waiting: list[Any] = field(default_factory=list[Any])
+    warned: bool = False
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log params, nested mappings as dotted keys."""
@@ -43,28 +55,53 @@ class Run:
 
         flat = [Param(key, str(value)) for key, value in flatten(values).items()]
         for start in range(0, len(flat), _PARAM_LIMIT):
-            self.client.log_batch(self.run_id, params=flat[start : start + _PARAM_LIMIT])
+            part = flat[start : start + _PARAM_LIMIT]
+            self._send(lambda client, part=part: client.log_batch(self.run_id, params=part))
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log one point of each curve."""
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Log one point of each curve; `step` None: a figure of the whole run."""
         from time import time
 
         from mlflow.entities import Metric
 
+        if step is not None and step <= self.logged:
+            return
         now = int(time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(_name(k), float(v), now, step) for k, v in values.items()])
+        self.waiting += [Metric(_name(k), float(v), now, step or 0) for k, v in values.items()]
+        while self.waiting and self._send(lambda client: client.log_batch(self.run_id, metrics=self.waiting[:1000])):
+            del self.waiting[:1000]
 
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+        tags = [RunTag(key, value) for key, value in values.items()]
+        self._send(lambda client: client.log_batch(self.run_id, tags=tags))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file or a whole folder beside the run."""
         if path.is_dir():
-            self.client.log_artifacts(self.run_id, str(path), folder or path.name)
+            self._send(lambda client: client.log_artifacts(self.run_id, str(path), folder or path.name))
         else:
-            self.client.log_artifact(self.run_id, str(path), folder)
+            self._send(lambda client: client.log_artifact(self.run_id, str(path), folder))
+
+    def end(self, status: str) -> None:
+        self.metrics({})
+        self._send(lambda client: client.set_terminated(self.run_id, status=status))
+
+    def _send(self, write: Callable[[MlflowClient], object]) -> bool:
+        """Whether a write arrived."""
+        from mlflow.exceptions import MlflowException
+
+        if self.client is None:
+            return False
+        try:
+            write(self.client)
+        except (MlflowException, OSError) as error:
+            if not self.warned:
+                log.warning("MLflow does not take what is logged (%s); the work goes on without it", error)
+                self.warned = True
+            return False
+        return True
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -84,38 +121,72 @@ def _name(key: str) -> str:
 def client() -> MlflowClient:
     """A client of the store; the first call ever creates the database (a few seconds)."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server: some seconds, not minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    return MlflowClient(tracking_uri=os.environ.get(URI, STORE))
 
 
 def _experiment(store: MlflowClient) -> str:
     found = store.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return found.experiment_id
-    local = None if os.environ.get("MLFLOW_TRACKING_URI") else Path("mlartifacts").resolve().as_uri()
+    local = None if os.environ.get(URI) else Path("mlartifacts").resolve().as_uri()
     return store.create_experiment(EXPERIMENT, artifact_location=local)
 
 
 @contextmanager
-def run(name: str, tags: Mapping[str, str] | None = None, parent: str | None = None) -> Generator[Run]:
-    """Open a run, nested below `parent` (or below OURO_PARENT_RUN); it ends FINISHED, or FAILED on an error."""
-    store = client()
-    experiment = _experiment(store)
+def run(
+    name: str, tags: Mapping[str, str] | None = None, parent: str | None = None, continued: Path | None = None
+) -> Generator[Run]:
+    """Open a run, nested below `parent` (or below OURO_PARENT_RUN); it ends FINISHED, or FAILED on an error.
+
+    `continued`: a file that keeps the run's id, so that work that was killed goes on in the same run; it goes when the
+    work is done.
+    """
     above = parent or os.environ.get(PARENT)
     wanted = {"mlflow.runName": name, **provenance(), **(tags or {})}
     if above:
         wanted["mlflow.parentRunId"] = above
-    created = store.create_run(experiment, run_name=name, tags=wanted)
-    opened = Run(store, created.info.run_id, experiment)
+    opened = _open(name, wanted, continued)
     status = "FAILED"
     try:
         yield opened
         status = "FINISHED"
     finally:
-        store.set_terminated(opened.run_id, status=status)
+        opened.end(status)
+        if continued and status == "FINISHED":
+            continued.unlink(missing_ok=True)
+
+
+def _open(name: str, tags: Mapping[str, str], continued: Path | None) -> Run:
+    """The run that `continued` names, or a new one; one without a client where the store does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store = client()
+        experiment = _experiment(store)
+        if continued and continued.is_file():
+            with contextlib.suppress(MlflowException):
+                return _reopened(store, continued.read_text().strip(), experiment, tags)
+        made = store.create_run(experiment, run_name=name, tags=dict(tags))
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow at %s does not answer (%s); nothing is tracked", os.environ.get(URI, STORE), error)
+        return Run(None, "none", "none")
+    if continued:
+        write_text(continued, made.info.run_id)
+    return Run(store, made.info.run_id, experiment)
+
+
+def _reopened(store: MlflowClient, run_id: str, experiment: str, tags: Mapping[str, str]) -> Run:
+    store.update_run(run_id, status="RUNNING")
+    history = store.get_metric_history(run_id, "loss")
+    opened = Run(store, run_id, experiment, max((point.step for point in history), default=-1))
+    opened.tags(tags)
+    return opened
 
 
 @contextmanager

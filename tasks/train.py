@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
         "prompt": params.describe.prompt,
         "seed": params.seed,
     }
-    from ouro.training.samples import discard_checkpoints
+    from ouro.training.samples import checkpoint_key, discard_checkpoints
 
     base = Path(params.model.base)
     key = cache_key(store, "train", adapter.name, settings, model_fingerprint(base), _inputs(layout, params))
@@ -48,16 +49,33 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
         log.info("train: restored, nothing to do")
         on_step(1, 1)
         return adapter
-    tags = {"k": str(params.train.k), "supervision": params.train.supervision}
-    with tracking.run("train", {**tags, **tracking.dataset_digests()}) as run:
+    tags = {name: str(getattr(params.train, name)) for name in ("k", "supervision", "selection", "packing")}
+    job = training_job(layout, params, adapter)
+    kept = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
+    with tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=kept) as run:
         run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
-        job = training_job(layout, params, adapter)
         summary = _train(job, run, on_step)
         store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
         discard_checkpoints(job)  # only now: what follows may fail, and would train again
         run.metrics({"samples": summary.samples, "trainable": summary.trainable, "tokens": summary.tokens})
+        run.tags({"notes": "; ".join(summary.notes)} if summary.notes else {})
         run.artifact(adapter, "adapter")
     return adapter
+
+
+def check_annotated(layout: Layout, params: Params) -> None:
+    """Raise ArtifactError unless `layout` holds everything that the supervision reads, for every shard of images."""
+    wanted = [layout.images, layout.regions]
+    if params.train.supervision != "orig":
+        wanted += [layout.scenes, layout.qa]
+    names = {folder.name: set(shard_names(folder)) if folder.is_dir() else set[str]() for folder in wanted}
+    for name, found in names.items():
+        missing = sorted(names["images"] - found)
+        if missing or not names["images"]:
+            raise ArtifactError(
+                f"{layout.root}: got no {name}{f' of {missing[0]}' if missing else ''}, expected what `ouro annotate` "
+                f"leaves in a folder when it has ended. Fix: ouro annotate IMAGES --out {layout.root}"
+            )
 
 
 def _inputs(layout: Layout, params: Params) -> list[Path]:
@@ -86,7 +104,9 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
 
 
 def _train(job: Job, run: tracking.Run, on_step: Step) -> TrainSummary:
+    """Train, and put beside the adapter its curve, what was drawn, and which images were no samples."""
     from ouro.training.launch import train as train_adapter
+    from ouro.training.rows import record_draws
 
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         on_step(step, of)
@@ -94,9 +114,18 @@ def _train(job: Job, run: tracking.Run, on_step: Step) -> TrainSummary:
             run.metrics(values, step)
 
     summary = train_adapter(job, on_log)
-    kept = ("step", "loss", "loss_desc", "loss_qa", "learning_rate", "grad_norm")
-    write_json(job.out / LOG, [{name: row[name] for name in kept if name in row} for row in summary.curve])
+    write_json(job.out / LOG, list(summary.curve))
+    write_json(job.out / SAMPLES, json.loads(_account_of(job).read_text()))
+    run.metrics(record_draws(job, job.out / DRAWS))
     return summary
+
+
+def _account_of(job: Job) -> Path:
+    """Written with the job's sample file."""
+    from ouro.training.store import SampleFile
+
+    assert isinstance(job.samples, SampleFile)
+    return job.samples.path.with_suffix(".json")
 
 
 def samples(layout: Layout, params: Params, adapter: Path) -> SampleFile:
@@ -121,10 +150,9 @@ def samples(layout: Layout, params: Params, adapter: Path) -> SampleFile:
             yield fit.samples
 
     file = write_samples(layout.cache.parent / "checkpoints" / f"{adapter.name}-samples.arrow", shards())
-    adapter.mkdir(parents=True, exist_ok=True)
-    write_json(adapter / SAMPLES, account.to_json())
+    write_json(file.path.with_suffix(".json"), account.to_json())
     if not len(file):
-        raise TrainingError(f"{NOTHING}, and {adapter / SAMPLES}" if account.n_in else NOTHING)
+        raise TrainingError(f"{NOTHING}, and at {file.path.with_suffix('.json')}" if account.n_in else NOTHING)
     return file
 
 

@@ -1,0 +1,230 @@
+"""A training step and its faults: pieces, memory, losses that are no number, a full disk; parts; what a step costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_training import BASE, drawn_job
+from tiny_models import FAMILIES, tiny_model, tiny_processor
+
+from ouro.params import Train
+from ouro.training import lora, trainer
+from ouro.training.checkpoints import is_complete, last_checkpoint
+from ouro.training.losses import joint_loss
+from ouro.training.packing import Batch, Branch, collate, pack_row, row_mask, taken_apart
+from ouro.training.parts import part_of, target_modules
+from ouro.training.samples import OutOfMemory, TrainingError, checkpoint_key, in_smaller_pieces
+
+
+def weights_of(adapter: Path) -> dict[str, torch.Tensor]:
+    return load_file(adapter / "adapter_model.safetensors")
+
+
+def small(folder: Path, **knobs: Any) -> Any:
+    folder.mkdir(exist_ok=True)
+    return drawn_job(folder, 8, epochs=1, bf16=False, region_dropout=0.0, **knobs)
+
+
+def test_collated_images_come_apart_as_they_were() -> None:
+    made = [
+        pack_row([9] * (2 + n), [], [Branch([1], [n, 5], [1.0, 0.5], 1), Branch([], [n], [1.0], 0)],
+                 image_token=-1, merge=2)
+        for n in range(1, 6)
+    ]  # fmt: skip
+    batch, order = collate(made, 0, 20)
+    assert batch.ids.shape[0] > 1
+    for row, i in zip(taken_apart(batch), order, strict=True):
+        for name in ("ids", "branch", "positions", "weights", "task", "source"):
+            assert torch.equal(getattr(row, name), getattr(made[i], name)), name
+        assert row.unshared == made[i].unshared
+
+
+def test_keys_that_tokens_see_are_counted_as_the_mask_has_them() -> None:
+    branches = [Branch([1, 2], [3], [1.0], 1), Branch([1], [3, 3], [1.0, 1.0], 0)]
+    made = [pack_row([9] * n, [], branches, image_token=-1, merge=2) for n in (4, 2)]
+    batch, _ = collate(made, 0, 9)
+    padding = int((batch.branch < 0).sum())  # sees itself
+    assert int(row_mask(batch).sum()) - padding == int(batch.counts[2])
+    # prefix 4: 10, and two branches of 3: 3 * 4 + 6 each; prefix 2: 3, and 3 * 2 + 6 each
+    assert [row.attended() for row in made] == [10 + 2 * 18, 3 + 2 * 12]
+
+
+def test_a_micro_batch_in_pieces_trains_to_the_same_weights(tmp_path: Path) -> None:
+    whole, cut = small(tmp_path / "a"), dataclasses.replace(small(tmp_path / "b"), pieces=3)
+    curves = [lora.train_once(job).curve for job in (whole, cut)]
+    a, b = weights_of(whole.out), weights_of(cut.out)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert float((a[name] - b[name]).abs().max()) < 2e-4, name
+    assert curves[0][0]["loss"] == pytest.approx(curves[1][0]["loss"], rel=1e-4)
+    assert curves[0][0]["tokens"] == curves[1][0]["tokens"]
+
+
+def test_what_does_not_fit_into_memory_is_trained_in_smaller_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Memory that holds two images of the batch of four: said once, and the training ends."""
+
+    def with_little_memory(model: Any, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+        if batch.gather.shape[0] > 2:
+            raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+        return joint_loss(model, batch, *args, **kwargs)
+
+    monkeypatch.setattr(trainer, "joint_loss", with_little_memory)
+    summary = lora.train_adapter(small(tmp_path))
+    assert summary.steps == 2 and summary.notes == ("out of memory: each micro-batch was trained in 2 pieces",)
+    assert [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()] == [
+        "out of memory (tried to allocate 9 GiB): each micro-batch is now trained in 2 pieces"
+    ]
+    with pytest.raises(TrainingError, match="one image at a time"):
+        in_smaller_pieces(dataclasses.replace(small(tmp_path), pieces=4), OutOfMemory("x"))
+
+
+def test_a_loss_that_is_no_number_names_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second step; the checkpoint of the first is intact, and goes on once the image is out of the way."""
+    job = small(tmp_path, save_steps=1)
+    second = [job.samples[int(i)] for i in trainer_order(job)[4:]]
+    broken = second[1].image_id
+    marked = lora.Encoder(lora.load_model(BASE)[1]).reply(second[1].description)
+
+    def bad(model: Any, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+        loss = joint_loss(model, batch, *args, **kwargs)
+        held = any(
+            set(marked) <= set(row.ids.tolist()) and _has(row.ids.tolist(), marked) for row in taken_apart(batch)
+        )
+        return loss._replace(total=loss.total * float("nan")) if held else loss
+
+    monkeypatch.setattr(trainer, "joint_loss", bad)
+    with pytest.raises(TrainingError, match=rf"step 2: the loss is nan, image {broken}; .*checkpoint-1 is intact"):
+        lora.train_once(job)
+    monkeypatch.undo()
+    steps: list[int] = []
+    lora.train_once(job, lambda step, of, values: steps.append(step))
+    assert min(steps) == 2
+
+
+def trainer_order(job: Any) -> list[int]:
+    from ouro.training.rows import Rows
+
+    return [int(i) for i in Rows(job, None).order(0)]  # type: ignore[arg-type]
+
+
+def _has(ids: list[int], part: list[int]) -> bool:
+    return any(ids[i : i + len(part)] == part for i in range(len(ids) - len(part) + 1))
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the system refuses the write as it does when that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    job, undisturbed = small(tmp_path / "a", save_steps=1), small(tmp_path / "b", save_steps=1)
+
+    def fill(step: int, of: int, values: dict[str, float]) -> None:
+        if step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    try:
+        with pytest.raises(TrainingError, match=r"checkpoint of step 2 could not be written .*checkpoint-1 is intact"):
+            lora.train_once(job, fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    work = job.checkpoints / checkpoint_key(job)
+    assert [p.name for p in work.glob("checkpoint-*")] == ["checkpoint-1"] and is_complete(work / "checkpoint-1")
+    lora.train_once(job)
+    lora.train_once(undisturbed)
+    assert (job.out / "adapter_model.safetensors").read_bytes() == (
+        undisturbed.out / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+def test_an_incomplete_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
+    for step, files in ((2, ("trainer_state.json", "optimizer.pt", "scheduler.pt")), (4, ("optimizer.pt",))):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in files:
+            (folder / name).write_text("{}")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    (tmp_path / "checkpoint-2/trainer_state.json").write_text('{"half')
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_accumulated_steps_continue_exactly(tmp_path: Path) -> None:
+    knobs = {"accumulation": 2, "batch_size": 2, "save_steps": 1}
+    whole, broken = small(tmp_path / "a", **knobs), small(tmp_path / "b", **knobs)
+
+    def stop(step: int, of: int, values: dict[str, float]) -> None:
+        if step == 2 and values == {}:
+            raise KeyboardInterrupt
+
+    lora.train_once(whole)
+    with pytest.raises(KeyboardInterrupt):
+        lora.train_once(broken, stop)
+    assert last_checkpoint(broken.checkpoints / checkpoint_key(broken)) is not None
+    summary = lora.train_once(broken)
+    assert summary.steps == 2
+    assert weights_of(whole.out).keys() == weights_of(broken.out).keys()
+    for name, value in weights_of(whole.out).items():
+        assert torch.equal(value, weights_of(broken.out)[name]), name
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_part_wears_lora_or_is_frozen(family: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    def worn(**parts: str) -> set[str]:
+        model = tiny_model(family, tiny_processor(family))
+        modules = target_modules(model, Train(**parts))  # type: ignore[arg-type]
+        wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=modules, task_type="CAUSAL_LM"))
+        names = [n for n, p in wrapped.named_parameters() if p.requires_grad]
+        assert names and all("lora_" in n for n in names) and not any("lm_head" in n for n in names)
+        return {n.split(".lora_")[0] for n in names}
+
+    each = [{"language": "frozen", "merger": "frozen", "vision": "frozen", part: "lora"} for part in lora_parts]
+    apart = [worn(**parts) for parts in each]
+    assert all(apart) and sum(map(len, apart)) == len(set.union(*apart))
+    assert set.union(*apart) == worn(language="lora", merger="lora", vision="lora")
+    for part, names in zip(lora_parts, apart, strict=True):
+        assert {part_of(name) for name in names} == {part}
+
+
+lora_parts = ("language", "merger", "vision")
+
+
+def test_all_parts_frozen_leave_nothing_to_train() -> None:
+    frozen = Train(language="frozen", merger="frozen", vision="frozen")
+    with pytest.raises(TrainingError, match="all frozen; expected one of them to be lora"):
+        target_modules(tiny_model("Qwen2VL", tiny_processor("Qwen2VL")), frozen)
+
+
+def test_qlora_keeps_frozen_weights_in_four_bits_and_learns(tmp_path: Path) -> None:
+    """bitsandbytes quantizes on a CPU, too: the loss of the same rows falls from the first step to the last."""
+    job = drawn_job(tmp_path, 8, epochs=8, bf16=False, quantization="nf4", learning_rate=3e-3, save_steps=1)
+    seen: list[float] = []
+    lora.train_once(job, lambda step, of, values: seen.append(values["loss"]) if "loss_desc" in values else None)
+    assert np.mean(seen[-4:]) < np.mean(seen[:4])
+    assert json.loads((job.out / "adapter_config.json").read_text())["r"] == job.params.rank
+
+
+# ---- what a step costs ---------------------------------------------------------------------------------------
+
+
+def test_a_step_says_what_it_cost(tmp_path: Path) -> None:
+    said: list[dict[str, float]] = []
+    job = small(tmp_path, save_steps=1)
+    lora.train_once(job, lambda step, of, values: said.append(values) if "loss_desc" in values else None)
+    first, second = said
+    assert second["tokens"] > first["tokens"] > 0
+    for values in said:
+        assert values["padding"] == 0.0, "eight images fit into one row"
+        assert 0.3 < values["saved_by_sharing"] < 0.9
+        assert values["tokens_per_second"] > 0 and 0 < values["mfu"] < 1.5 and values["memory_gb"] > 0.1
