@@ -57,9 +57,14 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
 
 def _inputs(layout: Layout, params: Params) -> list[Path]:
     folders = [layout.images, layout.regions]
+    files: list[Path] = []
+    if params.train.deepspeed:
+        from ouro.training.zero import deepspeed_file
+
+        files.append(deepspeed_file(params.train.deepspeed))
     if params.train.supervision == "ours":
-        return [shard for folder in (*folders, layout.scenes, layout.qa) for shard in list_shards(folder)]
-    files = [layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json"]
+        return [*(shard for folder in (*folders, layout.scenes, layout.qa) for shard in list_shards(folder)), *files]
+    files += [layout.annotations / "train_questions.json", layout.annotations / "train_annotations.json"]
     return [*(shard for folder in folders for shard in list_shards(folder)), *files]
 
 

@@ -1,7 +1,8 @@
-"""Training in several processes on one machine, through torchrun; one process trains in place.
+"""Training in several processes on one machine, through torchrun; one process trains in place without DeepSpeed.
 
 On CPUs two processes of one thread train about twice as fast as one process with two threads. The parent hands
 over a JSON job and reads progress lines; when it dies, the next line has no reader and the workers end, too.
+A person's own launcher starts `python -m ouro.training.launch JOB` on every machine (docs/training.md).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,35 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
     """
     if not job.samples:
         raise TrainingError(NOTHING)
-    if job.params.processes == 1:
+    if job.params.processes == 1 and not job.params.deepspeed:
         from ouro.training.lora import train_adapter
 
         return train_adapter(job, on_log)
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.checkpoints / f"job-{os.getpid()}.json"
-    write_json(path, _to_json(job))
+    write_job(path, job)
     try:
         return _watch(path, job.params.processes, on_log)
     finally:
         path.unlink(missing_ok=True)
+
+
+def write_job(path: Path, job: Job) -> None:
+    """Write what `python -m ouro.training.launch` takes."""
+    write_json(path, _to_json(job))
+
+
+def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> Job:
+    """A job for this launch: train.processes is the number of processes that there are. Raises TrainingError."""
+    try:
+        job = _from_json(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"job {path}: {type(error).__name__}: {error}; expected what `ouro train-job {path}` writes, on a folder "
+            "that every machine sees"
+        ) from error
+    processes = int(environment.get("WORLD_SIZE", "1"))
+    return replace(job, params=job.params.model_copy(update={"processes": processes}))
 
 
 def _to_json(job: Job) -> dict[str, Any]:
@@ -97,27 +117,33 @@ def _say(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """One worker of torchrun: `python -m ouro.training.launch JOB`."""
+    """One worker of torchrun or another launcher: `python -m ouro.training.launch JOB`."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(f"got {sys.argv[1:]}, expected one job file: python -m ouro.training.launch JOB")
+    try:
+        _work(read_job(Path(sys.argv[1])))
+    except TrainingError as error:
+        _say({"error": str(error)})
+        raise
+
+
+def _work(job: Job) -> None:
     import torch
 
-    from ouro.training.lora import train_adapter
-
-    job = _from_json(json.loads(Path(sys.argv[1]).read_text()))
-    first = os.environ.get("RANK", "0") == "0"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     else:
         torch.set_num_threads(1)
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # before DeepSpeed is imported
+    from ouro.training.lora import train_adapter
+
+    first = os.environ.get("RANK", "0") == "0"
 
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         if first:
             _say({"step": step, "of": of, "values": values})
 
-    try:
-        summary = train_adapter(job, on_log)
-    except TrainingError as error:
-        _say({"error": str(error)})
-        raise
+    summary = train_adapter(job, on_log)
     if first:
         _say({"summary": asdict(summary)})
 

@@ -18,6 +18,8 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ouro.params import Train
+from ouro.training import zero
+from ouro.training.adapter_file import check_adapter, check_vllm_names
 from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, collate
@@ -61,6 +63,7 @@ def _alone(work: Path) -> Generator[None]:
 
 
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
+    deepspeed = zero.deepspeed_config(job.params.deepspeed) if job.params.deepspeed else None
     model, processor = load_model(job.base)
     use_attention(model, job.params.attention)
     encoder = Encoder(processor)
@@ -69,18 +72,20 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     trainer = _JointTrainer(
         params=job.params,
         model=model,
-        args=_arguments(job.params, work, job.seed),
+        args=_arguments(job.params, work, job.seed, deepspeed),
         train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
         data_collator=_Collator(encoder.pad, job.params.row_tokens),
         callbacks=[_Report(on_log)],
     )
     trainer.remove_callback(PrinterCallback)
+    zero.watch(trainer, deepspeed)
     trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     model.eval()
     if not adapter_changes_output(model):
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
-    if trainer.is_world_process_zero():
-        _save(model, job.out)
+    with zero.gathered(model):
+        if trainer.is_world_process_zero():
+            _save(model, job.out)
     trainer.accelerator.wait_for_everyone()
     trainable, parameters = model.get_nb_trainable_parameters()
     curve = tuple(h for h in trainer.state.log_history if "loss_desc" in h)
@@ -94,8 +99,10 @@ def _lora(params: Train) -> LoraConfig:
     )
 
 
-def _arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
+def _arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | None = None) -> TrainingArguments:
+    alone = params.processes == 1 and deepspeed is None
     return TrainingArguments(
+        deepspeed=deepspeed,
         output_dir=str(work),
         num_train_epochs=1,  # Rows lays the epochs end to end
         per_device_train_batch_size=params.batch_size,
@@ -105,7 +112,7 @@ def _arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
         warmup_steps=params.warmup_ratio,  # a value below 1 is read as a ratio
         bf16=params.bf16,
         use_cpu=not torch.cuda.is_available(),
-        ddp_backend=None if torch.cuda.is_available() or params.processes == 1 else "gloo",
+        ddp_backend=None if torch.cuda.is_available() or alone else "gloo",
         ddp_find_unused_parameters=False,
         weight_decay=0.0,
         max_grad_norm=1.0,
@@ -196,15 +203,15 @@ def _complete(folder: Path) -> bool:
         json.loads((folder / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
-    return (folder / "optimizer.pt").is_file() and (folder / "scheduler.pt").is_file()
+    return zero.is_complete(folder) or ((folder / "optimizer.pt").is_file() and (folder / "scheduler.pt").is_file())
 
 
 def _save(model: Any, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part, safe_serialization=True)
-    if (part / "adapter_model.safetensors").stat().st_size < 1024:
-        raise TrainingError(f"{part}: the saved adapter is empty")
+    check_adapter(part)
+    check_vllm_names(part, model.get_base_model())
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = part / "adapter_config.json"
     config.write_text(json.dumps(_portable(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")

@@ -235,6 +235,10 @@ def checkpoint_key(job: Job) -> str:
     digest = hashlib.sha256(repr(decisive).encode())
     for sample in job.samples:
         digest.update(repr(sample).encode())
+    if job.params.deepspeed:
+        from ouro.training.zero import deepspeed_file
+
+        digest.update(deepspeed_file(job.params.deepspeed).read_bytes())
     return digest.hexdigest()[:24]
 
 
