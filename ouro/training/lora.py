@@ -64,6 +64,8 @@ def _alone(work: Path) -> Generator[None]:
 
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     deepspeed = zero.deepspeed_config(job.params.deepspeed) if job.params.deepspeed else None
+    arguments = _arguments(job.params, work, job.seed, deepspeed)
+    zero.join(deepspeed)  # both before the model, which ZeRO-3 splits at loading
     model, processor = load_model(job.base)
     use_attention(model, job.params.attention)
     encoder = Encoder(processor)
@@ -72,7 +74,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     trainer = _JointTrainer(
         params=job.params,
         model=model,
-        args=_arguments(job.params, work, job.seed, deepspeed),
+        args=arguments,
         train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
         data_collator=_Collator(encoder.pad, job.params.row_tokens),
         callbacks=[_Report(on_log)],

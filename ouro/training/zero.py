@@ -97,6 +97,15 @@ def watch(trainer: Any, config: dict[str, Any] | None) -> None:
         trainer.add_callback(_Watch(trainer, config))
 
 
+def join(config: dict[str, Any] | None) -> None:
+    """Let DeepSpeed know of the other processes: without, ZeRO-3 splits a model at loading as if alone."""
+    if config is not None:
+        import deepspeed
+        import torch
+
+        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+
+
 @contextmanager
 def gathered(model: Any) -> Generator[None]:
     """Within, trainable weights that ZeRO-3 has split are whole in every process; all processes must enter."""
