@@ -34,6 +34,7 @@ Backend = Literal["hf", "openai"]
 ExportFormat = Literal["ms-swift", "llava", "sharegpt", "trl", "webdataset"]
 ExportImages = Literal["copy", "link", "reference"]
 RunnerKind = Literal["local", "threads", "ray"]
+Dtype = Literal["float32", "bfloat16"]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one param, e.g. train.k=3. May be repeated."),
@@ -208,6 +209,54 @@ def export(
     from ouro.export.conversations import CONTENTS, PROMPT
 
     run(folder, out, format_, images, contents or CONTENTS, PROMPT if prompt is None else prompt)
+
+
+@app.command(name="merge-adapter")
+def merge_adapter(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="What the stage train wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes; a new folder.")],
+    base: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The adapter's base, where it lies; by default where it lay.")
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Of the stored weights: exact, or half as large.")] = "float32",
+) -> None:
+    """Merge a trained adapter into its base: a plain Hugging Face folder, for any server or trainer.
+
+    \b
+    Examples:
+      ouro merge-adapter models/adapter --out models/second
+      ouro merge-adapter models/adapter --out models/second --dtype bfloat16
+      ouro merge-adapter runs/adapter --out runs/merged --base models/Qwen2-VL-7B-Instruct
+    """
+    from flows.merge_adapter import run
+
+    run(adapter, out, base, dtype)
+
+
+@app.command(name="train-job")
+def train_job(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the job goes (JSON).")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the adapter goes; by default the pipeline's place.")
+    ] = None,
+    set_: Set = None,
+    params: ParamsFile = None,
+    profile: Profile = None,
+) -> None:
+    """Write the training on data/ as a job, to start it with torchrun or DeepSpeed's launcher on several machines.
+
+    See docs/training.md.
+
+    \b
+    Examples:
+      ouro train-job job.json
+      ouro train-job /shared/job.json --out /shared/adapter --profile paper --set train.deepspeed=zero3
+    """
+    from flows.settings import params_file
+    from flows.train_job import run
+    from ouro.params import load_params
+
+    run(load_params(params_file(params, profile), tuple(set_ or [])), file, out)
 
 
 @app.command()

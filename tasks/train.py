@@ -83,6 +83,10 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
     if params.train.supervision != "orig":
         folders += [layout.scenes, layout.qa]
     shards = [shard for folder in folders for shard in list_shards(folder)]
+    if params.train.deepspeed:
+        from ouro.training.zero import deepspeed_file
+
+        shards.append(deepspeed_file(params.train.deepspeed))
     files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
     return shards if params.train.supervision == "ours" else [*shards, *(f for f in files if f.is_file())]
 

@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image as PILImage
+from tiny_training import scene_job
 
-from ouro.nano.language import coarse_questions, merged_description
-from ouro.nano.scenes import draw_scene, render
 from ouro.params import Train
 from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, discard_checkpoints
 
@@ -33,16 +31,9 @@ def _sample(n_parts: int = 8, n_pairs: int = 9) -> Sample:
 
 
 def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
-    """A job on `n` drawn scenes."""
-    samples: list[Sample] = []
-    for i in range(n):
-        scene = draw_scene(np.random.default_rng(i))
-        PILImage.fromarray(render(scene)).save(folder / f"{i}.png")
-        parts = tuple(Part(f"{i}/0.{m}", c.box, 1, "a box") for m, c in enumerate(scene.containers))
-        pairs = tuple(Asked(q.question, q.answer) for q in coarse_questions(scene))
-        samples.append(Sample(str(i), f"{i}.png", (256, 256), parts, merged_description(scene), pairs))
-    params = Train(**{"processes": 1, "epochs": 2, "batch_size": 4, "save_steps": 2, "questions": 2, **knobs})
-    return Job(samples, folder, BASE, folder / "adapter", params, "describe the image.", 3, folder / "checkpoints")
+    """A job on `n` drawn scenes in one process, in steps of four images."""
+    given = {"processes": 1, "epochs": 2, "batch_size": 4, "save_steps": 2, "questions": 2, "bf16": True, **knobs}
+    return scene_job(folder, n, **given)
 
 
 def train_here(folder: Path, processes: int) -> None:
@@ -63,9 +54,9 @@ def train_here(folder: Path, processes: int) -> None:
 def _start(folder: Path, processes: int) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     call = f"train_here(Path({str(folder)!r}), {processes})"
-    code = f"from pathlib import Path; from tests.test_training import train_here\n{call}"
+    code = "import sys; sys.path.insert(0, 'tests')\nfrom pathlib import Path; from test_training import train_here\n"
     root = Path(__file__).parent.parent
-    return subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", code + call], cwd=root, stdout=subprocess.PIPE, text=True)
 
 
 def _workers(folder: Path) -> list[int]:

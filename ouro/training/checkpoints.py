@@ -51,4 +51,8 @@ def is_complete(folder: Path) -> bool:
         json.loads((folder / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
+    if (folder / "latest").is_file():  # DeepSpeed's own layout
+        from ouro.training.zero import is_complete as all_shards
+
+        return all_shards(folder)
     return (folder / "optimizer.pt").is_file() and (folder / "scheduler.pt").is_file()

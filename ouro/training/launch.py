@@ -1,7 +1,8 @@
-"""Training in several processes on one machine, through torchrun; one process trains in place.
+"""Training in several processes on one machine, through torchrun; one process trains in place without DeepSpeed.
 
 On CPUs two processes of one thread train about twice as fast as one process with two threads. The parent hands
 over a JSON job and reads progress lines; when it dies, the next line has no reader and the workers end, too.
+A person's own launcher starts `python -m ouro.training.launch JOB` on every machine (docs/training.md).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +36,47 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
 
     Raises what train_adapter raises, and RuntimeError with the end of the workers' output when they end otherwise.
     """
-    if not job.samples:
+    if not len(job.samples):
         raise TrainingError(NOTHING)
-    if job.params.processes == 1:
+    if job.params.processes == 1 and not job.params.deepspeed:
         from ouro.training.lora import train_adapter
 
         return train_adapter(job, on_log)
-    job.checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.checkpoints / f"job-{os.getpid()}.json"
     try:
         while True:
-            write_json(path, _to_json(job))
+            write_job(path, job)
             try:
                 return _watch(path, job.params.processes, on_log)
             except OutOfMemory as error:
                 job = in_smaller_pieces(job, error)
     finally:
         path.unlink(missing_ok=True)
-        (job.checkpoints / f"samples-{os.getpid()}.arrow").unlink(missing_ok=True)
+        path.with_suffix(".arrow").unlink(missing_ok=True)
 
 
-def _to_json(job: Job) -> dict[str, Any]:
-    """Samples go by the path of their file; those that have none are written to one beside the checkpoints."""
+def write_job(path: Path, job: Job) -> None:
+    """Write what `python -m ouro.training.launch` takes. Samples go by the path of their file; those that have none
+    are written to one beside `path`."""
     samples = job.samples
     if not isinstance(samples, SampleFile):
-        samples = write_samples(job.checkpoints / f"samples-{os.getpid()}.arrow", [samples])
+        samples = write_samples(path.with_suffix(".arrow"), [samples])
     plain = {f.name: getattr(job, f.name) for f in fields(job)}
     plain |= {"samples": samples.path.resolve(), "params": job.params.model_dump(mode="json")}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+    write_json(path, {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()})
+
+
+def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> Job:
+    """A job for this launch: train.processes is the number of processes that there are. Raises TrainingError."""
+    try:
+        job = _from_json(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"job {path}: {type(error).__name__}: {error}; expected what `ouro train-job {path}` writes, on a folder "
+            "that every machine sees"
+        ) from error
+    processes = int(environment.get("WORLD_SIZE", "1"))
+    return replace(job, params=job.params.model_copy(update={"processes": processes}))
 
 
 def _from_json(value: dict[str, Any]) -> Job:
@@ -114,30 +129,36 @@ def _say(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """One worker of torchrun: `python -m ouro.training.launch JOB`."""
-    import torch
-
-    from ouro.training.lora import train_once
-
-    job = _from_json(json.loads(Path(sys.argv[1]).read_text()))
-    first = os.environ.get("RANK", "0") == "0"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    else:
-        torch.set_num_threads(1)
-
-    def on_log(step: int, of: int, values: dict[str, float]) -> None:
-        if first:
-            _say({"step": step, "of": of, "values": values})
-
+    """One worker of torchrun or another launcher: `python -m ouro.training.launch JOB`."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(f"got {sys.argv[1:]}, expected one job file: python -m ouro.training.launch JOB")
     try:
-        summary = train_once(job, on_log)
+        _work(read_job(Path(sys.argv[1])))
     except TrainingError as error:
         _say({"error": str(error)})
         raise
     except OutOfMemory as error:  # all processes have to begin again with smaller pieces: the parent sees to it
         _say({"memory": str(error)})
         raise
+
+
+def _work(job: Job) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
+        torch.set_num_threads(1)
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # before DeepSpeed is imported
+    from ouro.training.lora import train_once
+
+    first = os.environ.get("RANK", "0") == "0"
+
+    def on_log(step: int, of: int, values: dict[str, float]) -> None:
+        if first:
+            _say({"step": step, "of": of, "values": values})
+
+    summary = train_once(job, on_log)
     if first:
         _say({"summary": asdict(summary)})
 

@@ -13,6 +13,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 
 from ouro.params import Train
+from ouro.training import zero
+from ouro.training.adapter_file import check_adapter, check_vllm_names
 from ouro.training.attention import use_attention
 from ouro.training.checkpoints import alone, last_checkpoint
 from ouro.training.parts import target_modules
@@ -59,18 +61,22 @@ def train_once(job: Job, on_log: OnLog = lambda step, of, values: None) -> Train
 
 
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
+    deepspeed = zero.deepspeed_config(job.params.deepspeed) if job.params.deepspeed else None
+    told = arguments(job.params, work, job.seed, deepspeed)
+    zero.join(deepspeed)  # both before the model, which ZeRO-3 splits at loading
     model, encoder = _prepared(job)
     trainer = JointTrainer(
         params=job.params,
         pad=encoder.pad,
         pieces=job.pieces,
         model=model,
-        args=arguments(job.params, work, job.seed),
+        args=told,
         train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
         data_collator=Collator(encoder.pad, job.params.row_tokens),
         callbacks=[Report(on_log)],
     )
     trainer.remove_callback(PrinterCallback)
+    zero.watch(trainer, deepspeed)
     last = last_checkpoint(work)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -81,8 +87,9 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     model.eval()
     if not adapter_changes_output(model):
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
-    if trainer.is_world_process_zero():
-        _save(model, job.out)
+    with zero.gathered(model):
+        if trainer.is_world_process_zero():
+            _save(model, job.out)
     trainer.accelerator.wait_for_everyone()
     return _summary(job, model, trainer)
 
@@ -120,9 +127,10 @@ def _save(model: Any, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part, safe_serialization=True)
-    if (part / "adapter_model.safetensors").stat().st_size < 1024:
-        raise TrainingError(f"{part}: the saved adapter is empty")
-    _reload(model, part)
+    check_adapter(part)
+    check_vllm_names(part, model.get_base_model())
+    if not any(hasattr(p, "ds_id") for p in model.parameters()):  # ZeRO-3 has split them
+        _reload(model, part)
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = part / "adapter_config.json"
     config.write_text(json.dumps(_portable(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")

@@ -163,7 +163,12 @@ def _by_image(
 
 
 def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
-    """The job with twice as many pieces a micro-batch. Raises TrainingError when a piece is one image already."""
+    """The job with twice as many pieces a micro-batch. Raises TrainingError when a piece is one image already, or
+    DeepSpeed counts the micro-batches itself."""
+    if job.params.deepspeed:
+        raise TrainingError(
+            f"out of memory ({error}). Fix: with train.deepspeed, halve train.batch_size and double train.accumulation"
+        ) from error
     if job.pieces >= job.params.batch_size:
         raise TrainingError(
             f"out of memory with one image at a time ({error}). Fix: lower train.max_pixels, region_max_pixels, k or "
@@ -185,6 +190,10 @@ def checkpoint_key(job: Job) -> str:
     else:
         with tempfile.TemporaryDirectory() as folder:
             digest.update(write_samples(Path(folder) / "samples.arrow", [job.samples]).fingerprint.encode())
+    if job.params.deepspeed:
+        from ouro.training.zero import deepspeed_file
+
+        digest.update(deepspeed_file(job.params.deepspeed).read_bytes())
     return digest.hexdigest()[:24]
 
 

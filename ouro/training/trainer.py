@@ -25,9 +25,11 @@ from ouro.training.samples import OnLog, TrainingError
 STEADY = ("step", "loss", "loss_desc", "loss_qa", "learning_rate", "grad_norm", "tokens", "padding", "saved_by_sharing")
 
 
-def arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
+def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | None = None) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
+    alone = params.processes == 1 and deepspeed is None
     return TrainingArguments(
+        deepspeed=deepspeed,
         output_dir=str(work),
         num_train_epochs=1,  # Rows lays the epochs end to end
         per_device_train_batch_size=params.batch_size,
@@ -37,7 +39,7 @@ def arguments(params: Train, work: Path, seed: int) -> TrainingArguments:
         warmup_steps=params.warmup_ratio,  # a value below 1 is read as a ratio
         bf16=params.bf16,
         use_cpu=not on_gpu,
-        ddp_backend=None if on_gpu or params.processes == 1 else "gloo",
+        ddp_backend=None if on_gpu or alone else "gloo",
         ddp_find_unused_parameters=False,
         gradient_checkpointing=params.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},

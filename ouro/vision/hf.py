@@ -36,7 +36,7 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     processor = load_processor(folder)
     model: Any = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
-        **_in_four_bits(dtype, quantization), **_safe(folder),
+        **_in_four_bits(dtype, quantization), **load_options(folder),
     )  # fmt: skip
     if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
@@ -70,10 +70,10 @@ def load_processor(folder: str | Path) -> Any:
     """The processor of a model. Raises ModelError for a missing or unsafe folder."""
     from transformers import AutoProcessor
 
-    return AutoProcessor.from_pretrained(folder, **_safe(folder))
+    return AutoProcessor.from_pretrained(folder, **load_options(folder))
 
 
-def _safe(folder: str | Path) -> dict[str, bool]:
+def load_options(folder: str | Path) -> dict[str, bool]:
     """Options of from_pretrained: no remote code, and nothing fetched for what looks like a local folder."""
     path = Path(folder)
     looks_local = path.is_absolute() or str(folder).startswith((".", "models/")) or path.exists()

@@ -1,0 +1,30 @@
+"""`ouro train-job FILE`: the training of params.yaml on data/, for a launcher of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from flows import screen
+from ouro.params import Params
+from ouro.training.launch import write_job
+from ouro.training.samples import NOTHING, TrainingError
+from tasks.layout import ADAPTER, PIPELINE
+from tasks.train import training_job
+
+
+def run(params: Params, file: Path, out: Path | None = None) -> None:
+    """Write `file`; its folders are absolute, the adapter goes to `out`. Raises TrainingError without data."""
+    job = training_job(PIPELINE, params, (out or ADAPTER).resolve())
+    if not job.samples:
+        raise TrainingError(NOTHING)
+    base = Path(job.base)
+    job = dataclasses.replace(
+        job,
+        images=job.images.resolve(),
+        checkpoints=job.checkpoints.resolve(),
+        base=base.resolve() if base.is_dir() else job.base,
+    )
+    write_job(file, job)
+    screen.say(f"train-job: {len(job.samples)} samples, adapter to {job.out}")
+    screen.say(f"{file}: torchrun --nproc-per-node 8 -m ouro.training.launch {file}")

@@ -1,0 +1,132 @@
+"""Training under DeepSpeed: its file, the proof that it is at work, and what ZeRO-3 has split brought together again.
+
+Stages 1 and 2 share the optimizer's state and the gradients between processes, stage 3 the weights, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from ouro.files import SOURCE_ROOT
+from ouro.training.samples import TrainingError
+
+SHIPPED = Path("profiles/deepspeed")
+
+
+def deepspeed_file(name_or_path: str, root: Path = SOURCE_ROOT) -> Path:
+    """The file behind train.deepspeed: "zero2" and "zero3" are shipped, anything else is a path (from `root`).
+
+    Raises TrainingError when there is none.
+    """
+    shipped = root / SHIPPED / f"{name_or_path}.json"
+    path = shipped if shipped.is_file() else root / name_or_path
+    if path.is_file():
+        return path
+    known = ", ".join(sorted(p.stem for p in (root / SHIPPED).glob("*.json")))
+    raise TrainingError(
+        f"train.deepspeed: got {name_or_path!r}, no file {path}; expected one of {known}, or the path of a DeepSpeed "
+        'file (JSON); "" trains without DeepSpeed'
+    )
+
+
+def deepspeed_config(name_or_path: str, root: Path = SOURCE_ROOT) -> dict[str, Any]:
+    """The contents of a DeepSpeed file. Raises TrainingError that lists every problem with its fix."""
+    path = deepspeed_file(name_or_path, root)
+    try:
+        config: Any = json.loads(path.read_text("utf-8"), object_pairs_hook=_no_repeats)
+    except ValueError as error:
+        raise TrainingError(f"DeepSpeed file {path}: not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise TrainingError(f"DeepSpeed file {path}: got a {type(config).__name__}, expected an object, {{...}}")
+    from ouro.training.zero_file import problems
+
+    if found := problems(config):
+        raise TrainingError("\n  ".join([f"DeepSpeed file {path}: {len(found)} problem(s)", *found]))
+    return config
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"{', '.join(repeated)}: more than once in a section; keep one")
+    return dict(pairs)
+
+
+def assert_enabled(trainer: Any, config: dict[str, Any]) -> None:
+    """Raise TrainingError unless DeepSpeed is at work in `trainer`, and in the stage that the file says.
+
+    A launcher may ignore DeepSpeed in silence. The stage is known once the training has begun.
+    """
+    if not trainer.is_deepspeed_enabled:
+        raise TrainingError(
+            "train.deepspeed is set, but the trainer runs without DeepSpeed; start the training through "
+            "`ouro bootstrap`, torchrun or the deepspeed launcher (`accelerate launch --cpu` ignores it)"
+        )
+    engine = getattr(trainer, "deepspeed", None)
+    if engine is None:
+        return
+    wanted = int(config["zero_optimization"].get("stage", 0))
+    got = int(engine.zero_optimization_stage())
+    if got != wanted:
+        raise TrainingError(
+            f"train.deepspeed: the engine runs ZeRO stage {got}, expected stage {wanted} of the file; "
+            "look for DeepSpeed settings of the launcher, e.g. ACCELERATE_DEEPSPEED_ZERO_STAGE"
+        )
+
+
+class _Watch(TrainerCallback):
+    def __init__(self, trainer: Any, config: dict[str, Any]) -> None:
+        self.trainer, self.config = trainer, config
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.deepspeed is None:
+            raise TrainingError("train.deepspeed is set, but the training began without a DeepSpeed engine")
+        assert_enabled(self.trainer, self.config)
+
+
+def watch(trainer: Any, config: dict[str, Any] | None) -> None:
+    """`assert_enabled` now and again when the training begins; nothing without DeepSpeed (`config` is None)."""
+    if config is not None:
+        assert_enabled(trainer, config)
+        trainer.add_callback(_Watch(trainer, config))
+
+
+def join(config: dict[str, Any] | None) -> None:
+    """Let DeepSpeed know of the other processes: without, ZeRO-3 splits a model at loading as if alone."""
+    if config is not None:
+        import deepspeed
+        import torch
+
+        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
+
+
+@contextmanager
+def gathered(model: Any) -> Generator[None]:
+    """Within, trainable weights that ZeRO-3 has split are whole in every process; all processes must enter."""
+    split = [p for p in model.parameters() if p.requires_grad and hasattr(p, "ds_id")]
+    if not split:
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(split, modifier_rank=None):
+        yield
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a checkpoint is one of DeepSpeed's: `latest`, written after every process's state, names its folder."""
+    try:
+        tag = (folder / "latest").read_text().strip()
+    except OSError:
+        return False
+    shards = list((folder / tag).glob("*_optim_states.pt")) if tag else []
+    ranks = {p.name.split("zero_pp_rank_", 1)[-1].split("_", 1)[0] for p in shards}
+    return (
+        bool(shards) and ranks == {str(i) for i in range(len(ranks))} and any((folder / tag).glob("*model_states.pt"))
+    )

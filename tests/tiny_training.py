@@ -1,0 +1,57 @@
+"""A training of seconds on drawn scenes, run in a process of its own by tests; every step's losses are kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+
+from ouro.nano.language import coarse_questions, merged_description
+from ouro.nano.scenes import draw_scene, render
+from ouro.params import Train
+from ouro.training.samples import Asked, Job, Part, Sample
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = ROOT / "models" / "nano"
+
+
+def scene_job(folder: Path, n: int = 8, **params: Any) -> Job:
+    """A job on `n` drawn scenes, two epochs in steps of two images, in float32 unless `params` say otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples: list[Sample] = []
+    for i in range(n):
+        scene = draw_scene(np.random.default_rng(i))
+        PILImage.fromarray(render(scene)).save(folder / f"{i}.png")
+        parts = tuple(Part(f"{i}/0.{m}", c.box, 1, "a box") for m, c in enumerate(scene.containers))
+        pairs = tuple(Asked(q.question, q.answer) for q in coarse_questions(scene))
+        samples.append(Sample(str(i), f"{i}.png", (256, 256), parts, merged_description(scene), pairs))
+    given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
+    train = Train(**{"batch_size": 2 // given["processes"], **given})
+    return Job(samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
+
+
+def train_here(folder: Path, **params: Any) -> None:
+    """Train `scene_job` and write every step's log to curve.json."""
+    import torch
+
+    from ouro.training.launch import train
+
+    torch.set_num_threads(1)
+    summary = train(scene_job(folder, **params), lambda step, of, values: print(step, flush=True))
+    (folder / "curve.json").write_text(json.dumps(summary.curve, sort_keys=True))
+
+
+def start(folder: Path, **params: Any) -> subprocess.Popen[str]:
+    """`train_here` in a process of its own; its output has a line for each step."""
+    code = "import sys; sys.path.insert(0, 'tests')\nfrom pathlib import Path; from tiny_training import train_here\n"
+    code += f"train_here(Path({str(folder)!r}), **{params!r})"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    return json.loads((folder / "curve.json").read_text())
