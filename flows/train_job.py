@@ -8,13 +8,16 @@ from pathlib import Path
 from flows import screen
 from ouro.params import Params
 from ouro.training.launch import write_job
+from ouro.training.samples import NOTHING, TrainingError
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.train import training_job
 
 
 def run(params: Params, file: Path, out: Path | None = None) -> None:
-    """Write `file`; its folders are absolute, the adapter goes to `out`. Raises ArtifactError without data."""
+    """Write `file`; its folders are absolute, the adapter goes to `out`. Raises TrainingError without data."""
     job = training_job(PIPELINE, params, (out or ADAPTER).resolve())
+    if not job.samples:
+        raise TrainingError(NOTHING)
     base = Path(job.base)
     job = dataclasses.replace(
         job,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +14,11 @@ from pathlib import Path
 import pytest
 from tiny_training import ROOT, curve, scene_job, start
 
+from flows.cli import app, guarded
+from ouro.params import Params
 from ouro.training.launch import read_job, write_job
-from ouro.training.samples import TrainingError
+from ouro.training.samples import Job, TrainingError
+from tasks.layout import Layout
 
 
 def test_a_job_file_counts_the_processes_that_there_are(tmp_path: Path) -> None:
@@ -32,6 +37,29 @@ def test_a_file_that_is_no_job(tmp_path: Path, text: str) -> None:
         read_job(tmp_path / "job.json")
     with pytest.raises(TrainingError, match=r"none\.json: FileNotFoundError"):
         read_job(tmp_path / "none.json")
+
+
+def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import train_job
+
+    def job(layout: Layout, params: Params, adapter: Path) -> Job:
+        made = scene_job(Path("data"), 1)
+        return dataclasses.replace(made, out=adapter, checkpoints=layout.cache, base=Path("models/nano"))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/nano").mkdir(parents=True)
+    monkeypatch.setattr(train_job, "training_job", job)
+    train_job.run(Params(), tmp_path / "job.json", Path("adapter"))
+    read = read_job(tmp_path / "job.json", {})
+    folders = (read.images, read.out, read.checkpoints, Path(read.base))
+    assert folders == tuple(tmp_path / name for name in ("data", "adapter", ".ouro/cache", "models/nano"))
+
+
+def test_train_job_without_annotations_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    assert guarded(lambda: app(["train-job", "job.json"], standalone_mode=False)) == 2
+    assert not (tmp_path / "job.json").exists()
 
 
 def _free_port() -> int:

@@ -32,7 +32,7 @@ def scene_job(folder: Path, n: int = 8, **params: Any) -> Job:
         samples.append(Sample(str(i), f"{i}.png", boxes, merged_description(scene), pairs))  # type: ignore[arg-type]
     given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
     train = Train(**{"batch_size": 2 // given["processes"], **given})
-    return Job(samples, folder, BASE, folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
+    return Job(samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
 
 
 def train_here(folder: Path, **params: Any) -> None:
