@@ -147,7 +147,7 @@ def train(
       ouro train data --profile paper --model models/Qwen2-VL-7B-Instruct --set train.deepspeed=zero2
     """
     from flows.settings import params_file
-    from flows.train import run
+    from flows.train_folder import run
     from ouro.params import load_params
 
     wanted = load_params(params_file(params, profile), tuple(set_ or []))

@@ -1,4 +1,4 @@
-"""Stage train: a LoRA adapter on full images and k regions. `python -m flows.train`, or `ouro train DIR`."""
+"""Stage train: a LoRA adapter on full images and k regions. `python -m flows.train`"""
 
 from __future__ import annotations
 
@@ -70,35 +70,6 @@ def _curve_artifact(curve: list[dict[str, float]]) -> None:
 
     every = max(1, len(curve) // 40)
     create_table_artifact(key="train-losses", table=curve[::every], description="train: losses by step")
-
-
-def run(folder: Path, out: Path, params: Params) -> None:
-    """`ouro train DIR`: train on what `ouro annotate` left in `folder`, without DVC; the adapter goes to `out`.
-
-    Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
-    """
-    from prefect import tags
-
-    from flows.delivery import deliver_events
-    from flows.serving import shared_server
-    from tasks.models import require_model
-    from tasks.servers import process_tag, sweep_stale_runs
-    from tasks.train import check_annotated
-
-    require_model(Path(params.model.base))
-    layout = Layout(folder, folder / ".ouro/cache")
-    check_annotated(layout, params)
-    started = time.monotonic()
-    with shared_server() as server:
-        screen.say(f"Prefect: {server.ui}")
-        screen.show_notices()
-        sweep_stale_runs()
-        try:
-            with tags(process_tag()):
-                train(params, layout, out)
-        finally:
-            deliver_events()
-    screen.say(f"adapter: {out}, trained for {params.model.base}, in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
