@@ -153,7 +153,7 @@ def _assignments(options: Options) -> dict[str, float]:
 def _images(params: Params, options: Options, found: int) -> int:
     if options.images is not None:
         return options.images
-    if found or params.ingest.source == "nano":
+    if found or (params.ingest.source == "nano" and is_nano(Path(params.model.base))):
         return found or params.ingest.train_images
     raise EstimateError("--images: got none; expected how many images are to be annotated, such as --images 1400000")
 
