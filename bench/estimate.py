@@ -3,9 +3,10 @@
 Predicts the seconds of every stage from a calibration that has not seen the round: a nano world of its own (--scenes,
 another seed) is proposed, described, merged, asked about, trained on (some 30 steps) and benchmarked, each stage in a
 process of its own; that gives its start-up, imports and models included (from a world of one scene), and its seconds a
-unit of work (FLOPs where a VLM works, else images). The work of the round is then counted by ouro.estimate from the params and from what that small world looks like, and the
-product compared with .ouro/last-round.json. Of the round itself only the params and the number of benchmark questions
-are used, which are known before anything is spent. The machine has to be as quiet as it was during the round.
+unit of work (FLOPs where a VLM works, else images). The work of the round is then counted by ouro.estimate from the
+params and from what that small world looks like, and the product compared with .ouro/last-round.json. Of the round
+itself only the params and the number of benchmark questions are used, which are known before anything is spent. The
+machine has to be as quiet as it was during the round.
 
 Prints predicted and measured seconds and their ratio; exit code 1 when the whole is off by more than 30%.
 """
