@@ -17,7 +17,7 @@ from flows.settings import Asked, agreed, check_annotator, check_writer, pointed
 from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("bootstrap", "annotate", "inspect", "export", "doctor", "report")
+COMMANDS = ("bootstrap", "annotate", "inspect", "export", "estimate", "doctor", "report")
 
 
 def ouro(*words: str) -> int:
