@@ -253,8 +253,8 @@ def _summary(made: Made, options: Options) -> list[str]:
         days = _number(hours / options.gpus / 24)
         sheet = f"{chosen.peak / 1e12:,.0f} dense bf16 TFLOP/s, {chosen.bandwidth / 1e12:g} TB/s: {chosen.source}"
         lines = [
-            f"total: {_number(hours)} GPU-hours: {days} days on {options.gpus} x {options.gpu} ({sheet}); rates assumed, "
-            "not measured"
+            f"total: {_number(hours)} GPU-hours: {days} days on {options.gpus} x {options.gpu} ({sheet}); "
+            "rates assumed, not measured"
         ]
     if options.price is not None:
         lines.append(f"cost: {hours * options.price:,.0f} at {options.price:g} per GPU-hour; CPUs not priced")
