@@ -67,8 +67,9 @@ def world(root: Path, params: Params, train: int, test: int) -> World:
 
 
 def worlds(root: Path, params: Params, scenes: int) -> tuple[World, World]:
-    """One of one scene, and one of some."""
-    return world(root / "tiny", params, 1, 2), world(root / "small", params, scenes, scenes)
+    """One of one scene, and one of some, with held-out scenes in the round's proportion: propose works on them, too."""
+    test = max(2, round(scenes * params.ingest.test_images / params.ingest.train_images))
+    return world(root / "tiny", params, 1, 2), world(root / "small", params, scenes, test)
 
 
 def seconds(work: Callable[[], object]) -> float:
