@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ def _assignments(options: Options) -> dict[str, float]:
 def _images(params: Params, options: Options, found: int) -> int:
     if options.images is not None:
         return options.images
-    if found or params.ingest.source == "nano":
+    if found or (params.ingest.source == "nano" and is_nano(Path(params.model.base))):
         return found or params.ingest.train_images
     raise EstimateError("--images: got none; expected how many images are to be annotated, such as --images 1400000")
 
@@ -225,10 +225,13 @@ def total(made: Estimate) -> Stage:
 
 
 def _cells(s: Stage) -> list[str]:
-    hours = (
-        "?" if s.seconds is None else f"{s.seconds / 3600:,.4g}" if s.seconds < 3.6e5 else f"{s.seconds / 3600:,.0f}"
-    )
+    hours = "?" if s.seconds is None else _number(s.seconds / 3600)
     return [s.stage, *map(_short, (s.calls, s.read, s.written, s.flops)), hours, _short(s.cpu_seconds / 3600)]
+
+
+def _number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _short(value: float) -> str:
@@ -247,10 +250,11 @@ def _summary(made: Made, options: Options) -> list[str]:
     if options.measured:
         lines = [f"total: {hours:,.4g} hours on the machine of the last round"]
     else:
+        days = _number(hours / options.gpus / 24)
+        sheet = f"{chosen.peak / 1e12:,.0f} dense bf16 TFLOP/s, {chosen.bandwidth / 1e12:g} TB/s: {chosen.source}"
         lines = [
-            f"total: {hours:,.0f} GPU-hours: {hours / options.gpus / 24:,.3g} days on {options.gpus} x {options.gpu} "
-            f"({chosen.peak / 1e12:,.0f} dense bf16 TFLOP/s, {chosen.bandwidth / 1e12:g} TB/s: {chosen.source}); rates "
-            "assumed, not measured"
+            f"total: {_number(hours)} GPU-hours: {days} days on {options.gpus} x {options.gpu} ({sheet}); "
+            "rates assumed, not measured"
         ]
     if options.price is not None:
         lines.append(f"cost: {hours * options.price:,.0f} at {options.price:g} per GPU-hour; CPUs not priced")
@@ -259,11 +263,13 @@ def _summary(made: Made, options: Options) -> list[str]:
 
 def _packings(made: Estimate) -> str:
     """What train.packing saves or wastes."""
-    train = next(s for s in made.stages if s.stage == "train")
-    each: Mapping[str, float] = made.packings
-    parts = [f"{name} {_short(flops)} ({flops / each['shared']:.2f})" for name, flops in each.items()]
-    now = next((name for name, flops in each.items() if abs(flops - train.flops) <= 1e-9 * flops), "?")
-    return f"training FLOPs by train.packing (now {now}), beside shared: {', '.join(parts)}"
+    train, each = next(s for s in made.stages if s.stage == "train"), made.packings
+    hours = (train.seconds or 0.0) / 3600 / train.flops if train.flops else 0.0
+    parts = [
+        f"{name} {_short(flops)}FLOPs, {_number(flops * hours)} h ({flops / each['shared']:.2f} x)"
+        for name, flops in each.items()
+    ]
+    return f"training by train.packing, beside shared: {'; '.join(parts)}"
 
 
 def _formulas(stages: Sequence[Stage]) -> list[str]:

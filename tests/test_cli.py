@@ -17,7 +17,9 @@ from flows.settings import Asked, agreed, check_annotator, check_writer, pointed
 from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("bootstrap", "annotate", "inspect", "export", "merge-adapter", "train-job", "doctor", "report")
+COMMANDS = (
+    "bootstrap", "annotate", "train", "inspect", "export", "estimate", "merge-adapter", "train-job", "doctor", "report",
+)  # fmt: skip
 
 
 def ouro(*words: str) -> int:

@@ -1,0 +1,341 @@
+"""What a round would cost: the work counted by hand, the roofline, measured rates, and the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.cli import app, guarded
+from ouro.architecture import KNOWN, Architecture, Sight, architecture, sight
+from ouro.artifacts import write_shard
+from ouro.assumptions import AssumptionError, Assumptions, assumed, with_values
+from ouro.estimate import Inputs, estimate, unit_seconds
+from ouro.flops import decode_flops, kv_bytes, language_weights, prefill_flops, vision_flops
+from ouro.params import Params, load_params
+from ouro.rates import GPUS, Rates, rates
+from ouro.records import Description, Image, QAPair, Region, Scene
+from ouro.workload import Branch, packed, pictures, workload
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCH: Architecture = architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+SIGHT: Sight = sight("none", ARCH.vision)
+
+
+def words(text: str) -> float:
+    return len(text.split())
+
+
+def inputs(params: Params, values: Assumptions | None = None) -> Inputs:
+    chosen = values or Assumptions()
+    return Inputs(params, ARCH, SIGHT, chosen, pictures(params, SIGHT, chosen), words)
+
+
+@pytest.fixture(scope="module")
+def paper() -> Params:
+    return load_params(ROOT / "profiles/paper.yaml")
+
+
+# ---- the work -------------------------------------------------------------------------------------------------
+
+
+def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
+    """10 images of 1 + 13 regions; five aspects; 3 epochs; each question to 2 models, about 2 images, in 2 arms."""
+    values = replace(Assumptions(), regions1=8.0, regions2=4.0, regions3=1.0, asked=100.0)
+    work = workload(paper, SIGHT, 10, values, pictures(paper, SIGHT, values), words)
+    assert sum(c.n for c in work.describe) == pytest.approx(10 * 14)
+    assert sum(c.n for c in work.synthesize) == 10 * 5
+    assert work.rows["shared"].n == 30
+    assert sum(c.n for c in work.benchmark) == 100 * 2 * 2 * 2
+    assert work.detections == 10 * (1 + 8 + 4)  # regions of level 3 are not searched: propose.max_depth is 3
+
+
+def test_rows_by_hand_shared_separate_and_as_a_conversation() -> None:
+    """A prefix of 100, a description of 5 + 10 tokens, two questions of 3 + 2."""
+    shown = {(1, 20, 20): 1.0}
+    made = {p: packed(100, Branch(5, 10), Branch(3, 2), 2, shown, p) for p in ("shared", "separate", "conversation")}
+    assert made["shared"][2:] == (125, 5050 + (1500 + 120) + 2 * (500 + 15), 14)
+    assert made["separate"][2:] == (325, 115 * 116 / 2 + 2 * 105 * 106 / 2, 14)
+    assert made["conversation"][2:] == (125, 125 * 126 / 2, 14)
+    assert made["separate"].shown == {(1, 20, 20): 3.0} and made["shared"].shown == shown
+
+
+@settings(deadline=None)
+@given(prefix=st.integers(1, 30), desc=st.integers(1, 9), qa=st.integers(1, 9), n=st.integers(0, 4))
+def test_keys_seen_in_a_shared_row_are_those_of_its_attention_mask(prefix: int, desc: int, qa: int, n: int) -> None:
+    from ouro.training.packing import tree_mask
+
+    branch = [0] * prefix + [1] * (desc + 1) + [b for i in range(n) for b in [i + 2] * (qa + 1)]
+    row = packed(prefix, Branch(1, desc), Branch(1, qa), n, {}, "shared")
+    assert row.attended == float(tree_mask(torch.tensor([branch])).sum())
+    assert row.tokens == len(branch) and row.supervised == desc + n * qa
+
+
+@settings(max_examples=200, deadline=None)
+@given(width=st.integers(1, 3000), height=st.integers(1, 3000), most=st.integers(784, 2_000_000))
+def test_patches_are_those_of_qwen2_vls_own_resizing(width: int, height: int, most: int) -> None:
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    if max(width, height) / min(width, height) > 200:
+        return
+    low, high = min(SIGHT.least, most), min(most, SIGHT.most)
+    h, w = smart_resize(height, width, 28, low, high)
+    assert SIGHT.grid(width, height, most) == (1, h // 14, w // 14)
+
+
+def test_bounds_of_a_local_processor_are_read() -> None:
+    nano = architecture(json.loads((ROOT / "models/nano/config.json").read_text()))
+    own = sight(str(ROOT / "models/nano"), nano.vision)
+    assert (own.least, own.most) == (48 * 48, 128 * 128)
+    assert own.grid(20, 20, 9216) == (1, 6, 6) and own.grid(256, 256, 10**6) == (1, 16, 16)
+
+
+def test_a_server_answers_as_many_calls_at_once_as_are_under_way(paper: Params) -> None:
+    served = paper.model_copy(update={"model": paper.model.model_copy(update={"backend": "openai", "concurrency": 7})})
+    work = workload(served, SIGHT, 1, Assumptions(), pictures(served, SIGHT, Assumptions()), words)
+    assert {c.batch for c in (*work.describe, *work.synthesize)} == {7}
+
+
+# ---- assumptions ----------------------------------------------------------------------------------------------
+
+
+def test_every_assumption_has_a_source(paper: Params) -> None:
+    said = assumed(paper, nano=False)
+    assert set(said.sources) == {f.name for f in fields(Assumptions)}
+    assert all(source for source in said.sources.values())
+
+
+def test_regions_scales_all_levels_and_says_who_wanted_that(paper: Params) -> None:
+    made = with_values(assumed(paper, nano=False), {"regions": 26}, "given")
+    assert (made.values.regions1, made.values.regions2, made.values.regions3) == (16, 8, 2)
+    assert made.sources["regions2"] == "given" and made.sources["area2"].startswith("assumed")
+
+
+@pytest.mark.parametrize("values", [{"regionz": 1.0}, {"merged": 0.0}, {"regions": -1.0}, {"pairs": float("inf")}])
+def test_assumptions_that_cannot_be_are_refused(paper: Params, values: dict[str, float]) -> None:
+    with pytest.raises(AssumptionError, match="expected"):
+        with_values(assumed(paper, nano=False), values, "given")
+
+
+# ---- seconds --------------------------------------------------------------------------------------------------
+
+
+def _one_batch(batch: int, reply: float, rate: Rates) -> tuple[float, float]:
+    """Seconds and FLOPs of `batch` descriptions of whole images of 16 visual tokens, in one batch."""
+    params = Params.model_validate({"describe": {"batch_size": batch, "batch_tokens": 10**6, "max_new_tokens": 9999}})
+    values = replace(
+        Assumptions(), width=112.0, height=112.0, regions1=0.0, regions2=0.0, regions3=0.0, image_reply=reply, tail=1.0
+    )
+    made = estimate(inputs(params, values), batch, rate)
+    stage = next(s for s in made.stages if s.stage == "describe")
+    assert stage.seconds is not None
+    return stage.seconds, stage.flops
+
+
+def test_decoding_is_bound_by_the_memory_or_by_launches_or_by_flops() -> None:
+    """Prompt: 19 around it, 3 words, 16 + 2 of the picture = 40 tokens. The first token comes out of the prefill."""
+    gpu = GPUS["h100"]
+    plain = Rates(gpu, mfu_prefill=0.5, bandwidth_share=1.0, launch=0.0)
+    read, _ = _one_batch(4, 1, plain)
+    looked = vision_flops(ARCH, (1, 8, 8)) + prefill_flops(ARCH, 40)
+    assert read == pytest.approx(4 * looked / (gpu.peak * 0.5))
+    moved = 2 * language_weights(ARCH.text) + 4 * kv_bytes(ARCH.text, 40 + 101 / 2)
+    assert _one_batch(4, 101, plain)[0] - read == pytest.approx(100 * moved / gpu.bandwidth)
+    slow = plain._replace(launch=1.0)
+    assert _one_batch(4, 101, slow)[0] - read == pytest.approx(100 * 28)
+    fast = plain._replace(gpu=gpu._replace(bandwidth=1e30))
+    step = 4 * decode_flops(ARCH, 40 + 101 / 2, 2) / (gpu.peak * 0.5)
+    assert _one_batch(4, 101, fast)[0] - read == pytest.approx(100 * step)
+    assert _one_batch(4, 101, plain)[1] == pytest.approx(4 * (looked + decode_flops(ARCH, 40, 101)))
+
+
+def test_costs_grow_with_the_images_and_training_with_the_epochs(paper: Params) -> None:
+    one, ten = (estimate(inputs(paper), n, Rates(GPUS["h100"])) for n in (1000, 10_000))
+    for a, b in zip(one.stages[:-1], ten.stages[:-1], strict=True):
+        assert b.flops == pytest.approx(10 * a.flops)
+    assert one.stages[-1] == ten.stages[-1]  # the benchmark's questions stay
+    more = paper.model_copy(update={"train": paper.train.model_copy(update={"epochs": 6})})
+    train = estimate(inputs(more), 1000, Rates(GPUS["h100"])).stages[4]
+    assert train.seconds == pytest.approx(2 * (one.stages[4].seconds or 0))
+    assert train.seconds == pytest.approx(train.flops / (989e12 * 0.45))
+
+
+def test_shared_rows_save_the_pictures_of_every_branch_but_one(paper: Params) -> None:
+    made = estimate(inputs(paper), 100, Rates(GPUS["h100"]))
+    assert made.packings["shared"] == pytest.approx(made.stages[4].flops)
+    assert 3 < made.packings["separate"] / made.packings["shared"] < 6  # six branches
+    assert 1 <= made.packings["conversation"] / made.packings["shared"] < 1.1
+
+
+def test_measured_seconds_of_a_run_come_out_of_it_again_and_scale(paper: Params) -> None:
+    some = inputs(paper)
+    took = {"propose": 5.0, "describe": 60.0, "train": 300.0}
+    pace = unit_seconds(estimate(some, 100, Rates(GPUS["h100"])), took)
+    again = estimate(some, 100, Rates(GPUS["h100"]), pace)
+    assert {s.stage: s.seconds for s in again.stages if s.seconds is not None} == pytest.approx(took)
+    assert next(s for s in again.stages if s.stage == "merge").seconds is None
+    twice = estimate(some, 200, Rates(GPUS["h100"]), pace)
+    assert twice.seconds() == pytest.approx(2 * sum(took.values()))
+
+
+def test_a_template_that_writes_the_pairs_asks_no_model() -> None:
+    made = estimate(inputs(Params()), 10, Rates(GPUS["h100"]))
+    assert next(s for s in made.stages if s.stage == "synthesize").calls == 0
+    asking = Params.model_validate({"synthesize": {"round_trip": True}})
+    again = estimate(inputs(asking), 10, Rates(GPUS["h100"]))
+    assert next(s for s in again.stages if s.stage == "synthesize").calls == 10 * Assumptions().pairs
+
+
+def test_all_gpus_of_the_table_have_a_source_and_servers_launch_nothing() -> None:
+    assert all(gpu.source and gpu.peak > gpu.bandwidth > gpu.memory for gpu in GPUS.values())
+    assert rates("H100", 0.4, 0.5, served=True).launch == 0 < rates("h100", 0.4, 0.5, served=False).launch
+
+
+# ---- --like ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """One training image of 560 x 280 with a region of 280 x 140 and one of 140 x 70 in it, and a held-out image."""
+    root = tmp_path / "data"
+    name = "shard-00000.parquet"
+    images = [Image("a", "a.png", 560, 280, "a"), Image("b", "b.png", 99, 99, "b", split="test")]
+    regions = [
+        Region("a/0", "a", None, 0, (0, 0, 560, 280), 1.0, "image", kind="scene"),
+        Region("a/0.0", "a", "a/0", 1, (0, 0, 280, 140), 0.9, "rpn"),
+        Region("a/0.0.0", "a", "a/0.0", 2, (0, 0, 140, 70), 0.9, "rpn"),
+    ]
+    said = [Description(r.region_id, "a", "one two three" if r.parent_id else "one", "m") for r in regions]
+    pairs = [QAPair("q", "a", "style", "is it red?", "yes")]
+    written: dict[str, tuple[Any, list[Any]]] = {
+        "images": (Image, images), "regions": (Region, regions), "descriptions": (Description, said),
+        "scenes": (Scene, [Scene("a", "a b c d", (), ())]), "qa": (QAPair, pairs),
+    }  # fmt: skip
+    for folder, (kind, records) in written.items():
+        (root / folder).mkdir(parents=True)
+        write_shard(root / folder / name, kind, records, n_in=len(records), rejected=[])
+    return root
+
+
+def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> None:
+    from ouro.gallery_data import Folders
+    from ouro.workload_like import measure
+
+    folders = Folders(*(dataset / n for n in ("images", "regions", "descriptions", "scenes", "qa")))
+    found = measure(dataset, folders, paper, SIGHT, words)
+    assert found.images == 1
+    wanted = {
+        "width": 560, "height": 280, "regions1": 1, "regions2": 1, "regions3": 0, "area1": 0.25, "area2": 0.0625,
+        "image_reply": 2, "region_reply": 4, "merged": 4, "pairs": 1, "question": 3, "answer": 2,
+        "written": (3 + 2 + 4) / 5,
+    }  # fmt: skip
+    assert found.values == pytest.approx(wanted)
+    assert found.seen.trained_image == {(1, 20, 40): 1.0}
+    assert found.seen.trained_region == {(1, 10, 20): 0.5, (1, 4, 10): 0.5}  # 70 pixels are 2.5 tokens, rounded to 2
+    values = with_values(assumed(paper, nano=False), found.values, "measured").values
+    made = estimate(inputs(paper)._replace(values=values, seen=found.seen), 1, Rates(GPUS["h100"]))
+    assert next(s for s in made.stages if s.stage == "describe").calls == pytest.approx(3)
+
+
+# ---- the command ----------------------------------------------------------------------------------------------
+
+
+def ouro(*command: str) -> int:
+    try:
+        return guarded(lambda: app(list(command)))
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "profiles").mkdir()
+    for name in ("params.yaml", "profiles/paper.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/nano").symlink_to(ROOT / "models/nano")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_table_names_stages_totals_formulas_and_what_is_assumed(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("estimate", "--profile", "paper", "--images", "1400000", "--price", "2") == 0
+    said = capsys.readouterr().out
+    for part in ("1,400,000 images", "describe", "19.6 M", "GPU-hours", "days on 8 x h100", "rates assumed"):
+        assert part in said
+    assert "that ship with ouro" in said and "separate" in said and "formulas:" in said
+    assert "regions1 8: assumed" in said and "cost:" in said
+
+
+def test_json_holds_the_same_numbers(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "--profile",
+        "paper",
+        "--images",
+        "100",
+        "--gpus",
+        "2",
+        "--price",
+        "3",
+        "--assume",
+        "regions=39",
+        "--json",
+    ]
+    assert ouro("estimate", *command) == 0
+    made = json.loads(capsys.readouterr().out)
+    hours = made["total"]["gpu_hours"]
+    assert hours == pytest.approx(sum(s["seconds"] for s in made["stages"]) / 3600)
+    assert made["cost"] == pytest.approx(3 * hours) and made["days"] == pytest.approx(hours / 48)
+    assert made["assumptions"]["regions1"] == {"value": 24.0, "source": "given"}
+    assert next(s for s in made["stages"] if s["stage"] == "describe")["calls"] == pytest.approx(100 * 40)
+
+
+def test_measured_scales_the_last_round(checkout: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The dataset lies in data/: one image. 50 images take 50 times its seconds, whatever the GPU's data sheet says."""
+    (checkout / ".ouro").mkdir()
+    (checkout / ".ouro/last-round.json").write_text(json.dumps({"work": {"describe": 2.0, "merge": 0.5}}))
+    assert ouro("estimate", "--like", "data", "--images", "50", "--measured", "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    seconds = {s["stage"]: s["seconds"] for s in made["stages"]}
+    assert seconds["describe"] == pytest.approx(100) and seconds["merge"] == pytest.approx(25)
+    assert seconds["train"] is None and "measured: seconds of the last round" in made["notes"][-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["--profile", "paper"], "--images: got none"),
+        (["--images", "0"], "Invalid value for '--images'"),
+        (["--size", "big"], "expected WIDTHxHEIGHT"),
+        (["--size", "0x10"], "assumption width: got 0.0"),
+        (["--assume", "regions"], "expected NAME=NUMBER"),
+        (["--assume", "regions=many"], "expected NAME=NUMBER"),
+        (["--assume", "regoins=4"], "'regoins': not known"),
+        (["--gpu", "h1000"], "--gpu h1000: not in the table"),
+        (["--mfu-train", "1.5"], "--mfu-train 1.5: expected a share"),
+        (["--like", "nowhere"], "nowhere: no such folder"),
+        (["--measured"], "no .ouro/last-round.json"),
+        (["--set", "model.base=models/llava", "--images", "5"], "model.base models/llava: no config.json"),
+    ],
+)
+def test_bad_input_is_one_error_and_exit_code_2(
+    command: list[str], said: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("estimate", *command) == 2
+    printed: str = capsys.readouterr().err
+    assert said in " ".join(printed.split()) and "Traceback" not in printed
+
+
+def test_like_and_a_size_contradict_each_other(
+    dataset: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ouro("estimate", "--like", "data", "--size", "10x10") == 2
+    assert "leave --size and --assume of it out" in capsys.readouterr().err
