@@ -51,7 +51,7 @@ def _text(dtype: torch.dtype) -> dict[str, float]:
         sdpa_attention_forward(layer, q, k, v, mask, scaling=size**-0.5, dropout=0.0)[0].backward(grad)
 
     def explicit() -> None:
-        fast.grouped_attention(q, k, v, mask, size**-0.5).backward(grad)
+        fast.grouped_attention(q, k, v, fast.bias_of(mask, q.dtype, 2), size**-0.5).backward(grad)
 
     return _ratio(fused, explicit)
 

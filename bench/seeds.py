@@ -42,7 +42,7 @@ def _job(params: Params, seed: int, work: Path, out: Path) -> Job:
 
 def tokens_a_row(supervision: str, rows: int = 400) -> float:
     """Mean length of the first epoch's packed rows: compute is proportional to it, to a few percent."""
-    from ouro.training.samples import Rows
+    from ouro.training.rows import Rows
     from ouro.vision.encoding import Encoder
     from ouro.vision.hf import load_model
 

@@ -80,8 +80,9 @@ def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
     assert batch.branch.tolist() == [[0, 0, 1, 0, 0, 0, 0, 1], [0, 1, -1, -1, -1, -1, -1, -1]]
     assert batch.positions[0].tolist() == [[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 0, 0, 0, 0, 0, 0]]
     assert batch.source.tolist() == [[0, 0, 1, 3, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0, 0, 0]]
-    assert batch.gather.tolist() == [[0, 1, 2, -1, -1], [3, 4, 5, 6, 7], [8, 9, -1, -1, -1]]
-    assert batch.counts.tolist() == [10, 10]
+    assert batch.image.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1], [2, 2, -1, -1, -1, -1, -1, -1]]
+    # keys: 1 + 2 + 3, then 1 to 5, then 1 + 2
+    assert batch.counts.tolist() == [10, 10, 6 + 15 + 3]
 
 
 def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
@@ -131,7 +132,7 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
         loss.total.backward()
         losses.append(float(loss.total))
     assert abs(losses[0] - losses[1]) < 1e-5
-    assert len(taken) == 3 * 2 + 5, "every layer of the explicit model took it: vision once a grid size, text once"
+    assert len(taken) == 3 * 2 + 5 * 2, "every layer of the explicit model: vision once a grid size, text once an image"
     others = dict(explicit.named_parameters())
     for name, p in fused.named_parameters():
         if p.grad is not None:

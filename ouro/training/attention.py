@@ -1,8 +1,8 @@
 """How the tokens of packed rows attend: three forms of one mask (ouro.training.packing), all exact.
 
     sdpa      the whole row under a dense (R, 1, T, T) mask: the reference
-    segments  everything else of the model runs on the padding-free row; attention alone gathers its images to
-              (S, L) and attends image by image, so that its cost does not grow with the row
+    segments  everything else of the model runs on the padding-free row; attention alone takes it apart and attends
+              image by image, so that its cost does not grow with the row
     flex      FlexAttention with a block mask, which skips what no token of a block sees; compiled, for a GPU
 
 `use_attention` switches a model's text layers; `attention_inputs` gives the forward what the form needs. Works through
@@ -14,23 +14,34 @@ Legend as in packing.py; H heads, G of them keys' and values', D their size.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from ouro.training.packing import Batch, image_of, row_mask, tree_mask
+from ouro.training.packing import Batch, row_mask, tree_mask
 from ouro.vision import fast
 
 FORMS = {"sdpa": "sdpa", "segments": "ouro_segments", "flex": "ouro_flex"}
 SPEED = "auto"
 
 
-class Segments(NamedTuple):
-    """gather (S, L) and inverse (R * T,) as in Batch, gather without -1; mask (S, 1, L, L) bool."""
+class Segments:
+    """The images of a batch: `lengths` of them in each row (what is left is padding), and each one's mask."""
 
-    gather: torch.Tensor
-    inverse: torch.Tensor
-    mask: torch.Tensor
+    def __init__(self, batch: Batch) -> None:
+        held = [row[row >= 0].unique_consecutive(return_counts=True)[1].tolist() for row in batch.image]
+        width = batch.ids.shape[1]
+        self.lengths: list[list[int]] = held
+        self.splits = [[*lengths, width - sum(lengths)] for lengths in held]
+        parts = [line.split(split)[:-1] for line, split in zip(batch.branch, self.splits, strict=True)]
+        self.masks = [[tree_mask(part[None]) for part in row] for row in parts]
+        self._biases: dict[tuple[torch.dtype, int], list[list[torch.Tensor]]] = {}
+
+    def biases(self, dtype: torch.dtype, groups: int) -> list[list[torch.Tensor]]:
+        """Masks to be added to scores, of heads that share a key below each other; made once for all layers."""
+        if (dtype, groups) not in self._biases:
+            self._biases[dtype, groups] = [[fast.bias_of(m, dtype, groups) for m in row] for row in self.masks]
+        return self._biases[dtype, groups]
 
 
 def use_attention(model: Any, form: str) -> str:
@@ -61,14 +72,8 @@ def form_of(model: Any) -> str:
 def attention_inputs(batch: Batch, form: str) -> dict[str, Any]:
     """Keyword arguments of a model's forward for the rows of `batch`."""
     if form == "segments":
-        return {"segments": segments(batch)}
+        return {"segments": Segments(batch)}
     return {"attention_mask": block_mask(batch) if form == "flex" else row_mask(batch)}
-
-
-def segments(batch: Batch) -> Segments:
-    held = batch.gather >= 0
-    branch = torch.where(held, batch.branch.reshape(-1)[batch.gather.clamp_min(0)], -1)
-    return Segments(batch.gather.clamp_min(0), batch.inverse, tree_mask(branch))
 
 
 def segment_attention(
@@ -78,28 +83,28 @@ def segment_attention(
     """transformers' attention interface: q (R, H, T, D), k and v (R, G, T, D) in, (R, T, H, D) out."""
     if segments is None:
         return _plain(module, query, key, value, attention_mask, **kwargs)
-    rows, _, length, size = query.shape
-    q, k, v = (_gathered(x.to(value.dtype), segments.gather) for x in (query, key, value))
-    out = _attended(module, q, k, v, segments.mask, kwargs.get("scaling") or size**-0.5)
-    flat = out.reshape(-1, out.shape[2] * size)[segments.inverse]
-    return flat.reshape(rows, length, -1, size), None
+    scale = kwargs.get("scaling") or query.shape[3] ** -0.5
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the rotated ones in float32
+    rows = [_row(r, query, key, value, segments, scale) for r in range(len(segments.splits))]
+    return torch.cat(rows) if len(rows) > 1 else rows[0], None
 
 
-def _gathered(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """(R, G, T, D) -> (S, G, L, D)."""
-    flat = x.transpose(1, 2).reshape(-1, x.shape[1] * x.shape[3])
-    return flat[index].reshape(*index.shape, x.shape[1], x.shape[3]).transpose(1, 2)
+def _row(r: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scale: float) -> torch.Tensor:
+    """(1, T, H, D): row r, image by image; padding gets zeros."""
+    pieces = zip(*(x[r : r + 1].split(segments.splits[r], dim=2) for x in (q, k, v)), strict=True)
+    explicit = not v.is_cuda and torch.is_grad_enabled() and v.dtype in fast.EXPLICIT_DTYPES
+    groups = q.shape[1] // k.shape[1]
+    shown = segments.biases(v.dtype, groups)[r] if explicit else segments.masks[r]
+    attend = fast.grouped_attention if explicit else _fused
+    out = [attend(a, b, c, mask, scale) for (a, b, c), mask in zip(pieces, shown, strict=False)]  # not the padding
+    padding = segments.splits[r][-1]
+    return torch.cat([*out, out[0].new_zeros(1, padding, *out[0].shape[2:])], dim=1) if padding else torch.cat(out, 1)
 
 
-def _attended(
-    module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """(S, L, H, D)."""
-    if not v.is_cuda and torch.is_grad_enabled() and v.dtype in fast.EXPLICIT_DTYPES:
-        return fast.grouped_attention(q, k, v, mask, scale)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
+def _fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, t, H, D)."""
+    grouped = q.shape[1] != k.shape[1]
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
     return out.transpose(1, 2)
 
 
@@ -114,7 +119,7 @@ def block_mask(batch: Batch) -> Any:
     """FlexAttention's mask of the rows."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    image, branch = image_of(batch), batch.branch
+    image, branch = batch.image, batch.branch
 
     def sees(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         within = (branch[b, k] == 0) | (branch[b, k] == branch[b, q])

@@ -39,17 +39,19 @@ def alone(work: Path) -> Generator[None]:
         ) from error
 
 
-def last_checkpoint(work: Path) -> Path | None:
-    """The newest complete checkpoint in a training's folder."""
-    found = [p for p in work.glob("checkpoint-*") if is_complete(p)]
+def last_checkpoint(work: Path, processes: int = 1) -> Path | None:
+    """The newest complete checkpoint in the folder of a training in so many processes."""
+    found = [p for p in work.glob("checkpoint-*") if is_complete(p, processes)]
     return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1])) if found else None
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether nothing of a checkpoint is missing."""
+def is_complete(folder: Path, processes: int = 1) -> bool:
+    """Whether nothing of a checkpoint is missing. Of several processes each writes the state of its own generators."""
     try:
         json.loads((folder / "trainer_state.json").read_text())
     except (OSError, ValueError):
+        return False
+    if processes > 1 and not all((folder / f"rng_state_{i}.pth").is_file() for i in range(processes)):
         return False
     if (folder / "latest").is_file():  # DeepSpeed's own layout
         from ouro.training.zero import is_complete as all_shards

@@ -77,7 +77,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     )
     trainer.remove_callback(PrinterCallback)
     zero.watch(trainer, deepspeed)
-    last = last_checkpoint(work)
+    last = last_checkpoint(work, job.params.processes)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     except RuntimeError as error:

@@ -56,20 +56,18 @@ class Row(NamedTuple):
 class Batch(NamedTuple):
     """Images laid end to end in rows, right-padded.
 
-    ids, branch (-1: padding), weights, task, source: (R, T); positions (3, R, T). gather (S, L): where in the flattened
-    (R * T) row the tokens of each image are (-1: none); inverse (R * T,): where in the flattened (S * L) they are
-    (0 for padding). counts (3,): tokens that are none of the padding, those that separate forwards would need, keys
-    that they see.
+    ids, branch (-1: padding), image (which of the batch's, in the order of the rows; -1: padding), weights, task,
+    source: (R, T); positions (3, R, T). counts (3,): tokens that are none of the padding, those that separate forwards
+    would need, keys that they see.
     """
 
     ids: torch.Tensor
     branch: torch.Tensor
+    image: torch.Tensor
     positions: torch.Tensor
     weights: torch.Tensor
     task: torch.Tensor
     source: torch.Tensor
-    gather: torch.Tensor
-    inverse: torch.Tensor
     counts: torch.Tensor
 
 
@@ -189,35 +187,32 @@ def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
     order = [i for group in groups for i in group]
     width = max(sum(rows[i].ids.numel() for i in group) for group in groups)
     shape = (len(groups), width)
-    ids, branch = torch.full(shape, pad_token), torch.full(shape, -1)
+    ids, branch, image = torch.full(shape, pad_token), torch.full(shape, -1), torch.full(shape, -1)
     weights, task, source = torch.zeros(shape), torch.zeros(shape, dtype=torch.long), torch.zeros(shape).long()
     positions = torch.zeros(3, *shape, dtype=torch.long)
-    gather = torch.full((len(rows), max(r.ids.numel() for r in rows)), -1)
-    inverse = torch.zeros(shape, dtype=torch.long)
-    image = 0
+    number = 0
     for g, group in enumerate(groups):
         at = 0
         for row in (rows[i] for i in group):
             here = slice(at, at + row.ids.numel())
-            ids[g, here], branch[g, here], positions[:, g, here] = row.ids, row.branch, row.positions
+            ids[g, here], branch[g, here], image[g, here], positions[:, g, here] = (
+                row.ids, row.branch, number, row.positions
+            )  # fmt: skip
             weights[g, here], task[g, here], source[g, here] = row.weights, row.task, row.source + at
-            gather[image, : row.ids.numel()] = torch.arange(here.start, here.stop) + g * width
-            inverse[g, here] = torch.arange(row.ids.numel()) + image * gather.shape[1]
-            at, image = here.stop, image + 1
+            at, number = here.stop, number + 1
     counts = torch.tensor([(r.ids.numel(), r.unshared, r.attended()) for r in rows]).sum(0)
-    batch = Batch(ids, branch, positions, weights, task, source, gather, inverse.reshape(-1), counts)
-    return Collated(batch, order)
+    return Collated(Batch(ids, branch, image, positions, weights, task, source, counts), order)
 
 
 def taken_apart(batch: Batch) -> list[Row]:
     """The images of a batch as rows of their own, in its order: the inverse of `collate`."""
     rows: list[Row] = []
-    for where in (line[line >= 0] for line in batch.gather):
-        flat = {name: getattr(batch, name).reshape(-1)[where] for name in ("ids", "branch", "weights", "task")}
-        positions = batch.positions.reshape(3, -1)[:, where]
-        source = batch.source.reshape(-1)[where] - where[0] % batch.ids.shape[1]
+    for number in range(int(batch.image.max()) + 1):
+        g, at = (batch.image == number).nonzero(as_tuple=True)
+        flat = {name: getattr(batch, name)[g, at] for name in ("ids", "branch", "weights", "task")}
         repeated = int((flat["branch"] == 0).sum()) * max(0, int(flat["branch"].max()) - 1)
-        rows.append(Row(**flat, positions=positions, source=source, unshared=len(where) + repeated))
+        positions, source = batch.positions[:, g, at], batch.source[g, at] - at[0]
+        rows.append(Row(**flat, positions=positions, source=source, unshared=len(at) + repeated))
     return rows
 
 
@@ -231,13 +226,6 @@ def tree_mask(branch: torch.Tensor) -> torch.Tensor:
     return (sees | torch.eye(t, dtype=torch.bool, device=branch.device))[:, None]
 
 
-def image_of(batch: Batch) -> torch.Tensor:
-    """(R, T) which image a token is of; padding is of image -1."""
-    image = batch.inverse.reshape(batch.ids.shape) // batch.gather.shape[1]
-    return torch.where(batch.branch >= 0, image, -1)
-
-
 def row_mask(batch: Batch) -> torch.Tensor:
     """(R, 1, T, T) bool of whole rows: `tree_mask`, and nothing of another image."""
-    image = image_of(batch)
-    return tree_mask(batch.branch) & (image[:, :, None] == image[:, None, :])[:, None]
+    return tree_mask(batch.branch) & (batch.image[:, :, None] == batch.image[:, None, :])[:, None]

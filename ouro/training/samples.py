@@ -174,8 +174,9 @@ def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
             f"out of memory with one image at a time ({error}). Fix: lower train.max_pixels, region_max_pixels, k or "
             "questions, or set train.gradient_checkpointing=true"
         ) from error
-    log.warning("out of memory (%s): each micro-batch is now trained in %d pieces", error, 2 * job.pieces)
-    return replace(job, pieces=2 * job.pieces)
+    pieces = min(2 * job.pieces, job.params.batch_size)
+    log.warning("out of memory (%s): each micro-batch is now trained in %d pieces", error, pieces)
+    return replace(job, pieces=pieces)
 
 
 def checkpoint_key(job: Job) -> str:

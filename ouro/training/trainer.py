@@ -41,6 +41,7 @@ def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | 
         use_cpu=not on_gpu,
         ddp_backend=None if on_gpu or alone else "gloo",
         ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # there are none that change; and a forward of one process alone would wait
         gradient_checkpointing=params.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         weight_decay=0.0,
@@ -84,14 +85,14 @@ class MicroBatch:
         self.pixels: dict[str, Any] = given
 
     def pieces(self, n: int, pad: int) -> Iterator[MicroBatch]:
-        """Its images in up to n runs, each a micro-batch of its own."""
+        """Its images in n runs, or one each where there are fewer; each a micro-batch of its own."""
         rows = taken_apart(self.batch)
         grids = self.pixels["image_grid_thw"].split(self.pictures)
         patches = [int(g.prod(dim=1).sum()) for g in grids]
         pixels = self.pixels["pixel_values"].split(patches)
-        size = math.ceil(len(rows) / n)
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
+        n = min(n, len(rows))
+        for i in range(n):
+            part = slice(i * len(rows) // n, (i + 1) * len(rows) // n)
             width = sum(row.ids.numel() for row in rows[part])
             made = {
                 **collate(rows[part], pad, width).batch._asdict(), "image_ids": self.image_ids[part],
@@ -134,12 +135,14 @@ class JointTrainer(Trainer):
     def _refuse(self, model: Any, micro: MicroBatch, value: float) -> None:
         """Say which images the loss is no number for; the last checkpoint stays as it is."""
         found: list[str] = []
-        with torch.no_grad():
-            for one in micro.pieces(len(micro.image_ids), self.pad):
-                if not bool(torch.isfinite(joint_loss(model, one.batch, one.pixels).total)):
+        own = self.accelerator.unwrap_model(model)
+        whole = not any(hasattr(p, "ds_id") for p in own.parameters())  # else a forward needs all processes (ZeRO-3)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for one in micro.pieces(len(micro.image_ids), self.pad) if whole else ():
+                if not bool(torch.isfinite(joint_loss(own, one.batch, one.pixels).total)):
                     found += one.image_ids
         named = f"image {', '.join(found)}" if found else f"one of the images {', '.join(micro.image_ids)}"
-        last = last_checkpoint(Path(str(self.args.output_dir)))
+        last = last_checkpoint(Path(str(self.args.output_dir)), self.params.processes)
         raise TrainingError(
             f"step {self.state.global_step + 1}: the loss is {value}, {named}; expected a finite number. "
             f"{f'{last.name} is intact' if last else 'No checkpoint was written yet'}. Fix: look at that image's "
@@ -175,7 +178,7 @@ class JointTrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
         except Exception as error:
-            last = last_checkpoint(work)
+            last = last_checkpoint(work, self.params.processes)
             if self.is_world_process_zero():
                 shutil.rmtree(work / f"checkpoint-{self.state.global_step}", ignore_errors=True)
             raise TrainingError(

@@ -106,13 +106,17 @@ EXPLICIT_DTYPES = (torch.bfloat16,)
 
 
 def grouped_attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Explicit attention of text: query (B, H, T, D), key and value (B, G, T, D), mask (B, 1, T, T) bool, True where it
-    attends -> (B, T, H, D). Heads that share a key stand below each other."""
+    """Explicit attention of text: query (B, H, T, D), key and value (B, G, T, D), `bias_of` the mask -> (B, T, H, D).
+    Heads that share a key stand below each other."""
     batch, heads, length, size = query.shape
-    groups = heads // key.shape[1]
-    bias = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~mask, float("-inf"))
-    folded = query.reshape(batch, key.shape[1], groups * length, size)
-    out = Explicit.apply(folded, key, value, bias.repeat(1, 1, groups, 1), scale)
+    folded = query.reshape(batch, key.shape[1], heads // key.shape[1] * length, size)
+    out = Explicit.apply(folded, key, value, bias, scale)
     return out.reshape(batch, heads, length, size).transpose(1, 2).contiguous()
+
+
+def bias_of(mask: torch.Tensor, dtype: torch.dtype, groups: int) -> torch.Tensor:
+    """(B, 1, T, T) bool, True where a token attends -> (B, 1, groups * T, T): 0 there, -inf elsewhere."""
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
+    return bias.repeat(1, 1, groups, 1)
