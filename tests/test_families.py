@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
-from tiny_models import tiny_model, tiny_processor
+from tiny_models import FAMILIES, tiny_model, tiny_processor
 
 from ouro.nano import model as nano
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import Encoder, UnsupportedProcessor, views
-from ouro.vision.hf import HFVisionLM, load_model
+from ouro.vision.hf import HFVisionLM, ModelError, load_model
 from ouro.vision.protocols import Request
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
@@ -63,6 +63,29 @@ def test_batches_say_what_transformers_own_processor_and_generate_say_one_by_one
     said = vlm.generate(requests, max_new_tokens=8)
     assert said == _one_by_one(folder, requests)
     assert len(set(said)) > 5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tower", ["visual", "language_model"])
+def test_an_adapter_of_one_tower_alone_is_worn_and_an_untrained_one_is_refused(
+    family: str, tower: str, tmp_path: Path
+) -> None:
+    """The probe once was text alone, on which an adapter of the vision tower has no bearing."""
+    from peft import LoraConfig, get_peft_model
+
+    base = tmp_path / "base"
+    _save(family, base)
+    wanted = LoraConfig(r=2, target_modules=rf".*{tower}\..*(qkv|q_proj|mlp\.\w+)", init_lora_weights=True)
+    wrapped = get_peft_model(load_model(base)[0], wanted)
+    assert all(tower in name for name, weights in wrapped.named_parameters() if weights.requires_grad)
+    wrapped.save_pretrained(str(tmp_path / "untrained"))
+    with pytest.raises(ModelError, match="does not change"):
+        HFVisionLM(base, adapter=tmp_path / "untrained")
+    for name, weights in wrapped.named_parameters():
+        if "lora_B" in name:
+            weights.data.fill_(0.5)
+    wrapped.save_pretrained(str(tmp_path / "trained"))
+    HFVisionLM(base, adapter=tmp_path / "trained")  # does not raise: the logits differ
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,6 +20,7 @@ from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
 from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render
 from ouro.nano.writer import TemplateWriter
+from ouro.vision.encoding import Encoder
 from ouro.vision.hf import HFVisionLM, ModelError, load_adapter, load_model
 from ouro.vision.pool import PooledVLM
 from ouro.vision.protocols import Request
@@ -132,10 +133,10 @@ def test_unusable_model_folders_are_refused_with_what_to_do(tmp_path: Path) -> N
 def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    model, _ = load_model(BASE)
+    model, processor = load_model(BASE)
     get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)  # B starts at zero
     with pytest.raises(ModelError, match="does not change"):
-        load_adapter(load_model(BASE)[0], tmp_path)
+        load_adapter(load_model(BASE)[0], tmp_path, Encoder(processor))
 
 
 def test_the_writer_writes_the_same_in_every_process() -> None:

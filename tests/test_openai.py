@@ -30,8 +30,15 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from flows import doctor
+from ouro.annotate.describe import describe_shard
+from ouro.annotate.synthesize import synthesize_shard
+from ouro.benchmarks.answering import vlm_answerer
+from ouro.benchmarks.evaluate import Asked
+from ouro.benchmarks.vqa import Question
 from ouro.crops import crop
 from ouro.nano.scenes import draw_scene, render
+from ouro.params import Benchmark, Describe, Synthesize
+from ouro.records import Region, Rejected, Scene
 from ouro.vision import openai as backend
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.openai import (
@@ -43,7 +50,7 @@ from ouro.vision.openai import (
     openai_fingerprint,
     resize_multiple,
 )
-from ouro.vision.protocols import Request
+from ouro.vision.protocols import Refused, Request
 from ouro.vision.scripted import ScriptedVLM
 
 NANO = Path(__file__).resolve().parent.parent / "models/nano"
@@ -298,6 +305,98 @@ def test_a_refusal_is_not_asked_again(server: FakeServer, code: int, fix: str) -
     assert len(server.bodies) == 1
 
 
+def picky(h: Handler, prompt: str) -> None:
+    """Refuses what holds the word "big"; a server may repeat the key that it was sent."""
+    said = f"too long, says {h.headers['Authorization']}"
+    echo(h, prompt) if "big" not in prompt else h.send(400, json.dumps({"error": {"message": said}}).encode())
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_one_refused_request_is_an_empty_reply_with_a_reason_and_the_others_go_on(
+    server: FakeServer, code: int
+) -> None:
+    """A single picture that the server could not read once ended a run of thousands."""
+    server.script = [lambda h: echo(h, "q0"), status(code, b"too long")]
+    told: list[int] = []
+    replies = server.vlm(1).generate(asks(4), max_new_tokens=4, progress=told.append)
+    assert replies == ["q0", "", "q2", "q3"]
+    refused = replies[1]
+    assert isinstance(refused, Refused) and refused.why == f"status {code} (8 bytes: 'too long')"
+    assert (len(server.bodies), sum(told)) == (4, 4)
+
+
+def test_what_a_server_says_of_a_refused_request_does_not_show_the_key(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, SECRET)
+    server.otherwise = picky
+    replies = server.vlm(1).generate([Request((), "small"), Request((), "big")], max_new_tokens=4)
+    assert isinstance(replies[1], Refused) and "too long, says Bearer ***" in replies[1].why
+
+
+def test_a_server_that_refuses_the_first_eight_ends_the_call_and_seven_do_not(server: FakeServer) -> None:
+    server.script = [status(400)] * 7
+    replies = server.vlm(1).generate(asks(9), max_new_tokens=4)
+    assert replies == [""] * 7 + ["q7", "q8"]
+    assert [isinstance(reply, Refused) for reply in replies] == [True] * 7 + [False] * 2
+    server.bodies.clear()
+    server.script = [status(400)] * 8
+    with pytest.raises(ServerRefused, match="status 400"):
+        server.vlm(1).generate(asks(9), max_new_tokens=4)
+    assert len(server.bodies) == 8
+    server.script = [lambda h: echo(h, "q0"), *[status(400)] * 8]
+    assert server.vlm(1).generate(asks(9), max_new_tokens=4) == ["q0", *[""] * 8]
+
+
+def test_a_call_of_few_requests_that_are_all_refused_ends(server: FakeServer) -> None:
+    server.script = [status(413)] * 3
+    with pytest.raises(ServerRefused, match="status 413"):
+        server.vlm().generate(asks(3), max_new_tokens=4)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 405])
+def test_a_wrong_key_or_address_ends_the_call_whatever_went_before(server: FakeServer, code: int) -> None:
+    server.script = [lambda h: echo(h, "q0"), status(code)]
+    with pytest.raises(ServerRefused, match=f"status {code}"):
+        server.vlm(1).generate(asks(5), max_new_tokens=4)
+
+
+def test_describe_rejects_the_region_whose_request_is_refused(server: FakeServer) -> None:
+    server.script = [says(completion("a star .")), status(400, b"too long")]
+    regions = [
+        Region("i/0", "i", None, 0, (0.0, 0.0, 32.0, 32.0), 1.0, "image"),
+        Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 9.0, 9.0), 1.0, "ocr", "milk", "text"),
+    ]
+    said, rejected = describe_shard(regions, {"i": picture(1)}, server.vlm(1), Describe())
+    assert [d.region_id for d in said] == ["i/0"]
+    assert rejected == [Rejected("describe", "i/0.0", "refused", "status 400 (8 bytes: 'too long')")]
+
+
+def test_synthesize_rejects_what_is_refused_to_the_writer_and_in_the_round_trip(server: FakeServer) -> None:
+    """`min_agreement` 0 keeps whatever is answered, but nothing was."""
+    written = "is there a red star? yes. how many tables are there? one."
+    server.script = [says(completion(written)), status(413, b"too large")]
+    server.script += [says(completion("yes")), status(422, b"no picture")]
+    scene = Scene("i", "a table with a red star on the table.", (), ())
+    params = Synthesize(aspects=("style", "interactions"), round_trip=True, min_agreement=0.0)
+    vlm = server.vlm(1)
+    made = synthesize_shard({"i": picture(1)}, [scene], vlm, params, answerer=vlm)
+    assert [p.question for p in made.pairs] == ["is there a red star?"]
+    assert [(r.record_id, r.reason, r.detail) for r in made.rejected] == [
+        ("i/interactions/0", "refused", "status 413 (9 bytes: 'too large')"),
+        ("i/style/1", "refused", "how many tables are there? one; status 422 (10 bytes: 'no picture')"),
+    ]
+    assert made.n_in == len(made.pairs) + len(made.rejected)
+
+
+def test_a_refused_question_of_a_benchmark_is_an_empty_reply(server: FakeServer) -> None:
+    server.script = [says(completion("red")), status(400)]
+    asked = [Asked(Question(k, "i", "what color ?", ("red",) * 10, "color"), "i") for k in range(2)]
+    answers = vlm_answerer(server.vlm(1), {"i": picture(1)}, {}, Benchmark())(asked)
+    assert answers == ["red", ""]
+    assert {type(answer) for answer in answers} == {str}  # what is written to a file is plain text
+
+
 def test_nobody_listens_there(waits: list[float]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening
@@ -315,7 +414,7 @@ def test_retry_after_is_honoured_and_otherwise_waits_double(server: FakeServer, 
 
 
 def test_one_failure_ends_the_others_and_the_next_call_works(server: FakeServer) -> None:
-    server.script = [is_silent, status(400)]
+    server.script = [is_silent, status(401)]
     vlm = server.vlm(concurrency=2)
     with pytest.raises(ServerRefused):
         vlm.generate(asks(50), max_new_tokens=4)

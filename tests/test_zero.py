@@ -178,6 +178,7 @@ def test_the_losses_are_those_without_deepspeed(plain: Path, tmp_path: Path, sta
     """DeepSpeed divides work, it changes no result; the first use builds an extension for a minute."""
     import torch
 
+    from ouro.vision.encoding import Encoder
     from ouro.vision.hf import load_adapter, load_model
 
     folder = _trained(tmp_path / "a", deepspeed=stage, processes=processes)
@@ -190,8 +191,8 @@ def test_the_losses_are_those_without_deepspeed(plain: Path, tmp_path: Path, sta
         reference = _tensors(plain)
         assert all(torch.allclose(t, reference[k], rtol=0, atol=1e-3) for k, t in _tensors(folder).items())
     assert _tensors(folder).keys() == _tensors(plain).keys()
-    model, _ = load_model(BASE)
-    load_adapter(model, folder / "adapter")  # raises unless it changes the output
+    model, processor = load_model(BASE)
+    load_adapter(model, folder / "adapter", Encoder(processor))  # raises unless it changes the output
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from ouro.annotate.degenerate import Reading, read_reply
 from ouro.annotate.prompts import description_prompt
 from ouro.crops import crop
 from ouro.records import Description, Region, Rejected
-from ouro.vision.protocols import Request, VisionLM
+from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -32,8 +32,9 @@ def describe_shard(
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> tuple[list[Description], list[Rejected]]:
-    """One Description a region. Rejected: what the model says nothing about ("empty_reply") and replies that
-    nothing can be made of ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate).
+    """One Description a region. Rejected: what the model says nothing about ("empty_reply"), replies that
+    nothing can be made of ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate), and requests that
+    its server does not take ("refused").
 
     Each region gets the prompt that `draw_prompt` draws for it. A region found by OCR carries its text: 'a sign'
     becomes 'a sign that says milk', and where the reply is good for nothing the text stands alone.
@@ -49,7 +50,8 @@ def describe_shard(
             said = Description(region.region_id, region.image_id, reading.text, vlm.fingerprint[:16], name)
             kept.append(said)
         else:
-            rejected.append(Rejected("describe", region.region_id, reading.reason, repr(reply)[:200]))
+            detail = reply.why if isinstance(reply, Refused) else repr(reply)[:200]
+            rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
     return kept, rejected
 
 
@@ -83,6 +85,8 @@ def _request(region: Region, picture: PILImage.Image, name: str, params: Describ
 
 
 def _read(reply: str, region: Region, prompt: str, params: Describe) -> Reading:
+    if isinstance(reply, Refused):
+        return Reading("", "refused")
     reading = read_reply(reply, params.max_new_tokens, expected=f"{prompt} {region.text}")
     return Reading(with_text(reading.text, region.text), reading.reason)
 

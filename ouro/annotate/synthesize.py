@@ -19,7 +19,7 @@ from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
 from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import answer_prompt, synthesis_prompt
 from ouro.records import QAPair, Rejected, Scene
-from ouro.vision.protocols import Request, VisionLM
+from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -59,7 +59,8 @@ def synthesize_shard(
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
     "too_many_pairs", the reasons of ouro.annotate.pairs.support, "leaks_answer", "near_duplicate_question";
     "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the
-    end, so that its share is that of the pairs which stay.
+    end, so that its share is that of the pairs which stay. And "refused": the request to write an image's pairs of
+    an aspect, or to answer one in the round trip, that the model's server does not take.
     """
     kept: list[_Kept] = []
     rejected: list[Rejected] = []
@@ -101,7 +102,14 @@ def _written(
     ]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
     for (scene, aspect), reply in zip(asked, replies, strict=True):
-        yield scene, aspect, parse_reply(reply, params.max_new_tokens) or [Leftover(visible(reply), "unparsable")]
+        yield scene, aspect, _read(reply, params.max_new_tokens)
+
+
+def _read(reply: str, max_new_tokens: int) -> Sequence[Piece]:
+    """The pieces of a reply, at least one."""
+    if isinstance(reply, Refused):
+        return [Leftover(reply.why, "refused")]
+    return parse_reply(reply, max_new_tokens) or [Leftover(visible(reply), "unparsable")]
 
 
 class _Selection:
@@ -158,6 +166,9 @@ def _round_trip(
     agreeing: list[_Kept] = []
     rejected: list[Rejected] = []
     for (record, pair), reply in zip(kept, replies, strict=True):
+        if isinstance(reply, Refused):
+            rejected.append(_rejected(record, "refused", f"{pair.question} {pair.answer}; {reply.why}"))
+            continue
         said = plain_text(reply)
         confidence = agreement(pair.answer, said)
         if confidence >= params.min_agreement:

@@ -64,7 +64,7 @@ def vlm_answerer(
         chosen = [i for i, a in enumerate(asked) if a.image_id in chunk]
         requests = [request(asked[i], chunk[asked[i].image_id]) for i in chosen]
         said = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
-        return dict(zip(chosen, said, strict=True))
+        return dict(zip(chosen, map(str, said), strict=True))  # a Refused one is an empty reply, and wrong
 
     def answer(asked: Sequence[Asked]) -> list[str]:
         replies: dict[int, str] = {}

@@ -85,7 +85,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
             raise OutOfMemory(str(error).splitlines()[0]) from None
         raise
     model.eval()
-    if not adapter_changes_output(model):
+    if not adapter_changes_output(model, encoder):
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
     with zero.gathered(model):
         if trainer.is_world_process_zero():

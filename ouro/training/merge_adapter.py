@@ -9,6 +9,7 @@ from typing import Any
 
 from ouro.training.adapter_file import adapter_config, adapter_shapes, check_adapter, model_outline, shape_problems
 from ouro.training.samples import TrainingError
+from ouro.vision.encoding import Encoder
 from ouro.vision.hf import folder_fingerprint, load_adapter, load_model
 
 
@@ -28,7 +29,7 @@ def merge_adapter(adapter: Path, out: Path, base: str = "", dtype: str = "float3
         raise TrainingError(f"adapter {adapter}: names no base; expected one; give it with --base")
     _check_base(adapter, named, chosen)
     model, processor = load_model(chosen)
-    _write(load_adapter(model, adapter), processor, out, dtype)
+    _write(load_adapter(model, adapter, Encoder(processor)), processor, out, dtype)
     return chosen
 
 

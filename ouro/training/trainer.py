@@ -135,7 +135,7 @@ class JointTrainer(Trainer):
     def _refuse(self, model: Any, micro: MicroBatch, value: float) -> None:
         """Say which images the loss is no number for; the last checkpoint stays as it is."""
         found: list[str] = []
-        own = self.accelerator.unwrap_model(model)
+        own: Any = self.accelerator.unwrap_model(model)
         whole = not any(hasattr(p, "ds_id") for p in own.parameters())  # else a forward needs all processes (ZeRO-3)
         with torch.no_grad(), self.compute_loss_context_manager():
             for one in micro.pieces(len(micro.image_ids), self.pad) if whole else ():

@@ -18,6 +18,8 @@ from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.pool import Ahead
 from ouro.vision.protocols import Request, batches
 
+PROBE_SIDE = 112  # pixels; of the picture that shows whether an adapter does anything
+
 
 class ModelError(ValueError):
     """A model folder or adapter that cannot be used, with what to do about it."""
@@ -120,7 +122,7 @@ class HFVisionLM:
         self.encoder = Encoder(processor)
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
         if adapter is not None:
-            self.model = load_adapter(self.model, adapter)
+            self.model = load_adapter(self.model, adapter, self.encoder)
         self.shares = share_image_features(self.model)
         worn = folder_fingerprint(adapter) if adapter is not None else ""
         self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, worn)
@@ -197,7 +199,7 @@ def share_image_features(model: Any) -> SharedFeatures | None:
     return shared
 
 
-def load_adapter(model: Any, adapter: str | Path) -> Any:
+def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
     """A peft adapter on `model`; raises ModelError when it is missing, empty or changes nothing.
 
     Keys that do not match load silently in peft, so the adapter must change the output to be believed.
@@ -208,18 +210,31 @@ def load_adapter(model: Any, adapter: str | Path) -> Any:
     if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
     wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
-    if not adapter_changes_output(wrapped):
+    if not adapter_changes_output(wrapped, encoder):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
     return wrapped.merge_and_unload().eval()
 
 
-def adapter_changes_output(wrapped: Any) -> bool:
-    """Whether logits of a probe prompt are numbers, and differ with and without the adapter."""
+def adapter_changes_output(wrapped: Any, encoder: Encoder) -> bool:
+    """Whether logits of a probe, a picture and a prompt, are numbers, and differ with and without the adapter.
+
+    Without a picture, an adapter of the vision tower alone would change nothing.
+    """
     import torch
 
-    ids = torch.arange(8, 24, device=wrapped.device)[None] % wrapped.config.get_text_config().vocab_size
+    probe = encoder.batch([_probe()], share=False).inputs
+    inputs = {k: torch.from_numpy(v).to(wrapped.device) for k, v in probe.items()}
     with torch.inference_mode():
-        on = wrapped(input_ids=ids).logits
+        on = wrapped(**inputs).logits
         with wrapped.disable_adapter():
-            off = wrapped(input_ids=ids).logits
+            off = wrapped(**inputs).logits
     return bool(torch.isfinite(on).all()) and not torch.equal(on, off)
+
+
+def _probe() -> Request:
+    """A question about a picture without two equal patches."""
+    import numpy as np
+    from PIL import Image as PILImage
+
+    noise = np.random.default_rng(0).integers(0, 256, (PROBE_SIDE, PROBE_SIDE, 3), dtype=np.uint8)
+    return Request((PILImage.fromarray(noise),), "Describe the image.", (PROBE_SIDE**2,))

@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 from PIL import Image as PILImage
 
 from ouro.images import encode_png
-from ouro.vision.protocols import Request
+from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 KEY = "OPENAI_API_KEY"
 NO_KEY = "EMPTY"  # local servers want none, the client wants one
+ENOUGH = 8  # requests of a call; where a server takes none of the first ones, params are wrong, not the requests
 
 
 class ServerUnavailable(RuntimeError):
@@ -48,6 +49,14 @@ class ServerUnavailable(RuntimeError):
 
 class ServerRefused(ValueError):
     """A server's address, or an answer that asking again does not change: wrong key, model name or request."""
+
+
+class RequestRefused(ServerRefused):
+    """A request that this server does not take, it may be others: too long, or a picture it cannot read."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 class OpenAIVisionLM:
@@ -74,7 +83,8 @@ class OpenAIVisionLM:
     ) -> list[str]:
         """One reply a request, in order; `progress` is called from another thread, once a reply.
 
-        The first failure ends all; so does KeyboardInterrupt. Raises ServerUnavailable and ServerRefused.
+        A request that the server does not take is Refused and the others go on, unless it took none of the first
+        ENOUGH. Any other failure ends all; so does KeyboardInterrupt. Raises ServerUnavailable and ServerRefused.
         """
         loop, client = self._start()
         job = asyncio.run_coroutine_threadsafe(self._all(client, requests, max_new_tokens, progress), loop)
@@ -108,10 +118,15 @@ class OpenAIVisionLM:
         replies = [""] * len(requests)
         todo = iter(by_picture(requests))
         urls = _DataURLs(2 * self.concurrency, self.multiple)
+        trial = _Trial(min(ENOUGH, len(requests)))
 
         async def work() -> None:
             for i in todo:
-                replies[i] = await self._ask(client, requests[i], max_new_tokens, urls)
+                try:
+                    replies[i] = await self._ask(client, requests[i], max_new_tokens, urls)
+                    trial.passed = True
+                except RequestRefused as error:
+                    replies[i] = trial.refused(error)
                 if progress:
                     progress(1)
 
@@ -149,7 +164,8 @@ class OpenAIVisionLM:
 
         from ouro.vision.transport import excerpt
 
-        kind, got, attempts = ServerUnavailable, f"{type(error).__name__}: {error}", 1
+        kind: _Kind = ServerUnavailable
+        got, attempts = f"{type(error).__name__}: {error}", 1
         fix = "start the server, or correct model.url; a slow one needs a larger model.timeout"
         if isinstance(error, APIConnectionError):
             got = str(error.__cause__) or type(error.__cause__).__name__
@@ -160,7 +176,22 @@ class OpenAIVisionLM:
             kind, fix = _fix(error.status_code)
         times = "once" if attempts == 1 else f"{attempts} times"
         text = f"{self.url}, model {self.name!r}, asked {times}: {got}; expected a chat completion. Fix: {fix}"
-        return kind(text.replace(key, "***") if key != NO_KEY else text)
+        text = text.replace(key, "***") if key != NO_KEY else text
+        return RequestRefused(text, got) if kind is RequestRefused else kind(text)
+
+
+class _Trial:
+    """Whether a server takes requests at all: none of the `first` answered ones taken means that it does not."""
+
+    def __init__(self, first: int) -> None:
+        self.passed, self._left = False, first
+
+    def refused(self, error: RequestRefused) -> Refused:
+        """The reply of one that was not taken. Raises the error where none was."""
+        self._left -= 1
+        if self._left <= 0 and not self.passed:
+            raise error
+        return Refused(error.why)
 
 
 def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
@@ -259,12 +290,16 @@ _CHANGE_NAME = "correct model.name, and model.url, which usually ends in /v1"
 _SMALLER = "lower describe.max_pixels, region_max_pixels or max_new_tokens, or give the server a longer context"
 
 
-def _fix(status: int) -> tuple[type[ServerUnavailable] | type[ServerRefused], str]:
+_Kind = type[ServerUnavailable] | type[ServerRefused]
+
+
+def _fix(status: int) -> tuple[_Kind, str]:
     """Whether a status may pass by itself, and what to do about it."""
     if status in (401, 403):
         return ServerRefused, f"set {KEY} in the environment to a key of this server"
     if status in (400, 404, 405, 413, 422):
-        return ServerRefused, f"{_CHANGE_NAME}; where both are right: {_SMALLER}"
+        kind = ServerRefused if status in (404, 405) else RequestRefused
+        return kind, f"{_CHANGE_NAME}; where both are right: {_SMALLER}"
     if status == 429:
         return ServerUnavailable, "lower model.concurrency, or raise model.retries"
     if status >= 500 or status in (408, 409):

@@ -54,6 +54,25 @@ class Request(NamedTuple):
         return self.max_pixels or (None,) * len(self.images)
 
 
+class Refused(str):
+    """The reply to a request that the model's server did not take: "", and in `why` what it said, never a key.
+
+    Whoever keeps count of what was rejected asks for it (`isinstance(reply, Refused)`); to others it is an empty reply.
+    """
+
+    why: str
+
+    def __new__(cls, why: str) -> Refused:
+        """`why` is no part of the text."""
+        made = super().__new__(cls)
+        made.why = why
+        return made
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[str]]:
+        """Survive the way to another process."""
+        return Refused, (self.why,)
+
+
 def batches(
     requests: Sequence[Request], size: int, tokens: Sequence[int] | None = None, budget: int | None = None
 ) -> list[list[int]]:
@@ -100,5 +119,8 @@ class VisionLM(Protocol):
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
-        """One answer per request, in order; `progress` is told how many more were answered, from time to time."""
+        """One answer per request, in order; `progress` is told how many more were answered, from time to time.
+
+        An answer may be Refused: the model's server takes others, not this request.
+        """
         ...
