@@ -16,6 +16,8 @@ from tiny_models import FAMILIES, tiny_model, tiny_processor
 
 from ouro.nano import model as nano
 from ouro.nano.scenes import draw_scene, render
+from ouro.params import Train
+from ouro.training.parts import target_modules
 from ouro.vision.encoding import Encoder, UnsupportedProcessor, views
 from ouro.vision.hf import HFVisionLM, ModelError, load_model
 from ouro.vision.protocols import Request
@@ -66,18 +68,19 @@ def test_batches_say_what_transformers_own_processor_and_generate_say_one_by_one
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("tower", ["visual", "language_model"])
+@pytest.mark.parametrize("part", ["vision", "language"])
 def test_an_adapter_of_one_tower_alone_is_worn_and_an_untrained_one_is_refused(
-    family: str, tower: str, tmp_path: Path
+    family: str, part: str, tmp_path: Path
 ) -> None:
     """The probe once was text alone, on which an adapter of the vision tower has no bearing."""
     from peft import LoraConfig, get_peft_model
 
     base = tmp_path / "base"
     _save(family, base)
-    wanted = LoraConfig(r=2, target_modules=rf".*{tower}\..*(qkv|q_proj|mlp\.\w+)", init_lora_weights=True)
-    wrapped = get_peft_model(load_model(base)[0], wanted)
-    assert all(tower in name for name, weights in wrapped.named_parameters() if weights.requires_grad)
+    frozen = {name: "frozen" for name in ("language", "merger", "vision")}
+    model = load_model(base)[0]
+    modules = target_modules(model, Train(**{**frozen, part: "lora"}))  # type: ignore[arg-type]
+    wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=modules))
     wrapped.save_pretrained(str(tmp_path / "untrained"))
     with pytest.raises(ModelError, match="does not change"):
         HFVisionLM(base, adapter=tmp_path / "untrained")

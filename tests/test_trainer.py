@@ -206,8 +206,10 @@ def test_all_parts_frozen_leave_nothing_to_train() -> None:
         target_modules(tiny_model("Qwen2VL", tiny_processor("Qwen2VL")), frozen)
 
 
+@pytest.mark.slow
 def test_qlora_keeps_frozen_weights_in_four_bits_and_learns(tmp_path: Path) -> None:
     """bitsandbytes quantizes on a CPU, too: the loss of the same rows falls from the first step to the last."""
+    pytest.importorskip("bitsandbytes", reason="`uv sync --extra qlora` installs it")
     job = drawn_job(tmp_path, 8, epochs=8, bf16=False, quantization="nf4", learning_rate=3e-3, save_steps=1)
     seen: list[float] = []
     lora.train_once(job, lambda step, of, values: seen.append(values["loss"]) if "loss_desc" in values else None)
