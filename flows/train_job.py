@@ -8,16 +8,19 @@ from pathlib import Path
 from flows import screen
 from ouro.params import Params
 from ouro.training.launch import write_job
-from ouro.training.samples import NOTHING, TrainingError
 from tasks.layout import ADAPTER, PIPELINE
-from tasks.train import training_job
+from tasks.models import require_model
+from tasks.train import check_annotated, training_job
 
 
 def run(params: Params, file: Path, out: Path | None = None) -> None:
-    """Write `file`; its folders are absolute, the adapter goes to `out`. Raises TrainingError without data."""
+    """Write `file`; its folders are absolute, the adapter goes to `out`.
+
+    Raises MissingModel, ArtifactError where data/ is not annotated to its end, and TrainingError.
+    """
+    require_model(Path(params.model.base))
+    check_annotated(PIPELINE, params)
     job = training_job(PIPELINE, params, (out or ADAPTER).resolve())
-    if not job.samples:
-        raise TrainingError(NOTHING)
     base = Path(job.base)
     job = dataclasses.replace(
         job,

@@ -143,7 +143,7 @@ DESCRIBING = (
         "merge(name, layout, Params(), lambda n: os.kill(os.getpid(), signal.SIGKILL))",
         """if name == "shard-00001.parquet":
             os.kill(os.getpid(), signal.SIGKILL)
-        describe(name, layout, Params())""",
+        describe(name, layout, Params.model_validate({"model": {"processes": 1}}))""",
     )
     .replace("layout.descriptions", "layout.regions")
 )
@@ -165,14 +165,15 @@ def test_describe_killed_between_shards_describes_nothing_twice(
         for path in layout.descriptions.iterdir():
             path.unlink()
     whole, killed = layouts
-    describe(Params(), whole)
+    alone = Params.model_validate({"model": {"processes": 1}})
+    describe(alone, whole)
     command = [sys.executable, "-c", DESCRIBING, str(killed.root), str(killed.cache)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PREFECT_API_URL": prefect_api}, check=False)
     assert done.returncode == -signal.SIGKILL
     assert shard_names(killed.descriptions) == [NAMES[0]]
     caplog.set_level(logging.INFO, logger="tasks.shards")
     caplog.clear()
-    describe(Params(), killed)
+    describe(alone, killed)
     assert [r.getMessage() for r in caplog.records if "restored" in r.getMessage()] == [
         f"describe {NAMES[0]}: restored, nothing to do"
     ]
