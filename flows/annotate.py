@@ -18,7 +18,6 @@ from flows.delivery import deliver_events
 from flows.pool import pool
 from flows.report import counts, notes, samples, writer
 from flows.runner import Share
-from flows.serving import shared_server
 from flows.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
 from flows.sharing import Door, fingerprint, shared
 from flows.summary import Summary, lines, summarise
@@ -27,7 +26,8 @@ from ouro.params import Params
 from ouro.report import write_report
 from tasks.ingest import check_source
 from tasks.layout import Layout
-from tasks.servers import process_tag, sweep_stale_runs
+from tasks.models import needs_hub
+from tasks.servers import prefect_server, process_tag, sweep_stale_runs
 
 
 def run(params: Params, out: Path, share: Share) -> None:
@@ -41,7 +41,7 @@ def run(params: Params, out: Path, share: Share) -> None:
     for note in notes(_as_annotator(params)):
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")
-    with shared(layout, agreed(params)) as door, shared_server() as server:
+    with shared(layout, agreed(params)) as door, prefect_server(online=needs_hub(params)) as server:
         screen.say(f"Prefect: {server.ui}")
         try:
             with pool(params.runner):

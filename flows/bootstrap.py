@@ -32,7 +32,7 @@ from ouro.params import Params, load_params
 from tasks import tracking
 from tasks.ingest import check_source
 from tasks.layout import ADAPTER, PIPELINE
-from tasks.models import require_model
+from tasks.models import MissingModel, needs_hub, require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _bootstrap(params_path: Path | None, profile: str | None, overrides: Sequenc
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
-        with prefect_server(while_waiting=_import_prefect) as server:
+        with prefect_server(while_waiting=_import_prefect, online=needs_hub(params)) as server:
             ready.result()
             screen.say(f"Prefect: {server.ui}")
             screen.say(f"MLflow:  http://127.0.0.1:5000 after `{tracking.UI_COMMAND}`")
@@ -111,9 +111,21 @@ def only_run() -> Generator[None]:
 def check_inputs(params: Params) -> None:
     """Raise for a missing model, proposer, folder or manifest, before anything is started."""
     require_model(Path(params.model.base))
+    _check_proposer_file(params)
     check_writer(params)
     check_proposers(params)
     check_source(params)
+
+
+def _check_proposer_file(params: Params) -> None:
+    """Raise MissingModel for a torchvision network by its name: DVC watches files, and this is none."""
+    if not Path(params.model.proposer).exists():
+        raise MissingModel(
+            f"model.proposer: got {params.model.proposer!r}, no file or folder here; `ouro bootstrap` expects one, "
+            "which DVC can watch. Fix: set model.proposer to a folder such as models/nano/rpn and propose.proposers to "
+            "what finds the regions (selective-search, grounding, ocr), or annotate with `ouro annotate`, which takes "
+            "torchvision's networks by name"
+        )
 
 
 def _import_prefect() -> None:

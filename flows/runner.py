@@ -20,6 +20,7 @@ from flows.timing import note_work
 from ouro.artifacts import Sidecar, prune_shards, read_sidecar
 from ouro.params import Params, ParamsError, load_params
 from tasks.layout import PIPELINE, Layout, shard_names
+from tasks.models import needs_hub
 from tasks.servers import prefect_server, process_tag
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def run_stage(body: Callable[[Params, Layout], object]) -> None:
     """The main of `python -m flows.<stage>`: params.yaml, data/. Exits 2 on an error of the person's making."""
     try:
         params = load_params()
-        with prefect_server():
+        with prefect_server(online=needs_hub(params)):
             from prefect import tags
 
             screen.show_notices()

@@ -17,7 +17,7 @@ import yaml
 from ouro.files import write_text
 from ouro.nano.model import is_nano
 from ouro.params import Model, Params, ParamsError, load_params
-from tasks.models import require_model
+from tasks.models import model_fingerprint, require_model
 
 HF_DATASET = "hf:"
 FILE = Path("params.yaml")
@@ -127,16 +127,21 @@ def check_writer(params: Params) -> None:
 
 
 def agreed(params: Params) -> dict[str, Any]:
-    """All that decides what `ouro annotate` makes, in flat keys: code and params, not how fast or where they run.
-
-    A model's weights are not looked at: machines may keep them in different places.
+    """All that decides what `ouro annotate` makes, in flat keys: code, params and the weights of its models, not how
+    fast or where they run. (What a server's model holds cannot be seen from here.)
     """
+    from tasks.annotator import fingerprint
     from tasks.shards import code_of
 
     speed = {"model": {"processes", "prepare_processes", "concurrency", "timeout", "retries"}}
     values = params.model_dump(mode="json", exclude={"runner": True, "train": True, "benchmark": True, **speed})
     stages = ("ingest", "propose", "describe", "merge", "synthesize")
-    return {**_flat(values), **{f"code.{stage}": code_of(stage) for stage in stages}}
+    proposer = Path(params.model.proposer)
+    weights = {
+        "weights.annotator": fingerprint(params.model),
+        "weights.proposer": model_fingerprint(proposer) if proposer.is_dir() else "",
+    }
+    return {**_flat(values), **{f"code.{stage}": code_of(stage) for stage in stages}, **weights}
 
 
 def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:

@@ -9,12 +9,11 @@ from prefect import tags
 
 from flows import screen
 from flows.delivery import deliver_events
-from flows.serving import shared_server
 from flows.train import train
 from ouro.params import Params
 from tasks.layout import Layout
 from tasks.models import require_model
-from tasks.servers import process_tag, sweep_stale_runs
+from tasks.servers import prefect_server, process_tag, sweep_stale_runs
 from tasks.train import check_annotated
 
 
@@ -27,7 +26,7 @@ def run(folder: Path, out: Path, params: Params) -> None:
     layout = Layout(folder, folder / ".ouro/cache")
     check_annotated(layout, params)
     started = time.monotonic()
-    with shared_server() as server:
+    with prefect_server() as server:
         screen.say(f"Prefect: {server.ui}")
         screen.show_notices()
         sweep_stale_runs()

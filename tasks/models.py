@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ouro.artifacts import fingerprint_files
+from ouro.params import Params
 
 
 def served_base(base: str, name: str) -> Path | None:
@@ -30,6 +31,13 @@ def require_model(folder: Path) -> None:
             f"model folder {folder}: no *.safetensors in it (got {sorted(p.name for p in folder.iterdir())[:5]});"
             " expected a model's weights. Fix: fetch it again, or for models/nano run `python -m ouro.nano.pretrain`"
         )
+
+
+def needs_hub(params: Params) -> bool:
+    """Whether something that params name has to be fetched from the Hugging Face hub: else nothing asks the network."""
+    propose = params.propose
+    grounding = "grounding" in propose.proposers and not Path(propose.grounding_model).exists()
+    return params.ingest.source.startswith("hf:") or grounding
 
 
 @lru_cache(maxsize=8)

@@ -1,12 +1,12 @@
 """One local Prefect server on loopback for everything that runs together, started only when none is configured.
 
 Without a server every process starts a temporary one (about 10 s each). The server's state file
-.ouro/prefect-server.json names its pid, port and the process that owns it: a live one is reused, also when its
-owner was killed; who owns it stops it.
+.ouro/prefect-server.json names its pid and address; a live one is reused, also when who started it was killed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -22,6 +22,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
+
+from filelock import FileLock
 
 from ouro.artifacts import write_json
 
@@ -31,15 +34,15 @@ HOST = "127.0.0.1"
 PORT = 4200
 START_SECONDS = 120
 FILE = Path("prefect-server.json")
+USERS = "prefect-server.users.lock"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A Prefect server: its API address and, if Ouro started it, its pid and the pid of its owner."""
+    """A Prefect server: its API address and, if Ouro started it, its pid."""
 
     api: str
     pid: int | None = None
-    owner: int | None = None
 
     @property
     def ui(self) -> str:
@@ -50,8 +53,9 @@ class ServerError(RuntimeError):
     """The local Prefect server did not come up."""
 
 
-def quiet_environment(state: Path) -> dict[str, str]:
-    """Settings of every process of a run: offline, quiet, with its state in the checkout. Set ones win."""
+def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
+    """Settings of every process of a run: quiet, with its state in the checkout, offline unless `online`. Set ones
+    win."""
     wanted = {
         "PREFECT_HOME": str((state / "prefect").resolve()),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -62,7 +66,7 @@ def quiet_environment(state: Path) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
-        "HF_HUB_OFFLINE": "1",
+        **({} if online else {"HF_HUB_OFFLINE": "1"}),
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
         "TQDM_DISABLE": "1",
@@ -151,7 +155,7 @@ def launch(state: Path) -> tuple[Server, subprocess.Popen[bytes]]:
             command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment,
             start_new_session=True,
         )  # fmt: skip
-    server = Server(api, process.pid, os.getpid())
+    server = Server(api, process.pid)
     write_json(state / FILE, asdict(server))
     return server, process
 
@@ -199,35 +203,60 @@ def _reap(pid: int) -> None:
 
 
 @contextmanager
-def prefect_server(state: Path = Path(".ouro"), while_waiting: Callable[[], None] = lambda: None) -> Generator[Server]:
+def prefect_server(
+    state: Path = Path(".ouro"), while_waiting: Callable[[], None] = lambda: None, *, online: bool = False
+) -> Generator[Server]:
     """A Prefect API for this process and its children: configured, still running, or started here.
 
-    `while_waiting` runs while a new server comes up (some 10 s). What was started here, or left by a killed
-    owner, is stopped at the end. Raises ServerError.
+    `while_waiting` runs while a new server comes up (some 10 s); `online`: something has to be fetched from the hub.
+    Processes of one checkout share a server, whatever they do, and the last to leave stops it; the system frees the
+    locks of those that are killed. Raises ServerError.
     """
-    configured = configured_api()
-    os.environ.update(quiet_environment(state))
-    server = Server(configured) if configured else started_earlier(state)
-    if server is None:
-        server, process = launch(state)
-        try:
-            while_waiting()
-            wait(server, process, state)
-        except BaseException:
-            stop(server, state)
-            raise
-    else:
+    os.environ.update(quiet_environment(state, online=online))
+    if configured := configured_api():
         while_waiting()
-    os.environ["PREFECT_API_URL"] = server.api
-    _use_environment()
-    ours = server.pid is not None and (server.owner == os.getpid() or not alive(server.owner))
-    try:
-        yield server
-    finally:
-        if not configured:
+        with _reporting_to(configured):
+            yield Server(configured)
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / USERS).open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with FileLock(state / "prefect-server.start.lock"):
+            server = started_earlier(state) or _started(state, while_waiting)
+        try:
+            with _reporting_to(server.api):
+                yield server
+        finally:
             os.environ.pop("PREFECT_API_URL", None)
-        if ours:
-            stop(server, state)
+            if _is_last(users):
+                stop(server, state)
+
+
+def _started(state: Path, while_waiting: Callable[[], None]) -> Server:
+    server, process = launch(state)
+    try:
+        while_waiting()
+        wait(server, process, state)
+    except BaseException:
+        stop(server, state)
+        raise
+    return server
+
+
+@contextmanager
+def _reporting_to(api: str) -> Generator[None]:
+    os.environ["PREFECT_API_URL"] = api
+    _use_environment()
+    yield
+
+
+def _is_last(users: IO[str]) -> bool:
+    """Whether nobody else uses the server; then nobody else can begin to until `users` is closed."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _use_environment() -> None:

@@ -96,7 +96,7 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
     from ouro.training.samples import Job
 
     return Job(
-        samples(layout, params, adapter),
+        samples(layout, params),
         images=layout.images,
         base=params.model.base,
         out=adapter,
@@ -132,14 +132,14 @@ def _account_of(job: Job) -> Path:
     return job.samples.path.with_suffix(".json")
 
 
-def samples(layout: Layout, params: Params, adapter: Path) -> SampleFile:
+def samples(layout: Layout, params: Params) -> SampleFile:
     """The training samples, made shard by shard into one file beside the checkpoints, with counts and reasons in JSON.
 
     Raises TrainingError when none is left, or for a base that cannot be trained so.
     """
     from ouro.training.admission import admit, context_length
     from ouro.training.samples import NOTHING, TrainingError
-    from ouro.training.store import write_samples
+    from ouro.training.store import keep_samples
     from ouro.vision.encoding import Encoder
     from ouro.vision.hf import load_processor
 
@@ -153,10 +153,13 @@ def samples(layout: Layout, params: Params, adapter: Path) -> SampleFile:
             account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
             yield fit.samples
 
-    file = write_samples(layout.cache.parent / "checkpoints" / f"{adapter.name}-samples.arrow", shards())
+    file = keep_samples(layout.cache.parent / "checkpoints", shards())
     write_json(file.path.with_suffix(".json"), account.to_json())
     if not len(file):
-        raise TrainingError(f"{NOTHING}, and at {file.path.with_suffix('.json')}" if account.n_in else NOTHING)
+        raise TrainingError(
+            f"{NOTHING}: {account.n_in} images in, rejected {account.reasons()}. Fix: for supervision ours look at "
+            f"the .rejected.parquet in {layout.scenes}; for orig the collection must have captions"
+        )
     return file
 
 
@@ -177,10 +180,12 @@ class Account:
         self.rejected += rejected
         self.given_up += given_up
 
+    def reasons(self) -> dict[str, int]:
+        return dict(sorted(Counter(r.reason for r in self.rejected).items()))
+
     def to_json(self) -> dict[str, Any]:
-        reasons = dict(sorted(Counter(r.reason for r in self.rejected).items()))
         records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
-        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": reasons, "given_up": dict(self.given_up)}
+        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.given_up)}
         return {**counts, "records": records}
 
 

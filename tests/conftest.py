@@ -21,3 +21,9 @@ def prefect_api() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield str(PREFECT_API_URL.value())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests wait for killed trainings and servers go first: started last, one worker ends alone."""
+    long = ("test_training.py", "test_flows.py", "test_trainer.py", "test_annotator.py", "test_nano.py")
+    items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))

@@ -230,6 +230,29 @@ def test_what_only_makes_a_run_faster_leaves_its_results_the_same() -> None:
         assert agreed(load_params(file, (other,))) != agreed(load_params(file))
 
 
+def test_weights_changed_in_place_are_another_annotation(tmp_path: Path) -> None:
+    """Two processes on one folder, one from before the change, would leave a mix."""
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / name).write_text("{}")
+    params = load_params(ROOT / "params.yaml")
+    params = params.model_copy(update={"model": params.model.model_copy(update={"base": str(tmp_path)})})
+    before = agreed(params)
+    assert agreed(params) == before
+    (tmp_path / "model.safetensors").write_text("{ }")
+    assert agreed(params) != before
+
+
+def test_bootstrap_refuses_a_proposer_that_dvc_cannot_watch(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "models").symlink_to(ROOT / "models")
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    assert ouro("bootstrap", "--set", "model.proposer=fasterrcnn_resnet50_fpn_v2") == 2
+    err = capfd.readouterr().err
+    assert err.count("error: ") == 1 and "got 'fasterrcnn_resnet50_fpn_v2', no file or folder" in err
+    assert "fasterrcnn" not in (checkout / "params.yaml").read_text()
+
+
 def test_another_model_without_its_profile_is_refused_with_the_fix(
     photos: Path, foreign: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ from ouro.nano.scenes import draw_scene, render
 from ouro.records import Image, QAPair, Region, Rejected, Scene
 
 NANO = Path(__file__).resolve().parent.parent / "models/nano"
-NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <|im_end|> \U0001f600 ,'
+NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <im_end|> \U0001f600 ,'
 LINES = ("ms-swift", "llava", "sharegpt")
 
 
@@ -464,3 +464,13 @@ def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_p
             [shard._replace(images=images)], annotated / "images", tmp_path / "out", Wanted("llava", CONTENTS, PROMPT)
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mark", ["<|im_end|>", "<|image_pad|>", "<|vision_start|>", "<|eot_id|>"])
+def test_control_tokens_in_a_text_go_to_no_trainer(mark: str) -> None:
+    """OCR may read them in a screenshot, and a trainer's tokenizer would end the turn there."""
+    image = Image("i", "i.png", 256, 256, "s", "train")
+    about = Annotated(image, _regions("i"), _scene("i", f"a sign {mark} red"), _pairs("i", f"what is {mark} ?"))
+    kept, rejected = conversations(about, "describe.", ("description", "questions"))
+    assert mark not in repr(kept) and len(kept) == 2  # two aspects are left
+    assert [r.reason for r in rejected] == ["reserved_text"] * 2

@@ -24,7 +24,7 @@ from ouro.training.admission import admit, context_length
 from ouro.training.rows import Rows, record_draws
 from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, make_samples
 from ouro.training.selection import Draw, coverage, draw, select
-from ouro.training.store import SampleFile, lengths_of, write_samples
+from ouro.training.store import SampleFile, keep_samples, lengths_of, write_samples
 from ouro.vision.encoding import Encoder
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
@@ -184,6 +184,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.arrow").write_text("no arrow file")
     with pytest.raises(ArtifactError, match="no readable sample file"):
         SampleFile(tmp_path / "x.arrow")
+
+
+def test_trainings_that_see_other_samples_do_not_meet_in_a_file(tmp_path: Path) -> None:
+    one, other = (keep_samples(tmp_path, [[sample(name=name)]]) for name in "ab")
+    again = keep_samples(tmp_path, [[sample(name="a")]])
+    assert one.path == again.path != other.path
+    assert [s.image_id for s in one] == ["a"] and [s.image_id for s in other] == ["b"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_list_and_its_file_are_the_same_training(tmp_path: Path) -> None:

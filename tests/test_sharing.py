@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving import shared_server
 from flows.sharing import FolderInUse, fingerprint, shared
 from ouro.artifacts import write_shard
 from ouro.records import Image, Scene
 from tasks.layout import Layout, shard_names
-from tasks.servers import alive, healthy
+from tasks.servers import alive, healthy, prefect_server
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
@@ -165,9 +164,9 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
 USING = """
 import sys
 from pathlib import Path
-from flows.serving import shared_server
+from tasks.servers import prefect_server
 
-with shared_server(Path(sys.argv[1])) as server:
+with prefect_server(Path(sys.argv[1])) as server:
     print(server.api, server.pid, flush=True)
     sys.stdin.read()
 """
@@ -184,7 +183,7 @@ def test_the_last_to_leave_stops_the_server(tmp_path: Path, monkeypatch: pytest.
     )
     assert owner.stdout is not None
     api, pid = owner.stdout.readline().split()
-    with shared_server(tmp_path) as server:
+    with prefect_server(tmp_path) as server:
         assert (server.api, server.pid) == (api, int(pid))
         owner.communicate()
         assert owner.returncode == 0

@@ -174,6 +174,13 @@ def test_accumulated_steps_continue_exactly(tmp_path: Path) -> None:
         assert torch.equal(value, weights_of(broken.out)[name]), name
 
 
+def test_a_training_of_a_few_steps_still_says_how_it_went(tmp_path: Path) -> None:
+    """Losses are logged every tenth step; of three steps none was."""
+    summary = lora.train_once(small(tmp_path, save_steps=100, batch_size=3))
+    assert [row["step"] for row in summary.curve] == [summary.steps] == [3]
+    assert summary.tokens == summary.curve[0]["tokens"] > 0
+
+
 # ---- parts ---------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -111,6 +112,18 @@ def test_the_same_training_is_never_run_twice_at_once(tmp_path: Path, monkeypatc
     work.parent.mkdir()
     with FileLock(work.with_suffix(".lock")), pytest.raises(TrainingError, match="another process"):
         lora.train_adapter(job)
+
+
+def test_a_loss_that_is_no_number_in_one_of_two_processes_ends_both(tmp_path: Path) -> None:
+    """The other one waits for it in the exchange of gradients: looking for the image must not wait for that one."""
+    from ouro.training.launch import train
+
+    PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
+    quiet = dataclasses.replace(_sample(), image_id="without questions", pairs=())
+    params = Train(processes=2, epochs=1, batch_size=1, weight_qa=1e39)
+    job = Job([_sample(), quiet], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints")
+    with pytest.raises(TrainingError, match=r"step 1: the loss is inf, image i; .*No checkpoint was written yet"):
+        train(job)
 
 
 def test_a_refusal_in_a_worker_process_arrives_as_itself(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ grounding are ours, since the boxes and their descriptions are there.
 
 Every turn is kept or rejected:
 
-    reserved_text  it holds one of RESERVED, which a trainer would take for a picture or a box
+    reserved_text  it holds one of RESERVED, which a trainer would take for a picture or a box, or a control token
+                   such as <|im_end|>, which would end a turn
     empty_text     nothing was said
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +30,7 @@ PROMPT = "Describe the image in detail."
 BBOX, REF = "<bbox>", "<ref-object>"
 REGION_QUESTION = f"Describe the region {BBOX}."
 GROUNDING_QUESTION = f"Find {REF} in the image."
+CONTROL = re.compile(r"<\|[^<>|]+\|>")
 # Placeholders of ms-swift, of which LLaMA-Factory and LLaVA know the first three.
 RESERVED = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
 
@@ -119,7 +122,8 @@ def _said(about: Annotated) -> list[tuple[Region, str]]:
 def _flaw(written: Sequence[str]) -> str:
     if any(not text.strip() for text in written):
         return "empty_text"
-    return "reserved_text" if any(mark in text for text in written for mark in RESERVED) else ""
+    reserved = any(CONTROL.search(text) or any(mark in text for mark in RESERVED) for text in written)
+    return "reserved_text" if reserved else ""
 
 
 def spelled_out(conversation: Conversation, image: Image) -> tuple[Turn, ...]:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
 Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
 
-NOTHING = "no training samples: data/scenes and data/qa are empty; look at their .rejected.parquet"
+NOTHING = "no training samples; expected at least one image with a description"
 
 
 class TrainingError(ValueError):

@@ -55,6 +55,15 @@ def write_samples(path: Path, shards: Iterable[Sequence[Sample]]) -> SampleFile:
     return SampleFile(path)
 
 
+def keep_samples(folder: Path, shards: Iterable[Sequence[Sample]]) -> SampleFile:
+    """As write_samples, to a file in `folder` that is named after its content: two trainings at once that see other
+    samples do not meet in it."""
+    made = write_samples(folder / f".samples-{os.getpid()}.arrow", shards)
+    kept = folder / f"samples-{made.fingerprint[:16]}.arrow"
+    os.replace(made.path, kept)
+    return SampleFile(kept)
+
+
 def _to_row(sample: Sample) -> dict[str, Any]:
     width, height = sample.size
     return {

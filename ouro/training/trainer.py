@@ -194,8 +194,10 @@ class Report(TrainerCallback):
     def __init__(self, report: OnLog) -> None:
         self.report = report
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         self.report(state.global_step, state.max_steps, {})
+        control.should_log |= state.global_step == state.max_steps  # however short the training
+        return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         self.report(state.global_step, state.max_steps, {k: v for k, v in (logs or {}).items() if k != "epoch"})

@@ -1,0 +1,99 @@
+"""MLflow: a run that goes on after a kill, and a store that does not answer."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ouro.params import Params
+from tasks import tracking
+from tasks.models import needs_hub
+from tasks.servers import quiet_environment
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv(tracking.URI, uri)
+    monkeypatch.chdir(tmp_path)
+    return uri
+
+
+def test_a_run_that_was_killed_goes_on_and_repeats_no_point(store: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    kept = tmp_path / "checkpoints/key.mlflow"
+    with pytest.raises(KeyboardInterrupt), tracking.run("train", {"k": "5"}, continued=kept) as first:
+        for step in (10, 20, 30):
+            first.metrics({"loss": 1.0 / step}, step)
+        raise KeyboardInterrupt  # the last checkpoint was that of step 20
+    assert kept.is_file()
+    with tracking.run("train", {"k": "5"}, continued=kept) as second:
+        for step in (30, 40):
+            second.metrics({"loss": 1.0 / step}, step)
+    assert second.run_id == first.run_id and not kept.exists()
+    client = MlflowClient(tracking_uri=store)
+    assert [point.step for point in client.get_metric_history(first.run_id, "loss")] == [10, 20, 30, 40]
+    assert client.get_run(first.run_id).info.status == "FINISHED"
+    with tracking.run("train", continued=kept) as third:
+        assert third.run_id != first.run_id, "a finished run is not gone on with"
+
+
+def test_a_store_that_does_not_answer_costs_a_warning_and_no_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # nobody listens there
+        monkeypatch.setenv(tracking.URI, f"http://127.0.0.1:{sock.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        worked = False
+        with tracking.run("train") as run:
+            run.params({"k": 5})
+            run.metrics({"loss": 1.0}, 10)
+            run.artifact(Path(__file__))
+            worked = True
+    assert worked
+    assert len([r for r in caplog.records if "does not answer" in r.getMessage()]) == 1
+
+
+def test_a_store_that_goes_away_and_comes_back_gets_what_was_logged_meanwhile(
+    store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def away(*_: object, **__: object) -> None:
+        raise MlflowException("gone")
+
+    with tracking.run("train") as run:
+        monkeypatch.setattr(MlflowClient, "log_batch", away)
+        run.metrics({"loss": 0.5}, 10)
+        run.metrics({"loss": 0.4}, 20)
+        monkeypatch.undo()
+        run.metrics({"loss": 0.3}, 30)
+    points = MlflowClient(tracking_uri=store).get_metric_history(run.run_id, "loss")
+    assert [(point.step, point.value) for point in points] == [(10, 0.5), (20, 0.4), (30, 0.3)]
+    assert len([r for r in caplog.records if "goes on without it" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("knobs", "wanted"),
+    [
+        ({}, False),
+        ({"ingest": {"source": "hf:beans@train"}}, True),
+        ({"propose": {"proposers": ["grounding"], "grounding_model": "someone/dino"}}, True),
+        ({"propose": {"proposers": ["rpn"], "grounding_model": "someone/dino"}}, False),
+        ({"propose": {"proposers": ["grounding"], "grounding_model": "."}}, False),
+    ],
+)
+def test_the_hub_is_asked_only_where_params_name_something_there(
+    knobs: dict[str, object], wanted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    online = needs_hub(Params.model_validate(knobs))
+    assert online == wanted
+    assert quiet_environment(tmp_path, online=online).get("HF_HUB_OFFLINE") == (None if wanted else "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE" not in quiet_environment(tmp_path, online=online), "a person's own stays"
