@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flows.estimate import LAST, done
 from ouro.architecture import Grid
@@ -34,6 +34,9 @@ from ouro.nano.world import write_world
 from ouro.params import Params, load_params
 from ouro.rates import rates
 from tasks.layout import PIPELINE, Layout, shard_names
+
+if TYPE_CHECKING:
+    from ouro.training.rows import Encoded
 
 TOLERANCE = 0.3
 BEFORE = ("propose", "describe", "merge", "synthesize")
@@ -155,8 +158,8 @@ def train_pace(one: World, root: Path) -> Pace:
 
 
 def seen_flops(one: World, start: int, n: int) -> float:
-    """FLOPs of `n` rows from number `start` on, counted row by row."""
-    from ouro.training.samples import Rows
+    """FLOPs of `n` samples from number `start` on, counted one by one."""
+    from ouro.training.rows import Rows
     from ouro.vision.encoding import Encoder
     from ouro.vision.hf import load_processor
     from tasks.train import training_job
@@ -164,19 +167,16 @@ def seen_flops(one: World, start: int, n: int) -> float:
     given, _ = done(one.params, one.layout.root)
     job = training_job(one.layout, one.params, Path("none"))
     rows = Rows(job, Encoder(load_processor(one.params.model.base)))
-    return sum(row_flops(given, rows[i]) for i in range(start, min(start + n, len(rows))))
+    return sum(sample_flops(given, rows[i]) for i in range(start, min(start + n, len(rows))))
 
 
-def row_flops(given: Inputs, encoded: object) -> float:
-    """FLOPs of one packed row: every token sees the prefix and its own branch, up to itself."""
-    from ouro.training.packing import tree_mask
-    from ouro.training.samples import Encoded
-
-    assert isinstance(encoded, Encoded)
+def sample_flops(given: Inputs, encoded: Encoded) -> float:
+    """FLOPs of one image's rows: every token sees the prefix and its own branch, up to itself."""
     grids: list[Grid] = [(int(t), int(h), int(w)) for t, h, w in encoded.pixels["image_grid_thw"].tolist()]
-    attended = float(tree_mask(encoded.row.branch[None]).sum())
-    learnt = float((encoded.row.weights > 0).sum())
-    return step_flops(given.arch, grids, encoded.row.ids.numel(), attended, learnt, given.params.train)
+    tokens = sum(row.ids.numel() for row in encoded.rows)
+    learnt = float(sum(int((row.weights > 0).sum()) for row in encoded.rows))
+    attended = float(sum(row.attended() for row in encoded.rows))
+    return step_flops(given.arch, grids, tokens, attended, learnt, given.params.train)
 
 
 def calibrate(root: Path, params: Params, scenes: int) -> dict[str, Pace]:

@@ -134,12 +134,12 @@ class JointTrainer(Trainer):
 
     def _refuse(self, model: Any, micro: MicroBatch, value: float) -> None:
         """Say which images the loss is no number for; the last checkpoint stays as it is."""
-        found: list[str] = []
+        found, weights = list[str](), (self.params.weight_desc, self.params.weight_qa)
         own: Any = self.accelerator.unwrap_model(model)
         whole = not any(hasattr(p, "ds_id") for p in own.parameters())  # else a forward needs all processes (ZeRO-3)
         with torch.no_grad(), self.compute_loss_context_manager():
             for one in micro.pieces(len(micro.image_ids), self.pad) if whole else ():
-                if not bool(torch.isfinite(joint_loss(own, one.batch, one.pixels).total)):
+                if not bool(torch.isfinite(joint_loss(own, one.batch, one.pixels, *weights).total)):
                     found += one.image_ids
         named = f"image {', '.join(found)}" if found else f"one of the images {', '.join(micro.image_ids)}"
         last = last_checkpoint(Path(str(self.args.output_dir)), self.params.processes)
