@@ -1,4 +1,4 @@
-"""Metric kernels: pure functions of strings, unrounded, without any model or file.
+"""VQA soft accuracy: VQAv2, OKVQA, VizWiz, TextVQA.
 
 VQA soft accuracy (Antol et al. 2015; leave-one-out form): the mean over the annotators i of
 min(1, #{j != i : answer_j == prediction} / 3). Equal answers 0, 1, 2, 3, >=4 of ten give 0, 0.3, 0.6, 0.9, 1.
