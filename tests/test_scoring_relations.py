@@ -109,8 +109,9 @@ def test_masks_overlap_as_counted_by_hand() -> None:
 
 def test_boxes_go_through_the_iou_matrix() -> None:
     objects = boxes.as_array([(0, 0, 10, 10), (20, 0, 30, 10)])
+    taller = boxes.as_array([(0, 0, 10, 15), (20, 0, 30, 15)])
     graph = Graph((5, 6), (Relation(0, 1, ON),))
-    hits = match_relations(graph, graph, boxes.iou_matrix(objects, objects + [0, 0, 0, 5]))
+    hits = match_relations(graph, graph, boxes.iou_matrix(objects, taller))
     assert hits is not None
     assert recall_at([hits], 1) == 1.0  # 100 / 150 each
 
