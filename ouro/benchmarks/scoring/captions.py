@@ -3,10 +3,11 @@
 Vedantam et al. 2015, in the form of coco-caption: scores of pycocoevalcap, so 0 to 10 for each image and their mean for
 the corpus; published numbers are the mean times 100. The document frequency of an n-gram is over the references of the
 images that are scored: a part of a split has other frequencies, and its score is not comparable with that of the whole;
-a single image scores 0. A caption equal to its only reference scores 10 (without the n-grams that all images share or
-that it is too short for), with several references less.
+a single image scores 0. A caption equal to its only reference scores 10, 2.5 less for each n from 1 to 4 of which it
+has no n-gram, or only those that every image has; one equal to one of several references scores less.
 
-Sources: `cider/cider_scorer.py` and `tokenizer/ptbtokenizer.py` of pycocoevalcap 1.2. Deviations, with the tokenizer
+Sources: `cider/cider_scorer.py` (the arithmetic, in cider_d.py, so that it also runs without the package) and
+`tokenizer/ptbtokenizer.py` of pycocoevalcap 1.2; tested against both. Deviations, with the tokenizer
 `ptb`: what Unicode counts as the end of a line is a space (they replace the newline only, and a carriage return shifts
 every later caption to another image); files are written to a temporary folder, not beside the package; a failure of
 Java is an error; nothing is printed. Scores are not rounded.
