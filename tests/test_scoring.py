@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ouro.benchmarks.scoring import CONTRACTIONS, normalise, soft_accuracy
+from ouro.benchmarks.scoring.vqa import CONTRACTIONS, normalise, soft_accuracy
 from ouro.benchmarks.vqa import BenchmarkFileError, Question, read_vqa
 
 REST = [f"other {k}" for k in range(10)]

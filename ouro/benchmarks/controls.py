@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from ouro.benchmarks.scoring import Rule, normalise
+from ouro.benchmarks.scoring.vqa import Rule, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

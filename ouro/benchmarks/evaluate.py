@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from ouro.benchmarks.controls import majority_answers
-from ouro.benchmarks.scoring import ANNOTATORS, Rule, soft_accuracy
+from ouro.benchmarks.scoring.vqa import ANNOTATORS, Rule, soft_accuracy
 from ouro.benchmarks.vqa import Question
 
 Arm = Literal["image", "image+regions"]

@@ -1,6 +1,6 @@
 """How far two short answers agree, in 0..1: for the round trip, which asks the model its own question again.
 
-Both answers are normalised as VQA's evaluation does (ouro.benchmarks.scoring, with its sources): case, articles,
+Both answers are normalised as VQA's evaluation does (ouro.benchmarks.scoring.vqa, with its sources): case, articles,
 number words, contractions, punctuation. Equal ones agree fully; two numbers, or an answer that is yes or no, agree
 fully or not at all. Otherwise it is the F1 of their words, as SQuAD scores answers (Rajpurkar et al. 2016, section
 6.1; `f1_score` of evaluate-v1.1.py). Deviations: VQA's normalisation in place of SQuAD's, which keeps number words;
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from ouro.benchmarks.scoring import normalise
+from ouro.benchmarks.scoring.vqa import normalise
 
 _POLAR = frozenset(["yes", "no"])
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

@@ -1,4 +1,4 @@
-"""Metric kernels: pure functions of strings, unrounded, without any model or file.
+"""VQA soft accuracy: VQAv2, OKVQA, VizWiz, TextVQA.
 
 VQA soft accuracy (Antol et al. 2015; leave-one-out form): the mean over the annotators i of
 min(1, #{j != i : answer_j == prediction} / 3). Equal answers 0, 1, 2, 3, >=4 of ten give 0, 0.3, 0.6, 0.9, 1.
@@ -76,14 +76,14 @@ def normalise(text: str, *, split_words: bool = True) -> str:
     """The EvalAI processor; `split_words=False` leaves out its first step (lmms-eval's VQAv2, VQAEval)."""
     if split_words:
         text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    return _words(_punctuation(_spaces(text)))
+    return _words(without_punctuation(_spaces(text)))
 
 
 def _spaces(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
-def _punctuation(text: str) -> str:
+def without_punctuation(text: str) -> str:
     """Whether a sign is deleted or becomes a space is decided on the text as it came in."""
     thousands = _DIGIT_COMMA_DIGIT.search(text) is not None
     out = text
