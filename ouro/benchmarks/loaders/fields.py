@@ -37,8 +37,8 @@ def field(entry: Entry, *names: str) -> Any:
             return found[name]
     keys = ", ".join(map(str, found)) or "none"
     raise BenchmarkFileError(
-        f"{entry.where}: no key {' or '.join(map(repr, names))} (keys: {keys:.300}); is it another benchmark's file, or "
-        "a test split without answers?"
+        f"{entry.where}: no key {' or '.join(map(repr, names))} (keys: {keys:.300}); is it another benchmark's file, "
+        "or a test split without answers?"
     )
 
 
@@ -86,12 +86,12 @@ def texts(entry: Entry, *names: str) -> tuple[str, ...]:
     Raises Unusable (no_answer) when there is none, or one of them is null.
     """
     value = field(entry, *names)
-    listed: list[Any] = [value] if isinstance(value, str) else value
+    listed: object = [value] if isinstance(value, str) else value
     if listed is None or listed == []:
         raise Unusable("no_answer", f"{names[0]} is {value!r}")
     if not isinstance(listed, list):
         raise wrong(entry, names[0], value, "a list of texts")
-    return tuple(_answer(entry, names[0], one) for one in listed)
+    return tuple(_answer(entry, names[0], one) for one in cast("list[Any]", listed))
 
 
 def _answer(entry: Entry, name: str, value: Any) -> str:

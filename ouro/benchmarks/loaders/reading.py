@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import lzma
 from collections import Counter
@@ -21,7 +22,7 @@ from ouro.benchmarks.loaders.json_stream import Entry, JsonStream
 from ouro.records import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from io import BufferedReader
     from pathlib import Path
     from typing import TextIO
@@ -45,7 +46,7 @@ class Unusable(Exception):
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
+def opened(path: Path) -> Generator[TextIO]:
     """A UTF-8 text file, xz-compressed or not; errors of the file raise BenchmarkFileError."""
     if not path.is_file():
         got = "a folder" if path.is_dir() else "nothing"
@@ -55,18 +56,16 @@ def opened(path: Path) -> Iterator[TextIO]:
             yield stream
     except UnicodeDecodeError as error:
         raise BenchmarkFileError(
-            f"{path}: not UTF-8 ({error.reason}: {error.object[error.start : error.start + 1]!r}); convert it to UTF-8, "
-            "or download the original file"
+            f"{path}: not UTF-8 ({error.reason}: {error.object[error.start : error.start + 1]!r}); convert it to "
+            "UTF-8, or download the original file"
         ) from error
     except (lzma.LZMAError, EOFError) as error:
         raise BenchmarkFileError(f"{path}: broken xz file ({error}); download it again") from error
 
 
 def _text(raw: BufferedReader) -> TextIO:
-    import io
-
     compressed = raw.peek(len(_XZ)).startswith(_XZ)
-    source = cast("BufferedReader", lzma.open(raw)) if compressed else raw
+    source = cast("BufferedReader", lzma.open(raw)) if compressed else raw  # noqa: SIM115 - closed by the text stream
     return io.TextIOWrapper(source, encoding="utf-8-sig", newline="\n")
 
 
@@ -217,8 +216,8 @@ def _nothing(reasons: Counter[str], paths: Sequence[Path]) -> BenchmarkFileError
     if not counts:
         return BenchmarkFileError(f"{named(paths)}: no record, expected at least one; download the file again")
     return BenchmarkFileError(
-        f"{named(paths)}: no record can be scored ({counts}); is it a test split whose answers are not public? Take the "
-        "split that the benchmark names"
+        f"{named(paths)}: no record can be scored ({counts}); is it a test split whose answers are not public? Take "
+        "the split that the benchmark names"
     )
 
 
