@@ -153,13 +153,20 @@ def _is_input(path: Path) -> bool:
 
 
 def _kleister(documents: Path, expected: Path, keys: Sequence[str]) -> Iterator[Item]:
-    asked, answered = numbered_lines(documents), numbered_lines(expected)
-    for (_, line), (number, pairs) in zip(asked, answered, strict=False):
+    answered = numbered_lines(expected)
+    for _, line in numbered_lines(documents):
+        number, pairs = next(answered, (0, ""))
+        if not number:
+            raise _uneven(documents, expected)
         yield from _asked(PurePosixPath(line.split("\t")[0]).stem, keys, _pairs(expected, number, pairs))
-    if next(asked, None) or next(answered, None):
-        raise BenchmarkFileError(
-            f"{documents}, {expected}: not the same number of lines; do they belong to the same split?"
-        )
+    if next(answered, None):
+        raise _uneven(documents, expected)
+
+
+def _uneven(documents: Path, expected: Path) -> BenchmarkFileError:
+    return BenchmarkFileError(
+        f"{documents}, {expected}: not the same number of lines; do they belong to the same split?"
+    )
 
 
 def _pairs(path: Path, number: int, line: str) -> list[Values]:
