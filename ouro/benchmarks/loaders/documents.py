@@ -10,7 +10,7 @@ ChartQA (Masry et al. 2022), test_human.json and test_augmented.json, one or bot
 
     [{"imgname": "x1.png", "query": "Which year peaked?", "label": "2010"}]
 
-Quirks: InfoVQA names its picture in image_local_name and its kinds in answer_type; the answers of the test splits are
+Quirks: InfoVQA names its picture in image_local_name and its kinds in answer_type, which tells the two apart; the answers of the test splits are
 not public. ChartQA has no ids (the split with the position from 0 serves), and only the file's name tells the human
 questions from the augmented ones.
 """
@@ -36,19 +36,21 @@ CHART_KINDS = ("human", "augmented")
 def docvqa(paths: Sequence[Path]) -> Iterator[Found]:
     """DocVQA: val_v1.0_withQT.json."""
     expect(paths, 1, "one file, DocVQA's val_v1.0_withQT.json")
-    return checked(each(section(paths[0], "data"), lambda entry: _docvqa(entry, "question_types")), paths)
+    return checked(each(section(paths[0], "data"), lambda entry: _docvqa(entry, "image", "question_types")), paths)
 
 
 def infovqa(paths: Sequence[Path]) -> Iterator[Found]:
     """InfoVQA: infographicsVQA_val_v1.0_withQT.json."""
     expect(paths, 1, "one file, infographicsVQA_val_v1.0_withQT.json")
-    return checked(each(section(paths[0], "data"), lambda entry: _docvqa(entry, "answer_type")), paths)
+    return checked(
+        each(section(paths[0], "data"), lambda entry: _docvqa(entry, "image_local_name", "answer_type")), paths
+    )
 
 
-def _docvqa(entry: Entry, kinds: str) -> Item:
+def _docvqa(entry: Entry, image: str, kinds: str) -> Item:
     return Item(
         identity(entry, "questionId"),
-        text(entry, "image_local_name", "image"),
+        text(entry, image),
         text(entry, "question"),
         texts(entry, "answers"),
         kind="+".join(strings(entry, kinds)) or "all",

@@ -44,7 +44,8 @@ class Columns:
     question: "" for captions
     answer:   how `answers` reads: texts (a text, a list, VQA's structs); a number or text; the index of a choice; a
               label 0 or 1; yes or no; IconQA's mixture; a box x, y, width, height with the expressions in `answers`
-    kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human")
+    kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human");
+              `kind_in_id` where ids are unique in their kind only
     joined:   the column that names the picture in a second data set, where pictures stand under `id`
     """
 
@@ -55,6 +56,7 @@ class Columns:
     answer: Answer = "texts"
     kind: str = ""
     kind_end: str = ""
+    kind_in_id: bool = False
     choices: str = ""
     context: str = ""
     box: str = ""
@@ -141,12 +143,14 @@ class HubTable:
 def _item(entry: Entry, columns: Columns, number: int) -> Item:
     choices, references = _answers(entry, columns)
     question = text(entry, columns.question) if columns.question else ""
+    kind = _kind(entry, columns, question)
+    name = identity(entry, columns.item_id) if columns.item_id else str(number)
     return Item(
-        item_id=identity(entry, columns.item_id) if columns.item_id else str(number),
+        item_id=f"{kind}-{name}" if columns.kind_in_id else name,
         image=identity(entry, columns.joined) if columns.joined else str(number),
         question=question,
         references=references,
-        kind=_kind(entry, columns, question),
+        kind=kind,
         choices=choices,
         context=optional(entry, columns.context),
     )
@@ -234,8 +238,8 @@ def _opened(source: str, split: str, config: str) -> Any:
         raise
     except Exception as error:  # the library raises its own, the hub's, pyarrow's and the network's
         raise BenchmarkFileError(
-            f"data set {source}, split {split}: {type(error).__name__}: {str(error)[:300]}; expected a folder of parquet "
-            "files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
+            f"data set {source}, split {split}: {type(error).__name__}: {str(error)[:300]}; expected a folder of "
+            "parquet files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
         ) from error
 
 

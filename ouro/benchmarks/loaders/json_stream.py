@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16  # characters
 LONGEST_TOKEN = 16  # characters of a number, a literal or an escape that the end of a chunk can cut
+NUMBER_GOES_ON = 3  # characters: a chunk that ends in "1", "1.", "1e" or "1e+" reads as 1
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -112,7 +113,7 @@ class JsonStream:
             except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of levels
                 raise self.broken(str(error)) from error
             else:
-                if end < len(self.text) or not self._more():
+                if end + NUMBER_GOES_ON < len(self.text) or not self._more():
                     self.at = end
                     return value
 
@@ -121,11 +122,14 @@ class JsonStream:
         return error.msg.startswith("Unterminated string") or error.pos >= len(self.text) - LONGEST_TOKEN
 
     def _more(self) -> bool:
-        """Drop what has been read, append at least as much as is left: long values cost no quadratic time."""
-        self.line += self.text.count("\n", 0, self.at)
-        rest = self.text[self.at :]
-        added = self.stream.read(max(CHUNK, len(rest)))
-        self.text, self.at = rest + added, 0
+        """Drop what has been read and append at least as much as is left, so that long values cost no quadratic time.
+
+        False, and nothing changed, at the end of the file.
+        """
+        added = self.stream.read(max(CHUNK, len(self.text) - self.at))
+        if added:
+            self.line += self.text.count("\n", 0, self.at)
+            self.text, self.at = self.text[self.at :] + added, 0
         return bool(added)
 
     def broken(self, what: str, position: int | None = None) -> BenchmarkFileError:

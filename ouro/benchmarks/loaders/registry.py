@@ -119,14 +119,12 @@ def locate(bench: Benchmark, folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise BenchmarkFileError(f"{folder}: no such folder; {bench.title} needs {_needs(bench)}")
-    found = [[_find(folder, name) for name in names] for names in bench.files]
-    for paths in found:
-        if all(paths):
-            return tuple(path for path in paths if path)
-    missing = [
-        [name for name, path in zip(names, paths, strict=True) if not path]
-        for names, paths in zip(bench.files, found, strict=True)
-    ]
+    missing: list[list[str]] = []
+    for names in bench.files:
+        found = {name: path for name in names if (path := _find(folder, name))}
+        if len(found) == len(names):
+            return tuple(found.values())
+        missing.append([name for name in names if name not in found])
     closest = min(missing, key=len)
     raise BenchmarkFileError(f"{folder}: {' and '.join(closest)} not found; {bench.title} needs {_needs(bench)}")
 
@@ -266,7 +264,7 @@ _ALL = (
         "pope", "POPE", BEYOND, "random, popular, adversarial", beyond.pope,
         (("coco_pope_random.json", "coco_pope_popular.json", "coco_pope_adversarial.json"),),
         "the GitHub repository of POPE, output/coco; pictures: COCO val2014",
-        Columns(answers="answer", answer="yes-no", kind="category"), SHORT, "pope", ("official",),
+        Columns(answers="answer", answer="yes-no", kind="category", kind_in_id=True), SHORT, "pope", ("official",),
     ),
     Benchmark(
         "refcoco", "RefCOCO", BEYOND, "val, testA, testB", beyond.refcoco,

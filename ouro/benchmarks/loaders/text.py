@@ -140,7 +140,7 @@ def _ai2d(paths: Sequence[Path]) -> Iterator[Found]:
 
 
 def _picture(path: Path, image: str) -> Iterator[Found]:
-    questions: Any = next((e.value for e in document(path) if e.section == "questions"), None)
+    questions: Any = {entry.section: entry.value for entry in document(path)}.get("questions")
     if not isinstance(questions, dict):
         raise BenchmarkFileError(f"{path}: no object 'questions'; is it a file of AI2D's folder questions?")
     for question, value in questions.items():
