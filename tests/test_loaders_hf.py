@@ -157,10 +157,8 @@ KINDLESS = {"vizwiz", "stvqa"}
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
 
 
 def _dataset(rows: Rows, image: str = "image") -> Any:
@@ -217,10 +215,16 @@ def test_a_benchmark_without_columns_says_which_files_it_needs() -> None:
 
 
 def test_pictures_are_opened_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the items decodes no picture; picture() opens the one of its row."""
+    """Reading the items decodes no picture, not even of a column not ours; picture() opens the one of its row."""
+    import datasets
     import PIL.Image
 
-    table = _table(tmp_path, "docvqa")
+    made: Any = _dataset(ROWS["docvqa"])
+    made = made.add_column(
+        "thumbnail", [row["image"] for row in made.cast_column("image", datasets.Image(decode=False))]
+    )
+    made.cast_column("thumbnail", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
+    table = open_table(str(tmp_path / "saved"), columns_of(benchmark("docvqa")))
     with monkeypatch.context() as patched:
         patched.setattr(PIL.Image, "open", lambda *_: pytest.fail("a picture was decoded"))  # pyright: ignore
         items = [one for one in table.items() if isinstance(one, Item)]

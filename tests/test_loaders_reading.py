@@ -219,3 +219,11 @@ def test_nothing_but_rejections_is_an_error_with_their_counts() -> None:
         list(checked(found, [Path("f.json")]))
     with pytest.raises(BenchmarkFileError, match="no record, expected at least one"):
         list(checked([], [Path("f.json")]))
+
+
+def test_a_rejection_names_its_file_without_the_folder(tmp_path: Path) -> None:
+    """What is kept of a run must not depend on where its files lie."""
+    path = _file(tmp_path, '[{"image": "a.png", "question": "?", "answers": null}, {"image": "b.png"}]', "val.json")
+    assert next(benchmark("vizwiz").load([path])) == Rejected(
+        "benchmark", "val.json: [0]", "no_answer", "answers is None"
+    )

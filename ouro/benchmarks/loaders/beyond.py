@@ -122,8 +122,8 @@ def _refcoco(path: Path) -> Iterator[Found]:
 
 
 def _size(entry: Entry) -> tuple[int, int]:
-    inner = Entry(entry.where, "", {"size": [record(entry).get("width"), record(entry).get("height")]})
-    width, height = numbers(inner, "size", 2)
+    sides = {"size": [record(entry).get("width"), record(entry).get("height")]}
+    width, height = numbers(entry.inner("", sides), "size", 2)
     return int(width), int(height)
 
 

@@ -70,9 +70,7 @@ def _karpathy_item(entry: Entry) -> Item:
     listed = field(entry, "sentences")
     if not isinstance(listed, list):
         raise wrong(entry, "sentences", listed, "a list of captions")
-    captions = tuple(
-        text(Entry(f"{entry.where}.sentences[{n}]", "", one), "raw", "caption") for n, one in enumerate(listed)
-    )
+    captions = tuple(text(entry.inner(f".sentences[{n}]", one), "raw", "caption") for n, one in enumerate(listed))
     if not captions:
         raise Unusable("no_caption", "sentences is []")
     folder, name = optional(entry, "filepath"), text(entry, "filename")

@@ -10,9 +10,9 @@ ChartQA (Masry et al. 2022), test_human.json and test_augmented.json, one or bot
 
     [{"imgname": "x1.png", "query": "Which year peaked?", "label": "2010"}]
 
-Quirks: InfoVQA names its picture in image_local_name and its kinds in answer_type, which tells the two apart; the answers of the test splits are
-not public. ChartQA has no ids (the split with the position from 0 serves), and only the file's name tells the human
-questions from the augmented ones.
+Quirks: InfoVQA names its picture in image_local_name and its kinds in answer_type, which tells the two apart; the
+answers of the test splits are not public. ChartQA has no ids (the split with the position from 0 serves), and only the
+file's name tells the human questions from the augmented ones.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ouro.benchmarks.loaders.reading import Found
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+ALWAYS = ("width", "height", "ques_type", "answers", "answer")  # read where a data set has them
 Answer = Literal["texts", "number", "letter", "label", "yes-no", "iconqa", "box"]
 
 
@@ -62,6 +63,10 @@ class Columns:
     box: str = ""
     joined: str = ""
 
+    def readable(self) -> tuple[str, ...]:
+        """All columns but the picture's."""
+        return (*self.needed(), self.kind, self.context)
+
     def needed(self) -> tuple[str, ...]:
         """The columns without which nothing can be read, pictures aside."""
         named = (self.item_id, self.question, self.answers, self.choices, self.box, self.joined)
@@ -80,10 +85,10 @@ class HubTable:
         return checked(self._items(), [Path(self.source)])
 
     def _items(self) -> Iterator[Found]:
-        kept = [name for name in self.rows.column_names if name != self.columns.image]
+        kept = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
         shown = None if self.columns.joined else self.rows.data.column(self.columns.image)
         for number, row in enumerate(self.rows.select_columns(kept)):
-            entry = Entry(f"{self.source}: row {number}", "", row)
+            entry = Entry(self.source, f": row {number}", "", row)
             try:
                 if shown is not None and not shown[number].is_valid:
                     raise Unusable("no_image", f"row {number} has no picture")

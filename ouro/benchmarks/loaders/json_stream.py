@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.benchmarks.items import BenchmarkFileError
@@ -31,9 +32,23 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 class Entry(NamedTuple):
     """One record: where it stands, in words; the key of the list or object that holds it ("" for a plain list)."""
 
-    where: str
+    path: Path | str
+    place: str
     section: str
     value: Any
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}{self.place}"
+
+    @property
+    def name(self) -> str:
+        """Where it stands, without the folder of its file."""
+        return f"{PurePath(self.path).name}{self.place}"
+
+    def inner(self, step: str, value: Any) -> Entry:
+        """A record inside of it."""
+        return self._replace(place=self.place + step, value=value)
 
 
 class JsonStream:
@@ -65,7 +80,7 @@ class JsonStream:
             if self.peek() == "[":
                 yield from self._list(key)
             else:
-                yield Entry(f"{self.path}: {key!r}", key, self.value())
+                yield Entry(self.path, f": {key!r}", key, self.value())
             self._separator("}")
         self._take("}")
 
@@ -73,7 +88,7 @@ class JsonStream:
         self._take("[")
         number = 0
         while self.peek() != "]":
-            yield Entry(f"{self.path}: {section}[{number}]", section, self.value())
+            yield Entry(self.path, f": {section}[{number}]", section, self.value())
             number += 1
             self._separator("]")
         self._take("]")

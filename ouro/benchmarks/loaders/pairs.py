@@ -86,7 +86,7 @@ def _documents(paths: Sequence[Path], keys: Sequence[str]) -> Iterator[Found]:
 def other_split(entry: Entry, name: str) -> Rejected | None:
     """The rejection of a document of another split."""
     split = optional(entry, "split") or SPLIT
-    return None if split == SPLIT else Rejected(STAGE, name, "other_split", f"{entry.where}: split {split}")
+    return None if split == SPLIT else Rejected(STAGE, name, "other_split", f"{entry.name}: split {split}")
 
 
 def due_values(entry: Entry) -> list[Values]:
@@ -94,14 +94,14 @@ def due_values(entry: Entry) -> list[Values]:
     listed = field(entry, "annotations")
     if not isinstance(listed, list):
         raise wrong(entry, "annotations", listed, "a list")
-    return [_due(Entry(f"{entry.where}: annotations[{n}]", "", one)) for n, one in enumerate(listed)]
+    return [_due(entry.inner(f": annotations[{n}]", one)) for n, one in enumerate(listed)]
 
 
 def _due(entry: Entry) -> Values:
     listed = field(entry, "values")
     if not isinstance(listed, list):
         raise wrong(entry, "values", listed, "a list")
-    values = [Entry(f"{entry.where}.values[{n}]", "", one) for n, one in enumerate(listed)]
+    values = [entry.inner(f".values[{n}]", one) for n, one in enumerate(listed)]
     return Values(
         optional(entry, "id"),
         identity(entry, "key"),

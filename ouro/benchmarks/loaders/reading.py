@@ -125,7 +125,7 @@ def records(path: Path) -> Iterator[Entry]:
         return
     for number, line in numbered_lines(path):
         if line.strip():
-            yield Entry(f"{path} line {number}", "", _parsed(path, number, line))
+            yield Entry(path, f" line {number}", "", _parsed(path, number, line))
 
 
 def _parsed(path: Path, number: int, line: str) -> Any:
@@ -158,10 +158,12 @@ def _rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[Entry]
     if not header:
         raise _empty(path)
     for number, fields in lines:
-        where = f"{path} line {number}"
+        entry = Entry(path, f" line {number}", "", dict(zip(header, fields, strict=False)))
         if len(fields) != len(header):
-            raise BenchmarkFileError(f"{where}: got {len(fields)} fields, expected {len(header)} ({', '.join(header)})")
-        yield Entry(where, "", dict(zip(header, fields, strict=True)))
+            raise BenchmarkFileError(
+                f"{entry.where}: got {len(fields)} fields, expected {len(header)} ({', '.join(header)})"
+            )
+        yield entry
 
 
 # ---- records -> items ------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def each(entries: Iterable[Entry], make: Callable[[Entry], Item]) -> Iterator[Fo
 
 
 def rejected(entry: Entry, flaw: Unusable) -> Rejected:
-    return Rejected(STAGE, entry.where, flaw.reason, flaw.detail)
+    return Rejected(STAGE, entry.name, flaw.reason, flaw.detail)
 
 
 def checked(found: Iterable[Found], paths: Sequence[Path]) -> Iterator[Found]:

@@ -89,4 +89,4 @@ def _due(path: Path) -> Iterator[Found]:
             if said.values:
                 yield Item(item_id, f"{name}.png", said.key, said.values, variants=said.variants)
             else:
-                yield Rejected(STAGE, item_id, "no_answer", f"{entry.where}: no values")
+                yield Rejected(STAGE, item_id, "no_answer", f"{entry.name}: no values")

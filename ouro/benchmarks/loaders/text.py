@@ -96,7 +96,7 @@ def _questions(entries: Iterator[Entry]) -> Iterator[Entry]:
         if not isinstance(listed, list):
             raise wrong(entry, "annotation", listed, "a list of questions")
         for number, one in enumerate(listed):
-            inner = Entry(f"{entry.where}.annotation[{number}]", "", one)
+            inner = entry.inner(f".annotation[{number}]", one)
             yield inner._replace(value={"question_id": f"{image}-{number}", **record(inner), "image": image})
 
 
@@ -144,7 +144,7 @@ def _picture(path: Path, image: str) -> Iterator[Found]:
     if not isinstance(questions, dict):
         raise BenchmarkFileError(f"{path}: no object 'questions'; is it a file of AI2D's folder questions?")
     for question, value in questions.items():
-        entry = Entry(f"{path}: {question!r}", "", value)
+        entry = Entry(path, f": {question!r}", "", value)
         try:
             yield _ai2d_item(entry, image, str(question))
         except Unusable as flaw:
