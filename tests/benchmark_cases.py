@@ -323,11 +323,11 @@ BEYOND = (
         "contextual", ("contextual_val.csv",),
         (
             Item(
-                "https://pictures.example/a/sign.png?raw=1", "sign.png",
+                "https://pictures.example/a/sign.png?raw=1", "a/sign.png",
                 "What can be ordered here, and\nin which colour is it written?",
                 ('Coffee, "CAFE" is written in white.',), "shopping",
             ),
-            Item("https://pictures.example/a/page.png", "page.png", "What must be paid?", ("12.50",)),
+            Item("https://pictures.example/a/page.png", "a/page.png", "What must be paid?", ("12.50",)),
         ),
         "What can be ordered here, and\nin which colour is it written?",
     ),

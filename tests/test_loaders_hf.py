@@ -64,9 +64,9 @@ ROWS: dict[str, Rows] = {
         {"question_id": "11", "query_image": CHART, "question": "How many bars are there?", "choices": None,
          "answers": "4", "ques_type": "fill_in_blank"},
         {"question_id": "12", "query_image": CHART, "question": "Which bar is the tallest?",
-         "choices": "the first,the third,the last", "answers": "1", "ques_type": "choose_txt"},
-        {"question_id": "13", "query_image": CHART, "question": "Which picture has more dots?", "choices": "a,b",
-         "answers": "0", "ques_type": "choose_img"},
+         "choices": "the first,the third,the last", "answers": "the third", "ques_type": "choose_txt"},
+        {"question_id": "13", "query_image": CHART, "question": "Which picture has more dots?",
+         "choices": "choice_0.png,choice_1.png", "answers": "choice_0.png", "ques_type": "choose_img"},
     ],
     "docvqa": [
         {"questionId": "7", "image": PAGE, "question": "What is the total?", "answers": ["12.50", "$12.50"],
@@ -305,3 +305,13 @@ def test_code_of_a_data_set_is_never_run(tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "rows.py").write_text("import builtins\nbuiltins.loading_script_ran = True\n", encoding="utf-8")
     list(open_table(str(folder), columns_of(benchmark("textvqa"))).items())
     assert not hasattr(builtins, "loading_script_ran")
+
+
+def test_icons_are_chosen_by_their_text(tmp_path: Path) -> None:
+    """The hub's IconQA holds the text of the right option, even where that reads like an index."""
+    row = {**ROWS["iconqa"][1], "choices": "3,1,2", "answers": "2"}
+    table = open_table(_write(tmp_path / "a", [row], "query_image"), columns_of(benchmark("iconqa")))
+    assert [one.references for one in table.items() if isinstance(one, Item)] == [("C",)]
+    odd = open_table(_write(tmp_path / "b", [{**row, "answers": "7"}], "query_image"), columns_of(benchmark("iconqa")))
+    with pytest.raises(BenchmarkFileError, match=r"row 0: answers is '7', expected one of \['3', '1', '2'\]"):
+        list(odd.items())

@@ -22,13 +22,12 @@ choice among captions of one picture (spatial and negation 4, counting 9 from 2 
 
 Quirks: a box of a record with "answer" is x, y, width, height as in COCO, with "sent" it is x1, y1, x2, y2. Every
 expression is an item. The original refs(unc).p is a pickle, which can run code when it is opened: it is refused.
-ConTextual's pictures stand under addresses, whose last part is taken as the file's name; its test answers are hidden.
+ConTextual's pictures stand under addresses, whose path is taken as theirs; the answers of its test split are hidden.
 POPE's and RefCOCO's splits are told by the names of the files alone.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -149,7 +148,7 @@ def contextual(paths: Sequence[Path]) -> Iterator[Found]:
 
 def _contextual(entry: Entry) -> Item:
     address = text(entry, "image_url")
-    image = PurePosixPath(urlsplit(address).path).name
+    image = urlsplit(address).path.lstrip("/")
     kind = optional(entry, "category") or "all"
     return Item(address, image, text(entry, "instruction"), (text(entry, "response"),), kind=kind)
 

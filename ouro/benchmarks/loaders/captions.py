@@ -70,7 +70,7 @@ def _karpathy_item(entry: Entry) -> Item:
     listed = field(entry, "sentences")
     if not isinstance(listed, list):
         raise wrong(entry, "sentences", listed, "a list of captions")
-    captions = tuple(text(entry.inner(f".sentences[{n}]", one), "raw", "caption") for n, one in enumerate(listed))
+    captions = tuple(_caption(entry.inner(f".sentences[{n}]", one), "raw") for n, one in enumerate(listed))
     if not captions:
         raise Unusable("no_caption", "sentences is []")
     folder, name = optional(entry, "filepath"), text(entry, "filename")
@@ -93,10 +93,10 @@ def _coco_validation(path: Path) -> Iterator[Found]:
         yield _captioned(image_id, name, captions.get(image_id, []))
 
 
-def _caption(entry: Entry) -> str:
-    caption = field(entry, "caption")
+def _caption(entry: Entry, name: str = "caption") -> str:
+    caption = field(entry, name)
     if not isinstance(caption, str):
-        raise wrong(entry, "caption", caption, "text")
+        raise wrong(entry, name, caption, "text")
     return caption
 
 

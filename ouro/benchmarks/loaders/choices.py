@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
-from ouro.benchmarks.loaders.fields import letter, optional, record, scalar, strings, text
+from ouro.benchmarks.loaders.fields import letter, optional, scalar, strings, text
 from ouro.benchmarks.loaders.reading import SHOWN, Unusable, checked, document, expect, rejected
 
 if TYPE_CHECKING:
@@ -110,11 +110,15 @@ def _iconqa(entry: Entry, number: str) -> Item:
     return Item(number, f"{SPLIT}/{task}/{number}/{picture}", text(entry, "question"), (answer,), task, choices)
 
 
-def iconqa_answer(entry: Entry, task: str, choices: tuple[str, ...], *names: str) -> tuple[tuple[str, ...], str]:
+def iconqa_answer(entry: Entry, task: str, choices: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """Options and answer of a problem: none and its text for a blank, else the letter of the right option."""
+    check_sub_task(entry, task)
+    return ((), scalar(entry, "answer")) if task == "fill_in_blank" else (choices, letter(entry, "answer", choices))
+
+
+def check_sub_task(entry: Entry, task: str) -> None:
+    """Raises Unusable (image_choices) for choose_img, BenchmarkFileError for what is no sub-task."""
     if task not in SUB_TASKS:
         raise BenchmarkFileError(f"{entry.where}: ques_type is {task!r}, expected {', '.join(SUB_TASKS)}")
     if task == "choose_img":
         raise Unusable("image_choices", "its options are pictures")
-    name = next((n for n in names if n in record(entry)), "answer")
-    return ((), scalar(entry, name)) if task == "fill_in_blank" else (choices, letter(entry, name, choices))

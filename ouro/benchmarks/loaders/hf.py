@@ -18,8 +18,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.beyond import yes_or_no
-from ouro.benchmarks.loaders.choices import iconqa_answer
-from ouro.benchmarks.loaders.fields import box_xywh, identity, letter, optional, record, scalar, strings, text, texts
+from ouro.benchmarks.loaders.choices import check_sub_task
+from ouro.benchmarks.loaders.fields import (
+    LETTERS,
+    box_xywh,
+    identity,
+    letter,
+    optional,
+    record,
+    scalar,
+    strings,
+    text,
+    texts,
+    wrong,
+)
 from ouro.benchmarks.loaders.general import yes_no
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
@@ -165,8 +177,7 @@ def _answers(entry: Entry, columns: Columns) -> tuple[tuple[str, ...], tuple[str
     """The choices and the references of a row."""
     name, choices = columns.answers, _choices(entry, columns.choices)
     if columns.answer == "iconqa":
-        options, answer = iconqa_answer(entry, text(entry, "ques_type"), choices, "answers", "answer")
-        return options, (answer,)
+        return _iconqa(entry, choices)
     read: dict[Answer, Callable[[], tuple[str, ...]]] = {
         "texts": lambda: texts(entry, name),
         "number": lambda: (_single(entry, name),),
@@ -175,6 +186,19 @@ def _answers(entry: Entry, columns: Columns) -> tuple[tuple[str, ...], tuple[str
         "yes-no": lambda: (yes_or_no(entry, name),),
     }
     return choices, read[columns.answer]()
+
+
+def _iconqa(entry: Entry, choices: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hub's copy holds the text of the right option, where problems.json holds its index."""
+    task = text(entry, "ques_type")
+    check_sub_task(entry, task)
+    name = "answers" if "answers" in record(entry) else "answer"
+    answer = _single(entry, name)
+    if task == "fill_in_blank":
+        return (), (answer,)
+    if answer not in choices:
+        raise wrong(entry, name, answer, f"one of {list(choices)}")
+    return choices, (LETTERS[choices.index(answer)],)
 
 
 def _single(entry: Entry, name: str) -> str:

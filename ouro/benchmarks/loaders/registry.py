@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders import beyond, captions, choices, documents, general, pairs, tables, text
+from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Benchmark:
 def prompt_of(benchmark: Benchmark, item: Item) -> str:
     """What a model is asked about the picture of an item."""
     template = benchmark.template if item.choices or not benchmark.blank else benchmark.blank
-    letters = zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", item.choices, strict=False)
+    letters = zip(LETTERS, item.choices, strict=False)
     return template.format(
         question=item.question,
         key=item.key,
@@ -211,9 +212,10 @@ _ALL = (
         None, KEY, "key-values", ("due",), 64,
     ),
     Benchmark(
-        "klc", "KLC", DOCUMENT, "test", pairs.klc,
+        "klc", "KLC", DOCUMENT, "test (DUE), dev-0 (Kleister)", pairs.klc,
         (("in.tsv.xz", "expected.tsv"), ("in.tsv", "expected.tsv"), ("document.jsonl",)),
-        "the GitHub repository applicaai/kleister-charity, or KleisterCharity of the DUE benchmark (duebenchmark.com)",
+        "the GitHub repository applicaai/kleister-charity, dev-0 (the values of test-A are hidden), or KleisterCharity "
+        "of the DUE benchmark (duebenchmark.com)",
         None, KEY, "key-values", ("due",), 64,
     ),
     Benchmark(
