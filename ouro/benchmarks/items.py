@@ -27,6 +27,7 @@ class Item:
     key:         DeepForm, KLC: the key asked for
     document:    DeepForm, KLC: the document whose pairs are matched together
     box:         RefCOCO: x1, y1, x2, y2 in pixels of a picture of `size` (width, height)
+    context:     ScienceQA: the hint that is given with the question; "" where there is none
     """
 
     item_id: str
@@ -40,3 +41,4 @@ class Item:
     document: str = ""
     box: tuple[float, float, float, float] | None = None
     size: tuple[int, int] | None = None
+    context: str = ""

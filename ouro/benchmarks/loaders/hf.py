@@ -1,0 +1,299 @@
+"""Benchmarks as Hugging Face data sets: one mapping of columns each, and rows whose pictures are opened one by one.
+
+A row of DocVQA, as the hub's copy for evaluation harnesses has it (the picture is not touched until it is asked for):
+
+    {"questionId": "7", "question": "What is the total?", "image": <picture>, "answers": ["12.50", "$12.50"]}
+
+A data set is a folder that `Dataset.save_to_disk` wrote, a folder of parquet files or one such file, or a name on the
+hub. Its code is never run. Quirks: `Item.image` is the number of the row, but for GQA, whose pictures stand in a second
+data set under their ids; copies on the hub differ in their splits (the `test` of Flickr30K may be all 31,000 pictures,
+not Karpathy's 1,000) and organisations, so no name is built in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.loaders.beyond import yes_or_no
+from ouro.benchmarks.loaders.choices import check_sub_task
+from ouro.benchmarks.loaders.fields import (
+    LETTERS,
+    box_xywh,
+    identity,
+    letter,
+    optional,
+    record,
+    scalar,
+    strings,
+    text,
+    texts,
+    wrong,
+)
+from ouro.benchmarks.loaders.general import yes_no
+from ouro.benchmarks.loaders.json_stream import Entry
+from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
+from ouro.benchmarks.loaders.text import language
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import PIL.Image
+
+    from ouro.benchmarks.loaders.reading import Found
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+ALWAYS = ("width", "height", "ques_type", "answers", "answer")  # read where a data set has them
+Answer = Literal["texts", "number", "letter", "label", "yes-no", "iconqa", "box"]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column holds what; "" where a benchmark has no such column.
+
+    item_id:  the number of the row where it is ""
+    question: "" for captions
+    answer:   how `answers` reads: texts (a text, a list, VQA's structs); a number or text; the index of a choice; a
+              label 0 or 1; yes or no; IconQA's mixture; a box x, y, width, height with the expressions in `answers`
+    kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human");
+              `kind_in_id` where ids are unique in their kind only
+    joined:   the column that names the picture in a second data set, where pictures stand under `id`
+    """
+
+    item_id: str = "question_id"
+    image: str = "image"
+    question: str = "question"
+    answers: str = "answers"
+    answer: Answer = "texts"
+    kind: str = ""
+    kind_end: str = ""
+    kind_in_id: bool = False
+    choices: str = ""
+    context: str = ""
+    box: str = ""
+    joined: str = ""
+
+    def readable(self) -> tuple[str, ...]:
+        """All columns but the picture's."""
+        return (*self.needed(), self.kind, self.context)
+
+    def needed(self) -> tuple[str, ...]:
+        """The columns without which nothing can be read, pictures aside."""
+        named = (self.item_id, self.question, self.answers, self.choices, self.box, self.joined)
+        return tuple(name for name in named if name)
+
+
+class HubTable:
+    """An opened data set: its items, and the picture of each."""
+
+    def __init__(self, source: str, columns: Columns, rows: Any, pictures: Any) -> None:
+        self.source, self.columns, self.rows, self.pictures = source, columns, rows, pictures
+        self._by_id: dict[str, int] = {}
+
+    def items(self) -> Iterator[Found]:
+        """All rows as items, or why not. No picture is decoded."""
+        return checked(self._items(), [Path(self.source)])
+
+    def _items(self) -> Iterator[Found]:
+        kept = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
+        shown = None if self.columns.joined else self.rows.data.column(self.columns.image)
+        for number, row in enumerate(self.rows.select_columns(kept)):
+            entry = Entry(self.source, f": row {number}", "", row)
+            try:
+                if shown is not None and not shown[number].is_valid:
+                    raise Unusable("no_image", f"row {number} has no picture")
+                yield from self._of_row(entry, number)
+            except Unusable as flaw:
+                yield rejected(entry, flaw)
+
+    def _of_row(self, entry: Entry, number: int) -> Iterator[Item]:
+        if self.columns.answer == "box":
+            yield from _referred(entry, self.columns, number, self._size(entry, number))
+        else:
+            yield _item(entry, self.columns, number)
+
+    def _size(self, entry: Entry, number: int) -> tuple[int, int]:
+        """Width and height: their columns, or the head of the picture."""
+        row = record(entry)
+        if row.get("width") and row.get("height"):
+            return int(row["width"]), int(row["height"])
+        import io
+
+        import PIL.Image
+
+        with PIL.Image.open(io.BytesIO(self._bytes(str(number)))) as picture:
+            return picture.size
+
+    def picture(self, image: str) -> PIL.Image.Image:
+        """The picture that `Item.image` names, decoded. Raises BenchmarkFileError or ouro.images.ImageError."""
+        from ouro.images import decode_image
+
+        return decode_image(self._bytes(image), MAX_PIXELS)
+
+    def _bytes(self, image: str) -> bytes:
+        cell: Any = self.pictures[self._row(image)][self.columns.image]
+        data = cast("dict[str, Any]", cell).get("bytes") if isinstance(cell, dict) else None
+        if not isinstance(data, bytes):
+            raise BenchmarkFileError(
+                f"{self.source}: picture {image} holds no bytes, only {cell!r:.80}; expected a data set with its "
+                "pictures inside"
+            )
+        return data
+
+    def _row(self, image: str) -> int:
+        if not self.columns.joined:
+            return int(image)
+        if not self._by_id:
+            self._by_id = {str(name): number for number, name in enumerate(self.pictures["id"])}
+        if image not in self._by_id:
+            raise BenchmarkFileError(
+                f"{self.source}: the data set of pictures has no id {image!r}; is it another split?"
+            )
+        return self._by_id[image]
+
+
+# ---- rows -> items ---------------------------------------------------------------------------------
+
+
+def _item(entry: Entry, columns: Columns, number: int) -> Item:
+    choices, references = _answers(entry, columns)
+    question = text(entry, columns.question) if columns.question else ""
+    kind = _kind(entry, columns, question)
+    name = identity(entry, columns.item_id) if columns.item_id else str(number)
+    return Item(
+        item_id=f"{kind}-{name}" if columns.kind_in_id else name,
+        image=identity(entry, columns.joined) if columns.joined else str(number),
+        question=question,
+        references=references,
+        kind=kind,
+        choices=choices,
+        context=optional(entry, columns.context),
+    )
+
+
+def _answers(entry: Entry, columns: Columns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The choices and the references of a row."""
+    name, choices = columns.answers, _choices(entry, columns.choices)
+    if columns.answer == "iconqa":
+        return _iconqa(entry, choices)
+    read: dict[Answer, Callable[[], tuple[str, ...]]] = {
+        "texts": lambda: texts(entry, name),
+        "number": lambda: (_single(entry, name),),
+        "letter": lambda: (letter(entry, name, choices),),
+        "label": lambda: (yes_no(entry, name),),
+        "yes-no": lambda: (yes_or_no(entry, name),),
+    }
+    return choices, read[columns.answer]()
+
+
+def _iconqa(entry: Entry, choices: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hub's copy holds the text of the right option, where problems.json holds its index."""
+    task = text(entry, "ques_type")
+    check_sub_task(entry, task)
+    name = "answers" if "answers" in record(entry) else "answer"
+    answer = _single(entry, name)
+    if task == "fill_in_blank":
+        return (), (answer,)
+    if answer not in choices:
+        raise wrong(entry, name, answer, f"one of {list(choices)}")
+    return choices, (LETTERS[choices.index(answer)],)
+
+
+def _single(entry: Entry, name: str) -> str:
+    """A text or number, or a list of one."""
+    value: Any = record(entry).get(name)
+    if isinstance(value, list) and len(cast("list[Any]", value)) == 1:
+        entry = entry._replace(value={name: value[0]})
+    return scalar(entry, name)
+
+
+def _choices(entry: Entry, column: str) -> tuple[str, ...]:
+    """A list, or IconQA's text with commas."""
+    value: Any = record(entry).get(column)
+    return tuple(value.split(",")) if isinstance(value, str) and value else strings(entry, column) if value else ()
+
+
+def _kind(entry: Entry, columns: Columns, question: str) -> str:
+    if columns.kind == "language":
+        return language(question)
+    value: Any = record(entry).get(columns.kind)
+    if isinstance(value, dict):  # GQA's types
+        value = cast("dict[str, Any]", value).get("structural")
+    kind = "+".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value or "")
+    return kind.removesuffix(columns.kind_end) or "all"
+
+
+def _referred(entry: Entry, columns: Columns, number: int, size: tuple[int, int]) -> Iterator[Item]:
+    name = identity(entry, columns.item_id)
+    kind = _kind(entry, columns, "")
+    box = box_xywh(entry, columns.box)
+    for position, expression in enumerate(texts(entry, columns.answers)):
+        yield Item(f"{kind}-{name}-{position}", str(number), expression, (), kind=kind, box=box, size=size)
+
+
+# ---- opening ---------------------------------------------------------------------------------------
+
+
+def open_table(source: str, columns: Columns, split: str = "test", config: str = "", pictures: str = "") -> HubTable:
+    """A local folder or a data set of the hub. `pictures`: the second data set, or its config on the hub (GQA).
+
+    Raises BenchmarkFileError: not found, no such split, a column missing.
+    """
+    rows = _opened(source, split, config)
+    _check(source, rows, columns.needed() if columns.joined else (*columns.needed(), columns.image))
+    if not columns.joined:
+        return HubTable(source, columns, rows, _undecoded(rows, columns.image))
+    if not pictures:
+        raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
+    second = _opened(pictures, split, "") if Path(pictures).exists() else _opened(source, split, pictures)
+    _check(pictures, second, ("id", columns.image))
+    return HubTable(source, columns, rows, _undecoded(second, columns.image))
+
+
+def _opened(source: str, split: str, config: str) -> Any:
+    import datasets
+
+    path = Path(source)
+    try:
+        if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+            found: Any = datasets.load_from_disk(source)
+            return found[split] if hasattr(found, "keys") else found
+        if path.exists():
+            return datasets.load_dataset("parquet", data_files={split: _parquet(path, split)}, split=split)
+        return datasets.load_dataset(source, config or None, split=split)
+    except BenchmarkFileError:
+        raise
+    except Exception as error:  # the library raises its own, the hub's, pyarrow's and the network's
+        raise BenchmarkFileError(
+            f"data set {source}, split {split}: {type(error).__name__}: {str(error)[:300]}; expected a folder of "
+            "parquet files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
+        ) from error
+
+
+def _parquet(path: Path, split: str) -> list[str]:
+    """The parquet files of a split: those that are named after it, else all."""
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    if not files:
+        raise BenchmarkFileError(f"{path}: no parquet files, expected *.parquet; download the data set's files")
+    return [str(file) for file in [f for f in files if f.name.startswith(split)] or files]
+
+
+def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in rows.column_names]
+    if missing:
+        raise BenchmarkFileError(
+            f"data set {source}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}; is it another "
+            "benchmark's, or a copy with other names? Rename its columns"
+        )
+
+
+def _undecoded(rows: Any, column: str) -> Any:
+    """Pictures as the bytes that the data set holds."""
+    import datasets
+
+    pictures = rows.select_columns([n for n in ("id", column) if n in rows.column_names])
+    if isinstance(rows.features[column], datasets.Image):
+        return pictures.cast_column(column, datasets.Image(decode=False))
+    return pictures
