@@ -1,0 +1,213 @@
+"""From a benchmark's metric and protocol to the figures of one reply.
+
+Every figure is a part of a ratio of sums (ouro.benchmarks.ratios): an accuracy is (score, 1); the micro-F1 of pairs is
+(2 matched, predicted + reference). CIDEr-D alone needs all replies at once, since its document frequencies are those of
+the whole set. Metrics and their sources: ouro.benchmarks.scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.scoring.anls import anls
+from ouro.benchmarks.scoring.captions import Tokenizer, cider
+from ouro.benchmarks.scoring.choice import Mode, blank_match, chosen
+from ouro.benchmarks.scoring.denotation import same_denotation, split_items
+from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_answer
+from ouro.benchmarks.scoring.grounding import hit, parse_box
+from ouro.benchmarks.scoring.key_values import NO_VALUE, Pair, answered, match_pairs
+from ouro.benchmarks.scoring.relaxed import relaxed_accuracy
+from ouro.benchmarks.scoring.vqa import Rule, soft_accuracy
+
+if TYPE_CHECKING:
+    from ouro.benchmarks.loaders.registry import Benchmark
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Part(NamedTuple):
+    """What one reply adds to a figure's two sums."""
+
+    top: float
+    bottom: float = 1.0
+
+
+class Judged(NamedTuple):
+    """One part for each of a metric's names, and whether the reply could be read at all."""
+
+    parts: tuple[Part, ...]
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a benchmark's replies are judged.
+
+    names:  of its figures, the one that is reported first
+    judge:  items and their replies, in order, to what each adds; `whole`: it must be given all of them at once
+    macro:  whether the reported figure is the mean over the kinds (ChartQA's and POPE's splits)
+    points: what a figure of 1 is in the papers' tables
+    """
+
+    names: tuple[str, ...]
+    judge: Callable[[Sequence[Item], Sequence[str]], list[Judged]]
+    macro: bool = False
+    whole: bool = False
+    points: float = 100.0
+
+
+def metric_of(bench: Benchmark, protocol: str = "") -> Metric:
+    """The metric under a protocol, by default the benchmark's first.
+
+    Raises BenchmarkFileError for a protocol that it has not, and for one that only a judge model can score.
+    """
+    wanted = protocol or bench.protocols[0]
+    if wanted not in bench.protocols:
+        raise BenchmarkFileError(
+            f"{bench.title}: got protocol {wanted!r}, expected one of {', '.join(bench.protocols)}"
+        )
+    made = _METRICS.get(bench.metric)
+    if made is None:
+        raise BenchmarkFileError(
+            f"{bench.title} is judged by a closed model in its paper and has no metric of its own: `ouro benchmark` "
+            "asks its questions and keeps the replies, no score is made"
+        )
+    return made(wanted)
+
+
+def _each(one: Callable[[Item, str], Judged]) -> Callable[[Sequence[Item], Sequence[str]], list[Judged]]:
+    return lambda items, replies: [one(item, reply) for item, reply in zip(items, replies, strict=True)]
+
+
+def _share(name: str, score: Callable[[Item, str], float], macro: bool = False) -> Metric:
+    """A mean of scores, for which only an empty reply is unreadable."""
+    return Metric(
+        (name,), _each(lambda item, reply: Judged((Part(float(score(item, reply))),), bool(reply.strip()))), macro
+    )
+
+
+def _vqa(protocol: str) -> Metric:
+    rule = cast("Rule", protocol)
+    return _share("accuracy", lambda item, reply: soft_accuracy(reply, item.references, rule=rule))
+
+
+def _gqa(protocol: str) -> Metric:
+    return _share("accuracy", lambda item, reply: gqa_match(reply, item.references[0]))
+
+
+def _anls(protocol: str) -> Metric:
+    return _share("ANLS", lambda item, reply: anls(reply, item.references))
+
+
+def _relaxed(protocol: str) -> Metric:
+    return _share("relaxed accuracy", lambda item, reply: relaxed_accuracy(reply, item.references), macro=True)
+
+
+def _denotation(protocol: str) -> Metric:
+    def right(item: Item, reply: str) -> float:
+        canon = [same[0] for same in item.variants] if item.variants else []
+        return same_denotation(split_items(reply), item.references, canon)
+
+    return _share("denotation accuracy", right)
+
+
+def _contains(protocol: str) -> Metric:
+    """ST-VQA and EST-VQA stand in papers in both forms; both are given, the protocol says which is reported."""
+    names = ("accuracy", "ANLS") if protocol == "contains" else ("ANLS", "accuracy")
+
+    def judge(item: Item, reply: str) -> Judged:
+        made = {"accuracy": Part(float(contains(reply, item.references))), "ANLS": Part(anls(reply, item.references))}
+        return Judged(tuple(made[name] for name in names), bool(reply.strip()))
+
+    return Metric(names, _each(judge))
+
+
+def _vsr(protocol: str) -> Metric:
+    def judge(item: Item, reply: str) -> Judged:
+        said = vsr_answer(reply)
+        return Judged((Part(float(said is (item.references[0] == "yes"))),), said is not None)
+
+    return Metric(("accuracy",), _each(judge))
+
+
+def _choice(protocol: str) -> Metric:
+    mode = cast("Mode", protocol)
+
+    def judge(item: Item, reply: str) -> Judged:
+        taken = chosen(reply, item.choices, mode)
+        return Judged((Part(float(taken is not None and LETTERS[taken] == item.references[0])),), taken is not None)
+
+    return Metric(("accuracy",), _each(judge))
+
+
+def _iconqa(protocol: str) -> Metric:
+    by_letter, blank = _choice("iconqa"), _share("accuracy", lambda item, reply: blank_match(reply, item.references[0]))
+    return Metric(
+        ("accuracy",), _each(lambda item, reply: (by_letter if item.choices else blank).judge([item], [reply])[0])
+    )
+
+
+def _key_values(protocol: str) -> Metric:
+    """A document is asked for each key once, so that its pairs can be matched key by key."""
+
+    def judge(item: Item, reply: str) -> Judged:
+        said = answered([Pair(item.key, value) for value in ([reply] if reply == NO_VALUE else split_items(reply))])
+        variants = item.variants or ((),) * len(item.references)
+        true = [Pair(item.key, value, same) for value, same in zip(item.references, variants, strict=True)]
+        made = match_pairs(said, true)
+        parts = (
+            Part(2.0 * made.matched, float(made.predicted + made.reference)),
+            Part(float(made.matched), float(made.predicted)),
+            Part(float(made.matched), float(made.reference)),
+        )
+        return Judged(parts, bool(reply.strip()))
+
+    return Metric(("F1", "precision", "recall"), _each(judge))
+
+
+def _pope(protocol: str) -> Metric:
+    """LLaVA reports the mean F1 of the three splits. A reply that says neither counts as yes, as in evaluate.py."""
+
+    def judge(item: Item, reply: str) -> Judged:
+        said, true = pope_answer(reply), item.references[0] == "yes"
+        both = float(said and true)
+        parts = (
+            Part(2 * both, float(said) + float(true)),
+            Part(float(said == true)),
+            Part(both, float(said)),
+            Part(both, float(true)),
+            Part(float(said)),
+        )
+        return Judged(parts, vsr_answer(reply) is not None)
+
+    return Metric(("F1", "accuracy", "precision", "recall", "share of yes"), _each(judge), macro=True)
+
+
+def _refcoco(protocol: str) -> Metric:
+    def judge(item: Item, reply: str) -> Judged:
+        assert item.box is not None and item.size is not None  # its loaders reject records without
+        found = parse_box(reply, item.size)
+        return Judged((Part(float(hit(found, item.box))),), found is not None)
+
+    return Metric(("recall at IoU 0.5",), _each(judge), macro=True)
+
+
+def _cider(protocol: str) -> Metric:
+    def judge(items: Sequence[Item], replies: Sequence[str]) -> list[Judged]:
+        said = {item.item_id: reply for item, reply in zip(items, replies, strict=True)}
+        made = cider(said, {item.item_id: item.references for item in items}, cast("Tokenizer", protocol)).by_id
+        return [
+            Judged((Part(made[item.item_id]),), bool(reply.strip())) for item, reply in zip(items, replies, strict=True)
+        ]
+
+    return Metric(("CIDEr",), judge, whole=True)
+
+
+_METRICS: dict[str, Callable[[str], Metric]] = {
+    "vqa": _vqa, "gqa": _gqa, "vsr": _vsr, "choice-strict": _choice, "choice-letter": _choice, "iconqa": _iconqa,
+    "anls": _anls, "relaxed": _relaxed, "key-values": _key_values, "denotation": _denotation, "contains": _contains,
+    "cider": _cider, "pope": _pope, "refcoco": _refcoco,
+}  # fmt: skip

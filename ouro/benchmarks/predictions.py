@@ -1,0 +1,142 @@
+"""Predictions of any model, as JSON Lines, matched with a benchmark's questions by their ids.
+
+    {"question_id": 7000, "prediction": "no"}
+
+The id stands under question_id, image_id (captions), or questionId; the reply under prediction, answer or caption, so
+that the result files of most evaluators are read as they are. Ids are compared as text. Both sides may hold millions:
+they meet in a temporary SQLite file, in memory only one line is.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from ouro.benchmarks.items import BenchmarkFileError
+
+IDS = ("question_id", "image_id", "questionId", "id")
+REPLIES = ("prediction", "answer", "caption")
+SHOWN = 10  # ids in an error
+
+
+class Predictions:
+    """Replies by id, on disk."""
+
+    def __init__(self, store: sqlite3.Connection) -> None:
+        self._store = store
+        self.rejected: Counter[str] = Counter()
+
+    def reply(self, item_id: str) -> str | None:
+        """The reply to a question; None if there is none. The question counts as asked."""
+        found = self._store.execute("UPDATE replies SET asked = 1 WHERE id = ? RETURNING reply", (item_id,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def unknown(self) -> tuple[int, list[str]]:
+        """Ids that no question had: how many, and the first of them."""
+        count = self._store.execute("SELECT count(*) FROM replies WHERE asked = 0").fetchone()[0]
+        rows = self._store.execute("SELECT id FROM replies WHERE asked = 0 ORDER BY line LIMIT ?", (SHOWN,))
+        return int(count), [str(row[0]) for row in rows]
+
+    def __len__(self) -> int:
+        return int(self._store.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+
+@contextmanager
+def read_predictions(path: Path, told: Callable[[int], None] = lambda n: None) -> Generator[Predictions]:
+    """All predictions of a file; `told` is given the bytes read, now and then.
+
+    Raises BenchmarkFileError for a file that is missing, empty, no JSON Lines or not UTF-8, a line without id or reply,
+    and ids that stand twice (which ones). A reply of null is counted in `rejected`, and its question has none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        store = sqlite3.connect(Path(folder) / "predictions.db", isolation_level=None)
+        try:
+            store.execute("PRAGMA journal_mode = OFF")
+            store.execute("PRAGMA synchronous = OFF")
+            store.execute("CREATE TABLE replies (id TEXT PRIMARY KEY, reply TEXT, line INT, asked INT) WITHOUT ROWID")
+            store.execute("BEGIN")
+            made = Predictions(store)
+            _fill(made, store, path, told)
+            yield made
+        finally:
+            store.close()
+
+
+def _fill(made: Predictions, store: sqlite3.Connection, path: Path, told: Callable[[int], None]) -> None:
+    twice: list[str] = []
+    repeated = 0
+    for line, item_id, reply in _records(path, told):
+        if reply is None:
+            made.rejected["null_prediction"] += 1
+            continue
+        done = store.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, 0)", (item_id, reply, line))
+        if not done.rowcount:
+            repeated += 1
+            twice += [item_id] if len(twice) < SHOWN else []
+    if repeated:
+        raise BenchmarkFileError(f"{path}: {listed('id', repeated, twice)} predicted more than once; keep one of each")
+    if not len(made) and not made.rejected:
+        raise BenchmarkFileError(f"{path}: got no prediction, expected one JSON object a line")
+
+
+def listed(what: str, count: int, shown: Iterable[str]) -> str:
+    """ "12 ids (a, b, ...)" """
+    names = list(shown)
+    return f"{count} {what}{'s' if count != 1 else ''} ({', '.join(names)}{', ...' if count > len(names) else ''})"
+
+
+def _records(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str, str | None]]:
+    for number, text in _lines(path, told):
+        where = f"{path} line {number}"
+        try:
+            value: Any = json.loads(text)
+        except ValueError as error:
+            raise BenchmarkFileError(f"{where}: not valid JSON ({error}); expected one object a line") from error
+        if isinstance(value, list) and number == 1:
+            raise BenchmarkFileError(
+                f"{where}: got a JSON list, expected one object a line. "
+                f"Fix: jq -c '.[]' {path.name} > predictions.jsonl"
+            )
+        if not isinstance(value, dict):
+            raise BenchmarkFileError(f"{where}: got {type(value).__name__}, expected an object with an id and a reply")
+        yield number, *_fields(where, cast("dict[str, Any]", value))
+
+
+def _lines(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str]]:
+    if not path.is_file():
+        raise BenchmarkFileError(
+            f"{path}: got {'a folder' if path.is_dir() else 'nothing'}, expected a JSON Lines file"
+        )
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            told(len(raw))
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise BenchmarkFileError(
+                    f"{path} line {number}: not UTF-8 ({error.reason}); save it as UTF-8"
+                ) from error
+            if text:
+                yield number, text
+
+
+def _fields(where: str, value: dict[str, Any]) -> tuple[str, str | None]:
+    id_key = next((key for key in IDS if key in value), None)
+    key = next((key for key in REPLIES if key in value), None)
+    if id_key is None or key is None:
+        found = ", ".join(list(value)[:SHOWN]) or "none"
+        raise BenchmarkFileError(
+            f"{where}: got the keys {found}; expected an id ({' or '.join(IDS[:2])}) and a reply (prediction)"
+        )
+    item_id, reply = value[id_key], value[key]
+    if isinstance(item_id, bool) or not isinstance(item_id, (str, int)):
+        raise BenchmarkFileError(f"{where}: {id_key} is {item_id!r}, expected text or a number")
+    if isinstance(reply, bool) or not isinstance(reply, (str, int, float, type(None))):
+        raise BenchmarkFileError(f"{where}: {key} is a {type(reply).__name__}, expected text")
+    return str(item_id), None if reply is None else str(reply)
