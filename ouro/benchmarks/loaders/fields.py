@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Box = tuple[float, float, float, float]
 
+ANNOTATORS = 10  # of VQA: its accuracy leaves one out and is defined for ten
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -91,7 +92,18 @@ def texts(entry: Entry, *names: str) -> tuple[str, ...]:
         raise Unusable("no_answer", f"{names[0]} is {value!r}")
     if not isinstance(listed, list):
         raise wrong(entry, names[0], value, "a list of texts")
-    return tuple(_answer(entry, names[0], one) for one in cast("list[Any]", listed))
+    answers = tuple(_answer(entry, names[0], one) for one in cast("list[Any]", listed))
+    if not any(map(str.strip, answers)):
+        raise Unusable("no_answer", f"{names[0]} holds blanks only")
+    return answers
+
+
+def ten_texts(entry: Entry, name: str) -> tuple[str, ...]:
+    """The answers of VQA's ten annotators. Raises Unusable (not_ten_answers) for another number."""
+    answers = texts(entry, name)
+    if len(answers) != ANNOTATORS:
+        raise Unusable("not_ten_answers", f"{len(answers)} annotators answered, expected {ANNOTATORS}")
+    return answers
 
 
 def _answer(entry: Entry, name: str, value: Any) -> str:

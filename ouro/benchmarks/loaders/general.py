@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
-from ouro.benchmarks.loaders.fields import field, identity, optional, record, scalar, text, texts, wrong
+from ouro.benchmarks.loaders.fields import field, identity, optional, record, scalar, ten_texts, text, wrong
 from ouro.benchmarks.loaders.reading import (
     SHOWN,
     Unusable,
@@ -90,7 +90,7 @@ class _Annotations:
 
     def _read(self, entry: Entry) -> tuple[str, _Answered]:
         try:
-            answers = texts(entry, "answers")
+            answers = ten_texts(entry, "answers")
         except Unusable as flaw:
             answers = flaw
         kind = optional(entry, self.kind) or "all"
@@ -183,7 +183,7 @@ def vizwiz(paths: Sequence[Path]) -> Iterator[Found]:
 def _vizwiz(entry: Entry) -> Item:
     image = text(entry, "image")
     kind = optional(entry, "answer_type") or "all"
-    return Item(image, image, text(entry, "question"), texts(entry, "answers"), kind=kind)
+    return Item(image, image, text(entry, "question"), ten_texts(entry, "answers"), kind=kind)
 
 
 def gqa(paths: Sequence[Path]) -> Iterator[Found]:

@@ -28,6 +28,7 @@ from ouro.benchmarks.loaders.fields import (
     record,
     scalar,
     strings,
+    ten_texts,
     text,
     texts,
     wrong,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 ALWAYS = ("width", "height", "ques_type", "answers", "answer")  # read where a data set has them
-Answer = Literal["texts", "number", "letter", "label", "yes-no", "iconqa", "box"]
+Answer = Literal["texts", "ten", "number", "letter", "label", "yes-no", "iconqa", "box"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class Columns:
 
     item_id:  the number of the row where it is ""
     question: "" for captions
-    answer:   how `answers` reads: texts (a text, a list, VQA's structs); a number or text; the index of a choice; a
-              label 0 or 1; yes or no; IconQA's mixture; a box x, y, width, height with the expressions in `answers`
+    answer:   how `answers` reads: texts (a text, a list, VQA's structs), ten of them; a number or text; the index of a
+              choice; a label 0 or 1; yes or no; IconQA's mixture; expressions, whose box is x, y, width, height
     kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human");
               `kind_in_id` where ids are unique in their kind only
     joined:   the column that names the picture in a second data set, where pictures stand under `id`
@@ -180,6 +181,7 @@ def _answers(entry: Entry, columns: Columns) -> tuple[tuple[str, ...], tuple[str
         return _iconqa(entry, choices)
     read: dict[Answer, Callable[[], tuple[str, ...]]] = {
         "texts": lambda: texts(entry, name),
+        "ten": lambda: ten_texts(entry, name),
         "number": lambda: (_single(entry, name),),
         "letter": lambda: (letter(entry, name, choices),),
         "label": lambda: (yes_no(entry, name),),

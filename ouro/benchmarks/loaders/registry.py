@@ -144,26 +144,25 @@ def _find(folder: Path, name: str) -> Path | None:
     return below[0] if below else None
 
 
-_VQA = ("evalai", "vqaeval")
 _ANLS = ("rrc",)
-_CIDER = ("pycocoevalcap",)
+_CIDER = ("ptb", "plain")
 _ALL = (
     Benchmark(
         "okvqa", "OKVQA", GENERAL, "val", general.okvqa,
         (("OpenEnded_mscoco_val2014_questions.json", "mscoco_val2014_annotations.json"),),
         "the download page of okvqa.allenai.org, version 1.1; pictures: COCO val2014",
-        Columns(kind="question_type"), SHORT, "vqa", _VQA,
+        Columns(answer="ten", kind="question_type"), SHORT, "vqa", ("evalai", "vqaeval"),
     ),
     Benchmark(
         "vqav2", "VQAv2", GENERAL, "val", general.vqav2,
         (("v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"),),
         "the download page of visualqa.org; pictures: COCO val2014",
-        Columns(kind="answer_type"), SHORT, "vqa", _VQA,
+        Columns(answer="ten", kind="answer_type"), SHORT, "vqa", ("evalai", "vqav2", "vqaeval"),
     ),
     Benchmark(
         "vizwiz", "VizWiz", GENERAL, "val", general.vizwiz, (("val.json",),),
         "the VQA task of vizwiz.org, Annotations and Images",
-        Columns(kind="answer_type"), UNSURE, "vqa", _VQA,
+        Columns(answer="ten", kind="answer_type"), UNSURE, "vqa", ("evalai",),
     ),
     Benchmark(
         "gqa", "GQA", GENERAL, "testdev_balanced", general.gqa, (("testdev_balanced_questions.json",),),
@@ -227,13 +226,13 @@ _ALL = (
     Benchmark(
         "textvqa", "TextVQA", TEXT, "val", text.textvqa, (("TextVQA_0.5.1_val.json",),),
         "the download page of textvqa.org, version 0.5.1; pictures: its train_images",
-        Columns(), SHORT, "vqa", _VQA,
+        Columns(answer="ten"), SHORT, "vqa", ("evalai",),
     ),
     Benchmark(
         "ai2d", "AI2D", TEXT, "test", text.ai2d, (("questions", "ai2d_test_ids.csv"),),
         "the diagram datasets of Allen AI's PRIOR team, ai2d-all.zip and the list of test ids",
         Columns(item_id="", answers="answer", answer="letter", choices="options"),
-        LETTER, "choice-strict", ("strict", "lenient"),
+        LETTER, "choice-letter", ("letter", "lenient"),
     ),
     Benchmark(
         "stvqa", "ST-VQA", TEXT, "train (task 3; the test answers are hidden)", text.stvqa,
@@ -284,7 +283,7 @@ _ALL = (
         "reporting-bias", "Reporting bias", BEYOND, "test", beyond.reporting_bias,
         (("spatial.jsonl", "negation.jsonl", "counting.jsonl", "temporal.jsonl"), ("probes.jsonl",)),
         "your own records in the form that ouro/benchmarks/loaders/beyond.py describes",
-        None, BEST, "choice-strict", ("strict", "lenient"), option="({letter}) {choice}",
+        None, BEST, "choice-letter", ("letter", "lenient"), option="({letter}) {choice}",
     ),
 )  # fmt: skip
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({bench.name: bench for bench in _ALL})

@@ -5,7 +5,8 @@ pristine-unseen-tables.tsv, or a .tagged file with the canonical form of the tar
     id<TAB>utterance<TAB>context<TAB>targetValue
     nu-7<TAB>who won in 1999?<TAB>csv/200-csv/7.csv<TAB>Ada|Grace
 
-DUE's document.jsonl (see pairs.py) holds the question as key and its targets as values.
+DUE's document.jsonl (see pairs.py) holds the question as key and its targets as values; their variants are no
+canonical forms and are left out, as its scorer does.
 
 Quirks: targets are split at "|", in which \p stands for "|", \n for a line break, \\ for a backslash; fields are not
 quoted. Only the .tagged file (targetCanon) makes "12500" right where the table says "12,500". The picture is the
@@ -87,6 +88,6 @@ def _due(path: Path) -> Iterator[Found]:
         for number, said in enumerate(due_values(entry)):
             item_id = f"{name}/{said.annotation_id or number}"
             if said.values:
-                yield Item(item_id, f"{name}.png", said.key, said.values, variants=said.variants)
+                yield Item(item_id, f"{name}.png", said.key, said.values)
             else:
                 yield Rejected(STAGE, item_id, "no_answer", f"{entry.name}: no values")

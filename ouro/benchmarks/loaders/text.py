@@ -30,7 +30,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
-from ouro.benchmarks.loaders.fields import field, identity, letter, optional, record, strings, text, texts, wrong
+from ouro.benchmarks.loaders.fields import (
+    field,
+    identity,
+    letter,
+    optional,
+    record,
+    strings,
+    ten_texts,
+    text,
+    texts,
+    wrong,
+)
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import (
     SHOWN,
@@ -62,7 +73,7 @@ def textvqa(paths: Sequence[Path]) -> Iterator[Found]:
 
 def _textvqa(entry: Entry) -> Item:
     image = f"{identity(entry, 'image_id')}.jpg"
-    return Item(identity(entry, "question_id"), image, text(entry, "question"), texts(entry, "answers"))
+    return Item(identity(entry, "question_id"), image, text(entry, "question"), ten_texts(entry, "answers"))
 
 
 def stvqa(paths: Sequence[Path]) -> Iterator[Found]:
