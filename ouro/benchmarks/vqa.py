@@ -16,12 +16,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from ouro.benchmarks.items import BenchmarkFileError
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class BenchmarkFileError(ValueError):
-    """A benchmark file that cannot be read: which file, which id, what was expected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,174 @@
+"""What a run of benchmarks leaves on disk, and two of them compared.
+
+RUN/run.json                       which model answered, and how
+RUN/<benchmark>/predictions.jsonl  {"question_id", "prediction"} a line: what `ouro score` reads
+RUN/<benchmark>/samples.parquet    item_id, image, kind, readable, and "<figure>.top", "<figure>.bottom": what each
+                                   reply adds to the two sums of each figure (ouro.benchmarks.ratios)
+RUN/<benchmark>/scores.json        the figures with n and 95% interval, and the controls
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ouro.artifacts import write_bytes, write_json
+from ouro.benchmarks.items import BenchmarkFileError
+from ouro.benchmarks.ratios import Difference, Ratios, differences
+from ouro.benchmarks.scored import Samples, Score
+
+RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet", "predictions.jsonl"
+
+
+def write_score(folder: Path, made: Score, samples: Samples) -> None:
+    """Write samples.parquet and scores.json into a benchmark's folder; the scores last."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        "item_id": samples.ids, "image": samples.images, "kind": samples.kinds,
+        "readable": np.asarray(samples.readable, dtype=bool),
+    }  # fmt: skip
+    for name in samples.names:
+        columns[f"{name}.top"], columns[f"{name}.bottom"] = samples.figure(name)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    write_bytes(folder / SAMPLES, sink.getvalue().to_pybytes())
+    write_json(folder / SCORES, made.to_json())
+
+
+@dataclass(frozen=True)
+class ScoredFolder:
+    """One benchmark of a run, read back."""
+
+    label: str
+    scores: dict[str, Any]
+    samples: Samples
+
+    @property
+    def name(self) -> str:
+        return str(self.scores["benchmark"])
+
+
+def read_run(folder: Path) -> dict[str, ScoredFolder]:
+    """The benchmarks of a run by name; a folder of one benchmark is a run of one.
+
+    Raises BenchmarkFileError for a folder without scores.
+    """
+    places = [folder] if (folder / SCORES).is_file() else sorted(p.parent for p in folder.glob(f"*/{SCORES}"))
+    if not places:
+        raise BenchmarkFileError(
+            f"{folder}: got no {SCORES} in it or in its folders, expected what `ouro benchmark` or `ouro score --out` "
+            "writes"
+        )
+    label = _label(folder)
+    made = [ScoredFolder(label, _json(place / SCORES), _samples(place / SAMPLES)) for place in places]
+    return {one.name: one for one in made}
+
+
+def _label(folder: Path) -> str:
+    """The model that answered, or the folder's name."""
+    if not (folder / RUN).is_file():
+        return folder.name
+    run = _json(folder / RUN)
+    return f"{run.get('label') or run.get('model', folder.name)}"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BenchmarkFileError(f"{path}: not valid JSON ({error}); run the benchmark again") from error
+    if not isinstance(value, dict):
+        raise BenchmarkFileError(f"{path}: got {type(value).__name__}, expected an object; run the benchmark again")
+    return cast("dict[str, Any]", value)
+
+
+def _samples(path: Path) -> Samples:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BenchmarkFileError(f"{path}: cannot be read ({error}); run the benchmark again") from error
+    names = tuple(name.removesuffix(".top") for name in table.column_names if name.endswith(".top"))
+    ids, images, kinds = (cast("list[str]", table[name].to_pylist()) for name in ("item_id", "image", "kind"))
+    columns = [f"{name}.{end}" for name in names for end in ("top", "bottom")]
+    parts = [array("d", table[name].to_numpy().tobytes()) for name in columns]
+    return Samples(names, ids, images, kinds, array("b", table["readable"].to_pylist()), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Second minus first on one benchmark: the reported figure by kind, over all and as the mean of the kinds."""
+
+    benchmark: str
+    title: str
+    figure: str
+    macro: bool
+    points: float
+    first: float
+    second: float
+    gains: Ratios[Difference]
+
+    @property
+    def reported(self) -> Difference:
+        return self.gains.macro if self.macro else self.gains.micro
+
+    def to_json(self) -> dict[str, Any]:
+        kinds = {kind: gain.to_json() for kind, gain in self.gains.kinds.items()}
+        both = {"micro": self.gains.micro.to_json(), "macro": self.gains.macro.to_json(), "kinds": kinds}
+        return {
+            "benchmark": self.benchmark, "title": self.title, "figure": self.figure, "macro": self.macro,
+            "points": self.points, "first": self.first, "second": self.second, "difference": both,
+        }  # fmt: skip
+
+
+def compare_runs(
+    first: dict[str, ScoredFolder], second: dict[str, ScoredFolder], *, seed: int, resamples: int
+) -> list[Compared]:
+    """Paired differences on every benchmark that both runs have.
+
+    Raises BenchmarkFileError when they share none, or were asked other questions or judged by another protocol.
+    """
+    shared = [name for name in first if name in second]
+    if not shared:
+        raise BenchmarkFileError(f"the runs share no benchmark: got {', '.join(first)} and {', '.join(second)}")
+    return [_compared(first[name], second[name], seed, resamples) for name in shared]
+
+
+def _compared(a: ScoredFolder, b: ScoredFolder, seed: int, resamples: int) -> Compared:
+    _check_paired(a, b)
+    name, macro = str(a.scores["reported"]), bool(a.scores["macro"])
+    place = {item_id: i for i, item_id in enumerate(b.samples.ids)}
+    order = np.asarray([place[item_id] for item_id in a.samples.ids])
+    tops, bottoms = b.samples.figure(name)
+    gains = differences(
+        a.samples.figure(name), (tops[order], bottoms[order]), a.samples.images, a.samples.kinds,
+        seed=seed, resamples=resamples,
+    )  # fmt: skip
+    which = "macro" if macro else "micro"
+    values = [float(one.scores["figures"][name][which]["value"]) for one in (a, b)]
+    title, points = str(a.scores["title"]), float(a.scores["points"])
+    return Compared(a.name, title, name, macro, points, values[0], values[1], gains)
+
+
+def _check_paired(a: ScoredFolder, b: ScoredFolder) -> None:
+    for key in ("protocol", "split", "reported"):
+        if a.scores[key] != b.scores[key]:
+            raise BenchmarkFileError(
+                f"{a.scores['title']}: {key} is {a.scores[key]!r} in {a.label} and {b.scores[key]!r} in {b.label}; "
+                "score both alike"
+            )
+    apart = sorted(set(a.samples.ids) ^ set(b.samples.ids))
+    if apart:
+        raise BenchmarkFileError(
+            f"{a.scores['title']}: {len(apart)} questions stand in one run only ({', '.join(apart[:5])}); ask both "
+            "models the same, with the same --limit"
+        )
