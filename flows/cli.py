@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.cli_benchmarks import register as register_benchmarks
+
 app = typer.Typer(
     name="ouro",
     no_args_is_help=True,
@@ -26,6 +28,8 @@ Examples:
   ouro train out/photos                 train an adapter on it
   ouro export out/photos --format llava --out out/llava
   ouro estimate --profile paper --images 1400000   say what that would cost
+  ouro benchmark --benchmarks docvqa,gqa --out runs/base   ask and score any of 20 benchmarks
+  ouro compare runs/base runs/boot      what was gained, with intervals
   ouro doctor                           check this machine
 Each command has its own --help with examples. Run ouro from its checkout.""",
 )
@@ -336,6 +340,9 @@ def report() -> None:
     from flows.report import rebuild
 
     rebuild()
+
+
+register_benchmarks(app)
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ouro.hardware import multiplies_bfloat16
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -21,7 +23,20 @@ class ParamsError(ValueError):
 
 
 class _Stage(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=(), validate_default=True)
+
+
+def _dtype(value: Any) -> Any:
+    """ "auto" is what this machine multiplies fast; whatever depends on params depends on what it was."""
+    return ("bfloat16" if multiplies_bfloat16() else "float32") if value == "auto" else value
+
+
+def _bf16(value: Any) -> Any:
+    return multiplies_bfloat16() if value == "auto" else value
+
+
+Dtype = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_dtype)]
+AUTO: Any = "auto"
 
 
 class Model(_Stage):
@@ -29,7 +44,7 @@ class Model(_Stage):
     base: str = "models/nano"
     adapter: str = ""
     proposer: str = "models/nano/rpn"
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Dtype = AUTO
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
     url: str = "http://127.0.0.1:8000/v1"
@@ -141,7 +156,7 @@ class Train(_Stage):
     epochs: Positive = 24
     batch_size: Positive = 8
     accumulation: Positive = 1
-    bf16: bool = True
+    bf16: Annotated[bool, BeforeValidator(_bf16)] = AUTO
     quantization: Literal["none", "nf4"] = "none"
     gradient_checkpointing: bool = False
     deepspeed: str = ""
@@ -159,7 +174,7 @@ class Benchmark(_Stage):
     batch_size: Positive = 64
     max_new_tokens: Positive = 6
     suffix: str = ""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Dtype = AUTO
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from ouro.hardware import multiplies_bfloat16
 from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).parent.parent
@@ -101,3 +102,28 @@ def test_an_override_that_is_no_yaml_is_a_params_error(tmp_path: Path, override:
 def test_params_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Params().train.k = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("said", "fast"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx avx2 f16c\nbugs\t\t: amx_bf16\n", False),
+        (None, False),
+    ],
+)
+def test_bfloat16_is_taken_only_where_something_multiplies_it(
+    said: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imitated, a product of matrices takes 60 times as long as in float32."""
+    monkeypatch.setattr("ouro.hardware.GPUS", ())
+    file = tmp_path / "cpuinfo"
+    if said is not None:
+        file.write_text(said)
+    assert multiplies_bfloat16.__wrapped__(file) is fast
+    monkeypatch.setattr("ouro.params.multiplies_bfloat16", lambda: fast)
+    params = load_params(ROOT / "params.yaml")
+    dtype = "bfloat16" if fast else "float32"
+    assert (params.model.dtype, params.benchmark.dtype, params.train.bf16) == (dtype, dtype, fast)
+    assert load_params(ROOT / "params.yaml", ("model.dtype=bfloat16",)).model.dtype == "bfloat16"

@@ -33,7 +33,7 @@ def _sample(n_parts: int = 8, n_pairs: int = 9) -> Sample:
 
 def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
     """A job on `n` drawn scenes in one process, in steps of four images."""
-    given = {"processes": 1, "epochs": 2, "batch_size": 4, "save_steps": 2, "questions": 2, "bf16": True, **knobs}
+    given = {"processes": 1, "epochs": 2, "batch_size": 4, "save_steps": 2, "questions": 2, **knobs}
     return scene_job(folder, n, **given)
 
 

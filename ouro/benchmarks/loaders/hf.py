@@ -127,6 +127,16 @@ class HubTable:
         with PIL.Image.open(io.BytesIO(self._bytes(str(number)))) as picture:
             return picture.size
 
+    def digest(self, image: str) -> str:
+        """SHA-256 of the encoded picture that `Item.image` names."""
+        import hashlib
+
+        return hashlib.sha256(self._bytes(image)).hexdigest()
+
+    def open(self, image: str) -> PIL.Image.Image:
+        """As `picture`: what ouro.benchmarks.asking calls."""
+        return self.picture(image)
+
     def picture(self, image: str) -> PIL.Image.Image:
         """The picture that `Item.image` names, decoded. Raises BenchmarkFileError or ouro.images.ImageError."""
         from ouro.images import decode_image
