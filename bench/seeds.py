@@ -40,7 +40,8 @@ ARMS = {
     "separate": ("train.packing=separate",),
     "conversation": ("train.packing=conversation",),
 }
-BOTH = ("train.processes=1", "train.batch_size=16")  # one process has what two had in a step
+# One process has what two had in a step, in one row that nothing pads.
+BOTH = ("train.processes=1", "train.batch_size=16", "train.row_tokens=16384")
 
 
 def _params(arm: str, epochs: int = 0) -> Params:
