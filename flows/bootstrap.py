@@ -30,6 +30,7 @@ from flows.settings import check_proposers, check_writer, params_file, write_par
 from flows.timing import TIMES, work_seconds
 from ouro.params import Params, load_params
 from tasks import tracking
+from tasks.asking import check_benchmarks
 from tasks.ingest import check_source
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import MissingModel, needs_hub, require_model
@@ -115,6 +116,7 @@ def check_inputs(params: Params) -> None:
     check_writer(params)
     check_proposers(params)
     check_source(params)
+    check_benchmarks(params)
 
 
 def _check_proposer_file(params: Params) -> None:

@@ -168,6 +168,9 @@ class Train(_Stage):
 
 
 class Benchmark(_Stage):
+    names: list[str] = []
+    folder: str = "benchmarks"
+    limit: Annotated[int, Field(ge=0)] = 0
     k: Annotated[int, Field(ge=0, le=64)] = 5
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216

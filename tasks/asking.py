@@ -20,7 +20,7 @@ from ouro.benchmarks.asking import Asker, FilePictures, Pictures, Question, Repl
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
-from ouro.benchmarks.loaders.registry import Benchmark, columns_of, locate, prompt_of
+from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, locate, prompt_of
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import PREDICTIONS, write_score
 from ouro.benchmarks.scored import Account, Samples, Score, constant_score, judge, point, score
@@ -59,6 +59,12 @@ def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") ->
         return _hub_source(bench, name or str(folder), split or "test")
     paths = locate(bench, folder)
     return Source(bench, partial(bench.load, paths), FilePictures([folder, data], max_pixels))
+
+
+def check_benchmarks(params: Params) -> None:
+    """Raise BenchmarkFileError for an unknown one of benchmark.names, or one whose files are not there."""
+    for name in params.benchmark.names:
+        open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
 
 
 def _is_table(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,12 +12,16 @@ from ouro.artifacts import list_shards, read_all, write_bytes, write_json
 from ouro.benchmarks.answering import largest_regions, vlm_answerer
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
+from ouro.benchmarks.figures import Series, bars
+from ouro.benchmarks.loaders.registry import benchmark
+from ouro.benchmarks.run_folder import RUN, ScoredFolder, compare_runs, read_run
 from ouro.benchmarks.summary import Comparison, compare
 from ouro.benchmarks.vqa import Question, read_vqa
 from ouro.params import Model, Params
 from ouro.records import Image, Region
 from tasks import tracking
 from tasks.annotator import annotator, fingerprint
+from tasks.asking import open_source, run_benchmark
 from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, produce, shard_task
 
@@ -94,11 +99,76 @@ def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
     scores = layout.scores / "scores.json"
     write_json(scores, {"comparisons": [c.to_json() for c in made]})
     _write_predictions(layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()])
+    for c in made:
+        write_bytes(layout.scores / f"{c.arm}.png", _by_type(c))
     with tracking.run("benchmark") as run:
         run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
         run.metrics({name: value for c in made for name, value in numbers(c).items()})
         run.artifact(layout.scores, "scores")
     return scores
+
+
+@shard_task(name="ask", task_run_name="ask {name} {which} k={k}")
+def ask_benchmark(
+    name: str, which: Which, k: int, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
+) -> Path:
+    """One model's replies to one of benchmark.names, scored -> data/scores/runs/<which>-k<k>/<name>."""
+    out = layout.scores / "runs" / f"{which}-k{k}"
+    write_json(out / RUN, {"label": f"{which}, k = {k}", "model": params.model.base, "k": k})
+    source = open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
+    run_benchmark(
+        source, params.model_copy(update={"model": _model(params)}), out, k=k, limit=params.benchmark.limit,
+        protocol="", controls=True, cache=layout.cache.parent / "replies",
+        adapter=adapter if which == "bootstrapped" else None, progress=progress,
+    )  # fmt: skip
+    return out / name
+
+
+def clear_runs(layout: Layout) -> None:
+    """Remove what benchmarks of another list left; replies are kept elsewhere."""
+    shutil.rmtree(layout.scores / "runs", ignore_errors=True)
+
+
+@shard_task(name="compare benchmarks")
+def compare_benchmarks(layout: Layout, params: Params) -> Path:
+    """Base against bootstrapped on benchmark.names, with and without regions -> data/scores/gate.json, and figures.
+
+    gate.json is what a promotion is decided by: the paired difference of every benchmark, with interval and p.
+    """
+    rows: list[dict[str, Any]] = []
+    for k in shown_regions(params) if params.benchmark.names else ():
+        runs = [read_run(layout.scores / "runs" / f"{which}-k{k}") for which in MODELS]
+        settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
+        made = compare_runs(runs[0], runs[1], **settings)
+        rows += [{"k": k, "first": MODELS[0], "second": MODELS[1], **c.to_json()} for c in made]
+        write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, [list(run.values()) for run in runs]))
+    gate = layout.scores / "gate.json"
+    write_json(gate, {"benchmarks": rows})
+    with tracking.run("benchmarks") as run:
+        for row in rows:
+            d = row["difference"]["macro" if row["macro"] else "micro"]
+            prefix = f"{row['benchmark']}/k{row['k']}"
+            run.metrics({f"{prefix}/base": row["first"], f"{prefix}/boot": row["second"]})
+            run.metrics({f"{prefix}/gain {key}": float(value) for key, value in d.items()})
+        run.artifact(layout.scores, "scores")
+    return gate
+
+
+def shown_regions(params: Params) -> tuple[int, ...]:
+    """The numbers of regions shown: none, and with benchmark.k > 0 that many."""
+    return (0, params.benchmark.k) if params.benchmark.k else (0,)
+
+
+def _figure(k: int, runs: list[list[ScoredFolder]]) -> bytes:
+    labels = [str(one.scores["title"]) for one in runs[0]]
+    series = [
+        Series(
+            which, [one.reported for one in run],
+            {"other pictures": [one.scores["controls"]["shuffled"] for one in run]},
+        )
+        for which, run in zip(MODELS, runs, strict=True)
+    ]  # fmt: skip
+    return bars(f"benchmarks, {k} regions beside the image", labels, series)
 
 
 def _read_run(path: Path) -> Run:
@@ -115,6 +185,15 @@ def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _by_type(c: Comparison) -> bytes:
+    rows = (*c.rows, c.macro)
+    labels = [row.question_type for row in rows]
+    constant = [row.majority for row in rows]
+    base = Series("base", [r.base_accuracy for r in rows], {"most frequent answer": constant})
+    boot = Series("bootstrapped", [r.boot_accuracy for r in rows], {"other pictures": [r.boot_shuffled for r in rows]})
+    return bars(f"held-out questions, {c.arm}, by type", labels, [base, boot])
 
 
 def numbers(c: Comparison) -> dict[str, float]:

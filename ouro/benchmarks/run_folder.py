@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from ouro.artifacts import write_bytes, write_json
+from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.ratios import Difference, Ratios, differences
 from ouro.benchmarks.scored import Samples, Score
@@ -53,6 +54,12 @@ class ScoredFolder:
     @property
     def name(self) -> str:
         return str(self.scores["benchmark"])
+
+    @property
+    def reported(self) -> Estimate:
+        """The figure that tables of papers show, on a scale of 1."""
+        which = "macro" if self.scores["macro"] else "micro"
+        return Estimate.from_json(self.scores["figures"][self.scores["reported"]][which])
 
 
 def read_run(folder: Path) -> dict[str, ScoredFolder]:
