@@ -150,7 +150,7 @@ def _asker(params: Params, adapter: Path | None, store: ReplyStore, k: int) -> A
 def _boxes(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
     """The k largest sub-regions of each picture, by the proposers of params.propose."""
     from ouro.annotate.recurse import propose_shard
-    from tasks.propose import proposers
+    from tasks.proposers import proposers
 
     tools = proposers(params.propose, params.model.proposer, Path(".ouro/ocr"), params.model.processes)
     records = [(Image(name, name, p.width, p.height, "benchmark", "test"), p) for name, p in pictures]

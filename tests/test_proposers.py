@@ -176,7 +176,7 @@ def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(rpn: RPNPropo
 
 
 def test_stage_loads_each_proposer_once_a_process_in_the_order_of_the_params(tmp_path: Path) -> None:
-    from tasks.propose import proposers
+    from tasks.proposers import proposers
 
     wanted = Propose(proposers=("selective-search", "rpn", "selective-search"))
     made = proposers(wanted, str(SHIPPED), tmp_path, 1)
@@ -185,7 +185,7 @@ def test_stage_loads_each_proposer_once_a_process_in_the_order_of_the_params(tmp
 
 
 def test_regions_of_several_proposers_meet_in_one_tree(tmp_path: Path) -> None:
-    from tasks.propose import proposers
+    from tasks.proposers import proposers
 
     wanted = Propose(proposers=("rpn", "selective-search"))
     scene, picture = scenes(98, 1)[0]
