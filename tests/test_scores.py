@@ -1,0 +1,273 @@
+"""Benchmark files and predictions in, scores out: every loader, every protocol, values derived by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmark_cases import BEYOND, CAPTIONS, DOCUMENTS, GENERAL, TEXT, Case
+
+from flows.cli import app, guarded
+from flows.score import Options, run
+from ouro.benchmarks.items import BenchmarkFileError
+from ouro.benchmarks.loaders.registry import BENCHMARKS
+from ouro.benchmarks.run_folder import compare_runs, read_run
+from ouro.benchmarks.scoring.captions import cider
+
+CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
+KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
+
+# case, protocol, replies (the other questions: "None"), the reported figure, and the share of unreadable replies.
+# Soft accuracy of n equal answers among ten: 0, 0.3, 0.6, 0.9, 1. ANLS: 1 - distance / longer text, 0 below a half.
+BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
+    ("vqav2: v2_OpenEnded_mscoco_val2014_questions.json", "evalai",
+     {"7000": "Yes.", "7001": "dark red", "8000": "two"}, (1.0 + 0.9 + 0.3) / 3, 0),
+    ("vqav2: v2_OpenEnded_mscoco_val2014_questions.json", "vqav2",
+     {"7000": "YES", "7001": "a red", "8000": ""}, (1.0 + 1.0 + 0.0) / 3, 1 / 3),
+    ("vqav2: v2_OpenEnded_mscoco_val2014_questions.json", "vqaeval",
+     {"7000": "yes", "7001": "dark red", "8000": "one"}, (1.0 + 0.9 + 1.0) / 3, 0),
+    ("okvqa: mscoco_val2014_annotations.json", "evalai", {"75": "Tea", "125": "france"}, 0.3, 0),
+    ("okvqa: mscoco_val2014_annotations.json", "vqaeval", {"75": "the coffee", "125": "india"}, 1.0, 0),
+    ("vizwiz: val.json", "evalai", {"cup.png": "the cup", "sign.png": "unanswerable"}, 0.95, 0),
+    ("gqa: testdev_balanced_questions.json", "llava", {"20100": "Yes.", "20101": "the table"}, 0.5, 0),
+    ("vsr: test.jsonl", "yes-no", {"0": "yes", "1": "False", "2": "maybe"}, 2 / 3, 1 / 3),
+    ("scienceqa: problems.json", "strict", {"7": "B. the cup", "8": "The answer is A"}, 0.5, 0.5),
+    ("scienceqa: problems.json", "lenient", {"7": "B. the cup", "8": "The answer is A"}, 1.0, 0),
+    ("iconqa: pid_splits.json", "iconqa", {"11": "5.", "12": "the third"}, 0.5, 0),
+    ("docvqa: val_v1.0_withQT.json", "rrc", {"7": "12.5", "8": "invoice"}, (0.8 + 1.0) / 2, 0),
+    ("infovqa: infographicsVQA_val_v1.0_withQT.json", "rrc", {"70": "5", "71": "the first"}, 0.5, 0),
+    ("chartqa: test_human.json", "pix2struct",  # the mean of human, 1 of 2, and augmented, 1 of 1
+     {"human-0": "3.1", "human-1": "no", "augmented-0": "37"}, 0.75, 0),
+    ("deepform: document.jsonl", "due",  # 3 of 4 predicted pairs, 3 of 4 in the documents
+     {"doc7/advertiser": "maple party", "doc7/gross_amount": "1500", "doc8/contract_num": "77",
+      "doc8/advertiser": "OAK"}, 0.75, 0),
+    ("klc: in.tsv.xz", "due", KLEISTER, 2 * 2 / (3 + 4), 0),
+    ("klc: unpacked/expected.tsv", "due", KLEISTER, 2 * 2 / (3 + 4), 0),
+    ("klc: due/document.jsonl", "due", {"7/charity_name": "The Larkspur Trust Ltd", "7/charity_number": "1"}, 0.5, 0),
+    ("wtq: pristine-unseen-tables.tsv", "official", {"nu-0": "Grace | Ada", "nu-1": "12500", "nu-2": "x"}, 1 / 3, 0),
+    ("wtq: pristine-unseen-tables.tagged", "official", {"nu-0": "Ada", "nu-1": "12500"}, 0.5, 0),
+    ("wtq: due/document.jsonl", "official", {"200-7/nu-0": "grace|ada"}, 1.0, 0),
+    ("textvqa: TextVQA_0.5.1_val.json", "evalai", {"7": "The cafe", "8": "d"}, 0.5, 0),
+    ("ai2d: questions", "letter", {"7.png-0": "(b)", "7.png-1": "D", "8.png-0": "A because"}, 2 / 3, 1 / 3),
+    ("ai2d: questions", "lenient", {"7.png-0": "(b)", "7.png-1": "D", "8.png-0": "A because"}, 2 / 3, 1 / 3),
+    ("stvqa: train_task_3.json", "contains", {"7": "it has nine lives", "8": "xyz"}, 0.5, 0),
+    ("stvqa: train_task_3.json", "anls", {"7": "it has nine lives", "8": "xyz"}, (10 / 17) / 2, 0),
+    ("estvqa: test.json", "contains", {"7": "Golden Cafe!", "8": "金色"}, 0.5, 0),
+    ("estvqa: test.json", "anls", {"7": "Golden Cafe!", "8": "金色"}, (11 / 12 + 0.5) / 2, 0),
+    ("estvqa: by_picture/train.json", "contains", {"sign.png-0": "golden cafe", "sign.png-1": "13"}, 0.5, 0),
+    ("estvqa: by_picture/train.json", "anls", {"sign.png-0": "golden cafe", "sign.png-1": "13"}, 0.75, 0),
+    ("flickr30k: dataset_flickr30k.json", "plain", {"0": "A cup stands on a brown table."}, 0.0, 0),  # one image
+    ("pope: coco_pope_random.json", "official",  # F1 of the three splits: 1, 0, 1
+     {"random-1": "yes", "random-2": "No, none.", "popular-1": "yes", "adversarial-1": "yes"}, 2 / 3, 0),
+    ("refcoco: refcoco_testA.jsonl", "iou-0.5",
+     {"testA-7_1-0": "[312, 347, 573, 694]", "testA-7_1-1": "there",
+      "testA-8_1-0": "<|box_start|>(104,139),(901,694)<|box_end|>"}, 2 / 3, 1 / 3),
+    ("refcoco: sentences/refcoco_val.jsonl", "iou-0.5",
+     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0),
+    ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),
+    ("reporting-bias: probes.jsonl", "lenient", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 1.0, 0),
+]  # fmt: skip
+
+
+def predictions(path: Path, replies: Mapping[str, str | None], key: str = "question_id") -> Path:
+    path.write_text("".join(json.dumps({key: name, "prediction": said}) + "\n" for name, said in replies.items()))
+    return path
+
+
+def scored(
+    case: Case, file: Path, capsys: pytest.CaptureFixture[str], protocol: str = "", out: Path | None = None,
+    allow_missing: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    run(Options(case.name, case.paths, file, protocol, allow_missing, True, out, True, resamples=100))
+    return json.loads(capsys.readouterr().out)
+
+
+def reported(scores: Mapping[str, Any]) -> dict[str, float]:
+    return scores["figures"][scores["reported"]]["macro" if scores["macro"] else "micro"]
+
+
+@pytest.mark.parametrize(("name", "protocol", "replies", "expected", "unreadable"), BY_HAND)
+def test_a_score_is_what_its_rules_say(
+    name: str, protocol: str, replies: dict[str, str], expected: float, unreadable: float, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    case = CASES[name]
+    said = {item.item_id: replies.get(item.item_id, "None") for item in case.items}
+    assert replies.keys() <= said.keys()
+    scores = scored(case, predictions(tmp_path / "p.jsonl", said), capsys, protocol)
+    assert reported(scores)["value"] == pytest.approx(expected, abs=1e-9)
+    assert scores["unreadable"] == pytest.approx(unreadable)
+    assert (scores["n"], scores["protocol"]) == (len(case.items), protocol)
+    assert sum(scores["rejected"].values()) == len(case.rejected)
+    backwards = predictions(tmp_path / "q.jsonl", dict(reversed(said.items())))
+    assert scored(case, backwards, capsys, protocol) == scores, "the order of the predictions decides nothing"
+
+
+def test_every_benchmark_and_protocol_with_a_metric_is_in_the_table() -> None:
+    captions = {("coco-caption", "ptb"), ("coco-caption", "plain"), ("textcaps", "ptb"), ("textcaps", "plain")}
+    captions |= {("flickr30k", "ptb")}
+    done = {(CASES[name].name, protocol) for name, protocol, *_ in BY_HAND} | captions
+    assert done == {(b.name, p) for b in BENCHMARKS.values() for p in b.protocols if b.metric != "contextual"}
+
+
+@pytest.mark.parametrize("name", ["coco-caption: dataset_coco.json", "textcaps: TextCaps_0.1_val.json"])
+def test_captions_score_the_cider_of_the_whole_set(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    said = {
+        item.item_id: reply for item, reply in zip(case.items, ("a red cup on a table", "white letters"), strict=True)
+    }
+    scores = scored(case, predictions(tmp_path / "p.jsonl", said, "image_id"), capsys, "plain")
+    expected = cider(said, {item.item_id: item.references for item in case.items}, "plain").corpus
+    assert 0 < expected == pytest.approx(reported(scores)["value"])
+
+
+# What keeps a perfect prediction from 1: a split of POPE without a yes, one image for CIDEr, a `|` inside a target.
+IMPERFECT = {"pope", "coco-caption", "flickr30k", "textcaps", "wtq"}
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.name not in {*IMPERFECT, "contextual", "refcoco"}])
+def test_perfect_predictions_score_one(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = CASES[name]
+    said = {i.item_id: " | ".join(i.references) if i.key else i.references[0] for i in case.items if i.references}
+    said = {i.item_id: said.get(i.item_id, "None") for i in case.items}
+    scores = scored(case, predictions(tmp_path / "p.jsonl", said), capsys)
+    assert reported(scores) == {"value": 1.0, "low": 1.0, "high": 1.0, "n": len(case.items)}
+
+
+def test_the_most_frequent_answer_stands_beside_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """VSR: of kind `on` yes and no are equally frequent, no comes first; of kind `left of` it is no."""
+    said = {"0": "yes", "1": "no", "2": "no"}
+    scores = scored(CASES["vsr: test.jsonl"], predictions(tmp_path / "p.jsonl", said), capsys)
+    assert scores["controls"] == {"constant": pytest.approx(2 / 3), "shuffled": None}
+
+
+# ---- predictions that cannot be scored ---------------------------------------------------------------
+
+VQA = CASES["vqav2: v2_OpenEnded_mscoco_val2014_questions.json"]
+RIGHT = {"7000": "no", "7001": "red", "8000": "1"}
+
+
+def line(**fields: Any) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (line(question_id=7000, prediction="no"), r"2 questions \(7001, 8000\) of 3 have no prediction.*--allow-m"),
+        (line(question_id=1, prediction="x"), r"3 questions .* of 3 have no prediction"),
+        (line(question_id=7000, prediction="a") * 2, r"p\.jsonl: 1 id \(7000\) predicted more than once"),
+        (b'{"question_id": 7000, "pred', r"p\.jsonl line 1: not valid JSON"),
+        (b'[{"question_id": 7000, "prediction": "no"}]', r"line 1: got a JSON list.*jq -c"),
+        (b'"no"\n', r"line 1: got str, expected an object"),
+        (line(question="x", prediction="y"), r"line 1: got the keys question, prediction; expected an id"),
+        (line(question_id=7000), r"line 1: got the keys question_id; expected an id .* and a reply"),
+        (line(question_id=True, prediction="y"), r"question_id is True, expected text or a number"),
+        (line(question_id=7000, prediction=["no"]), r"prediction is a list, expected text"),
+        ('{"question_id": 7000, "prediction": "café"}\n'.encode("latin-1"), r"line 1: not UTF-8.*save it as UTF-8"),
+        (b"", r"p\.jsonl: got no prediction, expected one JSON object a line"),
+        (b"\n\n", r"p\.jsonl: got no prediction"),
+    ],
+)  # fmt: skip
+def test_predictions_that_cannot_be_scored_are_one_clear_error(
+    content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.jsonl").write_bytes(content)
+    with pytest.raises(BenchmarkFileError, match=message):
+        scored(VQA, tmp_path / "p.jsonl", capsys)
+
+
+def test_unknown_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = predictions(tmp_path / "p.jsonl", {**RIGHT, "1": "x", "2": "y"})
+    with pytest.raises(BenchmarkFileError, match=r"2 ids \(1, 2\) that vqav2 has no question for \(it has 3\)"):
+        scored(VQA, file, capsys)
+
+
+def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = predictions(tmp_path / "p.jsonl", {"7000": "no", "7001": None})
+    scores = scored(VQA, file, capsys, allow_missing=True)
+    assert reported(scores)["value"] == pytest.approx(1 / 3)
+    assert (scores["missing"], scores["null_predictions"]) == (2, 1)
+
+
+def test_what_evaluators_write_is_read_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte order mark, numbers as ids and replies, `answer` for `prediction`, and a reply of a megabyte."""
+    rows = [line(question_id=7000, answer="no"), line(question_id=7001, answer="red " * 250_000)]
+    (tmp_path / "p.jsonl").write_bytes(b"\xef\xbb\xbf" + b"".join(rows) + line(question_id="8000", answer=1))
+    scores = scored(VQA, tmp_path / "p.jsonl", capsys)
+    assert reported(scores)["value"] == pytest.approx(2 / 3)
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = predictions(tmp_path / "p.jsonl", RIGHT)
+    folder = str(VQA.paths[0].parent)
+
+    def ouro(*words: str) -> tuple[int, str]:
+        code = guarded(lambda: app(["score", *words], standalone_mode=False))
+        return code, capfd.readouterr().err
+
+    assert ouro("vqav3", "--annotations", folder, "--predictions", str(file))[1].count("did you mean 'vqav2'") == 1
+    code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--protocol", "rrc")
+    assert code == 2 and "got protocol 'rrc', expected one of evalai, vqav2, vqaeval" in err
+    code, err = ouro("vqav2", "--annotations", str(tmp_path), "--predictions", str(file))
+    assert code == 2 and "not found; VQAv2 needs" in err
+    code, err = ouro("contextual", "--annotations", folder, "--predictions", str(file))
+    assert code == 2 and "has no metric of its own" in err
+    code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--out", str(tmp_path / "run"))
+    assert code == 0 and not err and read_run(tmp_path / "run").keys() == {"vqav2"}
+
+
+# ---- comparisons -------------------------------------------------------------------------------------
+
+
+def runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], *replies: Mapping[str, str]) -> list[Path]:
+    folders = [tmp_path / f"run {i}" for i in range(len(replies))]
+    for folder, said in zip(folders, replies, strict=True):
+        scored(VQA, predictions(tmp_path / "p.jsonl", said), capsys, out=folder)
+    return folders
+
+
+def test_two_runs_are_compared_question_by_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (read_run(f) for f in runs(tmp_path, capsys, {**RIGHT, "8000": "2"}, {**RIGHT, "7001": "dark red"}))
+    (made,) = compare_runs(first, second, seed=0, resamples=200)
+    assert made.first == pytest.approx((1 + 1 + 0.3) / 3) and made.second == pytest.approx((1 + 0.9 + 1) / 3)
+    assert made.reported.value == pytest.approx((0.7 - 0.1) / 3)
+    assert {kind: round(d.value, 9) for kind, d in made.gains.kinds.items()} == {
+        "number": 0.7,
+        "other": -0.1,
+        "yes/no": 0,
+    }
+    assert made.gains.kinds["yes/no"].p == 1.0
+    (same,) = compare_runs(first, first, seed=0, resamples=200)
+    assert (same.reported.value, same.reported.low, same.reported.high, same.reported.p) == (0, 0, 0, 1)
+
+
+def test_runs_that_cannot_be_paired_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
+    scored(VQA, predictions(tmp_path / "p.jsonl", RIGHT), capsys, "vqaeval", out=second)
+    with pytest.raises(BenchmarkFileError, match=r"protocol is 'evalai' in run 0 and 'vqaeval' in run 1; score both"):
+        compare_runs(read_run(first), read_run(second), seed=0, resamples=100)
+    gqa = CASES["gqa: testdev_balanced_questions.json"]
+    scored(gqa, predictions(tmp_path / "p.jsonl", {"20100": "yes", "20101": "no"}), capsys, out=tmp_path / "gqa")
+    with pytest.raises(BenchmarkFileError, match="share no benchmark: got vqav2 and gqa"):
+        compare_runs(read_run(first), read_run(tmp_path / "gqa"), seed=0, resamples=100)
+    with pytest.raises(BenchmarkFileError, match=r"got no scores\.json in it or in its folders"):
+        read_run(tmp_path / "nothing")
+
+
+def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from flows.compare import run as compare
+
+    first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
+    (second / "run.json").write_text(json.dumps({"label": "a|b <script>*x*"}))
+    compare([first, second], "markdown", True, False)
+    text = capsys.readouterr().out
+    assert r"second: a\|b \<script\>\*x\*;" in text.replace("\\_", "_")
+    rows = text.strip().splitlines()
+    assert rows[2].count("|") == rows[4].replace("\\|", "").count("|") == 8
+    assert "| VQAv2 | accuracy | 3 | 100.0 | 100.0 | +0.0 \\[+0.0, +0.0\\] | 1.000 |" in text
