@@ -11,13 +11,9 @@ import math
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import traceback
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
+from serving import served_nano
 
 from flows import doctor
 from ouro.annotate.describe import describe_shard
@@ -668,40 +665,8 @@ def test_doctor_asks_no_server_where_none_is_used(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """(url, model name) of `transformers serve` with models/nano."""
-    folder = NANO.resolve()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder)]
-    words += ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
-    log = tmp_path_factory.mktemp("served") / "log.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            words, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        )
-    try:
-        _await(process, port, log)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(400):
-        try:
-            opener.open(f"http://127.0.0.1:{port}/health", timeout=5).close()
-            return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.3)
-    pytest.fail(f"transformers serve did not start: {log.read_text()[-2000:]}")
+    with served_nano(tmp_path_factory.mktemp("served") / "log.txt") as found:
+        yield found
 
 
 def _crops(n_scenes: int) -> list[Request]:

@@ -1,0 +1,232 @@
+"""A benchmark asked of a model: every reply kept, judged, and never asked for twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmark_cases import FIXTURES
+from PIL import Image as PILImage
+from serving import served_nano
+
+from flows.cli import app, guarded
+from ouro.benchmarks.asking import ReplyStore
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.loaders.registry import benchmark
+from ouro.nano.scenes import draw_scene, render
+from ouro.params import Params, load_params
+from ouro.vision.protocols import Refused, Request
+from tasks import annotator as annotators
+from tasks import asking
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("docvqa", "chartqa", "vqav2", "klc", "scienceqa", "pope")
+
+
+def fill(data: Path, names: Sequence[str] = NAMES) -> Path:
+    """The fixtures of benchmarks as a person has them: their files, and a drawn picture under every name."""
+    for name in names:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        source = FIXTURES / name
+        for file in source.iterdir():
+            if file.is_file():
+                (data / name).mkdir(exist_ok=True)
+                (data / name / file.name).write_bytes(file.read_bytes())
+        opened = asking.open_source(benchmark(name), data, 10**8)
+        for number, item in enumerate(one for one in opened.load() if isinstance(one, Item)):
+            path = data / name / "images" / item.image
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                picture = PILImage.fromarray(render(draw_scene(np.random.default_rng([len(name), number]))))
+                picture.save(path, "PNG")
+    return data
+
+
+class Scripted:
+    """Answers what `reply` says, and remembers what it was asked."""
+
+    def __init__(self, reply: Callable[[Request], str] = lambda r: "no") -> None:
+        self.reply, self.asked = reply, list[Request]()
+
+    def generate(
+        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+    ) -> list[str]:
+        self.asked += requests
+        return [self.reply(request) for request in requests]
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    """Asked instead of nano; its fingerprint is nano's."""
+    made = Scripted()
+    monkeypatch.setattr(asking, "annotator", lambda *_: made)
+    return made
+
+
+def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs: Any) -> Any:
+    given = {"k": 0, "limit": 0, "protocol": "", "controls": False, "cache": out.parent / "cache", "adapter": None}
+    source = asking.open_source(benchmark(name), data, 10**8)
+    return asking.run_benchmark(source, params or load_params(ROOT / "params.yaml"), out, **{**given, **knobs})
+
+
+def replies(out: Path, name: str) -> dict[str, str]:
+    lines = (out / name / "predictions.jsonl").read_text().splitlines()
+    return {row["question_id"]: row["prediction"] for row in map(json.loads, lines)}
+
+
+def test_a_question_is_put_as_the_registry_says_and_asked_once(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["docvqa"])
+    made = run(data, "docvqa", tmp_path / "run")
+    assert [r.prompt.splitlines()[-1] for r in model.asked] == [
+        "Answer the question using a single word or phrase."
+    ] * 2
+    assert [(len(r.images), r.max_pixels) for r in model.asked] == [(1, (16384,))] * 2
+    assert replies(tmp_path / "run", "docvqa") == {"7": "no", "8": "no"}
+    assert (made.account.n_in, made.account.n_out, made.reported.value) == (2, 2, 0.0)
+    first = (tmp_path / "run/docvqa/scores.json").read_bytes()
+    run(data, "docvqa", tmp_path / "run")
+    assert len(model.asked) == 2, "a repeat asks nothing"
+    assert (tmp_path / "run/docvqa/scores.json").read_bytes() == first
+
+
+def test_another_picture_prompt_model_or_number_of_regions_is_another_question(
+    tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = fill(tmp_path / "data", ["docvqa"]), tmp_path / "run"
+    run(data, "docvqa", out)
+    PILImage.new("RGB", (64, 48), "red").save(data / "docvqa/images/page.png")
+    run(data, "docvqa", out)
+    assert len(model.asked) == 4
+    run(data, "docvqa", out, k=2)
+    assert len(model.asked) == 6
+    params = load_params(ROOT / "params.yaml", ("benchmark.max_pixels=4096",))
+    run(data, "docvqa", out, params)
+    assert len(model.asked) == 8
+    monkeypatch.setattr(asking, "fingerprint", lambda *_: "another")
+    run(data, "docvqa", out)
+    assert len(model.asked) == 10
+
+
+def test_regions_stand_beside_the_picture(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["docvqa"])
+    run(data, "docvqa", tmp_path / "run", k=3)
+    assert {len(r.images) for r in model.asked} == {4}
+    assert {r.max_pixels for r in model.asked} == {(16384, 9216, 9216, 9216)}
+
+
+def test_the_shuffled_control_shows_another_picture(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["scienceqa"])
+    model.reply = lambda r: "B" if "solid" in r.prompt else "A"  # blind: right, whatever it is shown
+    made = run(data, "scienceqa", tmp_path / "run", controls=True)
+    assert (made.reported.value, made.shuffled, made.constant) == (1.0, 1.0, 1.0)
+    by_prompt: dict[str, list[bytes]] = {}
+    for request in model.asked:
+        by_prompt.setdefault(request.prompt, []).append(request.images[0].tobytes())
+    assert len(by_prompt) == 2
+    assert all(len(shown) == 2 and shown[0] != shown[1] for shown in by_prompt.values())
+
+
+def test_what_cannot_be_asked_is_rejected_with_its_reason(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["vqav2"])
+    (data / "vqav2/images/sign.png").write_bytes(b"no picture")
+    model.reply = lambda r: Refused("too long") if "color" in r.prompt else "no"
+    made = run(data, "vqav2", tmp_path / "run")
+    assert made.account.rejected == {"refused": 1, "unreadable_image": 1}
+    assert (made.account.n_in, made.account.n_out) == (3, 1)
+    assert replies(tmp_path / "run", "vqav2") == {"7000": "no"}
+    model.reply = lambda r: "red"
+    (data / "vqav2/images/sign.png").unlink()
+    made = run(data, "vqav2", tmp_path / "run")
+    assert made.account.rejected == {"missing_image": 1}, "what was refused is asked again"
+    assert replies(tmp_path / "run", "vqav2") == {"7000": "no", "7001": "red"}
+    for picture in (data / "vqav2/images").iterdir():
+        picture.unlink()
+    with pytest.raises(BenchmarkFileError, match=r"vqav2: no question could be asked; rejected: .*missing_image"):
+        run(data, "vqav2", tmp_path / "other")
+
+
+def test_a_limit_takes_the_first_questions(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["vqav2"])
+    assert run(data, "vqav2", tmp_path / "run", limit=2).account.n_out == 2
+    assert list(replies(tmp_path / "run", "vqav2")) == ["7000", "7001"]
+
+
+def test_replies_that_are_kept_are_there_for_another_process(tmp_path: Path) -> None:
+    store = ReplyStore(tmp_path / "replies.db")
+    store.put({f"k{i}": str(i) for i in range(1200)})
+    code = "import sys, pathlib\nfrom ouro.benchmarks.asking import ReplyStore\n"
+    code += "ReplyStore(pathlib.Path(sys.argv[1])).put({'x': 'y'})"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "replies.db")], check=True, cwd=ROOT)
+    assert store.get(["k7", "x", "none", *(f"k{i}" for i in range(1200))]).keys() >= {"k7", "x", "k1199"}
+    assert store.get(["none"]) == {}
+
+
+# ---- nano, end to end ----------------------------------------------------------------------------------
+
+SETTINGS = ("benchmark.dtype=float32", "model.processes=1")
+
+
+def command(data: Path, out: Path, *words: str) -> list[str]:
+    named = ["benchmark", "--benchmarks", ",".join(NAMES), "--data", str(data), "--out", str(out), "--no-track"]
+    return [*named, *(word for knob in SETTINGS for word in ("--set", knob)), *words]
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.json*"))}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    annotators._load.cache_clear()
+    return tmp_path
+
+
+def test_nano_is_killed_resumed_repeated_and_asked_through_a_server(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = fill(checkout / "data")
+    words = [sys.executable, "-m", "flows.cli", *command(data, checkout / "killed")]
+    process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    until(lambda: (checkout / "killed/docvqa/predictions.jsonl").is_file())
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+    assert guarded(lambda: app(command(data, checkout / "killed"), standalone_mode=False)) == 0
+    assert guarded(lambda: app(command(data, checkout / "whole"), standalone_mode=False)) == 0
+    made = files(checkout / "whole")
+    assert files(checkout / "killed") == made
+    assert len([name for name in made if name.endswith("scores.json")]) == len(NAMES)
+
+    def load(*_: object) -> None:
+        raise AssertionError("a repeat loads no model")
+
+    monkeypatch.setattr(asking, "annotator", load)
+    assert guarded(lambda: app(command(data, checkout / "again"), standalone_mode=False)) == 0
+    monkeypatch.undo()
+    assert files(checkout / "again") == made
+    assert "DocVQA" in capfd.readouterr().out
+
+    with served_nano(checkout / "log.txt") as (url, name):
+        served = command(data, checkout / "served", "--backend", "openai", "--url", url, "--model", name)
+        assert guarded(lambda: app(served, standalone_mode=False)) == 0
+    for bench in NAMES:
+        assert replies(checkout / "served", bench) == replies(checkout / "whole", bench), bench
+
+
+def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
