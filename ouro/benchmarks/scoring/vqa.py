@@ -13,11 +13,13 @@ them: their pattern for periods has a typo, so that `2.` becomes `2`; they remov
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHORT = 64  # characters of a text whose normal form is remembered
 ANNOTATORS = 10
 """Answers a question must have: with fewer, leave-one-out cannot reach 1 as published."""
 
@@ -118,4 +120,11 @@ def soft_accuracy(prediction: str, answers: Sequence[str], *, rule: Rule = "eval
 def _normalised(text: str, answers: Sequence[str], rule: Rule) -> str:
     if rule == "vqaeval" and len({_spaces(answer) for answer in answers}) == 1:
         return _spaces(text)
-    return normalise(text, split_words=rule == "evalai")
+    return (_remembered if len(text) <= SHORT else _normalise)(text, rule == "evalai")
+
+
+def _normalise(text: str, split_words: bool) -> str:
+    return normalise(text, split_words=split_words)
+
+
+_remembered = lru_cache(maxsize=1 << 16)(_normalise)  # a benchmark's answers are few words, and often the same
