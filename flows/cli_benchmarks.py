@@ -116,6 +116,24 @@ def compare(
     run(runs, form, kinds, track)
 
 
+def paper(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN...]", help="Folders of `ouro benchmark`.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How they are printed.")] = "table",
+    table: Annotated[list[int] | None, typer.Option(metavar="N", help="Only table N. May be repeated.")] = None,
+) -> None:
+    """Print tables 1 to 6 of the paper, each figure the paper's own, with what was measured here in rows below.
+
+    \b
+    Examples:
+      ouro paper
+      ouro paper runs/base runs/boot --table 2
+      ouro paper runs/base runs/boot --format markdown
+    """
+    from flows.paper import run
+
+    run(runs or [], form, table or [])
+
+
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     from ouro.params import ParamsError
 
@@ -130,5 +148,5 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (score, benchmark, compare):
+    for command in (score, benchmark, compare, paper):
         app.command()(command)
