@@ -35,8 +35,10 @@ class Options(NamedTuple):
 def run(params: Params, options: Options) -> None:
     """Ask the model, score its replies, write OUT; a benchmark whose files are missing ends the run before it begins.
 
-    Raises BenchmarkFileError, MissingModel, ModelError, ServerRefused.
+    Raises BenchmarkFileError, MissingModel, ModelError, ServerRefused; of a benchmark that no question of could be
+    asked, after the others are done.
     """
+    from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark
     from tasks.asking import open_source
@@ -51,8 +53,13 @@ def run(params: Params, options: Options) -> None:
     _write_run(params, options)
     started = time.monotonic()
     scores: list[Score] = []
+    failed: list[BenchmarkFileError] = []
     for source in sources:
-        scores += _one(source, params, options)
+        try:
+            scores += _one(source, params, options)
+        except BenchmarkFileError as error:  # of one benchmark: the others are worth having
+            screen.complain(str(error))
+            failed.append(error)
     for line in table(scores):
         screen.say(line)
     if options.track and scores:

@@ -26,7 +26,9 @@ from ouro.nano.scenes import draw_scene, render
 from ouro.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
-from tasks import asking
+from tasks import asking, tracking
+from tasks import benchmark as stage
+from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("docvqa", "chartqa", "vqav2", "klc", "scienceqa", "pope")
@@ -168,6 +170,41 @@ def test_replies_that_are_kept_are_there_for_another_process(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "replies.db")], check=True, cwd=ROOT)
     assert store.get(["k7", "x", "none", *(f"k{i}" for i in range(1200))]).keys() >= {"k7", "x", "k1199"}
     assert store.get(["none"]) == {}
+
+
+# ---- in the loop -----------------------------------------------------------------------------------------
+
+
+def test_the_stage_asks_both_models_with_regions_and_without_and_writes_what_a_gate_reads(
+    tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    data, layout = fill(tmp_path / "b", ["scienceqa"]), Layout(tmp_path / "data", tmp_path / ".ouro/cache")
+    knobs = ("benchmark.names=[scienceqa]", f"benchmark.folder={data}", "benchmark.k=2", "propose.proposers=[rpn]")
+    here = (f"model.base={ROOT / 'models/nano'}", f"model.proposer={ROOT / 'models/nano/rpn'}")
+    params = load_params(ROOT / "params.yaml", (*knobs, *here))
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"another model")
+    for which in stage.MODELS:
+        model.reply = (lambda r: "A") if which == "base" else (lambda r: "B" if "solid" in r.prompt else "A")
+        for k in stage.shown_regions(params):
+            stage.ask_benchmark.fn("scienceqa", which, k, layout, params, adapter)
+    assert {len(r.images) for r in model.asked} == {1, 3}
+    rows = json.loads(stage.compare_benchmarks.fn(layout, params).read_text())["benchmarks"]
+    assert [(row["k"], row["first"], row["second"]) for row in rows] == [(0, 0.5, 1.0), (2, 0.5, 1.0)]
+    assert {row["difference"]["micro"]["value"] for row in rows} == {0.5}
+    assert (layout.scores / "benchmarks-k2.png").read_bytes().startswith(b"\x89PNG")
+    client = tracking.client()
+    (logged,) = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])  # type: ignore[union-attr]
+    assert logged.data.metrics["scienceqa/k2/gain value"] == 0.5
+
+
+def test_a_list_with_a_benchmark_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    params = load_params(ROOT / "params.yaml", ("benchmark.names=[docvqa]", f"benchmark.folder={tmp_path}"))
+    with pytest.raises(BenchmarkFileError, match=r"docvqa: no such folder; DocVQA needs val_v1\.0_withQT\.json"):
+        asking.check_benchmarks(params)
 
 
 # ---- nano, end to end ----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_what_was_measured_has_its_own_row_and_the_rest_stays_empty(
     assert guarded(lambda: app(words, standalone_mode=False)) == 0
     out = capfd.readouterr().out
     assert r"| measured here | a\|b | 50.0 \[50.0, 50.0\], n = 2, val, rrc |  |  |  |  |  |" in out
-    assert out.count("measured here") == 1, "table 3 has nothing of this run"
+    assert out.count("| measured here") == 1, "table 3 has nothing of this run"
     assert "| paper | OURO-7B | 93.5 | 84.1 | 79.1 | 52.5 | 56.2 | 72.0 |" in out
     assert "DocVQA 91.4" in out and "94.5" in out
 
