@@ -54,10 +54,15 @@ def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") ->
     Raises BenchmarkFileError: what is missing, and where to get it.
     """
     folder = data / bench.name
-    if hub or _is_table(folder):
-        name, _, split = hub.partition("@")
-        return _hub_source(bench, name or str(folder), split or "test")
-    paths = locate(bench, folder)
+    name, _, split = hub.partition("@")
+    if name:
+        return _hub_source(bench, name, split or "test")
+    try:
+        paths = locate(bench, folder)
+    except BenchmarkFileError:
+        if not _is_table(folder):
+            raise
+        return _hub_source(bench, str(folder), "test")
     return Source(bench, partial(bench.load, paths), FilePictures([folder, data], max_pixels))
 
 
