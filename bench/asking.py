@@ -1,7 +1,7 @@
 """`ouro benchmark`, asked once and then repeated: `uv run python bench/asking.py [--scenes 40]`.
 
-Held-out nano scenes and their questions, written as VQAv2's official files, are asked of models/nano by `ouro benchmark`
-in a process of its own; then again, with every reply kept, and again after one picture has changed. Printed: questions,
+Held-out nano scenes and their questions, written as VQAv2's official files, are asked of models/nano by a process of
+`ouro benchmark`; then again, with every reply kept, and again after one picture has changed. Printed: questions,
 seconds of each, and how many times faster the repeat is (target: 20), start of the process included. Exit code 1 when
 the target is missed or the repeat writes another file.
 """
