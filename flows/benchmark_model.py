@@ -91,12 +91,15 @@ def _one(source: object, params: Params, options: Options) -> list[Score]:
 def _write_run(params: Params, options: Options) -> None:
     from ouro.artifacts import write_json
     from ouro.benchmarks.run_folder import RUN
+    from tasks.annotator import fingerprint
 
     model = params.model.name if params.model.backend == "openai" else params.model.base
     adapter = str(options.adapter or params.model.adapter)
     label = f"{model} + {adapter}" if adapter else model
     known = {"label": label, "model": model, "adapter": adapter, "k": options.k, "limit": options.limit}
-    write_json(options.out / RUN, {**known, "dtype": params.benchmark.dtype, "seed": params.seed})
+    served = params.model.model_copy(update={"dtype": params.benchmark.dtype})
+    known |= {"fingerprint": fingerprint(served, options.adapter), "seed": params.seed}
+    write_json(options.out / RUN, {**known, "dtype": params.benchmark.dtype})
 
 
 def table(scores: Sequence[Score]) -> list[str]:

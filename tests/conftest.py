@@ -25,5 +25,12 @@ def prefect_api() -> Iterator[str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files whose tests wait for killed trainings and servers go first: started last, one worker ends alone."""
-    long = ("test_training.py", "test_flows.py", "test_trainer.py", "test_annotator.py", "test_nano.py")
+    long = (
+        "test_training.py",
+        "test_flows.py",
+        "test_trainer.py",
+        "test_annotator.py",
+        "test_nano.py",
+        "test_asking.py",
+    )
     items.sort(key=lambda item: long.index(item.path.name) if item.path.name in long else len(long))
