@@ -2,10 +2,10 @@
 
 The annotations (ten answers each, drawn from a vocabulary in which few words are frequent, as in VQAv2) and the
 predictions are written to a temporary folder, record by record, and scored by flows.score.run in a process of its own:
-seconds, CPU seconds by phase (others may be at work on the machine), and peak memory. In the same run, for a tenth of them and each in a process of its own: the same; the
-same without the memory of normal forms (ouro/benchmarks/scoring/vqa.py); and the baseline, what a script does that
-reads both files into dicts and adds up soft_accuracy, whose memory grows with the files. Exit code 1 when the scores
-differ.
+seconds, CPU seconds by phase (others may be at work on the machine), and peak memory. In the same run, for a tenth of
+them and each in a process of its own: the same; the same without the memory of normal forms
+(ouro/benchmarks/scoring/vqa.py); and the baseline, what a script does that reads both files into dicts and adds up
+soft_accuracy, whose memory grows with the files. Exit code 1 when the scores differ.
 """
 
 from __future__ import annotations
