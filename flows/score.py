@@ -13,7 +13,7 @@ from flows import screen
 
 if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
-    from ouro.benchmarks.items import Item
+    from ouro.benchmarks.items import BenchmarkFileError, Item
     from ouro.benchmarks.ratios import Ratios
     from ouro.benchmarks.scored import Score
     from ouro.records import Rejected
@@ -47,7 +47,7 @@ def run(options: Options) -> None:
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
     from ouro.benchmarks.run_folder import write_score
-    from ouro.benchmarks.scored import constant_score, judge, score
+    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
@@ -56,9 +56,12 @@ def run(options: Options) -> None:
     load = partial(bench.load, paths)
     with read_predictions(options.predictions) as predictions, _progress(options) as advance:
         found = predictions.reply
-        judged = judge(
-            load(), metric, lambda item: found(item.item_id), allow_missing=options.allow_missing, progress=advance
-        )
+        try:
+            judged = judge(
+                load(), metric, lambda item: found(item.item_id), allow_missing=options.allow_missing, progress=advance
+            )
+        except MissingPredictions as error:
+            raise _of_another(options, error, predictions.unknown()) from error
         _check_unknown(options, predictions.unknown(), judged[1].n_out)
         null = dict(predictions.rejected)
     made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
@@ -91,6 +94,16 @@ def _check_unknown(options: Options, unknown: tuple[int, list[str]], questions: 
             f"{options.predictions}: {listed('id', count, shown)} that {options.benchmark} has no question for "
             f"(it has {questions}). Fix: take them out, or name the benchmark that they are of"
         )
+
+
+def _of_another(options: Options, error: BenchmarkFileError, unknown: tuple[int, list[str]]) -> BenchmarkFileError:
+    """Missing predictions, and whether the file has others instead."""
+    from ouro.benchmarks.items import BenchmarkFileError
+    from ouro.benchmarks.predictions import listed
+
+    count, shown = unknown
+    others = f"; it has {listed('id', count, shown)} that {options.benchmark} has no question for" if count else ""
+    return BenchmarkFileError(f"{options.predictions}: {error}{others}")
 
 
 def lines(made: Score) -> list[str]:

@@ -174,14 +174,18 @@ def _keep(
     broken: dict[str, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        asked = (Question(item, image) for item, image in questions)
-        for item, reply, reason in ask(asked, asker, pictures, settings, progress):
-            if reply is None:
-                broken[item.item_id] = reason
-            else:
-                line = {"question_id": item.item_id, "prediction": reply}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            asked = (Question(item, image) for item, image in questions)
+            for item, reply, reason in ask(asked, asker, pictures, settings, progress):
+                if reply is None:
+                    broken[item.item_id] = reason
+                else:
+                    line = {"question_id": item.item_id, "prediction": reply}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     os.replace(temporary, path)
     return broken
 

@@ -11,11 +11,14 @@ import pytest
 from benchmark_cases import BEYOND, CAPTIONS, DOCUMENTS, GENERAL, TEXT, Case
 
 from flows.cli import app, guarded
+from flows.compare import run as compare
 from flows.score import Options, run
-from ouro.benchmarks.items import BenchmarkFileError
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import BENCHMARKS
-from ouro.benchmarks.run_folder import compare_runs, read_run
-from ouro.benchmarks.scoring.captions import cider
+from ouro.benchmarks.run_folder import compare_runs, read_run, write_score
+from ouro.benchmarks.scored import judge, score
+from ouro.benchmarks.scoring.captions import Tokenizer, cider
 
 CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
@@ -50,6 +53,7 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
     ("wtq: pristine-unseen-tables.tsv", "official", {"nu-0": "Grace | Ada", "nu-1": "12500", "nu-2": "x"}, 1 / 3, 0),
     ("wtq: pristine-unseen-tables.tagged", "official", {"nu-0": "Ada", "nu-1": "12500"}, 0.5, 0),
     ("wtq: due/document.jsonl", "official", {"200-7/nu-0": "grace|ada"}, 1.0, 0),
+    ("wtq: due/document.jsonl", "official", {"200-7/nu-0": "grace"}, 0.0, 0),
     ("textvqa: TextVQA_0.5.1_val.json", "evalai", {"7": "The cafe", "8": "d"}, 0.5, 0),
     ("ai2d: questions", "letter", {"7.png-0": "(b)", "7.png-1": "D", "8.png-0": "A because"}, 2 / 3, 1 / 3),
     ("ai2d: questions", "lenient", {"7.png-0": "(b)", "7.png-1": "D", "8.png-0": "A because"}, 2 / 3, 1 / 3),
@@ -59,7 +63,14 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
     ("estvqa: test.json", "anls", {"7": "Golden Cafe!", "8": "金色"}, (11 / 12 + 0.5) / 2, 0),
     ("estvqa: by_picture/train.json", "contains", {"sign.png-0": "golden cafe", "sign.png-1": "13"}, 0.5, 0),
     ("estvqa: by_picture/train.json", "anls", {"sign.png-0": "golden cafe", "sign.png-1": "13"}, 0.75, 0),
-    ("flickr30k: dataset_flickr30k.json", "plain", {"0": "A cup stands on a brown table."}, 0.0, 0),  # one image
+    # CIDEr-D: a reply that is its image's only reference agrees in n-grams of all four lengths, 10 * 1; another has
+    # none of them, 0. With one image every n-gram stands in all images, whose logarithm is 0.
+    ("coco-caption: dataset_coco.json", "plain", {"9": "A blue sign with white letters."}, 5.0, 0),
+    ("coco-caption: dataset_coco.json", "ptb", {"9": "a Blue sign, with white letters"}, 5.0, 0),
+    ("coco-caption: validation/captions_val2014.json", "plain", {"9": "a blue sign with white letters"}, 5.0, 0),
+    ("coco-caption: validation/captions_val2014.json", "ptb", {"9": "", "7": ""}, 0.0, 1),
+    ("flickr30k: dataset_flickr30k.json", "plain", {"0": "A cup stands on a brown table."}, 0.0, 0),
+    ("flickr30k: dataset_flickr30k.json", "ptb", {"0": "A cup stands on a brown table."}, 0.0, 0),
     ("pope: coco_pope_random.json", "official",  # F1 of the three splits: 1, 0, 1
      {"random-1": "yes", "random-2": "No, none.", "popular-1": "yes", "adversarial-1": "yes"}, 2 / 3, 0),
     ("refcoco: refcoco_testA.jsonl", "iou-0.5",
@@ -106,41 +117,76 @@ def test_a_score_is_what_its_rules_say(
     assert scored(case, backwards, capsys, protocol) == scores, "the order of the predictions decides nothing"
 
 
-def test_every_benchmark_and_protocol_with_a_metric_is_in_the_table() -> None:
-    captions = {("coco-caption", "ptb"), ("coco-caption", "plain"), ("textcaps", "ptb"), ("textcaps", "plain")}
-    captions |= {("flickr30k", "ptb")}
-    done = {(CASES[name].name, protocol) for name, protocol, *_ in BY_HAND} | captions
-    assert done == {(b.name, p) for b in BENCHMARKS.values() for p in b.protocols if b.metric != "contextual"}
+def test_every_case_and_protocol_with_a_metric_is_scored_here() -> None:
+    done = {(name, protocol) for name, protocol, *_ in BY_HAND} | set(SOFT_CAPTIONS)
+    names = {name: BENCHMARKS[case.name] for name, case in CASES.items()}
+    assert done == {(n, p) for n, b in names.items() for p in b.protocols if b.metric != "contextual"}
 
 
-@pytest.mark.parametrize("name", ["coco-caption: dataset_coco.json", "textcaps: TextCaps_0.1_val.json"])
+SOFT_CAPTIONS = {
+    (name, protocol): replies
+    for name, replies in {
+        "coco-caption: dataset_coco.json": ("a red cup on a table", "white letters"),
+        "textcaps: TextCaps_0.1_val.json": ("A sign says: cafe", "an invoice over 12.50"),
+    }.items()
+    for protocol in ("ptb", "plain")
+}
+
+
+@pytest.mark.parametrize(("name", "protocol"), SOFT_CAPTIONS)
 def test_captions_score_the_cider_of_the_whole_set(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, protocol: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = CASES[name]
-    said = {
-        item.item_id: reply for item, reply in zip(case.items, ("a red cup on a table", "white letters"), strict=True)
-    }
-    scores = scored(case, predictions(tmp_path / "p.jsonl", said, "image_id"), capsys, "plain")
-    expected = cider(said, {item.item_id: item.references for item in case.items}, "plain").corpus
+    references = {item.item_id: item.references for item in case.items}
+    said = dict(zip(references, SOFT_CAPTIONS[name, protocol], strict=True))
+    scores = scored(case, predictions(tmp_path / "p.jsonl", said, "image_id"), capsys, protocol)
+    expected = cider(said, references, protocol).corpus
     assert 0 < expected == pytest.approx(reported(scores)["value"])
+    perfect = {name: texts[0] for name, texts in references.items()}
+    scores = scored(case, predictions(tmp_path / "p.jsonl", perfect, "image_id"), capsys, protocol)
+    assert expected < cider(perfect, references, protocol).corpus == pytest.approx(reported(scores)["value"])
 
 
-# What keeps a perfect prediction from 1: a split of POPE without a yes, one image for CIDEr, a `|` inside a target.
-IMPERFECT = {"pope", "coco-caption", "flickr30k", "textcaps", "wtq"}
+def perfect(item: Item) -> str:
+    """A right reply. RefCOCO's is a box in thousandths of the picture; of no value, as DUE has it, "None"."""
+    if item.box and item.size:
+        x, y = item.size
+        return str([round(1000 * v / side) for v, side in zip(item.box, (x, y, x, y), strict=True)])
+    return " | ".join(item.references if item.key or item.image.startswith("csv") else item.references[:1]) or "None"
 
 
-@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.name not in {*IMPERFECT, "contextual", "refcoco"}])
+# What keeps them from 1: a `|` inside a target of WTQ; a split of POPE in which there is no yes to be found has F1 0.
+IMPERFECT = {"wtq: pristine-unseen-tables.tsv": 2 / 3, "pope: coco_pope_random.json": 2 / 3}
+NO_SCORE = ("coco-caption", "flickr30k", "textcaps", "contextual")  # CIDEr is not bounded by 1
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.name not in NO_SCORE])
 def test_perfect_predictions_score_one(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    case = CASES[name]
-    said = {i.item_id: " | ".join(i.references) if i.key else i.references[0] for i in case.items if i.references}
-    said = {i.item_id: said.get(i.item_id, "None") for i in case.items}
-    scores = scored(case, predictions(tmp_path / "p.jsonl", said), capsys)
-    assert reported(scores) == {"value": 1.0, "low": 1.0, "high": 1.0, "n": len(case.items)}
+    case, best = CASES[name], IMPERFECT.get(name, 1.0)
+    said = {item.item_id: perfect(item) for item in case.items}
+    if name == "wtq: due/document.jsonl":
+        said = {"200-7/nu-0": "Ada | Grace"}
+    made = reported(scored(case, predictions(tmp_path / "p.jsonl", said), capsys))
+    assert made["value"] == pytest.approx(best) and made["n"] == len(case.items)
+    assert name in IMPERFECT or (made["low"], made["high"]) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("case", [c for c in {c.name: c for c in CASES.values()}.values() if c.name != "contextual"])
+def test_a_reply_that_never_ends_is_scored_like_any_other(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {item.item_id: "A. [1, 2|(" * 10_000 for item in case.items}
+    for protocol in BENCHMARKS[case.name].protocols:
+        assert 0 <= reported(scored(case, predictions(tmp_path / "p.jsonl", said), capsys, protocol))["value"] < 1
+
+
+@pytest.mark.filterwarnings("error")
 def test_the_most_frequent_answer_stands_beside_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """VSR: of kind `on` yes and no are equally frequent, no comes first; of kind `left of` it is no."""
+    """VSR: of kind `on` yes and no are equally frequent, no comes first; of kind `left of` it is no.
+
+    It was drawn with one resample, for which numpy warned of each kind that was not in it.
+    """
     said = {"0": "yes", "1": "no", "2": "no"}
     scores = scored(CASES["vsr: test.jsonl"], predictions(tmp_path / "p.jsonl", said), capsys)
     assert scores["controls"] == {"constant": pytest.approx(2 / 3), "shuffled": None}
@@ -160,16 +206,24 @@ def line(**fields: Any) -> bytes:
     ("content", "message"),
     [
         (line(question_id=7000, prediction="no"), r"2 questions \(7001, 8000\) of 3 have no prediction.*--allow-m"),
-        (line(question_id=1, prediction="x"), r"3 questions .* of 3 have no prediction"),
+        (line(question_id=7000, prediction=None), r"p\.jsonl: 3 questions \(7000, 7001, 8000\) of 3 have no pre"),
+        (b'{"question_id": 7000, "prediction": NaN}', r"3 questions \(7000, 7001, 8000\) of 3 have no prediction"),
         (line(question_id=7000, prediction="a") * 2, r"p\.jsonl: 1 id \(7000\) predicted more than once"),
         (b'{"question_id": 7000, "pred', r"p\.jsonl line 1: not valid JSON"),
         (b'[{"question_id": 7000, "prediction": "no"}]', r"line 1: got a JSON list.*jq -c"),
+        (b'[\n {"question_id": 7000, "prediction": "no"}\n]', r"line 1: got a JSON list.*jq -c"),
+        (b"[" * 100_000, r"line 1: got a JSON list.*jq -c"),
+        (b"\n" + b"[" * 100_000, r"p\.jsonl line 2: not valid JSON \(maximum recursion depth"),
+        (line(question_id=7000, prediction="no") + b"{", r"p\.jsonl line 2: not valid JSON"),
         (b'"no"\n', r"line 1: got str, expected an object"),
         (line(question="x", prediction="y"), r"line 1: got the keys question, prediction; expected an id"),
         (line(question_id=7000), r"line 1: got the keys question_id; expected an id .* and a reply"),
-        (line(question_id=True, prediction="y"), r"question_id is True, expected text or a number"),
+        (line(question_id=True, prediction="y"), r"question_id is True, expected text or a whole number"),
+        (line(question_id=7000.0, prediction="y"), r"question_id is 7000\.0, expected text or a whole number"),
+        (line(question_id=None, prediction="y"), r"question_id is None, expected text or a whole number"),
         (line(question_id=7000, prediction=["no"]), r"prediction is a list, expected text"),
         ('{"question_id": 7000, "prediction": "café"}\n'.encode("latin-1"), r"line 1: not UTF-8.*save it as UTF-8"),
+        ('{"question_id": 7000, "prediction": "no"}\n'.encode("utf-16"), r"line 1: not UTF-8.*save it as UTF-8"),
         (b"", r"p\.jsonl: got no prediction, expected one JSON object a line"),
         (b"\n\n", r"p\.jsonl: got no prediction"),
     ],
@@ -180,6 +234,37 @@ def test_predictions_that_cannot_be_scored_are_one_clear_error(
     (tmp_path / "p.jsonl").write_bytes(content)
     with pytest.raises(BenchmarkFileError, match=message):
         scored(VQA, tmp_path / "p.jsonl", capsys)
+
+
+def test_no_more_than_ten_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.jsonl").write_bytes(b"".join(line(question_id=i % 12, prediction="x") for i in range(24)))
+    said = r"p\.jsonl: 12 ids \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.\) predicted more than once; keep one of each"
+    with pytest.raises(BenchmarkFileError, match=said):
+        scored(VQA, tmp_path / "p.jsonl", capsys)
+
+
+def test_predictions_that_are_no_file_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BenchmarkFileError, match=r"got a folder, expected a JSON Lines file"):
+        scored(VQA, tmp_path, capsys)
+    with pytest.raises(BenchmarkFileError, match=r"none\.jsonl: got nothing, expected a JSON Lines file"):
+        scored(VQA, tmp_path / "none.jsonl", capsys)
+
+
+def test_another_benchmarks_predictions_are_known_by_their_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the questions without a prediction were named, and --allow-missing recommended."""
+    file = predictions(tmp_path / "p.jsonl", {"20100": "yes", "20101": "table"})
+    said = r"3 questions \(.*\) of 3 have no prediction.*; it has 2 ids \(20100, 20101\) that vqav2 has no question for"
+    with pytest.raises(BenchmarkFileError, match=said):
+        scored(VQA, file, capsys)
+
+
+def test_a_reply_cut_inside_an_emoji_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a surrogate pair, which JSON can spell, ended the run with a UnicodeEncodeError."""
+    rows = b'{"question_id": 7000, "prediction": "no \\ud83d"}\n{"question_id": 7001, "prediction": "a\\u0000b"}\n'
+    (tmp_path / "p.jsonl").write_bytes(rows + line(question_id=8000, prediction="one"))
+    assert reported(scored(VQA, tmp_path / "p.jsonl", capsys))["value"] == pytest.approx(1 / 3)
 
 
 def test_unknown_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,11 +343,62 @@ def test_runs_that_cannot_be_paired_are_refused(tmp_path: Path, capsys: pytest.C
         compare_runs(read_run(first), read_run(tmp_path / "gqa"), seed=0, resamples=100)
     with pytest.raises(BenchmarkFileError, match=r"got no scores\.json in it or in its folders"):
         read_run(tmp_path / "nothing")
+    with pytest.raises(BenchmarkFileError, match=r"got 1 run, expected two or more"):
+        compare([first], "table", True, False)
+
+
+def test_runs_on_other_questions_are_not_paired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tasks.asking import _limited  # as `ouro benchmark --limit 2` reads the questions
+
+    first, _ = runs(tmp_path, capsys, RIGHT, RIGHT)
+    bench = BENCHMARKS["vqav2"]
+    metric = metric_of(bench)
+    judged = judge(_limited(lambda: bench.load(VQA.paths), 2), metric, lambda item: RIGHT[item.item_id])
+    write_score(tmp_path / "two", score(bench, "", metric, *judged, seed=0, resamples=100), judged[0])
+    with pytest.raises(BenchmarkFileError, match=r"VQAv2: 1 questions stand in one run only \(8000\).*same --limit"):
+        compare([first, tmp_path / "two"], "json", True, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("scores.json", b"{", r"scores\.json: not valid JSON .*run the benchmark again"),
+        ("scores.json", b"[]", r"scores\.json: got list, expected an object; run the benchmark again"),
+        ("scores.json", b'{"title": "VQAv2"}', r"scores\.json: got no benchmark, split, .*; run the benchmark again"),
+        ("samples.parquet", b"PAR1", r"samples\.parquet: cannot be read .*run the benchmark again"),
+    ],
+)
+def test_a_damaged_run_is_one_clear_error(
+    file: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
+    (second / file).write_bytes(content)
+    with pytest.raises(BenchmarkFileError, match=message):
+        compare([first, second], "json", True, False)
+
+
+def test_comparisons_are_printed_as_json_and_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Question 7001 alone differs: 0.9 for 1, so that the difference is -0.1 / 3 and that of its kind -0.1."""
+    folders = runs(tmp_path, capsys, RIGHT, {**RIGHT, "7001": "dark red"}, RIGHT)
+    compare(folders, "json", True, False, resamples=100)
+    one, two = json.loads(capsys.readouterr().out)
+    assert (one["first"], one["second"], two["second"]) == ("run 0", "run 1", "run 2")
+    (made,) = one["benchmarks"]
+    assert (made["benchmark"], made["figure"], made["first"]) == ("vqav2", "accuracy", 1.0)
+    assert made["difference"]["micro"]["value"] == pytest.approx(-0.1 / 3)
+    assert made["difference"]["kinds"]["other"] == {
+        "value": pytest.approx(-0.1), "low": pytest.approx(-0.1), "high": pytest.approx(-0.1),
+        "p": pytest.approx(made["difference"]["kinds"]["other"]["p"]), "n": 1,
+    }  # fmt: skip
+    assert two["benchmarks"][0]["difference"]["micro"] == {"value": 0, "low": 0, "high": 0, "p": 1, "n": 3}
+    compare(folders, "table", False, False, resamples=100)
+    text = capsys.readouterr().out
+    assert text.count("VQAv2") == 2 and "-3.3" in text and "yes/no" not in text
+    compare(folders[:2], "table", True, False, resamples=100)
+    assert "yes/no" in capsys.readouterr().out
 
 
 def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from flows.compare import run as compare
-
     first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
     (second / "run.json").write_text(json.dumps({"label": "a|b <script>*x*"}))
     compare([first, second], "markdown", True, False)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ouro.benchmarks.items import Item
+from ouro.benchmarks.predictions import encodable
 from ouro.crops import crop
 from ouro.images import CHUNK_PIXELS, ImageError, load_image
 from ouro.vision.protocols import Refused, Request
@@ -189,7 +190,9 @@ def _generate(
         keys += by_image[image]
         requests += [Request(shown, settings.prompt(todo[key].item), bounds) for key in by_image[image]]
     said = asker.load().generate(requests, max_new_tokens=settings.max_new_tokens)
-    return dict(zip(keys, said, strict=True))
+    return {
+        key: reply if isinstance(reply, Refused) else encodable(reply) for key, reply in zip(keys, said, strict=True)
+    }
 
 
 class FilePictures:

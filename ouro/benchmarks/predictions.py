@@ -10,6 +10,7 @@ they meet in a temporary SQLite file, in memory only one line is.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import tempfile
 from collections import Counter
@@ -23,6 +24,7 @@ from ouro.benchmarks.items import BenchmarkFileError
 IDS = ("question_id", "image_id", "questionId", "id")
 REPLIES = ("prediction", "answer", "caption")
 SHOWN = 10  # ids in an error
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Predictions:
@@ -52,7 +54,7 @@ def read_predictions(path: Path, told: Callable[[int], None] = lambda n: None) -
     """All predictions of a file; `told` is given the bytes read, now and then.
 
     Raises BenchmarkFileError for a file that is missing, empty, no JSON Lines or not UTF-8, a line without id or reply,
-    and ids that stand twice (which ones). A reply of null is counted in `rejected`, and its question has none.
+    and ids that stand twice (which ones). A reply of null (NaN) is counted in `rejected`, and its question has none.
     """
     with tempfile.TemporaryDirectory() as folder:
         store = sqlite3.connect(Path(folder) / "predictions.db", isolation_level=None)
@@ -96,16 +98,27 @@ def _records(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str
         where = f"{path} line {number}"
         try:
             value: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
+            _refuse_list(path, number, text)
             raise BenchmarkFileError(f"{where}: not valid JSON ({error}); expected one object a line") from error
-        if isinstance(value, list) and number == 1:
-            raise BenchmarkFileError(
-                f"{where}: got a JSON list, expected one object a line. "
-                f"Fix: jq -c '.[]' {path.name} > predictions.jsonl"
-            )
+        _refuse_list(path, number, text)
         if not isinstance(value, dict):
             raise BenchmarkFileError(f"{where}: got {type(value).__name__}, expected an object with an id and a reply")
         yield number, *_fields(where, cast("dict[str, Any]", value))
+
+
+def _refuse_list(path: Path, number: int, text: str) -> None:
+    """A list of all predictions, in one line or in many."""
+    if number == 1 and text.startswith("["):
+        raise BenchmarkFileError(
+            f"{path} line 1: got a JSON list, expected one object a line. "
+            f"Fix: jq -c '.[]' {path.name} > predictions.jsonl"
+        )
+
+
+def encodable(text: str) -> str:
+    """Half surrogate pairs, which JSON can spell and UTF-8 cannot, become U+FFFD: a reply cut inside an emoji."""
+    return _HALVES.sub("\ufffd", text)
 
 
 def _lines(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str]]:
@@ -136,7 +149,8 @@ def _fields(where: str, value: dict[str, Any]) -> tuple[str, str | None]:
         )
     item_id, reply = value[id_key], value[key]
     if isinstance(item_id, bool) or not isinstance(item_id, (str, int)):
-        raise BenchmarkFileError(f"{where}: {id_key} is {item_id!r}, expected text or a number")
+        raise BenchmarkFileError(f"{where}: {id_key} is {item_id!r}, expected text or a whole number")
     if isinstance(reply, bool) or not isinstance(reply, (str, int, float, type(None))):
         raise BenchmarkFileError(f"{where}: {key} is a {type(reply).__name__}, expected text")
-    return str(item_id), None if reply is None else str(reply)
+    nothing = reply is None or reply != reply  # NaN, with which some writers say null, is no number
+    return encodable(str(item_id)), None if nothing else encodable(str(reply))

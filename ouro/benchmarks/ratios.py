@@ -85,6 +85,13 @@ def _codes(values: Sequence[str]) -> tuple[list[str], Codes]:
     return names, order[seen] if len(names) else seen
 
 
+def values(tops: Floats, bottoms: Floats, kinds: Sequence[str]) -> Ratios[float]:
+    """sum(tops) / sum(bottoms), without intervals; all three of length N. Raises ValueError as `estimates` does."""
+    _check(tops, bottoms, kinds, kinds)
+    groups = Groups([""] * len(kinds), kinds, 0)
+    return _named(groups.names, [float(made[0]) for made in _figures(groups.sums([tops, bottoms]), 0, 1)])
+
+
 def estimates(
     tops: Floats, bottoms: Floats, images: Sequence[str], kinds: Sequence[str], *, seed: int, resamples: int
 ) -> Ratios[Estimate]:

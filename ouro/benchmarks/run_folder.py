@@ -24,6 +24,7 @@ from ouro.benchmarks.ratios import Difference, Ratios, differences
 from ouro.benchmarks.scored import Samples, Score
 
 RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet", "predictions.jsonl"
+_KEYS = ("benchmark", "title", "split", "protocol", "reported", "macro", "points", "figures")  # of SCORES, read back
 
 
 def write_score(folder: Path, made: Score, samples: Samples) -> None:
@@ -65,7 +66,7 @@ class ScoredFolder:
 def read_run(folder: Path) -> dict[str, ScoredFolder]:
     """The benchmarks of a run by name; a folder of one benchmark is a run of one.
 
-    Raises BenchmarkFileError for a folder without scores.
+    Raises BenchmarkFileError for a folder without scores, and for files that are damaged.
     """
     places = [folder] if (folder / SCORES).is_file() else sorted(p.parent for p in folder.glob(f"*/{SCORES}"))
     if not places:
@@ -74,7 +75,7 @@ def read_run(folder: Path) -> dict[str, ScoredFolder]:
             "writes"
         )
     label = _label(folder)
-    made = [ScoredFolder(label, _json(place / SCORES), _samples(place / SAMPLES)) for place in places]
+    made = [ScoredFolder(label, _scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
     return {one.name: one for one in made}
 
 
@@ -84,6 +85,14 @@ def _label(folder: Path) -> str:
         return folder.name
     run = _json(folder / RUN)
     return f"{run.get('label') or run.get('model', folder.name)}"
+
+
+def _scores(path: Path) -> dict[str, Any]:
+    made = _json(path)
+    absent = [key for key in _KEYS if key not in made]
+    if absent:
+        raise BenchmarkFileError(f"{path}: got no {', '.join(absent)}; run the benchmark again")
+    return made
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -102,13 +111,14 @@ def _samples(path: Path) -> Samples:
 
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        ids, images, kinds = (cast("list[str]", table[name].to_pylist()) for name in ("item_id", "image", "kind"))
+        readable = array("b", table["readable"].to_pylist())
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise BenchmarkFileError(f"{path}: cannot be read ({error}); run the benchmark again") from error
     names = tuple(name.removesuffix(".top") for name in table.column_names if name.endswith(".top"))
-    ids, images, kinds = (cast("list[str]", table[name].to_pylist()) for name in ("item_id", "image", "kind"))
     columns = [f"{name}.{end}" for name in names for end in ("top", "bottom")]
     parts = [array("d", table[name].to_numpy().tobytes()) for name in columns]
-    return Samples(names, ids, images, kinds, array("b", table["readable"].to_pylist()), parts)
+    return Samples(names, ids, images, kinds, readable, parts)
 
 
 @dataclass(frozen=True, slots=True)

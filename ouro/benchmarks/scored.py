@@ -20,7 +20,7 @@ from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
 from ouro.benchmarks.predictions import SHOWN, listed
-from ouro.benchmarks.ratios import Ratios, estimates
+from ouro.benchmarks.ratios import Ratios, estimates, values
 from ouro.records import Rejected
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 CHUNK = 10_000  # items that are judged at once
 Group = tuple[str, str]  # kind and key: what a constant answer is chosen for
+
+
+class MissingPredictions(BenchmarkFileError):
+    """Questions that have no prediction."""
 
 
 @dataclass
@@ -123,7 +127,8 @@ def judge(
 ) -> tuple[Samples, Account]:
     """Judge the reply to each item; in = out + rejected.
 
-    Raises BenchmarkFileError when items have no reply (how many, which), unless those count as wrong.
+    Raises MissingPredictions when items have no reply (how many, which), unless those count as wrong, and
+    BenchmarkFileError when there is no item.
     """
     samples, rejected, missing = Samples(metric.names), Counter[str](), list[str]()
     without = 0
@@ -137,7 +142,7 @@ def judge(
             samples.add(item, judged)
         progress(len(items))
     if without and not allow_missing:
-        raise BenchmarkFileError(
+        raise MissingPredictions(
             f"{listed('question', without, missing)} of {len(samples)} have no prediction. Fix: predict them, or count "
             "them as wrong with --allow-missing"
         )
@@ -182,8 +187,8 @@ def constant_score(load: Callable[[], Iterable[Item | Rejected]], metric: Metric
 
 def point(samples: Samples, metric: Metric) -> float:
     """The reported figure without its interval."""
-    made = estimates(*samples.figure(metric.names[0]), samples.images, samples.kinds, seed=0, resamples=1)
-    return (made.macro if metric.macro else made.micro).value
+    made = values(*samples.figure(metric.names[0]), samples.kinds)
+    return made.macro if metric.macro else made.micro
 
 
 def score(

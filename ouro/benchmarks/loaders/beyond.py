@@ -99,7 +99,10 @@ def refcoco(paths: Sequence[Path]) -> Iterator[Found]:
 
 
 def _refuse_pickle(path: Path) -> None:
-    head = path.open("rb").read(2) if path.is_file() else b""
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(2)
     if path.suffix in _PICKLES or head[:1] == b"\x80" or head in (b"(l", b"(d"):
         raise BenchmarkFileError(
             f"{path}: a pickle, which can run code when it is opened: not read. Use the Hugging Face data set (columns "
