@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from serving import served_nano
 from flows.cli import app, guarded
 from ouro.benchmarks.asking import ReplyStore
 from ouro.benchmarks.items import BenchmarkFileError, Item
-from ouro.benchmarks.loaders.registry import benchmark
+from ouro.benchmarks.loaders.registry import benchmark, prompt_of
 from ouro.nano.scenes import draw_scene, render
 from ouro.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
@@ -57,12 +58,13 @@ class Scripted:
     """Answers what `reply` says, and remembers what it was asked."""
 
     def __init__(self, reply: Callable[[Request], str] = lambda r: "no") -> None:
-        self.reply, self.asked = reply, list[Request]()
+        self.reply, self.asked, self.lengths = reply, list[Request](), set[int]()
 
     def generate(
         self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
     ) -> list[str]:
         self.asked += requests
+        self.lengths.add(max_new_tokens)
         return [self.reply(request) for request in requests]
 
 
@@ -81,7 +83,7 @@ def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs:
 
 
 def replies(out: Path, name: str) -> dict[str, str]:
-    lines = (out / name / "predictions.jsonl").read_text().splitlines()
+    lines = (out / name / "predictions.jsonl").read_text().rstrip("\n").split("\n")
     return {row["question_id"]: row["prediction"] for row in map(json.loads, lines)}
 
 
@@ -98,6 +100,50 @@ def test_a_question_is_put_as_the_registry_says_and_asked_once(tmp_path: Path, m
     run(data, "docvqa", tmp_path / "run")
     assert len(model.asked) == 2, "a repeat asks nothing"
     assert (tmp_path / "run/docvqa/scores.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_is_asked_in_the_words_of_the_registry(tmp_path: Path, model: Scripted, name: str) -> None:
+    data, bench, done = fill(tmp_path / "data", [name]), benchmark(name), list[int]()
+    made = run(data, name, tmp_path / "run", progress=done.append)
+    items = [one for one in asking.open_source(bench, data, 10**8).load() if isinstance(one, Item)]
+    asked = [r.prompt for r in model.asked]
+    assert sorted(asked) == sorted({(prompt_of(bench, i), i.image): prompt_of(bench, i) for i in items}.values())
+    assert model.lengths == {bench.max_new_tokens}
+    assert sum(done) == len(items) == made.account.n_out == len(replies(tmp_path / "run", name))
+    assert made.account.n_in == made.account.n_out + sum(made.account.rejected.values())
+
+
+def test_the_same_question_about_the_same_picture_is_asked_once(tmp_path: Path, model: Scripted) -> None:
+    data = fill(tmp_path / "data", ["chartqa"])
+    path = data / "chartqa/test_human.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:1] * 3))
+    made = run(data, "chartqa", tmp_path / "run")
+    assert (made.account.n_out, len(model.asked)) == (4, 2), "three times the one of test_human, one of test_augmented"
+    assert list(replies(tmp_path / "run", "chartqa")) == ["human-0", "human-1", "human-2", "augmented-0"]
+
+
+def test_a_reply_that_no_file_takes_is_kept_all_the_same(tmp_path: Path, model: Scripted) -> None:
+    """A server cuts a reply inside an emoji: half a surrogate pair, which neither SQLite nor UTF-8 takes."""
+    model.reply = lambda r: "no \ud83d\u2028\nline"
+    run(fill(tmp_path / "data", ["docvqa"]), "docvqa", tmp_path / "run")
+    assert set(replies(tmp_path / "run", "docvqa").values()) == {"no \ufffd\u2028\nline"}
+
+
+def test_a_model_that_fails_leaves_no_half_file_and_what_was_answered(tmp_path: Path, model: Scripted) -> None:
+    data, out = fill(tmp_path / "data", ["chartqa", "docvqa"]), tmp_path / "run"
+
+    def broken(request: Request) -> str:
+        raise RuntimeError("out of memory")
+
+    run(data, "docvqa", out)
+    asked, model.reply = len(model.asked), broken
+    for name in ("docvqa", "chartqa"):
+        with contextlib.nullcontext() if name == "docvqa" else pytest.raises(RuntimeError, match="out of memory"):
+            run(data, name, out)
+    assert len(model.asked) > asked
+    assert [p.name for p in out.rglob("*.tmp")] == []
+    assert not (out / "chartqa/predictions.jsonl").exists()
 
 
 def test_another_picture_prompt_model_or_number_of_regions_is_another_question(
