@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,7 +277,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_nano_is_killed_resumed_repeated_and_asked_through_a_server(
+def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loads_no_model(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = fill(checkout / "data")
@@ -287,6 +288,7 @@ def test_nano_is_killed_resumed_repeated_and_asked_through_a_server(
     assert process.wait() == -signal.SIGKILL
 
     assert guarded(lambda: app(command(data, checkout / "killed"), standalone_mode=False)) == 0
+    shutil.rmtree(checkout / ".ouro/benchmark")  # the whole run asks everything itself
     assert guarded(lambda: app(command(data, checkout / "whole"), standalone_mode=False)) == 0
     made = files(checkout / "whole")
     assert files(checkout / "killed") == made
@@ -301,11 +303,15 @@ def test_nano_is_killed_resumed_repeated_and_asked_through_a_server(
     assert files(checkout / "again") == made
     assert "DocVQA" in capfd.readouterr().out
 
+
+def test_nano_says_the_same_here_and_through_a_server(checkout: Path) -> None:
+    data = fill(checkout / "data")
+    assert guarded(lambda: app(command(data, checkout / "here", "--no-controls"), standalone_mode=False)) == 0
     with served_nano(checkout / "log.txt") as (url, name):
-        served = command(data, checkout / "served", "--backend", "openai", "--url", url, "--model", name)
-        assert guarded(lambda: app(served, standalone_mode=False)) == 0
+        served = ("--backend", "openai", "--url", url, "--model", name, "--no-controls")
+        assert guarded(lambda: app(command(data, checkout / "served", *served), standalone_mode=False)) == 0
     for bench in NAMES:
-        assert replies(checkout / "served", bench) == replies(checkout / "whole", bench), bench
+        assert replies(checkout / "served", bench) == replies(checkout / "here", bench), bench
 
 
 def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
