@@ -41,7 +41,8 @@ def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool =
 @contextmanager
 def _shown_by_prefect(on_step: Step) -> Generator[Step]:
     """Keep a progress artifact of the flow run up to date, now and then. A server that is away is waited for when the
-    work is done, not before: Prefect's client would hold up a step for as long as it tries again.
+    work is done, not before: Prefect's client would hold up a step for as long as it tries again. Events of the task go
+    another way, and Prefect drops them after some 10 s: a task that ends meanwhile stays Running there.
     """
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,6 @@ def steps_of(process: subprocess.Popen[str]) -> Iterator[int]:
     """The steps that it tells of, as it does."""
     assert process.stdout is not None
     for line in process.stdout:
-        print(time.monotonic(), line, end="", flush=True)
         if line.startswith("train: ") and " steps, " in line:
             yield int(line.split()[1].split("/")[0])
 
@@ -102,20 +102,13 @@ def test_a_training_outlives_its_server_and_ends_completed(tmp_path: Path, state
         os.kill(first.pid, signal.SIGKILL)
         os.waitpid(first.pid, 0)
         assert not healthy(first.api)
-        killed = time.monotonic()
-        for _ in range(10):
-            next(steps)
-        print(f"10 steps in {time.monotonic() - killed:.1f} s without a server", flush=True)
+        assert len(list(islice(steps, 10))) == 10, "it goes on without a server"
         servers.append(launch(state, int(first.ui.rpartition(":")[2]))[0])
         assert servers[-1].api == first.api
-        launched = time.monotonic()
         assert within(200, lambda: healthy(first.api))
-        print(f"server back after {time.monotonic() - launched:.1f} s", flush=True)
         assert list(steps)[-1] >= 50 and process.wait() == 0
-        print(f"ended {time.monotonic() - launched:.1f} s", flush=True)
         assert (tmp_path / "adapter/adapter_model.safetensors").is_file()
         within(30, lambda: set(ended(first).values()) == {"Completed"})
-        print(ended(first), flush=True)
         assert ended(first) == {"flow": "Completed", "train": "Completed"}
         shown = {made["key"]: made["data"] for made in asked(first, "artifacts")}
         assert shown.keys() == {"train-progress", "train-losses"} and shown["train-progress"] == 100.0

@@ -72,12 +72,12 @@ def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
     monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     console.cache_clear()
     annotated(tmp_path / "photos", 2)
-    knobs = ["epochs=1", "batch_size=2", "questions=1", "bf16=false", "processes=1"]
+    knobs = ["epochs=2", "batch_size=2", "questions=1", "bf16=false", "processes=1"]
     words = ["train", str(tmp_path / "photos"), *([] if track else ["--no-track"])]
     words += [word for knob in knobs for word in ("--set", f"train.{knob}")]
     assert guarded(lambda: app(words, standalone_mode=False)) == 0
     said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"train: 1 steps, [1-9]\d* tokens/s \(mean\), \d+\.\d minutes", said[-3])
+    assert re.fullmatch(r"train: 2 steps, [1-9]\d* tokens/s \(mean\), \d+\.\d minutes", said[-3])
     assert said[-1].startswith(f"adapter: {tmp_path / 'photos/adapter'}, trained for ")
     assert (tmp_path / "photos/adapter/adapter_model.safetensors").is_file()
     assert (tmp_path / "mlflow.db").is_file() is track
@@ -89,7 +89,7 @@ def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
     assert found and found[2] == os.environ[tracking.URI]
     store = tracking.client()
     assert store.get_run(found[1]).info.status == "FINISHED"
-    assert [point.step for point in store.get_metric_history(found[1], "loss")] == [1]
+    assert [point.step for point in store.get_metric_history(found[1], "loss")] == [2]
 
 
 def test_a_store_that_goes_away_and_comes_back_gets_what_was_logged_meanwhile(
