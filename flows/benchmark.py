@@ -23,6 +23,7 @@ from tasks.benchmark import (
     ask_benchmark,
     clear_runs,
     compare_benchmarks,
+    contenders,
     question_files,
     shown_regions,
     summarise,
@@ -50,10 +51,10 @@ def benchmark(params: Params, layout: Layout) -> None:
 
 
 def _named(params: Params, layout: Layout) -> None:
-    """The benchmarks of benchmark.names, both models, with regions and without."""
+    """The benchmarks of benchmark.names, asked of every model, with regions and without."""
     for name in params.benchmark.names:
         with measured("benchmark", layout), screen.progress(name, 0, "answers") as advance:
-            for which in MODELS:
+            for which in contenders():
                 for k in shown_regions(params):
                     ask_benchmark(name, which, k, layout, params, ADAPTER, advance)
     gate = json.loads(compare_benchmarks(layout, params).read_text())["benchmarks"]
@@ -67,7 +68,8 @@ def _line(row: dict[str, Any]) -> str:
     d, points = row["difference"]["macro" if row["macro"] else "micro"], row["points"]
     gain = f"{points * d['value']:+.1f} [{points * d['low']:+.1f}, {points * d['high']:+.1f}]"
     values = f"{points * row['first']:.1f} -> {points * row['second']:.1f}"
-    return f"{row['title']}, k = {row['k']}: {row['figure']} {values}, gain {gain}, n = {d['n']}"
+    which = " -> ".join(row["models"])
+    return f"{row['title']}, k = {row['k']}, {which}: {row['figure']} {values}, gain {gain}, n = {d['n']}"
 
 
 def _gate_artifact(gate: list[dict[str, Any]]) -> None:

@@ -135,6 +135,7 @@ def train(
     model: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="The base that learns; by default model.base of the params.")
     ] = None,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Whether MLflow gets the losses.")] = True,
     set_: Set = None,
     params: ParamsFile = None,
     profile: Profile = None,
@@ -149,6 +150,7 @@ def train(
       ouro train out/photos
       ouro train out/photos --out out/adapter --set train.k=3 --set train.selection=informative
       ouro train data --profile paper --model models/Qwen2-VL-7B-Instruct --set train.deepspeed=zero2
+      ouro train out/photos --no-track
     """
     from flows.settings import params_file
     from flows.train_folder import run
@@ -157,7 +159,7 @@ def train(
     wanted = load_params(params_file(params, profile), tuple(set_ or []))
     if model is not None:
         wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"base": model})})
-    run(folder, out or folder / "adapter", wanted)
+    run(folder, out or folder / "adapter", wanted, track)
 
 
 @app.command()

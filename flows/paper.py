@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flows import screen
 from flows.compare import escaped
@@ -13,66 +13,94 @@ from flows.compare import escaped
 if TYPE_CHECKING:
     from rich.table import Table as Shown
 
-    from ouro.benchmarks.paper import Table
-    from ouro.benchmarks.run_folder import ScoredFolder
+    from ouro.benchmarks.paper import Measured, Table
+
+    Here = Mapping[tuple[str, str], Measured]
 
 PAPER, HERE = "paper", "measured here"
 
 
-def run(folders: Sequence[Path], form: str, numbers: Sequence[int]) -> None:
-    """Print tables (all of them for an empty `numbers`). Raises BenchmarkFileError for a folder that is no run, and a
+def run(folders: Sequence[Path], form: Literal["table", "markdown", "json"], tables: Sequence[int]) -> None:
+    """Print tables (all of them for an empty `tables`). Raises BenchmarkFileError for a folder that is no run, and a
     table that the paper has not."""
+    from ouro.benchmarks import paper
     from ouro.benchmarks.items import BenchmarkFileError
-    from ouro.benchmarks.paper import DOUBT, measured, tables
-    from ouro.benchmarks.run_folder import read_run
 
-    known = [table.number for table in tables()]
-    if unknown := [n for n in numbers if n not in known]:
+    known = [table.number for table in paper.tables()]
+    if unknown := [n for n in tables if n not in known]:
         raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, known))}")
-    runs = [read_run(folder) for folder in folders]
-    chosen = [table for table in tables() if not numbers or table.number in numbers]
+    here = paper.measured(folders)
+    chosen = [table for table in paper.tables() if not tables or table.number in tables]
     if form == "json":
-        print(json.dumps([_json(table, runs) for table in chosen], indent=1))
+        print(json.dumps([_json(table, here) for table in chosen], indent=1))
         return
     for table in chosen:
-        rows = _rows(table, measured(table, runs))
         if form == "markdown":
-            print(_markdown(table, rows), end="\n\n")
+            print(_markdown(table, here), end="\n\n")
         else:
-            screen.console().print(_rich(table, rows))
-    screen.say(DOUBT)
+            _show(table, here)
 
 
-def _rows(table: Table, here: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
+def _measured(table: Table, here: Here) -> Iterator[tuple[str, list[Measured | None]]]:
+    """Of each run its label and what it has of a table's benchmarks; runs that have nothing of them are left out."""
+    for label in dict.fromkeys(label for label, _ in here):
+        found = [here.get((label, name)) for name in table.benchmarks]
+        if any(found):
+            yield label, found
+
+
+def _rows(table: Table, here: Here, between: str) -> list[list[str]]:
     rows = [[PAPER, row.model, *("" if f is None else f"{f:.1f}" for f in row.figures)] for row in table.rows]
-    return rows + [[HERE, label, *texts] for label, texts in here]
-
-
-def _json(table: Table, runs: Sequence[dict[str, ScoredFolder]]) -> dict[str, object]:
-    here = [
-        {"model": next(iter(run.values())).label, "scores": {n: run[n].scores for n in table.benchmarks if n in run}}
-        for run in runs
+    return rows + [
+        [HERE, label, *(between.join(one.texts()) if one else "" for one in found)]
+        for label, found in _measured(table, here)
     ]
-    paper = [
-        {"model": row.model, "figures": dict(zip(table.benchmarks, row.figures, strict=True))} for row in table.rows
+
+
+def _json(table: Table, here: Here) -> dict[str, object]:
+    """All figures in points."""
+    theirs = [
+        {"model": row.model, "role": row.role, "figures": dict(zip(table.benchmarks, row.figures, strict=True))}
+        for row in table.rows
     ]
-    return {"table": table.number, "title": table.title, PAPER: paper, HERE: here}
+    ours = [
+        {
+            "model": label,
+            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, found, strict=True)},
+        }
+        for label, found in _measured(table, here)
+    ]
+    return {"table": table.number, "title": table.title, PAPER: theirs, HERE: ours, "note": table.note}
 
 
-def _markdown(table: Table, rows: Sequence[Sequence[str]]) -> str:
+def _markdown(table: Table, here: Here) -> str:
     heads = ["whose figures", "model", *table.heads()]
     lines = [f"**Table {table.number} of the paper: {escaped(table.title)}**", "", f"| {' | '.join(heads)} |"]
     lines.append("|---" * len(heads) + "|")
-    return "\n".join([*lines, *(f"| {' | '.join(map(escaped, row))} |" for row in rows)])
+    lines += [f"| {' | '.join(map(escaped, row))} |" for row in _rows(table, here, ", ")]
+    return "\n".join([*lines, *(["", table.note] if table.note else [])])
 
 
-def _rich(table: Table, rows: Sequence[Sequence[str]]) -> Shown:
+def _show(table: Table, here: Here) -> None:
+    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
+    from rich.measure import Measurement
+
+    console, shown = screen.console(), _rich(table, here)
+    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    console.print(shown)
+    if table.note:
+        screen.say(table.note)
+
+
+def _rich(table: Table, here: Here) -> Shown:
+    from rich import box
     from rich.markup import escape
     from rich.table import Table as Shown
 
-    made = Shown(title=f"Table {table.number} of the paper: {table.title}", title_justify="left")
+    title = f"Table {table.number} of the paper: {table.title}"
+    made = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(["whose figures", "model", *table.heads()]):
-        made.add_column(head, justify="left" if number < 2 else "right")
-    for row in rows:
+        made.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+    for row in _rows(table, here, "\n"):
         made.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
     return made

@@ -14,16 +14,16 @@ from flows import screen
 from flows.runner import measured, run_stage
 from ouro.params import Params
 from tasks.layout import ADAPTER, Layout
-from tasks.train import LOG, SAMPLES, Step
+from tasks.train import LOG, SAMPLES, Step, Trained
 from tasks.train import train as train_task
 
 EVERY = 5.0  # seconds between two updates of Prefect's progress
 
 
 @flow(name="train", validate_parameters=False)
-def train(params: Params, layout: Layout, adapter: Path = ADAPTER) -> None:
+def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool = True) -> Trained:
     with measured("train", layout), screen.steps("train") as on_step, _shown_by_prefect(on_step) as tell:
-        train_task(layout, params, adapter, tell)
+        trained = train_task(layout, params, adapter, tell, track)
     made = json.loads((adapter / SAMPLES).read_text())
     screen.say(f"train: {made['n_in']} images in, {made['n_out']} samples, rejected {made['rejected'] or 'none'}")
     curve = json.loads((adapter / LOG).read_text())
@@ -35,23 +35,33 @@ def train(params: Params, layout: Layout, adapter: Path = ADAPTER) -> None:
             f"{last['tokens'] / 1e6:.2f} M tokens, {100 * last['padding']:.1f}% padding, "
             f"{100 * last['saved_by_sharing']:.0f}% of tokens saved by sharing"
         )
+    return trained
 
 
 @contextmanager
 def _shown_by_prefect(on_step: Step) -> Generator[Step]:
-    """Keep a progress artifact of the flow run up to date, now and then; a server that is away is not waited for."""
+    """Keep a progress artifact of the flow run up to date, now and then. A server that is away is waited for when the
+    work is done, not before: Prefect's client would hold up a step for as long as it tries again. Events of the task go
+    another way, and Prefect drops them after some 10 s: a task that ends meanwhile stays Running there.
+    """
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     made, last = create_progress_artifact(0.0, key="train-progress", description="train: steps"), time.monotonic()
+
+    def show(percent: float) -> None:
+        _try(lambda: update_progress_artifact(made, progress=percent))  # type: ignore[arg-type]
 
     def tell(done: int, of: int) -> None:
         nonlocal last
         on_step(done, of)
-        if time.monotonic() - last >= EVERY or done == of:
+        if time.monotonic() - last >= EVERY:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                show(100 * done / of)
             last = time.monotonic()
-            _try(lambda: update_progress_artifact(made, progress=100 * done / of))  # type: ignore[arg-type]
 
     yield tell
+    show(100.0)
 
 
 def _try(update: Callable[[], object]) -> None:
@@ -69,7 +79,7 @@ def _curve_artifact(curve: list[dict[str, float]]) -> None:
     from prefect.artifacts import create_table_artifact
 
     every = max(1, len(curve) // 40)
-    create_table_artifact(key="train-losses", table=curve[::every], description="train: losses by step")
+    _try(lambda: create_table_artifact(key="train-losses", table=curve[::every], description="train: losses by step"))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from ouro.params import Params
 from tasks.layout import Layout
 from tasks.models import require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
-from tasks.train import check_annotated
+from tasks.tracking import how_to_see
+from tasks.train import Trained, check_annotated
 
 
-def run(folder: Path, out: Path, params: Params) -> None:
-    """Train on what `ouro annotate` left in `folder`, without DVC; the adapter goes to `out`.
+def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
+    """Train on what `ouro annotate` left in `folder`, without DVC; the adapter goes to `out`. `track`: in MLflow.
 
     Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
     """
@@ -32,7 +33,17 @@ def run(folder: Path, out: Path, params: Params) -> None:
         sweep_stale_runs()
         try:
             with tags(process_tag()):
-                train(params, layout, out)
+                trained = train(params, layout, out, track=track)
         finally:
             deliver_events()
-    screen.say(f"adapter: {out}, trained for {params.model.base}, in {time.monotonic() - started:.0f} s")
+    screen.say(summary_line(trained, time.monotonic() - started))
+    screen.say(how_to_see(trained.run_id))
+    screen.say(f"adapter: {out}, trained for {params.model.base}")
+
+
+def summary_line(trained: Trained, seconds: float) -> str:
+    """How long a training took, in words."""
+    minutes = f"{seconds / 60:.1f} minutes"
+    if not trained.steps:
+        return f"train: restored, it was finished before; {minutes}"
+    return f"train: {trained.steps} steps, {trained.tokens_per_second:.0f} tokens/s (mean), {minutes}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,8 @@ from tasks.shards import Pictures, Progress, produce, shard_task
 
 Which = Literal["base", "bootstrapped"]
 MODELS: tuple[Which, ...] = get_args(Which)
+Contender = Literal["base", "champion", "bootstrapped"]
+CHAMPION = Path("models/champion")  # the adapter of the last promoted round, if there is one
 
 
 def question_files(layout: Layout) -> tuple[Path, Path]:
@@ -110,7 +113,13 @@ def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
 
 @shard_task(name="ask", task_run_name="ask {name} {which} k={k}")
 def ask_benchmark(
-    name: str, which: Which, k: int, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
+    name: str,
+    which: Contender,
+    k: int,
+    layout: Layout,
+    params: Params,
+    adapter: Path,
+    progress: Progress = lambda n: None,
 ) -> Path:
     """One model's replies to one of benchmark.names, scored -> data/scores/runs/<which>-k<k>/<name>."""
     out = layout.scores / "runs" / f"{which}-k{k}"
@@ -119,9 +128,14 @@ def ask_benchmark(
     run_benchmark(
         source, params.model_copy(update={"model": _model(params)}), out, k=k, limit=params.benchmark.limit,
         protocol="", controls=True, cache=layout.cache.parent / "replies",
-        adapter=adapter if which == "bootstrapped" else None, progress=progress,
+        adapter={"base": None, "champion": CHAMPION, "bootstrapped": adapter}[which], progress=progress,
     )  # fmt: skip
     return out / name
+
+
+def contenders() -> tuple[Contender, ...]:
+    """The models that benchmark.names are asked of, the candidate last."""
+    return ("base", "champion", "bootstrapped") if CHAMPION.is_dir() else ("base", "bootstrapped")
 
 
 def clear_runs(layout: Layout) -> None:
@@ -131,25 +145,27 @@ def clear_runs(layout: Layout) -> None:
 
 @shard_task(name="compare benchmarks")
 def compare_benchmarks(layout: Layout, params: Params) -> Path:
-    """Base against bootstrapped on benchmark.names, with and without regions -> data/scores/gate.json, and figures.
-
-    gate.json is what a promotion is decided by: the paired difference of every benchmark, with interval and p.
+    """Base and champion against bootstrapped on benchmark.names, with and without regions -> data/scores/gate.json, and
+    figures. gate.json is what a promotion is decided by: the paired difference of every benchmark, with interval and p.
     """
     rows: list[dict[str, Any]] = []
+    settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
+    *others, candidate = contenders()
     for k in shown_regions(params) if params.benchmark.names else ():
-        runs = [read_run(layout.scores / "runs" / f"{which}-k{k}") for which in MODELS]
-        settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
-        made = compare_runs(runs[0], runs[1], **settings)
-        rows += [{"k": k, "first": MODELS[0], "second": MODELS[1], **c.to_json()} for c in made]
-        write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, [list(run.values()) for run in runs]))
+        runs = {which: read_run(layout.scores / "runs" / f"{which}-k{k}") for which in contenders()}
+        for other in others:
+            made = compare_runs(runs[other], runs[candidate], **settings)
+            rows += [{"k": k, **c.to_json(), "models": [other, candidate]} for c in made]
+        write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, runs))
     gate = layout.scores / "gate.json"
     write_json(gate, {"benchmarks": rows})
     with tracking.run("benchmarks") as run:
         for row in rows:
             d = row["difference"]["macro" if row["macro"] else "micro"]
             prefix = f"{row['benchmark']}/k{row['k']}"
-            run.metrics({f"{prefix}/base": row["first"], f"{prefix}/boot": row["second"]})
-            run.metrics({f"{prefix}/gain {key}": float(value) for key, value in d.items()})
+            first, second = row["models"]
+            run.metrics({f"{prefix}/{first}": row["first"], f"{prefix}/{second}": row["second"]})
+            run.metrics({f"{prefix}/over {first} {key}": float(value) for key, value in d.items()})
         run.artifact(layout.scores, "scores")
     return gate
 
@@ -159,14 +175,15 @@ def shown_regions(params: Params) -> tuple[int, ...]:
     return (0, params.benchmark.k) if params.benchmark.k else (0,)
 
 
-def _figure(k: int, runs: list[list[ScoredFolder]]) -> bytes:
-    labels = [str(one.scores["title"]) for one in runs[0]]
+def _figure(k: int, runs: Mapping[str, Mapping[str, ScoredFolder]]) -> bytes:
+    names = list(runs["base"])
+    labels = [str(runs["base"][name].scores["title"]) for name in names]
     series = [
         Series(
-            which, [one.reported for one in run],
-            {"other pictures": [one.scores["controls"]["shuffled"] for one in run]},
+            which, [run[name].reported for name in names],
+            {"other pictures": [run[name].scores["controls"]["shuffled"] for name in names]},
         )
-        for which, run in zip(MODELS, runs, strict=True)
+        for which, run in runs.items()
     ]  # fmt: skip
     return bars(f"benchmarks, {k} regions beside the image", labels, series)
 

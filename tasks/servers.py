@@ -64,6 +64,7 @@ def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "ouro,tasks,flows",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2 + 4 + ... + 64 = 126 s: a server may take START_SECONDS to come back
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
         **({} if online else {"HF_HUB_OFFLINE": "1"}),
@@ -141,9 +142,9 @@ def started_earlier(state: Path) -> Server | None:
     return server if alive(server.pid) and healthy(server.api) else None
 
 
-def launch(state: Path) -> tuple[Server, subprocess.Popen[bytes]]:
-    """Start a server in the background; it answers some 10 s later (see `wait`)."""
-    port = free_port()
+def launch(state: Path, port: int = PORT) -> tuple[Server, subprocess.Popen[bytes]]:
+    """Start a server in the background, on `port` if that is free; it answers some 10 s later (see `wait`)."""
+    port = free_port(port)
     api = f"http://{HOST}:{port}/api"
     state.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, **quiet_environment(state), "PREFECT_SERVER_UI_API_URL": api}

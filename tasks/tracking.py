@@ -49,8 +49,15 @@ class Run:
     waiting: list[Any] = field(default_factory=list[Any])
     warned: bool = False
 
+    @property
+    def tracked_as(self) -> str | None:
+        """The id of the run in the store; None where nothing is written."""
+        return self.run_id if self.client else None
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Log params, nested mappings as dotted keys."""
+        if self.client is None:
+            return
         from mlflow.entities import Param
 
         flat = [Param(key, str(value)) for key, value in flatten(values).items()]
@@ -60,18 +67,20 @@ class Run:
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log one point of each curve; `step` None: a figure of the whole run."""
+        if self.client is None or (step is not None and step <= self.logged):
+            return
         from time import time
 
         from mlflow.entities import Metric
 
-        if step is not None and step <= self.logged:
-            return
         now = int(time() * 1000)
         self.waiting += [Metric(_name(k), float(v), now, step or 0) for k, v in values.items()]
         while self.waiting and self._send(lambda client: client.log_batch(self.run_id, metrics=self.waiting[:1000])):
             del self.waiting[:1000]
 
     def tags(self, values: Mapping[str, str]) -> None:
+        if self.client is None:
+            return
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value) for key, value in values.items()]
@@ -90,10 +99,10 @@ class Run:
 
     def _send(self, write: Callable[[MlflowClient], object]) -> bool:
         """Whether a write arrived."""
-        from mlflow.exceptions import MlflowException
-
         if self.client is None:
             return False
+        from mlflow.exceptions import MlflowException
+
         try:
             write(self.client)
         except (MlflowException, OSError) as error:
@@ -136,6 +145,21 @@ def _experiment(store: MlflowClient) -> str:
         return found.experiment_id
     local = None if os.environ.get(URI) else Path("mlartifacts").resolve().as_uri()
     return store.create_experiment(EXPERIMENT, artifact_location=local)
+
+
+@contextmanager
+def no_run() -> Generator[Run]:
+    """A run of which nothing is written, for work that is not to be tracked."""
+    yield Run(None, "none", "none")
+
+
+def how_to_see(run_id: str | None) -> str:
+    """A line for the person: where a run is to be seen, or that nothing was tracked (None)."""
+    if run_id is None:
+        return "MLflow: nothing was tracked"
+    uri = os.environ.get(URI, STORE)
+    where = f"at {uri}" if uri.startswith("http") else f"seen after `{UI_COMMAND.replace(STORE, uri)}`"
+    return f"MLflow: run {run_id}, {where}"
 
 
 @contextmanager

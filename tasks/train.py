@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any
 
 from ouro.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
@@ -31,9 +32,24 @@ SAMPLES = "samples.json"  # how many images became samples, and why the others d
 DRAWS = "draws.parquet"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to. `steps`: of all its processes and restarts, 0 when it was restored; tokens per second:
+    the mean since the last start; `run_id`: its MLflow run, None when nothing was tracked."""
+
+    steps: int = 0
+    tokens_per_second: float = 0.0
+    run_id: str | None = None
+
+
 @shard_task(name="train")
-def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda step, of: None) -> Path:
-    """Train on everything below `layout`; writes `adapter`. Checkpoints outlive a kill, in the cache's folder."""
+def train(
+    layout: Layout, params: Params, adapter: Path, on_step: Step = lambda step, of: None, track: bool = True
+) -> Trained:
+    """Train on everything below `layout`; writes `adapter`. Checkpoints outlive a kill, in the cache's folder.
+
+    Raises TrainingError, and ArtifactError when an image has disappeared.
+    """
     store = ShardCache(layout.cache)
     settings = {
         "train": params.train.model_dump(mode="json"),
@@ -48,19 +64,20 @@ def train(layout: Layout, params: Params, adapter: Path, on_step: Step = lambda 
     if store.get(key, adapter):
         log.info("train: restored, nothing to do")
         on_step(1, 1)
-        return adapter
+        return Trained()
     tags = {name: str(getattr(params.train, name)) for name in ("k", "supervision", "selection", "packing")}
     job = training_job(layout, params, adapter)
     kept = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
-    with tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=kept) as run:
+    tracked = tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=kept)
+    with tracked if track else tracking.no_run() as run:
         run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
-        summary = _train(job, run, on_step)
+        summary, rates = _train(job, run, on_step)
         store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
         discard_checkpoints(job)  # only now: what follows may fail, and would train again
         run.metrics({"samples": summary.samples, "trainable": summary.trainable, "tokens": summary.tokens})
         run.tags({"notes": "; ".join(summary.notes)} if summary.notes else {})
         run.artifact(adapter, "adapter")
-    return adapter
+    return Trained(summary.steps, harmonic_mean(rates) if rates else 0.0, run.tracked_as)
 
 
 def check_annotated(layout: Layout, params: Params) -> None:
@@ -107,21 +124,28 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
     )
 
 
-def _train(job: Job, run: tracking.Run, on_step: Step) -> TrainSummary:
-    """Train, and put beside the adapter its curve, what was drawn, and which images were no samples."""
+def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, list[float]]:
+    """Train, and put beside the adapter its curve, what was drawn, and which images were no samples.
+
+    The rates are tokens/s, each of about as many tokens: of as many steps.
+    """
     from ouro.training.launch import train as train_adapter
     from ouro.training.rows import record_draws
+
+    rates = list[float]()
 
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         on_step(step, of)
         if values:
             run.metrics(values, step)
+        if values.get("tokens_per_second", 0.0) > 0:
+            rates.append(values["tokens_per_second"])
 
     summary = train_adapter(job, on_log)
     write_json(job.out / LOG, list(summary.curve))
     write_json(job.out / SAMPLES, json.loads(_account_of(job).read_text()))
     run.metrics(record_draws(job, job.out / DRAWS))
-    return summary
+    return summary, rates
 
 
 def _account_of(job: Job) -> Path:

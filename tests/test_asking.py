@@ -222,7 +222,7 @@ def test_replies_that_are_kept_are_there_for_another_process(tmp_path: Path) -> 
 # ---- in the loop -----------------------------------------------------------------------------------------
 
 
-def test_the_stage_asks_both_models_with_regions_and_without_and_writes_what_a_gate_reads(
+def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_gate_reads(
     tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -234,18 +234,22 @@ def test_the_stage_asks_both_models_with_regions_and_without_and_writes_what_a_g
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"another model")
-    for which in stage.MODELS:
-        model.reply = (lambda r: "A") if which == "base" else (lambda r: "B" if "solid" in r.prompt else "A")
+    (tmp_path / "models/champion").mkdir(parents=True)
+    (tmp_path / "models/champion/adapter_model.safetensors").write_bytes(b"a third model")
+    for which in stage.contenders():
+        model.reply = (lambda r: "B" if "solid" in r.prompt else "A") if which == "bootstrapped" else (lambda r: "A")
         for k in stage.shown_regions(params):
             stage.ask_benchmark.fn("scienceqa", which, k, layout, params, adapter)
     assert {len(r.images) for r in model.asked} == {1, 3}
     rows = json.loads(stage.compare_benchmarks.fn(layout, params).read_text())["benchmarks"]
-    assert [(row["k"], row["first"], row["second"]) for row in rows] == [(0, 0.5, 1.0), (2, 0.5, 1.0)]
+    assert [(row["k"], row["models"][0], row["first"], row["second"]) for row in rows] == [
+        (k, other, 0.5, 1.0) for k in (0, 2) for other in ("base", "champion")
+    ]
     assert {row["difference"]["micro"]["value"] for row in rows} == {0.5}
     assert (layout.scores / "benchmarks-k2.png").read_bytes().startswith(b"\x89PNG")
     client = tracking.client()
     (logged,) = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])  # type: ignore[union-attr]
-    assert logged.data.metrics["scienceqa/k2/gain value"] == 0.5
+    assert logged.data.metrics["scienceqa/k2/over champion value"] == 0.5
 
 
 def test_a_list_with_a_benchmark_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ from tiny_models import tiny_model, tiny_processor
 from tiny_training import BASE, scene_job
 
 from flows.cli import app, guarded
-from ouro.training.adapter_file import CONFIG, WEIGHTS, adapter_shapes, check_adapter, check_vllm_names, model_outline
+from ouro.training.adapter_file import (
+    CONFIG,
+    WEIGHTS,
+    adapter_shapes,
+    check_adapter,
+    check_lora,
+    check_vllm_names,
+    model_outline,
+)
 from ouro.training.merge_adapter import merge_adapter
 from ouro.training.samples import TrainingError
 
@@ -41,6 +49,35 @@ def _changed(adapter: Path, folder: Path, config: dict[str, Any], rename: tuple[
         tensors[first.replace(*rename)] = tensors.pop(first)
         save_file(tensors, folder / WEIGHTS)
     return folder
+
+
+def test_a_trained_adapter_has_the_rank_and_alpha_of_the_params(adapter: Path, tmp_path: Path) -> None:
+    check_lora(adapter, 8, 16)
+    with pytest.raises(TrainingError, match=r"lora_alpha: got 16, expected 32$"):
+        check_lora(adapter, 8, 32)
+    more = len(adapter_shapes(adapter)) - 5
+    said = rf"train.alpha say\n  r: got 8, expected 4\n  tensors of another rank than 4: .* and {more} more$"
+    with pytest.raises(TrainingError, match=said):
+        check_lora(adapter, 4, 16)
+    own = _changed(adapter, tmp_path / "own", {"rank_pattern": {"q_proj": 4}})
+    with pytest.raises(TrainingError, match=r"rank_pattern: got \{'q_proj': 4\}, expected none"):
+        check_lora(own, 8, 16)
+
+
+def test_an_adapter_of_another_rank_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """peft loads one whose config says another alpha without a word, and scales it wrongly."""
+    from ouro.training import lora
+
+    made = lora._lora
+
+    def other(model: Any, params: Any) -> Any:
+        return made(model, params.model_copy(update={"alpha": 64}))
+
+    monkeypatch.setattr(lora, "_lora", other)
+    job = scene_job(tmp_path, 2, processes=1, batch_size=1, epochs=1)
+    with pytest.raises(TrainingError, match="lora_alpha: got 64, expected 16"):
+        lora.train_adapter(job)
+    assert not job.out.exists()
 
 
 def test_a_trained_adapter_has_the_names_that_vllm_takes(adapter: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_scores import CASES, predictions
@@ -11,8 +12,10 @@ from test_scores import CASES, predictions
 from flows.cli import app, guarded
 from flows.score import Options
 from flows.score import run as score
+from ouro.benchmarks.intervals import Estimate
+from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.registry import BENCHMARKS
-from ouro.benchmarks.paper import tables
+from ouro.benchmarks.paper import BASE, DOUBT, OURS, Measured, measured, tables
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,105 @@ def test_a_folder_that_is_no_run_and_a_table_that_is_not_there(
     assert "got no scores.json" in capfd.readouterr().err
     assert guarded(lambda: app(["paper", "--table", "7"], standalone_mode=False)) == 2
     assert "table 7: expected one of 1, 2, 3, 4, 5, 6" in capfd.readouterr().err
+
+
+MICRO, MACRO = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4}, {"value": 1.25, "low": 1.0, "high": 1.5, "n": 4}
+SCORES = {
+    "benchmark": "docvqa", "title": "DocVQA", "protocol": "rrc", "split": "val", "n": 4, "reported": "anls",
+    "points": 100.0, "macro": False, "figures": {"anls": {"micro": MICRO, "macro": MACRO, "kinds": {}}},
+}  # fmt: skip
+
+
+def a_run(folder: Path, about: dict[str, Any], **scores: object) -> Path:
+    """A run with what the tables need of it and nothing else: no samples, no predictions."""
+    made = {**SCORES, **scores}
+    (folder / str(made["benchmark"])).mkdir(parents=True)
+    (folder / str(made["benchmark"]) / "scores.json").write_text(json.dumps(made))
+    (folder / "run.json").write_text(json.dumps(about))
+    return folder
+
+
+def printed(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    capfd.readouterr()
+    assert guarded(lambda: app(["paper", *words], standalone_mode=False)) == 0
+    return capfd.readouterr().out
+
+
+def test_measured_is_the_reported_figure_in_points(tmp_path: Path) -> None:
+    micro = a_run(tmp_path / "micro", {"model": "m", "adapter": "", "k": 5})
+    macro = a_run(tmp_path / "macro", {"model": "n"}, benchmark="textcaps", split="test", macro=True)
+    assert measured([micro, macro]) == {
+        ("m, k = 5", "docvqa"): Measured(Estimate(50.0, 25.0, 75.0, 4), "val", "rrc"),
+        ("n", "textcaps"): Measured(Estimate(125.0, 100.0, 150.0, 4), "test", "rrc"),
+    }
+    assert measured([]) == {}
+
+
+def test_runs_of_one_model_are_told_apart(tmp_path: Path) -> None:
+    """By k, then by folder: rows of one name could not be told apart. A folder named twice is one run."""
+    runs = [a_run(tmp_path / str(i), {"label": "m", "k": k}) for i, k in enumerate((0, 5, 5))]
+    labels = [label for label, _ in measured([*runs, runs[0] / ".." / "0"])]
+    assert labels == ["m, k = 0", f"m, k = 5 ({runs[1]})", f"m, k = 5 ({runs[2]})"]
+
+
+def test_a_k_that_the_label_names_is_not_named_twice(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", {"label": "bootstrapped, k = 3", "k": 3})
+    assert measured([run]).keys() == {("bootstrapped, k = 3", "docvqa")}
+
+
+def test_nothing_measured_leaves_the_papers_rows_as_they_are(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    alone = printed(capfd, "--format", "markdown", "--table", "2")
+    assert "| measured here" not in alone
+    beside = printed(capfd, str(a_run(tmp_path / "run", {"model": "m"})), "--format", "markdown", "--table", "2")
+    assert [line for line in beside.splitlines() if "measured here |" not in line] == alone.splitlines()
+    assert r"| measured here | m | 50.0 \[25.0, 75.0\], n = 4, val, rrc |  |  |  |  |  |" in beside
+
+
+def test_json_has_all_figures_in_points_and_null_where_nothing_was_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(tmp_path / "run", {"model": "a|b"})
+    two, three = json.loads(printed(capfd, str(run), "--format", "json", "--table", "2", "--table", "3"))
+    (here,) = two["measured here"]
+    assert here["model"] == "a|b" and here["figures"]["wtq"] is None and three["measured here"] == []
+    assert here["figures"]["docvqa"] == {
+        "value": 50.0, "low": 25.0, "high": 75.0, "n": 4, "split": "val", "protocol": "rrc"
+    }  # fmt: skip
+    roles = {row["model"]: row["role"] for row in two["paper"]}
+    assert (roles[BASE], roles[OURS], roles["Qwen-VL-7B"]) == ("base", "ouro", "other")
+    assert {row["figures"]["docvqa"] for row in two["paper"] if row["role"] == "ouro"} == {93.5}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json"])
+def test_the_note_stands_under_tables_1_to_4_only(form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    noted = [DOUBT in printed(capfd, "--format", form, "--table", str(n)) for n in range(1, 7)]
+    assert noted == [True] * 4 + [False] * 2
+
+
+def test_no_figure_is_cut_on_a_narrow_screen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 columns once made "61…" of 61.3, and one name of all the paper's models."""
+    monkeypatch.setenv("COLUMNS", "60")
+    run = a_run(tmp_path / "run", {"model": "a[b]c"})
+    for table in tables():
+        out = printed(capfd, str(run), "--table", str(table.number))
+        assert "…" not in out and ("a[b]c" in out and "50.0 [25.0, 75.0]" in out) == (table.number == 2)
+        for row in table.rows:
+            (line,) = (line for line in out.splitlines() if line.startswith(" paper") and f" {row.model}  " in line)
+            assert line.split(row.model)[1].split() == [f"{f:.1f}" for f in row.figures if f is not None]
+
+
+@pytest.mark.parametrize("text", ['{"benchmark": "docvqa"}', '{"figures": []}', "[]", "{"])
+def test_scores_that_cannot_be_read_are_named(text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = a_run(tmp_path / "run", {"model": "m"}) / "docvqa/scores.json"
+    file.write_text(text)
+    assert guarded(lambda: app(["paper", str(tmp_path / "run")], standalone_mode=False)) == 2
+    assert str(file) in capfd.readouterr().err
+    with pytest.raises(BenchmarkFileError, match="run the benchmark again"):
+        measured([tmp_path / "run"])
+
+
+def test_a_folder_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkFileError, match=r"missing: got no scores\.json"):
+        measured([tmp_path / "missing"])

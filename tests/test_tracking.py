@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from pathlib import Path
 
 import pytest
+from tiny_training import annotated
 
 from ouro.params import Params
 from tasks import tracking
@@ -56,6 +59,37 @@ def test_a_store_that_does_not_answer_costs_a_warning_and_no_work(
             worked = True
     assert worked
     assert len([r for r in caplog.records if "does not answer" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("track", [True, False])
+def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
+    track: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], prefect_api: str
+) -> None:
+    from flows.cli import app, guarded
+    from flows.screen import console
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    console.cache_clear()
+    annotated(tmp_path / "photos", 2)
+    knobs = ["epochs=2", "batch_size=2", "questions=1", "bf16=false", "processes=1"]
+    words = ["train", str(tmp_path / "photos"), *([] if track else ["--no-track"])]
+    words += [word for knob in knobs for word in ("--set", f"train.{knob}")]
+    assert guarded(lambda: app(words, standalone_mode=False)) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"train: 2 steps, [1-9]\d* tokens/s \(mean\), \d+\.\d minutes", said[-3])
+    assert said[-1].startswith(f"adapter: {tmp_path / 'photos/adapter'}, trained for ")
+    assert (tmp_path / "photos/adapter/adapter_model.safetensors").is_file()
+    assert (tmp_path / "mlflow.db").is_file() is track
+    assert not list(tmp_path.rglob("*.mlflow")), "which keep the id of a run"
+    if not track:
+        assert said[-2] == "MLflow: nothing was tracked"
+        return
+    found = re.fullmatch(r"MLflow: run (\w+), seen after `uv run mlflow ui --backend-store-uri (\S+) .*`", said[-2])
+    assert found and found[2] == os.environ[tracking.URI]
+    store = tracking.client()
+    assert store.get_run(found[1]).info.status == "FINISHED"
+    assert [point.step for point in store.get_metric_history(found[1], "loss")] == [2]
 
 
 def test_a_store_that_goes_away_and_comes_back_gets_what_was_logged_meanwhile(

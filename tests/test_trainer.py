@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,52 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_the_next_run_goes_on(tmp_pa
     assert (job.out / "adapter_model.safetensors").read_bytes() == (
         undisturbed.out / "adapter_model.safetensors"
     ).read_bytes()
+
+
+def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the order of events: contents and names to the disk, then the marker, that to the disk, then the older goes;
+    and the adapter is on the disk before it gets its name."""
+    from transformers import TrainerState
+
+    happened: list[str] = []
+    work = tmp_path / "checkpoints"
+
+    def noted(owner: Any, name: str, told: Any) -> None:
+        done = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            happened.append(f"{name} {told(*args)}")
+            return done(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    def file_of(handle: int) -> str:
+        return str(Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path))
+
+    def told_of(path: Any, *_: Any) -> str:
+        return str(Path(path).relative_to(tmp_path)) if Path(path).is_relative_to(tmp_path) else "elsewhere"
+
+    noted(os, "fsync", file_of)
+    noted(os, "replace", told_of)
+    noted(shutil, "rmtree", told_of)
+    noted(TrainerState, "save_to_json", lambda state, path: told_of(path))
+    job = small(tmp_path, save_steps=1)
+    lora.train_once(job)
+
+    key = f"checkpoints/{checkpoint_key(job)}"
+    for step in (1, 2):
+        folder = f"{key}/checkpoint-{step}"
+        marked = happened.index(f"save_to_json {folder}/trainer_state.json")
+        before, after = happened[:marked], happened[marked + 1 :]
+        names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+        wanted = {f"fsync {folder}/{name}" for name in names} | {f"fsync {folder}", f"fsync {key}"}
+        assert wanted <= set(before), f"not on the disk before the marker: {wanted - set(before)}"
+        synced = after.index(f"fsync {folder}/trainer_state.json")
+        if step == 2:
+            assert synced < after.index(f"rmtree {key}/checkpoint-1")
+    assert [p.name for p in (work / checkpoint_key(job)).glob("checkpoint-*")] == ["checkpoint-2"]
+    renamed = happened.index("replace adapter.part")
+    assert {"fsync adapter.part/adapter_model.safetensors", "fsync adapter.part"} <= set(happened[:renamed])
 
 
 def test_an_incomplete_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:

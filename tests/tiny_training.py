@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
+from ouro.artifacts import write_shard
 from ouro.nano.language import coarse_questions, merged_description
 from ouro.nano.scenes import draw_scene, render
 from ouro.params import Train
+from ouro.records import Image, QAPair, Region, Scene
 from ouro.training.samples import Asked, Job, Part, Sample
+from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "models" / "nano"
@@ -33,6 +36,27 @@ def scene_job(folder: Path, n: int = 8, **params: Any) -> Job:
     given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
     train = Train(**{"batch_size": 2 // given["processes"], **given})
     return Job(samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
+
+
+def annotated(root: Path, n: int = 8) -> Layout:
+    """A folder as `ouro annotate` leaves it, for stage train: one shard of `n` drawn scenes, without sub-regions."""
+    layout, name = Layout(root, root / ".ouro/cache"), "shard-00000"
+    images, regions, scenes, pairs = list[Image](), list[Region](), list[Scene](), list[QAPair]()
+    (layout.images / name).mkdir(parents=True)
+    for i in range(n):
+        scene, own = draw_scene(np.random.default_rng(i)), f"{i:016x}"
+        PILImage.fromarray(render(scene)).save(layout.images / name / f"{own}.png")
+        images.append(Image(own, f"{name}/{own}.png", 256, 256, f"{i}.png"))
+        regions.append(Region(f"{own}/0", own, None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image"))
+        scenes.append(Scene(own, merged_description(scene), (), ()))
+        asked = coarse_questions(scene)
+        pairs += [QAPair(f"{own}-{m}", own, "coarse", q.question, q.answer) for m, q in enumerate(asked)]
+    for folder, record, rows in (
+        (layout.images, Image, images), (layout.regions, Region, regions),
+        (layout.scenes, Scene, scenes), (layout.qa, QAPair, pairs),
+    ):  # fmt: skip
+        write_shard(folder / f"{name}.parquet", record, rows, n_in=len(rows))
+    return layout
 
 
 def train_here(folder: Path, **params: Any) -> None:

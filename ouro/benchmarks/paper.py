@@ -4,6 +4,9 @@ paper.json holds them: a list of tables, each with its benchmarks (names of ouro
 is the paper's own) and rows of a model and its figures, null where the paper has none. The two are never mixed: a
 measured figure has a row of its own, with interval and n.
 
+Every figure was compared with the text of the paper; none of its cells is missing or shifted, so that null is its "-".
+The paper writes IconVQA for IconQA, VQAV2 for VQAv2; rows of tables 5 and 6 are named by their k and annotations.
+
 Doubts: the paper's Qwen2-VL-7B has ChartQA 73.5, DocVQA 91.4 and TextVQA 82.2, where the model's own report says 83.0,
 94.5 and 84.3, so what a base scores is only known when it is measured by the same protocol; protocols and splits are
 not named; the average that table 5 prints for k = 5 is 80.0, that of its figures 79.9.
@@ -16,17 +19,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from ouro.benchmarks.intervals import Estimate
+from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.registry import BENCHMARKS
-
-if TYPE_CHECKING:
-    from ouro.benchmarks.run_folder import ScoredFolder
+from ouro.benchmarks.run_folder import SCORES, read_about, read_object, reported, scored_folders
 
 FILE = Path(__file__).with_name("paper.json")
+BASE, OURS = "Qwen2-VL-7B", "OURO-7B"
 DOUBT = (
-    "The paper's Qwen2-VL-7B has ChartQA 73.5, DocVQA 91.4, TextVQA 82.2; that model's own report says 83.0, 94.5, "
-    "84.3. Compare OURO with a base that was measured here, by the same protocol."
+    f"The paper's {BASE} has ChartQA 73.5, DocVQA 91.4, TextVQA 82.2, below that model's official 83.0, 94.5, 84.3: a "
+    "base must always be measured with the same protocol. Splits and protocols of what was measured here are those "
+    "named beside each figure; the paper names none."
 )
 
 
@@ -35,6 +40,13 @@ class Row(NamedTuple):
 
     model: str
     figures: tuple[float | None, ...]
+
+    @property
+    def role(self) -> Literal["base", "ouro", "other"]:
+        """Whether it is the model that OURO starts from, OURO in any of its settings, or another one."""
+        if self.model == BASE:
+            return "base"
+        return "ouro" if self.model.split(",")[0] == OURS else "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,11 @@ class Table:
     title: str
     benchmarks: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def note(self) -> str:
+        """What must be known to compare its figures with others; nothing under the ablations."""
+        return DOUBT if self.number <= 4 else ""
 
     def heads(self) -> list[str]:
         """Its benchmarks as their authors write them."""
@@ -63,21 +80,55 @@ def tables() -> tuple[Table, ...]:
     )  # fmt: skip
 
 
-def measured(table: Table, runs: Sequence[dict[str, ScoredFolder]]) -> list[tuple[str, list[str]]]:
-    """Of each run its label and a text for every benchmark of a table; "" where it was not measured.
+class Measured(NamedTuple):
+    """What a run has of a benchmark: its reported figure in points, as the paper prints its own, and how it came."""
 
-    Runs without any of them are left out.
+    estimate: Estimate
+    split: str
+    protocol: str
+
+    def texts(self) -> list[str]:
+        """73.5 [71.0, 76.2] | n = 2500 | val | rrc"""
+        e = self.estimate
+        return [f"{e.value:.1f} [{e.low:.1f}, {e.high:.1f}]", f"n = {e.n}", self.split, self.protocol]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.estimate.to_json(), "split": self.split, "protocol": self.protocol}
+
+
+def measured(folders: Sequence[Path]) -> dict[tuple[str, str], Measured]:
+    """What was measured, by the label of the run and the name of the benchmark; runs in the order of their folders.
+
+    Runs of one label are told apart by k, then by their folder. Raises BenchmarkFileError for a folder that is no run.
     """
-    rows: list[tuple[str, list[str]]] = []
-    for run in runs:
-        texts = [_figure(run[name]) if name in run else "" for name in table.benchmarks]
-        if any(texts):
-            rows.append((next(iter(run.values())).label, texts))
-    return rows
+    kept = list({folder.resolve(): folder for folder in folders}.values())
+    made: dict[tuple[str, str], Measured] = {}
+    for folder, label in zip(kept, _labels(kept), strict=True):
+        for place in scored_folders(folder):
+            scores = read_object(place / SCORES)
+            made[label, str(scores.get("benchmark", place.name))] = _measured(place / SCORES, scores)
+    return made
 
 
-def _figure(one: ScoredFolder) -> str:
-    """73.5 [71.0, 76.2], n = 2500, val, rrc"""
-    e, points = one.reported, float(one.scores["points"])
-    interval = f"[{points * e.low:.1f}, {points * e.high:.1f}]"
-    return f"{points * e.value:.1f} {interval}, n = {e.n}, {one.scores['split']}, {one.scores['protocol']}"
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """A label of its own for each run."""
+    labels: list[str] = []
+    for about in map(read_about, folders):
+        label, k = str(about["label"]), f", k = {about.get('k')}"
+        labels.append(label if about.get("k") is None or label.endswith(k) else label + k)
+    return [
+        f"{label} ({folder})" if labels.count(label) > 1 else label
+        for folder, label in zip(folders, labels, strict=True)
+    ]
+
+
+def _measured(path: Path, scores: dict[str, Any]) -> Measured:
+    try:
+        e, points = reported(scores), float(scores["points"])
+        here = Estimate(points * e.value, points * e.low, points * e.high, e.n)
+        return Measured(here, str(scores["split"]), str(scores["protocol"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BenchmarkFileError(
+            f"{path}: no reported figure can be read from it ({type(error).__name__}: {error}), expected split, "
+            "protocol, points, macro, reported and its figures; run the benchmark again"
+        ) from error

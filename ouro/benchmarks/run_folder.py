@@ -59,8 +59,13 @@ class ScoredFolder:
     @property
     def reported(self) -> Estimate:
         """The figure that tables of papers show, on a scale of 1."""
-        which = "macro" if self.scores["macro"] else "micro"
-        return Estimate.from_json(self.scores["figures"][self.scores["reported"]][which])
+        return reported(self.scores)
+
+
+def reported(scores: dict[str, Any]) -> Estimate:
+    """The figure that tables of papers show, on a scale of 1, of a scores.json."""
+    which = "macro" if scores["macro"] else "micro"
+    return Estimate.from_json(scores["figures"][scores["reported"]][which])
 
 
 def read_run(folder: Path) -> dict[str, ScoredFolder]:
@@ -68,34 +73,39 @@ def read_run(folder: Path) -> dict[str, ScoredFolder]:
 
     Raises BenchmarkFileError for a folder without scores, and for files that are damaged.
     """
+    places, label = scored_folders(folder), str(read_about(folder)["label"])
+    made = [ScoredFolder(label, read_scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
+    return {one.name: one for one in made}
+
+
+def scored_folders(folder: Path) -> list[Path]:
+    """The folders of a run that hold scores. Raises BenchmarkFileError where there is none."""
     places = [folder] if (folder / SCORES).is_file() else sorted(p.parent for p in folder.glob(f"*/{SCORES}"))
     if not places:
         raise BenchmarkFileError(
             f"{folder}: got no {SCORES} in it or in its folders, expected what `ouro benchmark` or `ouro score --out` "
             "writes"
         )
-    label = _label(folder)
-    made = [ScoredFolder(label, _scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
-    return {one.name: one for one in made}
+    return places
 
 
-def _label(folder: Path) -> str:
-    """The model that answered, or the folder's name."""
-    if not (folder / RUN).is_file():
-        return folder.name
-    run = _json(folder / RUN)
-    return f"{run.get('label') or run.get('model', folder.name)}"
+def read_about(folder: Path) -> dict[str, Any]:
+    """What run.json says, `label` always among it: the model that answered, or the folder's name."""
+    run = read_object(folder / RUN) if (folder / RUN).is_file() else {}
+    return {**run, "label": f"{run.get('label') or run.get('model', folder.name)}"}
 
 
-def _scores(path: Path) -> dict[str, Any]:
-    made = _json(path)
+def read_scores(path: Path) -> dict[str, Any]:
+    """What scores.json says. Raises BenchmarkFileError where it lacks what `write_score` writes."""
+    made = read_object(path)
     absent = [key for key in _KEYS if key not in made]
     if absent:
         raise BenchmarkFileError(f"{path}: got no {', '.join(absent)}; run the benchmark again")
     return made
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object. Raises BenchmarkFileError for anything else."""
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a saved adapter holds: whole tensors, under names that vLLM's LoRA loader takes.
+"""What a saved adapter holds: whole tensors of the rank asked for, under names that vLLM's LoRA loader takes.
 
 vLLM refuses at load time what is checked here (vllm/lora/peft_helper.py, `PEFTHelper._validate_features` and
 `validate_legal`; vllm/lora/utils.py, `parse_fine_tuned_lora_name`; vllm/config/lora.py, `MaxLoRARanks`, up to 512).
@@ -18,6 +18,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_RANK = 512
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _SHOWN = 5  # problems named one by one
+_OWN = ("rank_pattern", "alpha_pattern")  # of single modules
 
 
 def adapter_config(adapter: Path) -> dict[str, Any]:
@@ -51,6 +52,22 @@ def check_adapter(adapter: Path) -> None:
             f"adapter {adapter / WEIGHTS}: {size} bytes, tensors without weights: {_few(empty) or 'all'}; expected "
             "matrices; were the parts of ZeRO-3 gathered before saving?"
         )
+
+
+def check_lora(adapter: Path, rank: int, alpha: int) -> None:
+    """Raise TrainingError, listing every problem, unless the config and each tensor have this rank, the config this
+    alpha, and no module its own."""
+    config = adapter_config(adapter)
+    wanted = {"r": rank, "lora_alpha": alpha}
+    found = [f"{k}: got {config.get(k)}, expected {value}" for k, value in wanted.items() if config.get(k) != value]
+    found += [
+        f"{key}: got {config[key]}, expected none" for key in ("rank_pattern", "alpha_pattern") if config.get(key)
+    ]
+    shapes = {name: shape for name, shape in adapter_shapes(adapter).items() if len(shape) > 1}
+    other = [f"{name} {shape}" for name, shape in shapes.items() if shape[1 if ".lora_B." in name else 0] != rank]
+    found += [f"tensors of another rank than {rank}: {_few(other)}"] if other else []
+    if found:
+        raise TrainingError("\n  ".join([f"adapter {adapter}: not what train.rank and train.alpha say", *found]))
 
 
 def check_vllm_names(adapter: Path, base: Any = None) -> None:

@@ -1,21 +1,24 @@
 """Checkpoints of a training: which is the last good one, and who may write.
 
-The Trainer writes its state file last and removes the older checkpoint after that, so whatever happens while one is
-written (kill -9, a full disk), the one before it is whole.
+The Trainer writes its state file, MARKER, last. All else is on the disk before that, and MARKER is before the older
+checkpoint is removed, so whatever happens while one is written (kill -9, a full disk, a power cut), one is whole.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ouro.files import sync
 from ouro.training.samples import TrainingError
 
+MARKER = "trainer_state.json"
 LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
 
 
@@ -45,10 +48,23 @@ def last_checkpoint(work: Path, processes: int = 1) -> Path | None:
     return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1])) if found else None
 
 
+def sync_checkpoint(folder: Path) -> None:
+    """Bring a checkpoint to the disk, with all that lies in it and its own name."""
+    sync(*sorted(folder.rglob("*")), folder, folder.parent)
+
+
+def keep_only(folder: Path) -> None:
+    """Remove the other checkpoints beside a complete one, once it is on the disk."""
+    sync_checkpoint(folder)
+    for older in folder.parent.glob("checkpoint-*"):
+        if older != folder:
+            shutil.rmtree(older, ignore_errors=True)
+
+
 def is_complete(folder: Path, processes: int = 1) -> bool:
     """Whether nothing of a checkpoint is missing. Of several processes each writes the state of its own generators."""
     try:
-        json.loads((folder / "trainer_state.json").read_text())
+        json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
         return False
     if processes > 1 and not all((folder / f"rng_state_{i}.pth").is_file() for i in range(processes)):

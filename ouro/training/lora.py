@@ -12,9 +12,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 
+from ouro.files import sync
 from ouro.params import Train
 from ouro.training import zero
-from ouro.training.adapter_file import check_adapter, check_vllm_names
+from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention
 from ouro.training.checkpoints import alone, last_checkpoint
 from ouro.training.parts import target_modules
@@ -89,7 +90,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
         raise TrainingError("the trained adapter does not change the model's output; is the learning rate too small?")
     with zero.gathered(model):
         if trainer.is_world_process_zero():
-            _save(model, job.out)
+            _save(model, job)
     trainer.accelerator.wait_for_everyone()
     return _summary(job, model, trainer)
 
@@ -123,19 +124,23 @@ def _summary(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
     return TrainSummary(trainer.state.global_step, len(job.samples), trainable, parameters, tokens, curve, notes)
 
 
-def _save(model: Any, out: Path) -> None:
+def _save(model: Any, job: Job) -> None:
+    out = job.out
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part, safe_serialization=True)
     check_adapter(part)
+    check_lora(part, job.params.rank, job.params.alpha)
     check_vllm_names(part, model.get_base_model())
     if not any(hasattr(p, "ds_id") for p in model.parameters()):  # ZeRO-3 has split them
         _reload(model, part)
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = part / "adapter_config.json"
     config.write_text(json.dumps(_portable(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")
+    sync(*part.iterdir(), part)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
+    sync(out.parent)
 
 
 def _reload(model: Any, saved: Path) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from ouro.params import Train
-from ouro.training.checkpoints import last_checkpoint
+from ouro.training.checkpoints import keep_only, last_checkpoint, sync_checkpoint
 from ouro.training.losses import JointLoss, joint_loss, task_weights
 from ouro.training.meter import Meter
 from ouro.training.packing import Batch, collate, taken_apart
@@ -48,7 +48,7 @@ def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | 
         max_grad_norm=1.0,
         logging_steps=math.gcd(10, params.save_steps),  # a checkpoint falls between two logs never within one
         save_steps=params.save_steps,
-        save_total_limit=1,
+        save_total_limit=None,  # `keep_only` removes the older one
         remove_unused_columns=False,
         report_to=[],
         disable_tqdm=True,
@@ -177,6 +177,8 @@ class JointTrainer(Trainer):
         work = Path(str(self.args.output_dir))
         try:
             super()._save_checkpoint(model, trial)
+            if self.is_world_process_zero():
+                keep_only(work / f"checkpoint-{self.state.global_step}")
         except Exception as error:
             last = last_checkpoint(work, self.params.processes)
             if self.is_world_process_zero():
@@ -186,6 +188,12 @@ class JointTrainer(Trainer):
                 f"{f'{last.name} is intact and the next run goes on from it' if last else 'there was none before it'}. "
                 "Fix: free space on that disk and run the same command again"
             ) from error
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The last that each process writes; the first one then writes the sign of completeness."""
+        super()._save_rng_state(output_dir)
+        sync_checkpoint(Path(output_dir))
+        self.accelerator.wait_for_everyone()
 
 
 class Report(TrainerCallback):
