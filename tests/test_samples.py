@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -200,19 +202,27 @@ def test_a_list_and_its_file_are_the_same_training(tmp_path: Path) -> None:
     assert checkpoint_key(job(samples)) == checkpoint_key(job(file)) != checkpoint_key(job(samples[:2]))
 
 
-def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
+def rows_of_workers(folder: Path) -> None:
+    """Run in a process of its own by the test below, as training with workers is."""
     import torch
     from torch.utils.data import DataLoader
 
     for i in range(4):
-        PILImage.new("RGB", (64, 64), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
-    file = write_samples(tmp_path / "a.arrow", [[sample(name=str(i)) for i in range(4)]])
-    rows = Rows(job(file, tmp_path), Encoder(tiny_processor("Qwen2VL")))
+        PILImage.new("RGB", (64, 64), (60 * i, 0, 0)).save(folder / f"{i}.png")
+    file = write_samples(folder / "a.arrow", [[sample(name=str(i)) for i in range(4)]])
+    rows = Rows(job(file, folder), Encoder(tiny_processor("Qwen2VL")))
     here = [rows[i] for i in range(len(rows))]
     there = list(DataLoader(rows, batch_size=None, num_workers=2))  # type: ignore[arg-type]
     for a, b in zip(here, there, strict=True):
         assert a.image_id == b.image_id and torch.equal(a.rows[0].ids, b.rows[0].ids)
         assert torch.equal(a.pixels["pixel_values"], b.pixels["pixel_values"])
+
+
+def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
+    """Workers are forked: here a server's threads of another test may be at work."""
+    code = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]; import pathlib, test_samples as t; "
+    code += "t.rows_of_workers(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=BASE.parent.parent)
 
 
 def test_an_image_that_vanishes_or_breaks_in_mid_training_is_named(tmp_path: Path) -> None:

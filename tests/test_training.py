@@ -38,13 +38,13 @@ def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
 
 
 def train_here(folder: Path, processes: int) -> None:
-    """Run in a subprocess by the tests below: eight steps with a checkpoint after every second."""
+    """Run in a subprocess by the tests below: six steps with a checkpoint after every second."""
     import torch
 
     from ouro.training.launch import train
 
     torch.set_num_threads(1)
-    job = drawn_job(folder, 16, processes=processes, batch_size=4 // processes)
+    job = drawn_job(folder, 12, processes=processes, batch_size=4 // processes)
     summary = train(job, lambda step, of, values: print(step, flush=True))
     (folder / "curve.json").write_text(json.dumps(summary.curve, sort_keys=True))
     assert any(job.checkpoints.glob("*/checkpoint-*")), "they go once the adapter is safe"
@@ -75,7 +75,6 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes: int) -> None:
     """With two, torchrun's workers see that the parent is gone and end by themselves."""
@@ -84,7 +83,7 @@ def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes
     broken = _start(killed, processes)
     assert broken.stdout is not None
     for line in broken.stdout:
-        if line.strip().isdigit() and int(line) >= 5:
+        if line.strip().isdigit() and int(line) >= 3:
             assert len(_workers(killed)) == (0 if processes == 1 else processes + 1), "torchrun's agent and workers"
             os.kill(broken.pid, signal.SIGKILL)
             break
@@ -112,6 +111,25 @@ def test_the_same_training_is_never_run_twice_at_once(tmp_path: Path, monkeypatc
     work.parent.mkdir()
     with FileLock(work.with_suffix(".lock")), pytest.raises(TrainingError, match="another process"):
         lora.train_adapter(job)
+
+
+def test_workers_that_decode_train_the_same_adapter_also_beside_prefects_threads(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    """Forked in a process that had talked to Prefect's server, they ended at once."""
+    import httpx
+    from prefect import flow
+
+    from ouro.training.launch import train
+
+    @flow
+    def trained(workers: int) -> bytes:
+        job = drawn_job(tmp_path / str(workers), 4, workers=workers)
+        train(job)
+        return (job.out / "adapter_model.safetensors").read_bytes()
+
+    assert httpx.get(f"{prefect_api}/health").status_code == 200
+    assert trained(2) == trained(1)
 
 
 def test_a_loss_that_is_no_number_in_one_of_two_processes_ends_both(tmp_path: Path) -> None:

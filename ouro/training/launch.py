@@ -1,4 +1,5 @@
-"""Training in several processes on one machine, through torchrun; one process trains in place without DeepSpeed.
+"""Training in several processes on one machine, through torchrun; one process without DeepSpeed and workers trains in
+place. Workers that decode are forked, which a process of Prefect's threads does not outlive: they get one of their own.
 
 On CPUs two processes of one thread train about twice as fast as one process with two threads. The parent hands
 over a JSON job and reads progress lines; when it dies, the next line has no reader and the workers end, too.
@@ -38,7 +39,7 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
     """
     if not len(job.samples):
         raise TrainingError(NOTHING)
-    if job.params.processes == 1 and not job.params.deepspeed:
+    if job.params.processes == 1 and not job.params.deepspeed and not job.params.workers:
         from ouro.training.lora import train_adapter
 
         return train_adapter(job, on_log)
