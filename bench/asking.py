@@ -1,4 +1,4 @@
-"""`ouro benchmark`, asked once and then repeated: `uv run python bench/asking.py [--scenes 40]`.
+"""`ouro benchmark`, asked once and then repeated: `uv run python bench/asking.py [--scenes 600]`.
 
 Held-out nano scenes and their questions, written as VQAv2's official files, are asked of models/nano by a process of
 `ouro benchmark`; then again, with every reply kept, and again after one picture has changed. Printed: questions,
@@ -50,7 +50,7 @@ def ask(work: Path, out: str) -> float:
 def main() -> int:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=40)
+    parser.add_argument("--scenes", type=int, default=600)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

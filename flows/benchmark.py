@@ -17,7 +17,6 @@ from ouro.benchmarks.vqa import read_vqa
 from ouro.params import Params
 from tasks.asking import check_benchmarks
 from tasks.benchmark import (
-    MODELS,
     answer,
     arms,
     ask_benchmark,
@@ -39,12 +38,15 @@ def benchmark(params: Params, layout: Layout) -> None:
     asked = len(read_vqa(*files)) if files[0].is_file() else 0
     if not asked:
         screen.say(f"benchmark: nothing to ask, no questions in {files[0]}")
-        write_json(layout.scores / "scores.json", {"comparisons": []})
+        empty = {"comparisons": [], "over champion": [], "k": params.benchmark.k}
+        write_json(layout.scores / "scores.json", empty)
         _named(params, layout)
         return
-    total = 2 * asked * len(MODELS) * len(arms(params))
+    total = 2 * asked * len(contenders(params)) * len(arms(params))
     with measured("benchmark", layout), screen.progress("benchmark", total, "answers") as advance:
-        answers = [answer(which, arm, layout, params, ADAPTER, advance) for which in MODELS for arm in arms(params)]
+        answers = [
+            answer(which, arm, layout, params, ADAPTER, advance) for which in contenders(params) for arm in arms(params)
+        ]
     scores = summarise(answers, layout, params)
     _named(params, layout)
     _score_artifact(json.loads(scores.read_text())["comparisons"])
@@ -54,7 +56,7 @@ def _named(params: Params, layout: Layout) -> None:
     """The benchmarks of benchmark.names, asked of every model, with regions and without."""
     for name in params.benchmark.names:
         with measured("benchmark", layout), screen.progress(name, 0, "answers") as advance:
-            for which in contenders():
+            for which in contenders(params):
                 for k in shown_regions(params):
                     ask_benchmark(name, which, k, layout, params, ADAPTER, advance)
     gate = json.loads(compare_benchmarks(layout, params).read_text())["benchmarks"]

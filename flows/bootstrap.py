@@ -1,84 +1,150 @@
-"""A round: every stage through DVC in order, then base against bootstrapped, the MLflow run and the report.
+"""Rounds: promote, run every stage through DVC in order, judge, keep what came of it. `ouro bootstrap --rounds N`.
 
-Each stage is a Prefect task that runs `dvc repro -s STAGE` (flows/repro.py); DVC decides whether there is something
+Each stage is a Prefect task that runs `dvc repro -s STAGE` (flows/stages.py); DVC decides whether there is something
 to do and starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has
-nothing left to do.
+nothing left to do. params.yaml says which round it is and who annotates; a round is finished when rounds/round-NNN.json
+is there. So whatever ends this process, the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from flows import screen
 from flows.delivery import deliver_events
 from flows.report import comparisons, counts, notes, pipeline_report
-from flows.settings import check_proposers, check_writer, params_file, write_params
-from flows.timing import TIMES, work_seconds
+from flows.round_screen import say_times, say_verdict, show
+from flows.settings import check_proposers, check_writer, params_file, set_params, write_params
+from flows.stages import STAGES, repro_stage
+from flows.timing import TIMES
 from ouro.params import Params, load_params
-from tasks import tracking
+from ouro.rounds.gate import check_gate
+from ouro.rounds.ledger import Round, barren, read_round, read_rounds, tag
+from tasks import tracking, versioning
 from tasks.asking import check_benchmarks
-from tasks.ingest import check_source
+from tasks.ingest import check_source, inbox_digest
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import MissingModel, needs_hub, require_model
-from tasks.servers import prefect_server, process_tag, sweep_stale_runs
-
-if TYPE_CHECKING:
-    from ouro.benchmarks.intervals import Estimate
-    from ouro.benchmarks.summary import Comparison
-
-STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benchmark")
+from tasks.promotion import promote
+from tasks.servers import ROUND, prefect_server, process_tag, sweep_stale_runs
+from tasks.verdict import headline, judge
 
 LOCK = Path(".ouro/bootstrap.lock")
-GRACE = 5.0  # seconds that an interrupted stage has to end by itself
+INBOX = Path(".ouro/inbox")  # what the inbox held when it was last read in
+UNPUSHED = Path(".ouro/unpushed")  # there is a round that the remote has not got
 
 
 class CheckoutError(ValueError):
     """Ouro is not run from a git checkout with its DVC files."""
 
 
-class StageFailed(RuntimeError):
-    """A stage ended with an error, which it has printed itself."""
+def run(
+    params_path: Path | None, profile: str | None, overrides: Sequence[str], rounds: int = 1, commit: bool | None = None
+) -> None:
+    """The command `ouro bootstrap`. Bad input raises before anything is started.
 
-
-def run(params_path: Path | None, profile: str | None, overrides: Sequence[str]) -> None:
-    """The command `ouro bootstrap`. Bad input raises before anything is started."""
+    `commit` None: as bootstrap.commit says.
+    """
     check_checkout()
     with only_run():
-        _bootstrap(params_path, profile, overrides)
+        _bootstrap(params_path, profile, overrides, rounds, commit)
 
 
-def _bootstrap(params_path: Path | None, profile: str | None, overrides: Sequence[str]) -> None:
+def _bootstrap(
+    params_path: Path | None, profile: str | None, overrides: Sequence[str], rounds: int, commit: bool | None
+) -> None:
     check_inputs(load_params(params_file(params_path, profile), tuple(overrides)))
     params, difference = write_params(params_path, profile, overrides)
     if difference:
         screen.say(f"params.yaml now says:\n{difference.rstrip()}")
+    committing = params.bootstrap.commit if commit is None else commit
+    if committing:
+        _commit_what_ended(params)
+        versioning.check_commit(tag(_next(params)))
     for note in notes(params):
         screen.say(f"note: {note}")
-    started = time.monotonic()
+    if reason := nothing_to_do(params):
+        screen.say(f"nothing to do: {reason}")
+        return
     with ThreadPoolExecutor(1) as pool:
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
         with prefect_server(while_waiting=_import_prefect, online=needs_hub(params)) as server:
             ready.result()
             screen.say(f"Prefect: {server.ui}")
-            screen.say(f"MLflow:  http://127.0.0.1:5000 after `{tracking.UI_COMMAND}`")
+            screen.say(f"MLflow:  {tracking.where()}")
             try:
-                _round(params, started)
+                _rounds(rounds, committing)
             finally:
                 deliver_events()
+
+
+def _rounds(rounds: int, committing: bool) -> None:
+    for number in range(rounds):
+        if number and (reason := nothing_to_do(load_params())):
+            screen.say(f"ended after {number} of {rounds} rounds: {reason}")
+            return
+        _round(begin(), committing)
+
+
+def _next(params: Params) -> int:
+    """The number of the round that comes: the one that has not ended, or the one after."""
+    return params.round + 1 if is_finished(params.round) else params.round
+
+
+def is_finished(number: int) -> bool:
+    """Whether a round has its file."""
+    return any(made.number == number for made in read_rounds())
+
+
+def nothing_to_do(params: Params) -> str | None:
+    """Why no round need begin: the last bootstrap.patience of them gained nothing, and nothing has changed since.
+
+    None where a round has been begun, passed its gate or may still gain. Raises VersioningError, LedgerError.
+    """
+    if not is_finished(params.round):
+        return None
+    barren_rounds, patience = barren(read_rounds()), params.bootstrap.patience
+    if barren_rounds < patience:
+        return None
+    if _inbox_changed(params) or not versioning.is_up_to_date():
+        return None
+    return (
+        f"saturated after round {params.round}: {barren_rounds} round{'s' if barren_rounds > 1 else ''} in a row "
+        f"without a gain beyond the interval (bootstrap.patience: {patience}), and no image, param or code has "
+        "changed since"
+    )
+
+
+def _inbox_changed(params: Params) -> bool:
+    found = inbox_digest(params)
+    return found is None or (found != "" and (not INBOX.is_file() or INBOX.read_text() != found))
+
+
+def begin() -> Params:
+    """Go on with the round that has not ended, or begin the next one: promote the candidate whose gate has passed.
+
+    params.yaml is written once, at the end. Raises PromotionError and VersioningError.
+    """
+    params = load_params()
+    if not is_finished(params.round):
+        return params
+    last = read_round(params.round)
+    changes: dict[str, object] = {"round": params.round + 1}
+    if last.verdict.promoted:
+        changes["model.adapter"] = str(promote(last))
+        screen.say(f"round {last.number}'s candidate is the champion now: {changes['model.adapter']}")
+    set_params(changes)
+    return load_params()
 
 
 def check_checkout() -> None:
@@ -110,13 +176,16 @@ def only_run() -> Generator[None]:
 
 
 def check_inputs(params: Params) -> None:
-    """Raise for a missing model, proposer, folder or manifest, before anything is started."""
+    """Raise for a missing model, adapter, proposer, folder, manifest or benchmark, before anything is started."""
     require_model(Path(params.model.base))
+    if params.model.adapter:
+        require_model(Path(params.model.adapter))
     _check_proposer_file(params)
     check_writer(params)
     check_proposers(params)
     check_source(params)
     check_benchmarks(params)
+    check_gate(params.gate, params.benchmark.names)
 
 
 def _check_proposer_file(params: Params) -> None:
@@ -134,140 +203,123 @@ def _import_prefect() -> None:
     importlib.import_module("prefect.flow_engine")  # 2 s, while the server comes up
 
 
-def _round(params: Params, started: float) -> None:
-    tags = {"round": "1", "k": str(params.train.k), "supervision": params.train.supervision}
-    with tracking.run("round 1", tags) as parent:
+def _round(params: Params, committing: bool) -> None:
+    started = time.monotonic()
+    screen.say(f"round {params.round}: annotated by {annotator_of(params)}, trained from the {params.train.from_}")
+    tags = {"round": str(params.round), "k": str(params.train.k), "supervision": params.train.supervision}
+    kept = Path(f".ouro/{tag(params.round)}.mlflow")
+    with tracking.run(f"round {params.round}", tags, continued=kept) as parent:
         parent.params(params.model_dump(mode="json"))
         with tracking.parent_of_children(parent):
-            seconds = _run_stages(params)
-        made = comparisons(PIPELINE.scores / "scores.json")
-        numbers = {
-            f"{c.stage}.{name}": float(n) for c in counts(PIPELINE) for name, n in (("in", c.n_in), ("out", c.n_out))
-        }
-        parent.metrics({**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **_headline(made)})
-        annotations = next((c.n_out for c in counts(PIPELINE) if c.stage == "synthesize"), 0)
-        parent.tags({**tracking.provenance(), **tracking.dataset_digests(), "annotations": str(annotations)})
-        paths = {
-            "adapter": str(ADAPTER), "datasets": str(PIPELINE.root),
-            "MLflow run": f"experiment {tracking.EXPERIMENT}, run {parent.run_id}",
-        }  # fmt: skip
-        report = pipeline_report(params, paths)
-        parent.artifact(report, "report")
-    for comparison in made:
+            seconds, made = _run_stages(params, parent, committing)
+        report = _tell(params, parent, made, seconds)
+        compared = comparisons(PIPELINE.scores / "scores.json")
+    for comparison in compared:
         show(comparison)
-    for name, path in {**paths, "report": str(report)}.items():
+    for name, path in {**paths(parent), "report": str(report)}.items():
         screen.say(f"{name}: {path}")
-    _say_times(seconds, time.monotonic() - started)
+    say_verdict(made)
+    say_times(seconds, time.monotonic() - started)
+    if committing:
+        _push()
 
 
-def _run_stages(params: Params) -> dict[str, float]:
-    """Wall seconds of every stage, DVC and process start included."""
+def annotator_of(params: Params) -> str:
+    """models/nano, or models/nano + models/champions/round-001."""
+    return " + ".join(name for name in (params.model.base, params.model.adapter) if name)
+
+
+def paths(parent: tracking.Run) -> dict[str, str]:
+    """Where the person finds what a round made."""
+    run = f"experiment {tracking.EXPERIMENT}, run {parent.run_id}"
+    return {"adapter": str(ADAPTER), "datasets": str(PIPELINE.root), "MLflow run": run}
+
+
+def _tell(params: Params, parent: tracking.Run, made: Round, seconds: dict[str, float]) -> Path:
+    """Give MLflow what came of the round, and write the report; returns its path."""
+    numbers = {
+        f"{c.stage}.{name}": float(n) for c in counts(PIPELINE) for name, n in (("in", c.n_in), ("out", c.n_out))
+    }
+    compared = comparisons(PIPELINE.scores / "scores.json")
+    parent.metrics({**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **headline(compared)})
+    about = {"verdict": "promoted" if made.verdict.promoted else "refused", "annotator": made.annotator}
+    about |= {
+        "why": "; ".join(made.verdict.reasons),
+        "git_tag": tag(made.number) if versioning.has_tag(made.tag) else "",
+    }
+    annotations = str(made.counts.get("pairs", 0))
+    parent.tags({**tracking.provenance(), **tracking.dataset_digests(), **about, "annotations": annotations})
+    parent.artifact(Path("rounds") / f"{made.tag}.json")
+    keys = ("git_commit", "dvc_lock")
+    version = {key: tracking.provenance()[key] for key in keys} | {"round": str(made.number), **about}
+    tracking.register(parent, ADAPTER, version)
+    if params.model.adapter:
+        tracking.crown(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
+    report = pipeline_report(params, paths(parent))
+    parent.artifact(report, "report")
+    return report
+
+
+def _run_stages(params: Params, parent: tracking.Run, committing: bool) -> tuple[dict[str, float], Round]:
+    """Run every stage and judge; the wall seconds of each, DVC and process start included, and the finished round."""
     from prefect import flow, tags, task
 
     shutil.rmtree(TIMES, ignore_errors=True)
+    look = _inbox_changed(params)
 
     @task(name="repro", task_run_name="repro {stage}", persist_result=False)
     def repro(stage: str) -> float:
-        return repro_stage(stage, force=stage == "ingest" and params.ingest.source != "nano")
+        seconds = repro_stage(stage, force=stage == "ingest" and look)
+        if stage == "ingest":
+            _note_inbox(params)
+        return seconds
 
-    @flow(name="bootstrap", validate_parameters=False)
-    def bootstrap() -> dict[str, float]:
-        return {stage: repro(stage) for stage in STAGES}
+    @task(name="judge", persist_result=False)
+    def judged(seconds: dict[str, float]) -> Round:
+        made = judge(params, annotator_of(params), seconds, parent.run_id)
+        if committing:
+            _commit(made)
+        return made
+
+    @flow(name="bootstrap", flow_run_name=f"round {params.round}", validate_parameters=False)
+    def bootstrap() -> tuple[dict[str, float], Round]:
+        seconds = {stage: repro(stage) for stage in STAGES}
+        return seconds, judged(seconds)
 
     screen.show_notices()
     if swept := sweep_stale_runs():
         screen.say(f"marked {swept} runs of killed processes as crashed")
-    with tags(process_tag()):
+    os.environ[ROUND] = str(params.round)
+    with tags(process_tag(), f"round:{params.round}"):
         return bootstrap()
 
 
-def repro_stage(stage: str, *, force: bool = False) -> float:
-    """Run one stage through DVC if it is out of date; returns its wall seconds. Raises StageFailed.
-
-    `force`: a folder outside of the checkout may have changed without DVC seeing it; ingest looks itself.
-    """
-    started = time.monotonic()
-    if _dvc([stage, *(["--force"] if force else [])]) != 0:
-        raise StageFailed(
-            f"stage {stage}: ended with an error, printed above; what was finished is kept. Fix what it names and run "
-            "the same command again"
-        )
-    if stage not in work_seconds():
-        screen.say(f"{stage}: up to date")
-    return time.monotonic() - started
+def _note_inbox(params: Params) -> None:
+    """What ingest has read in: looked at before the next round."""
+    found = inbox_digest(params)
+    INBOX.parent.mkdir(exist_ok=True)
+    INBOX.write_text(found or "")
 
 
-def _dvc(arguments: Sequence[str]) -> int:
-    """The exit code of flows.repro. Whatever happens here or to it, nothing of its session goes on afterwards."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "flows.repro", *arguments]
-    environment = {**os.environ, "PATH": path}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as process:
-        try:
-            return process.wait()
-        finally:
-            if process.returncode is None or process.returncode < 0:
-                _end_session(process)
+def _commit(made: Round) -> None:
+    """Commit and tag a finished round."""
+    verdict = "promoted" if made.verdict.promoted else "refused"
+    UNPUSHED.touch()
+    commit = versioning.commit_round(made.tag, f"{made.tag}: {verdict}; {made.verdict.reasons[0]}")
+    screen.say(f"git: {made.tag} is commit {commit}")
 
 
-def _end_session(leader: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to every process of a session, and SIGKILL to those that are left GRACE seconds later."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
-            os.killpg(leader.pid, sign)
-            end = time.monotonic() + GRACE
-            while time.monotonic() < end:
-                leader.poll()
-                os.killpg(leader.pid, 0)
-                time.sleep(0.05)
+def _commit_what_ended(params: Params) -> None:
+    """Commit the round that ended without: its process was killed in between, or ran without --commit."""
+    if is_finished(params.round) and not versioning.has_tag(tag(params.round)):
+        _commit(read_round(params.round))
+    if UNPUSHED.exists():
+        _push()
 
 
-def _headline(made: Sequence[Comparison]) -> dict[str, float]:
-    numbers: dict[str, float] = {}
-    for c in made:
-        row = c.macro
-        values = {
-            "accuracy.base": row.base_accuracy.value, "accuracy.boot": row.boot_accuracy.value,
-            "accuracy.gain": row.accuracy_gain.value, "margin.base": row.base_margin.value,
-            "margin.boot": row.boot_margin.value, "margin.gain": row.margin_gain.value,
-        }  # fmt: skip
-        numbers.update({f"{c.arm}.{name}": value for name, value in values.items()})
-    return numbers
-
-
-def show(c: Comparison) -> None:
-    """The table of one arm, in percentage points; in brackets 95% intervals over images."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ouro.report import points, signed
-
-    def at(e: Estimate) -> str:
-        return f"{points(e.value)}\n[dim]{points(e.low)}..{points(e.high)}[/]"
-
-    def by(e: Estimate) -> str:
-        return f"{signed(e.value)}\n[dim]{signed(e.low)}..{signed(e.high)}[/]"
-
-    table = Table(
-        title=f"{c.arm}: {c.base} and {c.boot} on {c.n_images} held-out images", box=None, padding=(0, 0, 0, 1)
-    )
-    table.add_column("type", no_wrap=True)
-    for name in ("n", "most\nfreq.", "base", "boot-\nstrapped", "gain", "shuf-\nfled", "margin\ngain"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in (*c.rows, c.macro, c.overall):
-        shuffled = f"{points(row.base_shuffled)}\n{points(row.boot_shuffled)}"
-        table.add_row(
-            escape(row.question_type), str(row.n), points(row.majority), at(row.base_accuracy),
-            at(row.boot_accuracy), by(row.accuracy_gain), shuffled, by(row.margin_gain),
-        )  # fmt: skip
-    screen.console().print(table, soft_wrap=False)
-
-
-def _say_times(seconds: dict[str, float], wall: float) -> None:
-    work = sum(work_seconds().values())
-    stages = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
-    screen.say(f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start")
-    Path(".ouro").mkdir(exist_ok=True)
-    Path(".ouro/last-round.json").write_text(
-        json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2)
-    )
+def _push() -> None:
+    """Send the round's data to the remote, if one is set. Raises VersioningError."""
+    if versioning.has_remote():
+        versioning.push_data()
+        screen.say("dvc push: the remote has everything")
+    UNPUSHED.unlink(missing_ok=True)

@@ -51,22 +51,37 @@ Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Read params f
 
 
 @app.command()
-def bootstrap(set_: Set = None, params: ParamsFile = None, profile: Profile = None) -> None:
-    """Run a whole round: annotate, train, benchmark; ends with base against bootstrapped.
+def bootstrap(
+    rounds: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="At most so many rounds.")] = 1,
+    commit: Annotated[
+        bool | None,
+        typer.Option(
+            "--commit/--no-commit", help="Commit and tag each round, dvc push if there is a remote.",
+            show_default="bootstrap.commit",
+        ),
+    ] = None,
+    set_: Set = None,
+    params: ParamsFile = None,
+    profile: Profile = None,
+) -> None:  # fmt: skip
+    """Run whole rounds: annotate, train, benchmark, judge; each ends with base against bootstrapped and a verdict.
 
-    What is up to date is not run again, and a run that was killed goes on where it was. Params given here are
-    written into params.yaml, after showing the difference, since DVC decides by that file what is up to date.
+    A round whose candidate passed the gate is followed by one that it annotates; docs/rounds.md explains. What is up to
+    date is not run again, and a run that was killed goes on where it was. Params given here are written into
+    params.yaml, after showing the difference, since DVC decides by that file what is up to date.
 
     \b
     Examples:
       ouro bootstrap
+      ouro bootstrap --rounds 3
+      ouro bootstrap --rounds 3 --commit
       ouro bootstrap --set seed=1
       ouro bootstrap --set train.k=0 --set train.epochs=6
       ouro bootstrap --profile paper
     """
     from flows.bootstrap import run
 
-    run(params, profile, set_ or [])
+    run(params, profile, set_ or [], rounds, commit)
 
 
 @app.command()

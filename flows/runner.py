@@ -6,6 +6,7 @@ there; alone, it starts a local server for itself.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -21,7 +22,7 @@ from ouro.artifacts import Sidecar, prune_shards, read_sidecar
 from ouro.params import Params, ParamsError, load_params
 from tasks.layout import PIPELINE, Layout, shard_names
 from tasks.models import needs_hub
-from tasks.servers import prefect_server, process_tag
+from tasks.servers import ROUND, prefect_server, process_tag
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -145,6 +146,12 @@ def image_artifact(stage: str, title: str, path: Path, side: int = 512) -> None:
     create_image_artifact(image_url=uri, key=f"{stage}-image", description=title)
 
 
+def _round_tag() -> list[str]:
+    """round:N where `ouro bootstrap` started this process."""
+    number = os.environ.get(ROUND)
+    return [f"round:{number}"] if number else []
+
+
 def run_stage(body: Callable[[Params, Layout], object]) -> None:
     """The main of `python -m flows.<stage>`: params.yaml, data/. Exits 2 on an error of the person's making."""
     try:
@@ -153,7 +160,7 @@ def run_stage(body: Callable[[Params, Layout], object]) -> None:
             from prefect import tags
 
             screen.show_notices()
-            with tags(process_tag()):
+            with tags(process_tag(), *_round_tag()):
                 body(params, PIPELINE)
     except Exception as error:
         sys.exit(explain(error))

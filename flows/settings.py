@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,10 +150,10 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
 
     Everything is checked before anything is written. Raises ParamsError.
     """
-    source = params_file(params, profile)
-    wanted = load_params(source, tuple(overrides))
     if not FILE.is_file():
         raise ParamsError(f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout")
+    source = params_file(params, profile)
+    wanted = load_params(source, (*([] if source == FILE else _state(source)), *overrides))
     before = FILE.read_text()
     document = _yaml().load(before)
     if document is None:
@@ -171,6 +172,24 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
         write_text(FILE, before)
         raise
     return wanted, difference
+
+
+def _state(source: Path) -> list[str]:
+    """What params.yaml says of the rounds, which another file does not change: their number, and who annotates as long
+    as the base stays the same."""
+    now, there = load_params(FILE), load_params(source)
+    kept = [f"round={now.round}"]
+    if now.model.base == there.model.base and not there.model.adapter:
+        kept.append(f"model.adapter={json.dumps(now.model.adapter)}")
+    return kept
+
+
+def set_params(changes: Mapping[str, Any]) -> None:
+    """Write values by "stage.key" into params.yaml, atomically, comments kept."""
+    document = _yaml().load(FILE.read_text())
+    for key, value in changes.items():
+        _put(document, key.split("."), value)
+    write_text(FILE, _dump(document))
 
 
 def _yaml() -> Any:

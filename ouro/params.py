@@ -23,7 +23,10 @@ class ParamsError(ValueError):
 
 
 class _Stage(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=(), validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, protected_namespaces=(), validate_default=True,
+        validate_by_name=True, validate_by_alias=True, serialize_by_alias=True,
+    )  # fmt: skip
 
 
 def _dtype(value: Any) -> Any:
@@ -134,6 +137,7 @@ LoraOrFrozen = Literal["lora", "frozen"]
 
 
 class Train(_Stage):
+    from_: Annotated[Literal["base", "champion"], Field(alias="from")] = "base"
     supervision: Literal["ours", "orig", "both"] = "ours"
     k: Annotated[int, Field(ge=0, le=64)] = 5
     selection: Literal["random", "by-level", "informative"] = "random"
@@ -181,7 +185,20 @@ class Benchmark(_Stage):
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
 
 
+class Gate(_Stage):
+    benchmarks: Annotated[list[str], Field(min_length=1)] = ["held-out"]
+    margin: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    tolerance: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.02
+    tolerances: dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]] = {}
+
+
+class Bootstrap(_Stage):
+    commit: bool = False
+    patience: Positive = 2
+
+
 class Params(_Stage):
+    round: Positive = 1
     seed: Annotated[int, Field(ge=0)] = 0
     model: Model = Model()
     runner: Runner = Runner()
@@ -192,6 +209,13 @@ class Params(_Stage):
     synthesize: Synthesize = Synthesize()
     train: Train = Train()
     benchmark: Benchmark = Benchmark()
+    gate: Gate = Gate()
+    bootstrap: Bootstrap = Bootstrap()
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of what a round's training draws: `seed` in the first, another one in each later round."""
+        return (self.seed + 10_007 * (self.round - 1)) % 2**32
 
 
 def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = ()) -> Params:
@@ -252,5 +276,6 @@ def _nearest(key: str) -> str:
         if field is None or not isinstance(field.annotation, type):
             break
         model = field.annotation
-    close = difflib.get_close_matches(last, list(model.model_fields), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(model.model_fields)}"
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(last, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,22 +15,21 @@ from ouro.benchmarks.answering import largest_regions, vlm_answerer
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
 from ouro.benchmarks.figures import Series, bars
+from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.loaders.registry import benchmark
-from ouro.benchmarks.run_folder import RUN, ScoredFolder, compare_runs, read_run
+from ouro.benchmarks.run_folder import RUN, Compared, ScoredFolder, compare_runs, read_run
 from ouro.benchmarks.summary import Comparison, compare
 from ouro.benchmarks.vqa import Question, read_vqa
 from ouro.params import Model, Params
 from ouro.records import Image, Region
+from ouro.rounds.gate import HELD_OUT, Measured
 from tasks import tracking
 from tasks.annotator import annotator, fingerprint
 from tasks.asking import open_source, run_benchmark
 from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, produce, shard_task
 
-Which = Literal["base", "bootstrapped"]
-MODELS: tuple[Which, ...] = get_args(Which)
 Contender = Literal["base", "champion", "bootstrapped"]
-CHAMPION = Path("models/champion")  # the adapter of the last promoted round, if there is one
 
 
 def question_files(layout: Layout) -> tuple[Path, Path]:
@@ -44,13 +44,13 @@ def arms(params: Params) -> tuple[Arm, ...]:
 
 @shard_task(name="answer", task_run_name="answer {which} {arm}")
 def answer(
-    which: Which, arm: Arm, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
+    which: Contender, arm: Arm, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
 ) -> Path:
     """One model's answers in one arm, and to wrong images. `progress` counts answers, two a question."""
     out = layout.cache.parent / "answers" / f"{which}-{arm}.json"
     files = question_files(layout)
     questions = read_vqa(*files)
-    worn = adapter if which == "bootstrapped" else None
+    worn = _worn(which, params, adapter)
 
     def make() -> None:
         write_json(out, _answer(questions, which, arm, layout, params, worn, progress).to_json())
@@ -66,13 +66,18 @@ def answer(
     return out
 
 
+def _worn(which: Contender, params: Params, adapter: Path) -> Path | None:
+    """The adapter of a contender; the champion's is the one that the annotator of this round wore."""
+    return {"base": None, "champion": Path(params.model.adapter), "bootstrapped": adapter}[which]
+
+
 def _model(params: Params) -> Model:
     return params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
 
 
 def _answer(
     questions: list[Question],
-    which: Which,
+    which: Contender,
     arm: Arm,
     layout: Layout,
     params: Params,
@@ -95,18 +100,27 @@ def _answer(
 
 @shard_task(name="compare")
 def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
-    """Base against bootstrapped in each arm -> data/scores/{scores.json, predictions.parquet}, and MLflow."""
+    """Base, and the champion if there is one, against bootstrapped in each arm -> data/scores/{scores.json,
+    predictions.parquet}, and MLflow."""
     runs = {(run.model, run.arm): run for run in map(_read_run, answers)}
     settings = {"resamples": params.benchmark.bootstrap_samples, "seed": params.seed}
-    made = [compare(runs["base", arm], runs["bootstrapped", arm], **settings) for arm in arms(params)]
+    over = {
+        other: [compare(runs[other, arm], runs["bootstrapped", arm], **settings) for arm in arms(params)]
+        for other in contenders(params)[:-1]
+    }
+    made = over["base"]
     scores = layout.scores / "scores.json"
-    write_json(scores, {"comparisons": [c.to_json() for c in made]})
+    champion = [c.to_json() for c in over.get("champion", ())]
+    write_json(scores, {"comparisons": [c.to_json() for c in made], "over champion": champion, "k": params.benchmark.k})
     _write_predictions(layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()])
     for c in made:
         write_bytes(layout.scores / f"{c.arm}.png", _by_type(c))
     with tracking.run("benchmark") as run:
         run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
         run.metrics({name: value for c in made for name, value in numbers(c).items()})
+        for c in over.get("champion", ()):
+            gain = c.macro.accuracy_gain
+            run.metrics({f"{c.arm}/over champion {key}": getattr(gain, key) for key in ("value", "low", "high")})
         run.artifact(layout.scores, "scores")
     return scores
 
@@ -128,14 +142,14 @@ def ask_benchmark(
     run_benchmark(
         source, params.model_copy(update={"model": _model(params)}), out, k=k, limit=params.benchmark.limit,
         protocol="", controls=True, cache=layout.cache.parent / "replies",
-        adapter={"base": None, "champion": CHAMPION, "bootstrapped": adapter}[which], progress=progress,
+        adapter=_worn(which, params, adapter), progress=progress,
     )  # fmt: skip
     return out / name
 
 
-def contenders() -> tuple[Contender, ...]:
-    """The models that benchmark.names are asked of, the candidate last."""
-    return ("base", "champion", "bootstrapped") if CHAMPION.is_dir() else ("base", "bootstrapped")
+def contenders(params: Params) -> tuple[Contender, ...]:
+    """The models that are asked, the candidate last. There is a champion where the annotator wore an adapter."""
+    return ("base", "champion", "bootstrapped") if params.model.adapter else ("base", "bootstrapped")
 
 
 def clear_runs(layout: Layout) -> None:
@@ -146,19 +160,22 @@ def clear_runs(layout: Layout) -> None:
 @shard_task(name="compare benchmarks")
 def compare_benchmarks(layout: Layout, params: Params) -> Path:
     """Base and champion against bootstrapped on benchmark.names, with and without regions -> data/scores/gate.json, and
-    figures. gate.json is what a promotion is decided by: the paired difference of every benchmark, with interval and p.
+    figures. gate.json is what a promotion is decided by (ouro.rounds.gate): `measured` holds the paired difference of
+    every benchmark, the held-out questions first; `benchmarks` the named ones by kind, with p.
     """
+    measured = _held_out(layout)
     rows: list[dict[str, Any]] = []
     settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
-    *others, candidate = contenders()
+    *others, candidate = contenders(params)
     for k in shown_regions(params) if params.benchmark.names else ():
-        runs = {which: read_run(layout.scores / "runs" / f"{which}-k{k}") for which in contenders()}
+        runs = {which: read_run(layout.scores / "runs" / f"{which}-k{k}") for which in contenders(params)}
         for other in others:
             made = compare_runs(runs[other], runs[candidate], **settings)
             rows += [{"k": k, **c.to_json(), "models": [other, candidate]} for c in made]
+            measured += [_measured(c, k, other) for c in made]
         write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, runs))
     gate = layout.scores / "gate.json"
-    write_json(gate, {"benchmarks": rows})
+    write_json(gate, {"measured": [m.to_json() for m in measured], "benchmarks": rows})
     with tracking.run("benchmarks") as run:
         for row in rows:
             d = row["difference"]["macro" if row["macro"] else "micro"]
@@ -168,6 +185,26 @@ def compare_benchmarks(layout: Layout, params: Params) -> Path:
             run.metrics({f"{prefix}/over {first} {key}": float(value) for key, value in d.items()})
         run.artifact(layout.scores, "scores")
     return gate
+
+
+def _held_out(layout: Layout) -> list[Measured]:
+    """The held-out questions as rows of the gate, mean over question types; none where nothing was asked."""
+    content = json.loads((layout.scores / "scores.json").read_text())
+    made = [Comparison.from_json(value) for key in ("comparisons", "over champion") for value in content[key]]
+    return [
+        Measured(
+            HELD_OUT, 0 if c.arm == "image" else content["k"], (c.base, c.boot), c.macro.base_accuracy.value,
+            c.macro.boot_accuracy.value, c.macro.accuracy_gain,
+        )
+        for c in made
+    ]  # fmt: skip
+
+
+def _measured(c: Compared, k: int, other: Contender) -> Measured:
+    d = c.reported
+    return Measured(
+        c.benchmark, k, (other, "bootstrapped"), c.first, c.second, Estimate(d.value, d.low, d.high, d.n), c.points
+    )
 
 
 def shown_regions(params: Params) -> tuple[int, ...]:
@@ -189,8 +226,6 @@ def _figure(k: int, runs: Mapping[str, Mapping[str, ScoredFolder]]) -> bytes:
 
 
 def _read_run(path: Path) -> Run:
-    import json
-
     value = json.loads(path.read_text())
     return Run(value["model"], value["arm"], tuple(Prediction(**p) for p in value["predictions"]))
 

@@ -59,9 +59,12 @@ def _tokenizer(params: Params) -> Path:
 
 
 def _meta(merged: Merged) -> dict[str, int]:
-    """Scenes that were shortened, and decisions by kind."""
+    """Scenes that were shortened, words of their descriptions, and decisions by kind."""
     kinds = Counter(d.kind for scene in merged.scenes for d in scene.decisions)
-    return {"cut": merged.cut} | {kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")}
+    words = sum(len(scene.text.split()) for scene in merged.scenes)
+    return {"cut": merged.cut, "words": words} | {
+        kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")
+    }
 
 
 @lru_cache(maxsize=4)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 PORT = 4200
 START_SECONDS = 120
+ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 FILE = Path("prefect-server.json")
 USERS = "prefect-server.users.lock"
 

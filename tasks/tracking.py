@@ -30,6 +30,7 @@ STORE = "sqlite:///mlflow.db"
 URI = "MLFLOW_TRACKING_URI"
 PARENT = "OURO_PARENT_RUN"
 UI_COMMAND = f"uv run mlflow ui --backend-store-uri {STORE} --host 127.0.0.1 --port 5000"
+REGISTERED = "ouro"  # the model of the registry whose versions are the rounds' adapters
 _PARAM_LIMIT = 100  # MLflow takes at most this many params a batch
 
 
@@ -93,6 +94,10 @@ class Run:
         else:
             self._send(lambda client: client.log_artifact(self.run_id, str(path), folder))
 
+    def registry(self, write: Callable[[MlflowClient], object]) -> None:
+        """Do something with the model registry of the store."""
+        self._send(write)
+
     def end(self, status: str) -> None:
         self.metrics({})
         self._send(lambda client: client.set_terminated(self.run_id, status=status))
@@ -151,6 +156,12 @@ def _experiment(store: MlflowClient) -> str:
 def no_run() -> Generator[Run]:
     """A run of which nothing is written, for work that is not to be tracked."""
     yield Run(None, "none", "none")
+
+
+def where() -> str:
+    """Where MLflow's page is, or how to open it."""
+    uri = os.environ.get(URI, STORE)
+    return uri if uri.startswith("http") else f"http://127.0.0.1:5000 after `{UI_COMMAND.replace(STORE, uri)}`"
 
 
 def how_to_see(run_id: str | None) -> str:
@@ -242,3 +253,40 @@ def dataset_digests(lock: Path = Path("dvc.lock")) -> dict[str, str]:
     stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {})
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return {f"data.{out['path']}": str(out.get("md5", "")) for out in outs}
+
+
+def register(run: Run, adapter: Path, tags: Mapping[str, str]) -> None:
+    """Store an adapter with its run and make it a version of the registered model, alias `candidate`.
+
+    Tag `round` names the version; a round that is run again gets a new one. Never raises for a store that does not
+    answer.
+    """
+    run.artifact(adapter, "adapter")
+
+    def write(store: MlflowClient) -> None:
+        _registered(store)
+        source = f"{store.get_run(run.run_id).info.artifact_uri}/adapter"
+        made = store.create_model_version(REGISTERED, source, run.run_id, tags=dict(tags))
+        store.set_registered_model_alias(REGISTERED, "candidate", made.version)
+
+    run.registry(write)
+
+
+def crown(run: Run, number: str) -> None:
+    """Let the alias `champion` name the newest version of a round. Never raises for a store that does not answer."""
+
+    def write(store: MlflowClient) -> None:
+        found = [v for v in store.search_model_versions(f"name='{REGISTERED}'") if v.tags.get("round") == number]
+        if found:
+            store.set_registered_model_alias(REGISTERED, "champion", max(found, key=lambda v: int(v.version)).version)
+
+    run.registry(write)
+
+
+def _registered(store: MlflowClient) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.get_registered_model(REGISTERED)
+    except MlflowException:
+        store.create_registered_model(REGISTERED, description="LoRA adapters, one version a round")

@@ -54,7 +54,8 @@ def train(
     settings = {
         "train": params.train.model_dump(mode="json"),
         "prompt": params.describe.prompt,
-        "seed": params.seed,
+        "seed": params.training_seed,
+        "start": model_fingerprint(start) if (start := begins_with(params)) else "",
     }
     from ouro.training.samples import checkpoint_key, discard_checkpoints
 
@@ -70,7 +71,9 @@ def train(
     kept = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
     tracked = tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=kept)
     with tracked if track else tracking.no_run() as run:
-        run.params({"seed": params.seed, "model": params.model.model_dump(), "train": params.train.model_dump()})
+        run.params(
+            {"seed": params.training_seed, "model": params.model.model_dump(), "train": params.train.model_dump()}
+        )
         summary, rates = _train(job, run, on_step)
         store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
         discard_checkpoints(job)  # only now: what follows may fail, and would train again
@@ -119,9 +122,15 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
         out=adapter,
         params=params.train,
         prompt=params.describe.prompt,
-        seed=params.seed,
+        seed=params.training_seed,
         checkpoints=layout.cache.parent / "checkpoints",
+        start=begins_with(params),
     )
+
+
+def begins_with(params: Params) -> Path | None:
+    """The adapter that learns on: with train.from=champion the one that annotated; None: a new one."""
+    return Path(params.model.adapter) if params.train.from_ == "champion" and params.model.adapter else None
 
 
 def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, list[float]]:

@@ -230,13 +230,13 @@ def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_g
     data, layout = fill(tmp_path / "b", ["scienceqa"]), Layout(tmp_path / "data", tmp_path / ".ouro/cache")
     knobs = ("benchmark.names=[scienceqa]", f"benchmark.folder={data}", "benchmark.k=2", "propose.proposers=[rpn]")
     here = (f"model.base={ROOT / 'models/nano'}", f"model.proposer={ROOT / 'models/nano/rpn'}")
-    params = load_params(ROOT / "params.yaml", (*knobs, *here))
+    params = load_params(ROOT / "params.yaml", (*knobs, *here, "model.adapter=models/champion"))
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_bytes(b"another model")
     (tmp_path / "models/champion").mkdir(parents=True)
     (tmp_path / "models/champion/adapter_model.safetensors").write_bytes(b"a third model")
-    for which in stage.contenders():
+    for which in stage.contenders(params):
         model.reply = (lambda r: "B" if "solid" in r.prompt else "A") if which == "bootstrapped" else (lambda r: "A")
         for k in stage.shown_regions(params):
             stage.ask_benchmark.fn("scienceqa", which, k, layout, params, adapter)

@@ -83,6 +83,7 @@ def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> Job:
 def _from_json(value: dict[str, Any]) -> Job:
     plain: dict[str, Any] = {name: value[name] for name in ("base", "prompt", "seed", "pieces")}
     plain |= {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
+    plain |= {"start": Path(value["start"]) if value["start"] else None}
     return Job(SampleFile(Path(value["samples"])), params=Train.model_validate(value["params"]), **plain)
 
 

@@ -102,7 +102,33 @@ def _prepared(job: Job) -> tuple[Any, Encoder]:
     model, processor = load_model(job.base, dtype, quantization=params.quantization)
     use_attention(model, params.attention)
     torch.manual_seed(job.seed)
-    return get_peft_model(model, _lora(model, params)), Encoder(processor, params.min_pixels)
+    made = get_peft_model(model, _lora(model, params))
+    if job.start:
+        _wear(made, job.start)
+    return made, Encoder(processor, params.min_pixels)
+
+
+def _wear(model: Any, start: Path) -> None:
+    """Begin with the weights of `start`. Raises TrainingError unless it is an adapter of the same form."""
+    if zero.is_split(model):
+        raise TrainingError(
+            "train.from champion: got ZeRO-3, expected zero2 or no DeepSpeed. Fix: train.deepspeed=zero2"
+        )
+    own, theirs = model.peft_config["default"], json.loads((start / "adapter_config.json").read_text())
+    wanted = {"r": own.r, "lora_alpha": own.lora_alpha, "target_modules": _listed(own.target_modules)}
+    found = {**{name: theirs.get(name) for name in wanted}, "target_modules": _listed(theirs.get("target_modules"))}
+    if found != wanted:
+        different = ", ".join(f"{name} {found[name]}" for name in wanted if found[name] != wanted[name])
+        raise TrainingError(
+            f"train.from champion: {start} has {different[:300]}, and the params ask for another. Fix: give "
+            "train.rank, train.alpha and the parts that wear LoRA its values, or set train.from=base"
+        )
+    _reload(model, start)
+
+
+def _listed(modules: Any) -> list[str]:
+    """Target modules, which peft has as a set, a list or a pattern."""
+    return [modules] if isinstance(modules, str) else sorted(modules or ())
 
 
 def _lora(model: Any, params: Train) -> LoraConfig:
@@ -132,7 +158,7 @@ def _save(model: Any, job: Job) -> None:
     check_adapter(part)
     check_lora(part, job.params.rank, job.params.alpha)
     check_vllm_names(part, model.get_base_model())
-    if not any(hasattr(p, "ds_id") for p in model.parameters()):  # ZeRO-3 has split them
+    if not zero.is_split(model):
         _reload(model, part)
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = part / "adapter_config.json"

@@ -83,7 +83,8 @@ class Job:
 
     `samples` is any sequence; a SampleFile travels between processes by its path. `prompt` asks for the description;
     `images` holds the files that samples name; the adapter goes to `out`, and checkpoints to a subfolder of
-    `checkpoints`. `pieces`: into how many a micro-batch is cut to fit into memory; it decides nothing.
+    `checkpoints`. `pieces`: into how many a micro-batch is cut to fit into memory; it decides nothing. `start`: the
+    adapter that learns on; None begins with a new one.
     """
 
     samples: Sequence[Sample]
@@ -95,6 +96,7 @@ class Job:
     seed: int
     checkpoints: Path
     pieces: int = 1
+    start: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ def checkpoint_key(job: Job) -> str:
     code = code_fingerprint(["ouro.training.lora"], ("ouro",))
     decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
     digest = hashlib.sha256(repr(decisive).encode())
+    if job.start:
+        digest.update(folder_fingerprint(job.start).encode())
     if isinstance(job.samples, SampleFile):
         digest.update(job.samples.fingerprint.encode())
     else:

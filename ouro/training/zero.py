@@ -106,6 +106,11 @@ def join(config: dict[str, Any] | None) -> None:
         deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", verbose=False)
 
 
+def is_split(model: Any) -> bool:
+    """Whether ZeRO-3 has split the weights over the processes."""
+    return any(hasattr(p, "ds_id") for p in model.parameters())
+
+
 @contextmanager
 def gathered(model: Any) -> Generator[None]:
     """Within, trainable weights that ZeRO-3 has split are whole in every process; all processes must enter."""

@@ -1,0 +1,1 @@
+"""Rounds of bootstrapping: the gate that a candidate passes or not, and what is kept of every round."""

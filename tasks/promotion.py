@@ -1,0 +1,64 @@
+"""A candidate becomes the champion: its adapter gets a folder of its own, versioned, and annotates from then on.
+
+Promotion comes first in a round, before anything is annotated, so that at every round's tag nothing is out of date.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ouro.files import sync
+from ouro.rounds.ledger import Round
+from tasks.layout import ADAPTER
+from tasks.models import MissingModel, model_fingerprint
+from tasks.versioning import add_to_dvc
+
+CHAMPIONS = Path("models/champions")
+
+
+class PromotionError(ValueError):
+    """What lies in models/adapter is not what the verdict was about."""
+
+
+def candidate_digest() -> str:
+    """The fingerprint of the adapter that stage train left. Raises MissingModel."""
+    return model_fingerprint(ADAPTER)
+
+
+def promote(passed: Round) -> Path:
+    """Copy the candidate of a round whose gate passed to models/champions/round-NNN, and let DVC version it.
+
+    Killed in between, it is done again. Raises PromotionError unless models/adapter is the adapter of that round, and
+    VersioningError.
+    """
+    champion = CHAMPIONS / passed.tag
+    if not champion.with_name(f"{passed.tag}.dvc").is_file():
+        _check(passed)
+        _copy(champion)
+        add_to_dvc(champion)
+    return champion
+
+
+def _check(passed: Round) -> None:
+    try:
+        found = candidate_digest()
+    except MissingModel:
+        found = "none"
+    if found != passed.candidate:
+        raise PromotionError(
+            f"{ADAPTER}: got adapter {found[:12]}, expected {passed.candidate[:12]}, which passed the gate of round "
+            f"{passed.number}; nothing was promoted. Fix: bring it back (git checkout {passed.tag} -- dvc.lock "
+            "params.yaml; uv run dvc checkout), or delete the round's file in rounds/ to run the round again"
+        )
+
+
+def _copy(champion: Path) -> None:
+    part = champion.with_name(champion.name + ".part")
+    for folder in (part, champion):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ADAPTER, part)
+    sync(*part.iterdir(), part)
+    os.replace(part, champion)
+    sync(champion.parent)

@@ -1,0 +1,100 @@
+"""The end of a round: what was measured becomes a verdict, and the round gets its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ouro.artifacts import ArtifactError, Sidecar, list_shards, read_sidecar
+from ouro.params import Params
+from ouro.rounds.gate import Measured, Verdict, decide, gained
+from ouro.rounds.ledger import Round, write_round
+from tasks import tracking
+from tasks.layout import PIPELINE, Layout
+from tasks.promotion import candidate_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ouro.benchmarks.summary import Comparison
+
+NOTHING = (
+    "nothing was measured: there are no held-out questions. Fix: name benchmarks in benchmark.names and in "
+    "gate.benchmarks"
+)
+
+
+def judge(params: Params, annotator: str, seconds: Mapping[str, float], run_id: str) -> Round:
+    """Decide by data/scores/gate.json, and write the round's file and its Prefect artifact; returns the round.
+
+    Without any measurement nothing is promoted. Raises GateError.
+    """
+    measured = read_measured(PIPELINE)
+    against = "champion" if params.model.adapter else "base"
+    verdict = decide(measured, against, params.gate) if measured else Verdict(False, (NOTHING,))
+    made = Round(
+        number=params.round, annotator=annotator, against=against, trained_from=params.train.from_,
+        candidate=candidate_digest(), counts=_counts(PIPELINE), words=_words(PIPELINE), measured=tuple(measured),
+        verdict=verdict, gained=gained(measured, against, params.gate), data=tracking.dataset_digests(), run=run_id,
+        seconds={stage: round(s, 1) for stage, s in seconds.items()},
+    )  # fmt: skip
+    write_round(made)
+    _artifact(made)
+    return made
+
+
+def read_measured(layout: Layout) -> list[Measured]:
+    """Everything that the benchmark stage compared. Raises ArtifactError."""
+    path = layout.scores / "gate.json"
+    try:
+        return [Measured.from_json(value) for value in json.loads(path.read_text())["measured"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{path}: {error}; expected what stage benchmark writes. Fix: run the round again"
+        ) from error
+
+
+def _counts(layout: Layout) -> dict[str, int]:
+    """Training images, their regions, and the pairs that were kept."""
+    folders = {"images": layout.scenes, "regions": layout.descriptions, "pairs": layout.qa}
+    return {name: sum(s.n_out for s in _sidecars(folder)) for name, folder in folders.items()}
+
+
+def _words(layout: Layout) -> float:
+    """Mean words of a merged description."""
+    sidecars = list(_sidecars(layout.scenes))
+    return round(sum(s.meta.get("words", 0) for s in sidecars) / max(1, sum(s.n_out for s in sidecars)), 2)
+
+
+def _sidecars(folder: Path) -> Iterable[Sidecar]:
+    return (read_sidecar(shard) for shard in list_shards(folder))
+
+
+def headline(made: Sequence[Comparison]) -> dict[str, float]:
+    """The figures of a round that its MLflow run shows first: means over question types."""
+    numbers: dict[str, float] = {}
+    for c in made:
+        row = c.macro
+        values = {
+            "accuracy.base": row.base_accuracy.value, "accuracy.boot": row.boot_accuracy.value,
+            "accuracy.gain": row.accuracy_gain.value, "margin.base": row.base_margin.value,
+            "margin.boot": row.boot_margin.value, "margin.gain": row.margin_gain.value,
+        }  # fmt: skip
+        numbers.update({f"{c.arm}.{name}": value for name, value in values.items()})
+    return numbers
+
+
+def _artifact(made: Round) -> None:
+    """The verdict as a table in Prefect."""
+    from prefect.artifacts import create_table_artifact
+
+    rows = [
+        {"benchmark": m.name, "n": m.gain.n, "compared with": m.models[0], "its": m.first, "candidate": m.second,
+         "gain": m.gain.value, "low": m.gain.low, "high": m.gain.high}
+        for m in made.measured
+    ]  # fmt: skip
+    said = "promoted" if made.verdict.promoted else "refused"
+    create_table_artifact(
+        key="verdict", table=rows, description=f"round {made.number}: {said}\n\n" + "\n".join(made.verdict.reasons)
+    )

@@ -1,0 +1,123 @@
+"""What a round leaves in git and DVC: named paths in one commit, a tag, and the data in the remote.
+
+Everything goes through the commands `git` and `dvc`; nothing that was not named is ever added or committed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROUND_PATHS = ("params.yaml", "dvc.lock", "data/.gitignore", "models/.gitignore", "models/champions", "rounds")
+
+
+class VersioningError(ValueError):
+    """git or DVC cannot do what a round needs; says what to do."""
+
+
+def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def _git(*arguments: str) -> str:
+    """The output of a git command. Raises VersioningError with what git said."""
+    done = _call(["git", *arguments])
+    if done.returncode != 0:
+        raise VersioningError(f"git {' '.join(arguments[:2])}: {(done.stderr or done.stdout).strip()[-600:]}")
+    return done.stdout.strip()
+
+
+def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ.get("PATH", "")
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
+    )
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """The last words of a DVC command, on one line, without its advertisements."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+    return "; ".join(line.removeprefix("ERROR: ") for line in errors)[-600:]
+
+
+def check_commit(tag: str) -> None:
+    """Raise VersioningError when a round could not be committed and tagged: before anything is started.
+
+    Changes of tracked files that are not the round's own would not be in its commit, so that its tag would not say
+    what ran.
+    """
+    if _call(["git", "var", "GIT_AUTHOR_IDENT"]).returncode != 0:
+        raise VersioningError(
+            "git: got no name and address for commits. Fix: git config user.name NAME; git config user.email ADDRESS"
+        )
+    changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
+    foreign = [line[3:] for line in changed if not line[3:].strip('"').startswith(ROUND_PATHS)]
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise VersioningError(
+            f"git: {', '.join(foreign[:3])}{more} changed and not committed; a round's tag would not say what ran. "
+            "Fix: commit or stash them, or run without --commit (bootstrap.commit: false)"
+        )
+    if has_tag(tag):
+        raise VersioningError(
+            f"git: the tag {tag} exists already, expected none for a round that has not ended here. Fix: check out the "
+            f"last round's tag, or delete {tag} (git tag -d {tag}) if its round is to be run again"
+        )
+
+
+def has_tag(tag: str) -> bool:
+    """Whether git has that tag."""
+    return _call(["git", "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}"]).returncode == 0
+
+
+def commit_of(tag: str) -> str:
+    """The commit of a tag, short; "" without."""
+    done = _call(["git", "rev-parse", "--verify", "--quiet", "--short", f"{tag}^{{commit}}"])
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def commit_round(tag: str, message: str) -> str:
+    """Commit the paths of a round, tag it; returns the commit. Done twice it is done once. Raises VersioningError."""
+    if not has_tag(tag):
+        there = [path for path in ROUND_PATHS if Path(path).exists()]
+        _git("add", "--", *there)
+        if _git("status", "--porcelain", "--untracked-files=no", "--", *there):
+            _git("commit", "--quiet", "--message", message, "--", *there)
+        _git("tag", "--annotate", "--message", message, tag)
+    return commit_of(tag)
+
+
+def add_to_dvc(path: Path) -> None:
+    """`dvc add`: the folder is versioned from now on. Raises VersioningError."""
+    done = _dvc("add", "--quiet", str(path))
+    if done.returncode != 0:
+        raise VersioningError(f"dvc add {path}: {_said(done)}. Fix what it names and run the same command again")
+
+
+def is_up_to_date() -> bool:
+    """Whether `dvc repro` would have nothing to do. Raises VersioningError when DVC cannot say."""
+    done = _dvc("status", "--quiet")
+    if done.returncode not in (0, 1) or done.stderr.strip():
+        raise VersioningError(f"dvc status: {_said(done)}. Fix what it names and run the same command again")
+    return done.returncode == 0
+
+
+def has_remote() -> bool:
+    """Whether DVC has a default remote."""
+    return bool(_dvc("config", "core.remote").stdout.strip())
+
+
+def push_data() -> None:
+    """`dvc push`. Raises VersioningError: nothing is lost, and what arrived is not sent again."""
+    done = _dvc("push", "--quiet")
+    if done.returncode != 0:
+        raise VersioningError(
+            f"dvc push: {_said(done)}. The round is finished, committed and kept here. Fix what it names, then "
+            "`uv run dvc push`, or run the same command again"
+        )
