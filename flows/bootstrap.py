@@ -63,14 +63,16 @@ def run(
 def _bootstrap(
     params_path: Path | None, profile: str | None, overrides: Sequence[str], rounds: int, commit: bool | None
 ) -> None:
-    check_inputs(load_params(params_file(params_path, profile), tuple(overrides)))
+    wanted = load_params(params_file(params_path, profile), tuple(overrides))
+    check_inputs(wanted)
+    committing = wanted.bootstrap.commit if commit is None else commit
+    if committing:
+        number = load_params().round
+        _commit_what_ended(number)
+        versioning.check_commit(tag(number + 1 if is_finished(number) else number))
     params, difference = write_params(params_path, profile, overrides)
     if difference:
         screen.say(f"params.yaml now says:\n{difference.rstrip()}")
-    committing = params.bootstrap.commit if commit is None else commit
-    if committing:
-        _commit_what_ended(params)
-        versioning.check_commit(tag(_next(params)))
     for note in notes(params):
         screen.say(f"note: {note}")
     if reason := nothing_to_do(params):
@@ -94,11 +96,6 @@ def _rounds(rounds: int, committing: bool) -> None:
             screen.say(f"ended after {number} of {rounds} rounds: {reason}")
             return
         _round(begin(), committing)
-
-
-def _next(params: Params) -> int:
-    """The number of the round that comes: the one that has not ended, or the one after."""
-    return params.round + 1 if is_finished(params.round) else params.round
 
 
 def is_finished(number: int) -> bool:
@@ -309,10 +306,10 @@ def _commit(made: Round) -> None:
     screen.say(f"git: {made.tag} is commit {commit}")
 
 
-def _commit_what_ended(params: Params) -> None:
+def _commit_what_ended(number: int) -> None:
     """Commit the round that ended without: its process was killed in between, or ran without --commit."""
-    if is_finished(params.round) and not versioning.has_tag(tag(params.round)):
-        _commit(read_round(params.round))
+    if is_finished(number) and not versioning.has_tag(tag(number)):
+        _commit(read_round(number))
     if UNPUSHED.exists():
         _push()
 

@@ -27,7 +27,7 @@ def _git(*arguments: str) -> str:
     done = _call(["git", *arguments])
     if done.returncode != 0:
         raise VersioningError(f"git {' '.join(arguments[:2])}: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
