@@ -309,7 +309,10 @@ def _commit(made: Round) -> None:
 def _commit_what_ended(number: int) -> None:
     """Commit the round that ended without: its process was killed in between, or ran without --commit."""
     if is_finished(number) and not versioning.has_tag(tag(number)):
-        _commit(read_round(number))
+        if versioning.is_up_to_date():
+            _commit(read_round(number))
+        else:
+            screen.say(f"round {number} ended without a commit, and something has changed since: it gets no tag")
     if UNPUSHED.exists():
         _push()
 
