@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.cli_benchmarks import register as register_benchmarks
+from flows.cli_rounds import register as register_rounds
 
 app = typer.Typer(
     name="ouro",
@@ -360,6 +361,7 @@ def report() -> None:
 
 
 register_benchmarks(app)
+register_rounds(app)
 
 
 def guarded(command: Callable[[], object]) -> int:

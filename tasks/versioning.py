@@ -5,6 +5,7 @@ Everything goes through the commands `git` and `dvc`; nothing that was not named
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -102,10 +103,10 @@ def add_to_dvc(path: Path) -> None:
 
 def is_up_to_date() -> bool:
     """Whether `dvc repro` would have nothing to do. Raises VersioningError when DVC cannot say."""
-    done = _dvc("status", "--quiet")
-    if done.returncode not in (0, 1) or done.stderr.strip():
+    done = _dvc("status", "--json")
+    if done.returncode != 0:
         raise VersioningError(f"dvc status: {_said(done)}. Fix what it names and run the same command again")
-    return done.returncode == 0
+    return json.loads(done.stdout) == {}
 
 
 def has_remote() -> bool:

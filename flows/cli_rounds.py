@@ -1,0 +1,64 @@
+"""The commands about rounds: rounds, rounds show, rounds diff. Registered by flows.cli."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+rounds = typer.Typer(
+    name="rounds",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    help="""The rounds that have ended: who annotated, what came of it, scores with 95% intervals, verdict, commit.
+
+\b
+Examples:
+  ouro rounds
+  ouro rounds --json
+  ouro rounds show 2
+  ouro rounds diff 1 2""",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Number = Annotated[int, typer.Argument(min=1, metavar="N", help="A round's number.")]
+
+
+@rounds.callback()
+def all_rounds(context: typer.Context, json_: Json = False) -> None:
+    if context.invoked_subcommand is None:
+        from flows.rounds import show_all
+
+        show_all(json_)
+
+
+@rounds.command()
+def show(number: Number, json_: Json = False) -> None:
+    """Everything that is kept of one round.
+
+    \b
+    Examples:
+      ouro rounds show 2
+      ouro rounds show 2 --json
+    """
+    from flows.rounds import show_one
+
+    show_one(number, json_)
+
+
+@rounds.command()
+def diff(first: Number, second: Number) -> None:
+    """Two rounds side by side, and which of their data differs.
+
+    \b
+    Examples:
+      ouro rounds diff 1 2
+    """
+    from flows.rounds import show_difference
+
+    show_difference(first, second)
+
+
+def register(app: typer.Typer) -> None:
+    """Add them to the command line."""
+    app.add_typer(rounds)
