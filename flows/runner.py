@@ -6,15 +6,17 @@ there; alone, it starts a local server for itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flows import screen
+from flows.delivery import deliver_events
 from flows.errors import explain
 from flows.pool import pool
 from flows.timing import note_work
@@ -22,10 +24,10 @@ from ouro.artifacts import Sidecar, prune_shards, read_sidecar
 from ouro.params import Params, ParamsError, load_params
 from tasks.layout import PIPELINE, Layout, shard_names
 from tasks.models import needs_hub
-from tasks.servers import ROUND, prefect_server, process_tag
+from tasks.servers import ROUND, TASK_RUN, prefect_server, process_tag
 
 if TYPE_CHECKING:
-    from prefect import Task
+    from prefect import Flow, Task
 
     Work = Task[[str, Layout, Params, Callable[[int], None]], Path]
 
@@ -152,7 +154,31 @@ def _round_tag() -> list[str]:
     return [f"round:{number}"] if number else []
 
 
-def run_stage(body: Callable[[Params, Layout], object]) -> None:
+def _run_below(task_run: str | None, body: Flow[..., Any], params: Params) -> None:
+    """Run a stage's flow, as a subflow of the task run of a round that waits for it, in another process.
+
+    Prefect nests by itself only what one process calls; an id that the server does not know changes nothing but that.
+    """
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+    from prefect.context import TagsContext
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.flow_engine import run_flow
+    from prefect.states import Pending
+
+    if task_run is None:
+        body(params, PIPELINE)
+        return
+    made = None
+    with contextlib.suppress(PrefectHTTPStatusError), get_client(sync_client=True) as client:
+        made = client.create_flow_run(
+            body, parent_task_run_id=UUID(task_run), tags=TagsContext.get().current_tags, state=Pending()
+        )
+    run_flow(body, flow_run=made, parameters={"params": params, "layout": PIPELINE})
+
+
+def run_stage(body: Flow[..., Any]) -> None:
     """The main of `python -m flows.<stage>`: params.yaml, data/. Exits 2 on an error of the person's making."""
     try:
         params = load_params()
@@ -160,7 +186,10 @@ def run_stage(body: Callable[[Params, Layout], object]) -> None:
             from prefect import tags
 
             screen.show_notices()
-            with tags(process_tag(), *_round_tag()):
-                body(params, PIPELINE)
+            try:
+                with tags(process_tag(), *_round_tag()):
+                    _run_below(os.environ.get(TASK_RUN), body, params)
+            finally:
+                deliver_events()
     except Exception as error:
         sys.exit(explain(error))

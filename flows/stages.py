@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows import screen
 from flows.timing import work_seconds
+from tasks.servers import TASK_RUN
 
 STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benchmark")
 
@@ -43,13 +44,21 @@ def _dvc(arguments: Sequence[str]) -> int:
     """The exit code of flows.repro. Whatever happens here or to it, nothing of its session goes on afterwards."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "flows.repro", *arguments]
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, **_task_run()}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True) as process:
         try:
             return process.wait()
         finally:
             if process.returncode is None or process.returncode < 0:
                 _end_session(process)
+
+
+def _task_run() -> dict[str, str]:
+    """The id of the task run that waits here, for the stage's process to nest below."""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return {TASK_RUN: str(context.task_run.id)} if context else {}
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:

@@ -34,6 +34,7 @@ HOST = "127.0.0.1"
 PORT = 4200
 START_SECONDS = 120
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
+TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
 FILE = Path("prefect-server.json")
 USERS = "prefect-server.users.lock"
 
