@@ -37,7 +37,7 @@ def read_arm(ablation: str, name: str) -> Arm:
 
 
 def annotated(params: Params, arm: Arm) -> Layout:
-    """Where the arm's annotations are: the round's own, or made for its params, with what is the same from the cache."""
+    """Where the arm's annotations are: the round's own, or made for its params, unchanged shards from the cache."""
     if not arm.annotates:
         return PIPELINE
     decisive = json.dumps(params.model_dump(mode="json", exclude={"train", "benchmark", "gate", "bootstrap", "round"}))
