@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 PORT = 4200
+NEXT = 20  # ports to try from the wanted one on, before any free one is taken
 START_SECONDS = 120
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
@@ -105,8 +106,8 @@ def healthy(api: str, timeout: float = 2.0) -> bool:
 
 
 def free_port(preferred: int = PORT) -> int:
-    """`preferred` if nothing listens there on loopback, else any free port."""
-    for port in (preferred, 0):
+    """`preferred` if nothing listens there on loopback, else the next one that is free. Raises ServerError."""
+    for port in (*range(preferred, min(preferred + NEXT, 65536)), 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -207,11 +208,13 @@ def _reap(pid: int) -> None:
 
 @contextmanager
 def prefect_server(
-    state: Path = Path(".ouro"), while_waiting: Callable[[], None] = lambda: None, *, online: bool = False
-) -> Generator[Server]:
+    state: Path = Path(".ouro"), while_waiting: Callable[[], None] = lambda: None, *, online: bool = False,
+    port: int = PORT,
+) -> Generator[Server]:  # fmt: skip
     """A Prefect API for this process and its children: configured, still running, or started here.
 
-    `while_waiting` runs while a new server comes up (some 10 s); `online`: something has to be fetched from the hub.
+    `while_waiting` runs while a new server comes up (some 10 s); `online`: something has to be fetched from the hub;
+    `port`: of a new server, if it is free.
     Processes of one checkout share a server, whatever they do, and the last to leave stops it; the system frees the
     locks of those that are killed. Raises ServerError.
     """
@@ -225,7 +228,7 @@ def prefect_server(
     with (state / USERS).open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         with FileLock(state / "prefect-server.start.lock"):
-            server = started_earlier(state) or _started(state, while_waiting)
+            server = started_earlier(state) or _started(state, while_waiting, port)
         try:
             with _reporting_to(server.api):
                 yield server
@@ -235,8 +238,8 @@ def prefect_server(
                 stop(server, state)
 
 
-def _started(state: Path, while_waiting: Callable[[], None]) -> Server:
-    server, process = launch(state)
+def _started(state: Path, while_waiting: Callable[[], None], port: int) -> Server:
+    server, process = launch(state, port)
     try:
         while_waiting()
         wait(server, process, state)

@@ -1,0 +1,88 @@
+"""`python -m tasks.keeper MARK COMMAND...`: run a command and leave nothing of it behind.
+
+It leads a session of its own. Who started it holds the other end of its standard input and writes nothing there: when
+that end closes, also by kill -9, the command and its children get SIGTERM, and SECONDS later SIGKILL, with every
+process that descends from them, in whichever session (Prefect's worker gives each run its own). They are known by MARK
+in their environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+MARK = "OURO_KEPT"
+SECONDS = 25.0  # a round that is stopped ends its stage (5 s), its run in Prefect and in MLflow
+POLL = 0.2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code of the command; negative: minus the signal that ended it."""
+    mark, *command = arguments
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    process = subprocess.Popen(command, env={**os.environ, MARK: mark}, stdin=subprocess.DEVNULL)
+    asked = threading.Event()
+    threading.Thread(target=_wait_for_end_of_input, args=(asked,), daemon=True).start()
+    while process.poll() is None and not asked.wait(POLL):
+        pass
+    _end(process, mark)
+    return process.returncode
+
+
+def _wait_for_end_of_input(ended: threading.Event) -> None:
+    while os.read(0, 1):  # b"" when the other end is closed
+        pass
+    ended.set()
+
+
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    """SIGTERM to the command and its children, SIGKILL to all that is left of it SECONDS later."""
+    _signal({process.pid, *_children(process.pid, mark)}, signal.SIGTERM)
+    end = time.monotonic() + SECONDS
+    while (process.poll() is None or marked(mark)) and time.monotonic() < end:
+        time.sleep(POLL)
+    while left := marked(mark):
+        _signal(left, signal.SIGKILL)
+        process.poll()
+        time.sleep(POLL)
+    if process.poll() is None:  # where there is no /proc
+        process.kill()
+        process.wait()
+
+
+def marked(mark: str) -> set[int]:
+    """The processes of this user that carry a mark in their environment; none where there is no /proc."""
+    wanted = f"{MARK}={mark}".encode()
+    found: set[int] = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another's, or gone
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+    return found
+
+
+def _children(pid: int, mark: str) -> set[int]:
+    found: set[int] = set()
+    for child in marked(mark):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1] == str(pid):
+                found.add(child)
+    return found
+
+
+def _signal(pids: Iterable[int], sign: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
