@@ -6,7 +6,6 @@ writes to the same store and folder as the commands do without it.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import signal
@@ -33,6 +32,7 @@ from tasks.servers import (
     alive,
     configured_api,
     free_port,
+    healthy,
     prefect_server,
     started_earlier,
     sweep_stale_runs,
@@ -149,12 +149,13 @@ def _serve(options: Options, schedule: list[str]) -> None:
         ):
             if mlflow.child:
                 last.callback(mlflow.child.stop)  # before Prefect's server; `first` has nothing left to do then
+            _check_answers(server)
             screen.say(f"Prefect: {server.ui}")
             _deploy(schedule)
             _wait_for_mlflow(mlflow)
             screen.say(f"MLflow:  {mlflow.uri}")
             worker = _start_worker(mlflow.uri, lock)
-            last.callback(_stop_worker, worker)
+            last.callback(_stop_worker, worker, server)
             worker.wait_until(lambda: deployment.worker_online(worker_name()), WORKER_SECONDS)
             screen.say(f"worker:  {worker_name()}, its log and that of the rounds is {worker.log}")
             _say_next()
@@ -164,6 +165,14 @@ def _serve(options: Options, schedule: list[str]) -> None:
 
 def _say_waiting() -> None:
     screen.say("waiting for what an earlier `ouro up` left to end")
+
+
+def _check_answers(server: Server) -> None:
+    if not healthy(server.api, timeout=10.0):
+        raise UpError(
+            f"PREFECT_API_URL: got {server.api}, where no Prefect server answers. Fix: start that server, or unset it, "
+            "and `ouro up` starts one"
+        )
 
 
 def _import_prefect() -> None:
@@ -244,10 +253,10 @@ def _start_worker(mlflow: str, lock: int) -> Child:
     return start("worker", command, environment, STATE / "worker.log", lock)
 
 
-def _stop_worker(worker: Child) -> None:
-    """Its round ends with it; what could not say so itself is marked."""
+def _stop_worker(worker: Child, server: Server) -> None:
+    """Its round ends with it; what could not say so itself is marked, now or by the next `ouro up`."""
     worker.stop()
-    with contextlib.suppress(Exception):  # Prefect's server may be what has ended; the next `ouro up` sweeps, too
+    if healthy(server.api):
         sweep_stale_runs()
         deployment.sweep()
 

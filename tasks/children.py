@@ -67,7 +67,12 @@ class Child:
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, lock: int) -> Child:
-    """Start a command in the background; its output goes to `log`. `lock`: what `family` gave."""
+    """Start a command in the background. `lock`: what `family` gave.
+
+    Its output goes to `log`; what the one before it wrote there is kept beside it as *.1.
+    """
+    if log.is_file():
+        log.replace(log.with_name(f"{log.name}.1"))
     kept = [sys.executable, "-m", "tasks.keeper", uuid.uuid4().hex, *command]
     with log.open("wb") as output:
         keeper = subprocess.Popen(

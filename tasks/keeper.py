@@ -1,9 +1,9 @@
 """`python -m tasks.keeper MARK COMMAND...`: run a command and leave nothing of it behind.
 
 It leads a session of its own. Who started it holds the other end of its standard input and writes nothing there: when
-that end closes, also by kill -9, the command and its children get SIGTERM, and SECONDS later SIGKILL, with every
-process that descends from them, in whichever session (Prefect's worker gives each run its own). They are known by MARK
-in their environment.
+that end closes, also by kill -9, the command's children get SIGTERM, then the command (Prefect's worker, asked to end,
+kills its runs at once: they would not end their stage and say that they crashed), and what is left SIGKILL: every
+process that descends from them, in whichever session. They are known by MARK in their environment.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MARK = "OURO_KEPT"
-SECONDS = 25.0  # a round that is stopped ends its stage (5 s), its run in Prefect and in MLflow
+CHILDREN = 15.0  # seconds to end in: a round's stage takes up to 10, then it tells Prefect and MLflow
+SECONDS = CHILDREN + 10.0  # for all of it
 POLL = 0.2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of the command; negative: minus the signal that ended it."""
+    """The exit code of the command, as a shell has it: 128 + N for one that signal N ended."""
     mark, *command = arguments
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: None)  # not SIG_IGN, which the command would inherit
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     while process.poll() is None and not asked.wait(POLL):
         pass
     _end(process, mark)
-    return process.returncode
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _wait_for_end_of_input(ended: threading.Event) -> None:
@@ -44,9 +45,14 @@ def _wait_for_end_of_input(ended: threading.Event) -> None:
 
 
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """SIGTERM to the command and its children, SIGKILL to all that is left of it SECONDS later."""
-    _signal({process.pid, *_children(process.pid, mark)}, signal.SIGTERM)
+    """Its children, then the command itself, then whatever is left."""
     end = time.monotonic() + SECONDS
+    children = _children(process.pid, mark)
+    _signal(children, signal.SIGTERM)
+    while marked(mark) & children and time.monotonic() < end - SECONDS + CHILDREN:
+        time.sleep(POLL)
+    if process.poll() is None:
+        process.terminate()
     while (process.poll() is None or marked(mark)) and time.monotonic() < end:
         time.sleep(POLL)
     while left := marked(mark):

@@ -1,0 +1,384 @@
+"""`ouro up`: its messages and parts, and (slow) the real servers and worker, with rounds whose work is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows import screen, up
+from flows.cli import app, guarded
+from tasks.children import Child, ChildError, family, start
+from tasks.keeper import marked
+from tasks.servers import free_port, healthy
+
+ROOT = Path(__file__).resolve().parent.parent
+linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+
+
+def within(seconds: float, true: Callable[[], object]) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.2)
+    return bool(true())
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(screen, "say", lines.append)
+    return lines
+
+
+def test_a_busy_port_gives_way_to_the_next_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < free_port(port) <= port + 20 or port > 65500
+
+
+def test_a_busy_port_is_said(said: list[str]) -> None:
+    up._say_port("MLflow", 5000, 5001)
+    up._say_port("MLflow", 5000, 5000)
+    up._say_port("Prefect", 4200, None)  # shares a server that runs already
+    assert said == ["port 5000 is in use; MLflow takes 5001"]
+
+
+def test_prefect_reads_prefect_yaml_as_it_is_meant() -> None:
+    from prefect.cli.deploy._models import PrefectYamlModel
+
+    (nightly,) = PrefectYamlModel.model_validate(yaml.safe_load((ROOT / "prefect.yaml").read_text())).deployments
+    assert nightly.name == "nightly" and nightly.work_pool is not None and nightly.work_pool.name == "ouro"
+    limit = nightly.concurrency_limit
+    assert not isinstance(limit, int) and limit is not None
+    assert limit.limit == 1 and limit.collision_strategy == "CANCEL_NEW"
+    assert nightly.schedules is not None and [schedule.cron for schedule in nightly.schedules] == ["0 2 * * *"]
+
+
+def test_prefect_yaml_names_a_flow_that_is_there_and_no_folder_of_a_machine() -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    text = (ROOT / "prefect.yaml").read_text()
+    (nightly,) = yaml.safe_load(text)["deployments"]
+    assert load_flow_from_entrypoint(nightly["entrypoint"]).name == "nightly"
+    assert "pull" not in nightly and str(ROOT) not in text
+
+
+def test_options_become_those_of_prefect_deploy() -> None:
+    assert up.schedule_options(up.Options()) == []
+    assert up.schedule_options(up.Options(interval=15)) == ["--interval", "15"]
+    assert up.schedule_options(up.Options(cron="30 1 * * 1-5")) == ["--cron", "30 1 * * 1-5"]
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(up.UpError, match="got both, expected one"):
+        up.schedule_options(up.Options(interval=15, cron="0 2 * * *"))
+    with pytest.raises(up.UpError, match="--cron: got 'at two', expected minute, hour"):
+        up.schedule_options(up.Options(cron="at two"))
+
+
+def test_outside_of_a_checkout_there_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert guarded(lambda: app(["up"])) == 2
+    assert "expected Ouro's checkout" in capsys.readouterr().err
+    assert not (tmp_path / ".ouro").exists()
+
+
+def test_a_second_one_in_a_checkout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "STATE", tmp_path)
+    with up._only_up(), pytest.raises(up.UpError, match="another `ouro up` runs in this checkout"), up._only_up():
+        pass
+    with up._only_up():
+        pass
+
+
+def child(folder: Path, script: str, lock: int, name: str = "worker") -> Child:
+    return start(name, [sys.executable, "-c", script], os.environ, folder / f"{name}.log", lock)
+
+
+def quiet() -> None:
+    pass
+
+
+def test_a_child_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with family(tmp_path / "lock", quiet) as lock:
+        dying = child(tmp_path, "print('no such pool'); raise SystemExit(3)", lock)
+        with pytest.raises(ChildError, match=r"worker: ended by itself with exit code 3(.|\n)*no such pool\nFix: "):
+            dying.wait_until(lambda: False, 60)
+        dying.stop()
+
+
+def test_a_child_that_is_not_ready_in_time_is_named(tmp_path: Path) -> None:
+    with family(tmp_path / "lock", quiet) as lock:
+        slow = child(tmp_path, "import time; time.sleep(600)", lock, "MLflow")
+        with pytest.raises(ChildError, match="MLflow: not ready after 0 s"):
+            slow.wait_until(lambda: False, 0)
+        slow.stop()
+        assert slow.keeper.poll() == 128 + signal.SIGTERM
+
+
+def test_the_log_of_the_last_time_is_kept(tmp_path: Path) -> None:
+    with family(tmp_path / "lock", quiet) as lock:
+        for word in ("first", "second"):
+            child(tmp_path, f"print('{word}')", lock).keeper.wait()
+    assert (tmp_path / "worker.log").read_text() == "second\n"
+    assert (tmp_path / "worker.log.1").read_text() == "first\n"
+
+
+# Starts a grandchild in a session of its own, as Prefect's worker does, which does not hear SIGTERM.
+WORKER = """
+import subprocess, sys, time
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
+time.sleep(600)
+"""
+STARTER = """
+import os, sys, time
+from pathlib import Path
+from tasks.children import family, start
+folder = Path(sys.argv[1])
+with family(folder / "lock", lambda: None) as lock:
+    start("worker", [sys.executable, "-c", sys.argv[2]], os.environ, folder / "worker.log", lock)
+    time.sleep(600)
+"""
+
+
+@linux
+def test_kill_9_of_the_starter_leaves_no_child_and_no_grandchild(tmp_path: Path) -> None:
+    """And whoever comes next waits for that: the lock is free only when the last of them is gone."""
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path), WORKER], cwd=ROOT)
+    log = tmp_path / "worker.log"
+    assert within(60, lambda: log.is_file() and log.read_text() == "up\n")
+    (keeper,) = (pid for pid in pids_in(ROOT) if f"{starter.pid}" == parent_of(pid))
+    mark = Path(f"/proc/{keeper}/cmdline").read_text().split("\0")[3]
+    assert len(marked(mark)) == 2
+    starter.kill()
+    starter.wait()
+    waited: list[bool] = []
+    with family(tmp_path / "lock", lambda: waited.append(True)):
+        assert waited and not marked(mark)
+
+
+def parent_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+
+def pids_in(folder: Path) -> set[int]:
+    """Processes of this user that work in a folder and are not zombies."""
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == folder and (process / "environ").read_bytes():
+                found.add(int(process.name))
+        except OSError:
+            continue
+    return found - {os.getpid()}
+
+
+# In the checkout of the slow tests a round is this: seconds of work, one MLflow run with a file.
+QUICK = """
+
+def run(params_path, profile, overrides, rounds=1, commit=None):
+    from prefect import flow
+
+    assert (params_path, profile, overrides, rounds, commit) == (None, None, (), 1, True)
+    if Path("fails").exists():
+        raise CheckoutError("photos: found nothing. Fix: correct the path")
+
+    @flow(name="bootstrap")
+    def bootstrap():
+        with tracking.run("round 1") as opened:
+            opened.artifact(Path("prefect.yaml"), "made")
+            if Path("slow").exists():
+                Path("at-work").write_text(str(os.getpid()))
+                time.sleep(600)
+
+    with only_run(), prefect_server():
+        bootstrap()
+        deliver_events()
+"""
+
+
+class Up:
+    """`ouro up` in a checkout, and what its servers know."""
+
+    def __init__(self, checkout: Path, *options: str) -> None:
+        self.checkout = checkout
+        names = ("PREFECT", "MLFLOW", "OURO")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
+        command = [sys.executable, "-m", "flows.cli", "up", *options]
+        self.process = subprocess.Popen(
+            command, cwd=checkout, env={**environment, "PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.lines: list[str] = []
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+            if line.startswith("Ctrl-C"):
+                return
+        raise AssertionError("\n".join(self.lines))
+
+    def address(self, of: str) -> str:
+        return next(line.split()[-1] for line in self.lines if line.startswith(f"{of}:"))
+
+    def runs(self, flow: str = "nightly") -> list[dict[str, Any]]:
+        """The runs of a flow that have begun, first one first."""
+        import httpx
+
+        asked = {"sort": "START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
+        begun = ["RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING"]
+        asked |= {"flow_runs": {"state": {"type": {"any_": begun}}}}
+        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def states(self, flow: str = "nightly") -> list[str]:
+        return [run["state_name"] for run in self.runs(flow)]
+
+    def until(self, state: str, times: int = 1, seconds: float = 240) -> list[dict[str, Any]]:
+        assert within(seconds, lambda: self.states().count(state) >= times), self.log()
+        return [run for run in self.runs() if run["state_name"] == state]
+
+    def log(self) -> str:
+        return (self.checkout / ".ouro/worker.log").read_text()
+
+    def at_work(self) -> dict[str, Any]:
+        """The run of a slow round that has just begun its work, and says so in a file, which is removed."""
+        file = self.checkout / "at-work"
+        assert within(240, file.is_file), self.log()
+        (running,) = self.until("Running")
+        file.unlink()
+        return running
+
+
+def process_of(run: dict[str, Any]) -> int:
+    return next(int(tag.rpartition(":")[2]) for tag in run["tags"] if tag.startswith("pid:"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """The files of a checkout that `ouro up` needs, with quick rounds; at the end no process may work there."""
+    folder = tmp_path / "checkout"
+    wanted = ("flows", "tasks", "ouro", "prefect.yaml", "params.yaml", "dvc.yaml", ".dvc/config", ".gitignore")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *wanted]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    with (folder / "flows/bootstrap.py").open("a") as file:
+        file.write(QUICK)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    yield folder
+    left = pids_in(folder)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def ports() -> tuple[str, ...]:
+    return ("--prefect-port", str(free_port(0)), "--mlflow-port", str(free_port(0)))
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everything(checkout: Path) -> None:
+    started = Up(checkout, "--interval", "15", *ports())
+    again = subprocess.run([sys.executable, "-m", "flows.cli", "up"], cwd=checkout, capture_output=True, text=True)
+    assert again.returncode == 2 and "another `ouro up` runs" in again.stderr
+    completed = started.until("Completed", times=2)
+    assert all("auto-scheduled" in run["tags"] for run in completed)
+    assert len(started.states("bootstrap")) >= 2, "the round is a subflow"
+    assert_artifact_served(started)
+
+    (checkout / "fails").touch()
+    (failed, *_) = started.until("Failed")
+    assert failed["state"]["message"] == "photos: found nothing. Fix: correct the path"
+    (checkout / "fails").unlink()
+
+    (checkout / "slow").touch()
+    running = started.at_work()
+    os.kill(process_of(running), signal.SIGKILL)
+    (crashed,) = started.until("Crashed")
+    assert crashed["id"] == running["id"]
+    started.at_work()
+    runs = started.runs()
+
+    started.process.send_signal(signal.SIGTERM)
+    assert started.process.wait(90) == 0
+    assert not pids_in(checkout)
+    assert len(runs) >= 5 and all(at(one["end_time"]) <= at(two["start_time"]) for one, two in pairwise(runs))
+    assert_artifact_in_store(checkout)
+
+
+def mlflow_runs(store: str) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("rounds")
+    assert experiment is not None
+    return client.search_runs([experiment.experiment_id])
+
+
+def assert_artifact_served(started: Up) -> None:
+    """The run went through the server, which shows its file."""
+    import httpx
+
+    address = started.address("MLflow")
+    made = next(run for run in mlflow_runs(address) if run.info.status == "FINISHED")
+    asked = {"path": "made/prefect.yaml", "run_uuid": made.info.run_id}
+    assert "CANCEL_NEW" in httpx.get(f"{address}/get-artifact", params=asked, timeout=60).text
+
+
+def assert_artifact_in_store(checkout: Path) -> None:
+    """Without a server the same run and file are read from the checkout."""
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{checkout}/mlflow.db"
+    runs = mlflow_runs(store)
+    assert {run.info.status for run in runs} >= {"FINISHED", "FAILED"}, "a round that is stopped ends its run"
+    (file,) = MlflowClient(tracking_uri=store).list_artifacts(runs[-1].info.run_id, "made")
+    assert file.path == "made/prefect.yaml"
+    assert runs[-1].info.artifact_uri.startswith((checkout / "mlartifacts").as_uri())
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_after_kill_9_the_next_one_starts_and_marks_the_round_that_was_at_work(checkout: Path) -> None:
+    (checkout / "slow").touch()
+    first = Up(checkout, "--interval", "15", *ports())
+    killed = first.at_work()
+    first.process.kill()
+    first.process.wait()
+    (checkout / "slow").unlink()
+    second = Up(checkout, "--interval", "15", *ports())
+    assert second.address("Prefect") == first.address("Prefect"), "the server of the checkout is shared"
+    assert next(run["state_name"] for run in second.runs() if run["id"] == killed["id"]) == "Crashed"
+    second.until("Completed")
+
+    server = json.loads((checkout / ".ouro/prefect-server.json").read_text())
+    os.kill(server["pid"], signal.SIGKILL)
+    assert second.process.wait(120) == 1
+    assert second.process.stdout is not None
+    assert "Prefect: its server ended by itself" in second.process.stdout.read()
+    assert not healthy(server["api"])
