@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.cli_ablate import register as register_ablate
 from flows.cli_benchmarks import register as register_benchmarks
 
 app = typer.Typer(
@@ -345,6 +346,7 @@ def report() -> None:
 
 
 register_benchmarks(app)
+register_ablate(app)
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "rounds"
+ABLATIONS = "ablations"
+EXPERIMENT_NAME = "OURO_EXPERIMENT"  # where runs go that processes open which are started for another experiment
 STORE = "sqlite:///mlflow.db"
 URI = "MLFLOW_TRACKING_URI"
 PARENT = "OURO_PARENT_RUN"
@@ -140,11 +142,12 @@ def client() -> MlflowClient:
 
 
 def _experiment(store: MlflowClient) -> str:
-    found = store.get_experiment_by_name(EXPERIMENT)
+    name = os.environ.get(EXPERIMENT_NAME, EXPERIMENT)
+    found = store.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
     local = None if os.environ.get(URI) else Path("mlartifacts").resolve().as_uri()
-    return store.create_experiment(EXPERIMENT, artifact_location=local)
+    return store.create_experiment(name, artifact_location=local)
 
 
 @contextmanager
@@ -242,3 +245,53 @@ def dataset_digests(lock: Path = Path("dvc.lock")) -> dict[str, str]:
     stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {})
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return {f"data.{out['path']}": str(out.get("md5", "")) for out in outs}
+
+
+@contextmanager
+def experiment(name: str) -> Generator[None]:
+    """Runs that are opened in this block, also by processes that are started in it, go to that experiment."""
+    os.environ[EXPERIMENT_NAME] = name
+    try:
+        yield
+    finally:
+        os.environ.pop(EXPERIMENT_NAME, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A run below another one, as the store has it."""
+
+    run_id: str
+    finished: bool
+    tags: Mapping[str, str]
+
+
+def nested(parent: Run) -> list[Nested]:
+    """The runs right below `parent`; none where the store does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    if parent.client is None:
+        return []
+    wanted = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    try:
+        found = parent.client.search_runs([parent.experiment_id], wanted, max_results=10_000)
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow does not tell its runs (%s); finished arms may be logged again", error)
+        return []
+    return [Nested(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in found]
+
+
+def is_local() -> bool:
+    """Whether runs go into the checkout's own file, which UI_COMMAND shows."""
+    return URI not in os.environ
+
+
+def compare_url(parent: Run, chosen: Sequence[str]) -> str:
+    """The page of MLflow that compares runs, once its server is up (UI_COMMAND)."""
+    import json
+    from urllib.parse import quote
+
+    uri = os.environ.get(URI, STORE)
+    address = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    runs, experiments = (quote(json.dumps(ids)) for ids in (list(chosen), [parent.experiment_id]))
+    return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"

@@ -1,0 +1,73 @@
+"""One arm of an ablation with one seed, as a stage of ablations/NAME/dvc.yaml: `python -m flows.arm NAME ARM SEED`.
+
+Trains on what the last round annotated, in the arm's params and with that seed, then asks and scores. Checkpoints and
+the cache lie outside of what DVC removes before a run, so a killed arm goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import flow
+
+from flows import screen
+from flows.runner import run_stage
+from ouro.ablations import GridError, overrides
+from ouro.benchmarks.vqa import read_vqa
+from ouro.params import Params, load_params
+from tasks.ablation import place, score_arm
+from tasks.benchmark import arms, question_files
+from tasks.layout import PIPELINE, Layout
+from tasks.train import train
+
+ARMS = "arms.yaml"
+
+
+def read_arm(name: str, arm: str) -> dict[str, Any]:
+    """The params that an arm sets, by key, from ablations/NAME/arms.yaml. Raises GridError."""
+    path = Path("ablations") / name / ARMS
+    content = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    if arm not in content:
+        raise GridError(
+            f"{path}: got no arm {arm!r}, expected one of {', '.join(content) or 'none'}. Fix: `ouro ablate` writes it"
+        )
+    return content[arm]
+
+
+def run_arm(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
+    """Train, ask, score. Raises what these raise."""
+    values = read_arm(name, arm)
+    params = load_params(overrides=overrides(values))
+    here = place(name, arm, seed)
+    with screen.steps("train") as on_step:
+        train(layout, params.model_copy(update={"seed": seed}), here.adapter, on_step)
+    asked = 4 * len(read_vqa(*question_files(layout))) * len(arms(params))
+    about = {
+        "arm": arm, "seed": seed, "set": values, "k": params.train.k, "supervision": params.train.supervision,
+    }  # fmt: skip
+    with screen.progress("benchmark", asked, "answers") as advance:
+        scores = score_arm(about, layout, params, here, advance)
+    figures = json.loads(scores.read_text())["figures"]
+    accuracy, base = (100 * figures[f"image/{what}/macro-average"] for what in ("accuracy", "base"))
+    screen.say(f"{arm}, seed {seed}: image alone {accuracy:.1f}, the base {base:.1f}")
+
+
+def main(arguments: list[str]) -> None:
+    """Exits 2 on an error of the person's making."""
+    if len(arguments) != 3 or not arguments[2].isdecimal():
+        sys.exit(f"got {' '.join(arguments) or 'nothing'}, expected: python -m flows.arm NAME ARM SEED")
+    name, arm, seed = arguments[0], arguments[1], int(arguments[2])
+
+    @flow(name="arm", flow_run_name=f"{name} {arm} seed {seed}", validate_parameters=False)
+    def body(_params: Params, layout: Layout) -> None:
+        run_arm(name, arm, seed, layout)
+
+    run_stage(body)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
