@@ -63,7 +63,8 @@ def main(arguments: list[str]) -> None:
     name, arm, seed = arguments[0], arguments[1], int(arguments[2])
 
     @flow(name="arm", flow_run_name=f"{name} {arm} seed {seed}", validate_parameters=False)
-    def body(_params: Params, layout: Layout) -> None:
+    def body(params: Params, layout: Layout) -> None:
+        del params  # those of params.yaml, without the arm's
         run_arm(name, arm, seed, layout)
 
     run_stage(body)

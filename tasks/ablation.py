@@ -55,8 +55,9 @@ def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Pl
     views: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for view in arms(params):
+        asking = params if view != "image" else _without_regions(params)
         base, own = (
-            _read(answer(which, view, layout, params, here.adapter, progress)) for which in ("base", "bootstrapped")
+            _read(answer(which, view, layout, asking, here.adapter, progress)) for which in ("base", "bootstrapped")
         )
         views[VIEWS[view]] = _view(base, own, params)
         rows += replace(own, model=f"{about['arm']}, seed {about['seed']}").rows()
@@ -67,6 +68,11 @@ def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Pl
     scores = here.out / SCORES
     write_json(scores, {**about, "views": views, "benchmarks": named, "figures": figures})
     return scores
+
+
+def _without_regions(params: Params) -> Params:
+    """k = 0, so that arms of different k share what was asked about the image alone."""
+    return params.model_copy(update={"benchmark": params.benchmark.model_copy(update={"k": 0})})
 
 
 def _read(path: Path) -> Run:
