@@ -1,211 +1,263 @@
-"""`ouro ablate`: a grid over params as a DVC matrix, several seeds an arm, one nested MLflow run each.
+"""`ouro ablate`: a grid over params, several seeds an arm, each a stage of a DVC matrix and a nested MLflow run.
 
-ablations/NAME/dvc.yaml is written here from the grid: a stage an arm and seed, so that DVC repeats only what has
-changed, and a killed ablation goes on. What has been annotated by the last round is what the arms train on.
+The arms train on what the last round annotated. DVC says which of them are out of date, only those run, one after the
+other: each holds DVC's lock, and its training uses all processes of train.processes anyway. What was finished before
+the ablation was killed is neither run nor logged again.
 """
 
 from __future__ import annotations
 
-import math
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, cast
 
 import yaml
 
 from flows import screen
-from flows.arm import ARMS, FOLDER
-from flows.bootstrap import check_checkout, check_inputs, only_run
+from flows.bootstrap import check_checkout, only_run
 from flows.delivery import deliver_events
+from flows.matrix import FOLDER, PACKAGES, Job, jobs, scores_of, target, write_matrix
 from flows.stages import repro_target
-from ouro.ablation import (
-    KNOWN,
-    PAPER_TABLE,
-    Arm,
-    GridError,
-    Row,
-    figure,
-    findings,
-    grid,
-    markdown,
-    paper_markdown,
-    papers,
-    summarise,
-)
-from ouro.artifacts import imported_files
-from ouro.files import write_bytes, write_json, write_text
+from ouro.ablation_figure import figure
+from ouro.ablation_results import Result, findings, page, paper_rows, paper_table, results, table, to_json
+from ouro.ablations import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
+from ouro.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
 from ouro.params import Params, load_params
 from tasks import tracking
-from tasks.ablation import read_scores
-from tasks.layout import PIPELINE
-from tasks.models import needs_hub
+from tasks.asking import check_benchmarks
+from tasks.models import model_fingerprint, require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
-from tasks.train import check_annotated
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("ouro", "tasks", "flows")
-DATA = ("data/images", "data/annotations", "data/regions", "data/scenes", "data/qa")
-PARAMS = ("seed", "model", "train", "benchmark", "describe.prompt")
+ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
+WORK = Path(".ouro/ablations")
 
 
-def run(name: str | None, sets: Sequence[str], seeds: int, fixed: Sequence[str]) -> None:
-    """The command. `fixed`: overrides that every arm has. Raises GridError, ParamsError, CheckoutError, ArtifactError,
-    before anything is started, and StageFailed."""
+class StatusError(RuntimeError):
+    """DVC could not say what is up to date; it has printed why."""
+
+
+class Plan(NamedTuple):
+    """An ablation: its name, arms and number of seeds."""
+
+    name: str
+    arms: list[Arm]
+    seeds: int
+
+    @property
+    def jobs(self) -> list[Job]:
+        return jobs(self.arms, self.seeds)
+
+    @property
+    def folder(self) -> Path:
+        return FOLDER / self.name
+
+
+def plan(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> Plan:
+    """What was asked for. A key of `sets` replaces that of a known grid. Raises GridError."""
+    if known is not None and known not in NAMED:
+        raise GridError(
+            f"ablation {known!r}: expected one of {', '.join(NAMED)}. Fix: for a grid of your own give none of them, "
+            f"but --set KEY=V1,V2 and, if you like, --name {known}"
+        )
+    texts = [*NAMED.get(known or "", ()), *sets, *([f"train.epochs={epochs}"] if epochs else [])]
+    arms = grid(texts)
+    return Plan(check_name(name or known or default_name(texts)), arms, seeds)
+
+
+def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> None:
+    """The command. Bad input raises before anything is started: GridError, CheckoutError, ParamsError, MissingModel,
+    BenchmarkFileError, ArtifactError where the last round's annotations are missing or out of date."""
     check_checkout()
-    known = KNOWN.get(name or "", ())
-    if name and not known and not sets:
-        raise GridError(f"ablation {name!r}: expected one of {', '.join(KNOWN)}, or a grid by --set KEY=VALUE,VALUE")
-    arms = [Arm(arm.name, arm.label, (*fixed, *arm.overrides)) for arm in grid(sets or known)]
-    called = name or "__".join(text.partition("=")[0].rpartition(".")[2] for text in sets)
-    for arm in arms:
-        check_inputs(load_params(overrides=arm.overrides))
-    check_annotated(PIPELINE, load_params())
+    wanted = plan(known, sets, seeds, epochs, name)
+    check_arms(wanted.arms, lambda overrides: _checked(load_params(overrides=overrides)))
     with only_run():
-        write_matrix(called, arms, seeds, load_params())
-        with prefect_server(online=needs_hub(load_params())) as server:
+        params = load_params(overrides=wanted.arms[0].overrides)
+        raw = cast("dict[str, Any]", yaml.safe_load(Path("params.yaml").read_text()))
+        matrix = write_matrix(wanted.name, wanted.arms, wanted.seeds, params, raw)
+        stale = out_of_date([*ANNOTATION, str(matrix)])
+        check_annotated(stale)
+        todo = [job for job in wanted.jobs if target(wanted.name, job) in stale]
+        screen.say(f"{len(wanted.jobs) - len(todo)} of {len(wanted.jobs)} arms and seeds are up to date")
+        with prefect_server() as server:
             screen.say(f"Prefect: {server.ui}")
             try:
-                _ablate(called, arms, seeds)
+                _ablate(wanted, todo, digest(wanted, params, raw))
             finally:
                 deliver_events()
 
 
-def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Params) -> Path:
-    """ablations/NAME/{arms.yaml, dvc.yaml}: the same grid and code give the same bytes; returns the latter."""
-    folder = FOLDER / name
-    described = {arm.name: {"label": arm.label, "set": list(arm.overrides)} for arm in arms}
-    code = [path.relative_to(ROOT).as_posix() for path in imported_files(["flows.arm"], PACKAGES)]
-    own = folder / "${item.arm}" / "seed-${item.seed}"
-    stage = {
-        "desc": "one arm with one seed: train, ask, score",
-        "wdir": "../..",
-        "matrix": {"arm": [arm.name for arm in arms], "seed": list(range(seeds))},
-        "cmd": f"python -m flows.arm {name} ${{item.arm}} ${{item.seed}}",
-        "deps": [*DATA, params.model.base, *sorted(code)],
-        "params": [*PARAMS, {(folder / ARMS).as_posix(): ["${item.arm}"]}],
-        "outs": [own.as_posix()],
-    }
-    head = f"# Written by `ouro ablate`; arms and their params are in {ARMS}.\n"
-    _write(folder / ARMS, head + yaml.safe_dump(described, sort_keys=False, width=4096))
-    _write(folder / "dvc.yaml", head + yaml.safe_dump({"stages": {"arm": stage}}, sort_keys=False, width=4096))
-    return folder / "dvc.yaml"
+def _checked(params: Params) -> None:
+    require_model(Path(params.model.base))
+    check_benchmarks(params)
 
 
-def _write(path: Path, text: str) -> None:
-    if not path.is_file() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
+    """Stage -> what DVC says has changed. Raises StatusError."""
+    command = [sys.executable, "-m", "flows.repro", "--status", *targets]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
+        assert process.stdout
+        said = process.stdout.read()  # its end; to close its standard input first would end it
+        code = process.wait()
+    if code != 0:
+        raise StatusError(f"dvc status {' '.join(targets)}: ended with {code}, printed above. Fix what it names")
+    # a process that waits for another stage says so first
+    return json.loads(said[said.index(b"{") :])
 
 
-def _ablate(name: str, arms: Sequence[Arm], seeds: int) -> None:
-    started = time.monotonic()
-    kept = Path(f".ouro/ablations/{name}.mlflow")
-    kept.parent.mkdir(parents=True, exist_ok=True)
+def check_annotated(stale: Mapping[str, Any]) -> None:
+    """Raise ArtifactError unless what the arms train on is there and up to date."""
+    bad = [stage for stage in ANNOTATION if stage in stale]
+    if bad:
+        raise ArtifactError(
+            f"data/: got stage{'s' if len(bad) > 1 else ''} {', '.join(bad)} out of date or without outputs, expected "
+            "the annotations of a finished round with the params.yaml that is here. Fix: run `ouro bootstrap` first "
+            "(`dvc status` says what has changed)"
+        )
+
+
+def digest(wanted: Plan, params: Params, raw: Mapping[str, Any]) -> str:
+    """Of all that decides the results: the same one goes on in the same MLflow run."""
+    files = [(wanted.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
+    data = {key: value for key, value in tracking.dataset_digests().items() if "scores" not in key}
+    code, base = code_fingerprint(["flows.arm"], PACKAGES), model_fingerprint(Path(params.model.base))
+    return hashlib.sha256(json.dumps([*files, raw, data, code, base], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _ablate(wanted: Plan, todo: Sequence[Job], key: str) -> None:
+    """Arms, table, figure, and where to compare."""
+    kept = WORK / f"{wanted.name}-{key}"
+    kept.mkdir(parents=True, exist_ok=True)
+    mark = kept / "parent.mlflow"
+    tags = {"ablation": wanted.name}
     with (
         tracking.experiment(tracking.ABLATIONS),
-        tracking.run(f"ablation {name}", {"ablation": name}, continued=kept) as parent,
+        tracking.run(f"ablation {wanted.name}", tags, continued=mark) as parent,
     ):
-        with tracking.parent_of_children(parent):
-            _run_arms(name, arms, seeds)
-        runs, rows = _summary(name, arms, seeds)
-        parent.metrics({f"{r.benchmark}/{r.label}": r.accuracy.value for r in rows if math.isfinite(r.accuracy.value)})
-        parent.artifact(FOLDER / name / "figure.png")
-        parent.artifact(FOLDER / name / "table.md")
-        tracking.mark_compared(parent, runs)
+        runs = _run_arms(wanted, todo, parent, kept)
+        made = _write_results(wanted)
+        parent.metrics({f"{r.arm.name}/{name}": s.mean for r in made for name, s in r.figures.items()})
+        for file in ("table.json", "table.md", "figure.png"):
+            parent.artifact(wanted.folder / file)
         url = tracking.compare_url(parent, runs)
-    _tell(name, arms, rows, url, time.monotonic() - started)
-    write_text(kept, parent.run_id)  # the next time it is the same one
+    if parent.tracked_as:
+        write_text(mark, parent.run_id)  # the same ablation, run again, is the same run
+    _tell(wanted, made)
+    screen.say(f"MLflow: {url if runs else 'nothing was tracked'}")
+    if runs and tracking.is_local():
+        screen.say(f"        after `{tracking.UI_COMMAND}`")
 
 
-def _run_arms(name: str, arms: Sequence[Arm], seeds: int) -> None:
-    """Every arm and seed through DVC, one after the other: what is up to date is not run."""
+def _run_arms(wanted: Plan, todo: Sequence[Job], parent: tracking.Run, kept: Path) -> list[str]:
+    """Run what is out of date, log what is not logged; the ids of the arms' MLflow runs, in the order of the jobs."""
     from prefect import flow, tags, task
 
-    total = len(arms) * seeds
-    begun = time.monotonic()
-
     @task(name="arm", task_run_name="{arm} seed {seed}", persist_result=False)
-    def one(arm: str, seed: int) -> None:
-        repro_target(f"{FOLDER / name / 'dvc.yaml'}:arm@{arm}-{seed}")
+    def arm_task(arm: str, seed: int, stage: str) -> None:
+        repro_target(stage)
 
-    @flow(name="ablate", flow_run_name=f"ablation {name}", validate_parameters=False)
-    def ablate() -> None:
-        for number, (seed, arm) in enumerate([(s, a) for s in range(seeds) for a in arms]):
-            left = (time.monotonic() - begun) / number * (total - number) / 60 if number else 0
-            when = f", about {left:.0f} min left" if number else ""
-            screen.say(f"{arm.label}, seed {seed}: {number + 1} of {total}{when}")
-            one(arm.name, seed)
+    def work(job: Job) -> None:
+        arm_task(job.arm.name, job.seed, target(wanted.name, job))
+
+    @flow(name="ablate", flow_run_name=f"ablation {wanted.name}", validate_parameters=False)
+    def ablate() -> list[str]:
+        logged = {(n.tags.get("arm"), n.tags.get("seed")): n for n in tracking.nested(parent)}
+        ids: list[str] = []
+        started, done = time.monotonic(), 0
+        for job in wanted.jobs:
+            before = logged.get((job.arm.name, str(job.seed)))
+            if job not in todo:
+                ids.append(_arm(wanted, job, None, parent, kept, before))
+                continue
+            screen.say(progress_line(job, done, len(todo), time.monotonic() - started))
+            ids.append(_arm(wanted, job, work, parent, kept, before))
+            done += 1
+        return ids
 
     screen.show_notices()
-    sweep_stale_runs()
-    with tags(process_tag(), f"ablation:{name}"):
-        ablate()
+    if swept := sweep_stale_runs():
+        screen.say(f"marked {swept} runs of killed processes as crashed")
+    with tags(process_tag(), f"ablation:{wanted.name}"):
+        return [run_id for run_id in ablate() if run_id]
 
 
-def _summary(name: str, arms: Sequence[Arm], seeds: int) -> tuple[list[str], list[Row]]:
-    """The arms' MLflow runs and the rows of the table; writes table.json, table.md and figure.png."""
-    runs: list[str] = []
-    scores: list[Any] = []
-    for arm in arms:
-        for seed in range(seeds):
-            run_id, own = read_scores(arm.name, seed, FOLDER / name / arm.name / f"seed-{seed}")
-            runs.append(run_id)
-            scores += own
-    rows = summarise(arms, scores)
-    folder = FOLDER / name
-    write_json(folder / "table.json", {"rows": [_finite(row.to_json()) for row in rows], "findings": findings(rows)})
-    write_text(folder / "table.md", _page(name, arms, rows))
-    title = f"measured here, {seeds} seed{'s' if seeds > 1 else ''}"
-    write_bytes(folder / "figure.png", figure(title, arms, rows, papers(name, arms)))
-    return runs, rows
+def progress_line(job: Job, done: int, total: int, seconds: float) -> str:
+    """ "arm 3 of 18, about 20 min left: k = 0, seed 2"."""
+    left = f", about {seconds / done * (total - done) / 60:.0f} min left" if done else ""
+    return f"arm {done + 1} of {total}{left}: {job.arm.label}, seed {job.seed}"
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no nan: the interval of a single seed is null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _arm(
+    wanted: Plan, job: Job, work: Any, parent: tracking.Run, kept: Path, before: tracking.Nested | None
+) -> str:  # fmt: skip
+    """Run one arm (`work` None: it is up to date) and log its scores; the id of its MLflow run, "" without one."""
+    scores = scores_of(wanted.name, job)
+    if work is None and before and before.finished and before.tags.get("scores") == _digest_of(scores):
+        return before.run_id
+    mark = kept / f"{job.arm.name}-{job.seed}.mlflow"
+    if before:
+        write_text(mark, before.run_id)
+    title = f"{job.arm.label}, seed {job.seed}"
+    tags = {"ablation": wanted.name, "arm": job.arm.name, "seed": str(job.seed)}
+    above = parent.run_id if parent.tracked_as else None
+    with tracking.run(title, tags, parent=above, continued=mark) as run:
+        with tracking.parent_of_children(run) if run.tracked_as else contextlib.nullcontext():
+            if work is not None:
+                work(job)
+        content = json.loads(scores.read_text())
+        run.tags({"k": str(content["k"]), "supervision": content["supervision"], "scores": _digest_of(scores)})
+        run.params({"seed": job.seed, "set": content["set"]})
+        run.metrics(content["figures"])
+        run.artifact(scores)
+    return run.tracked_as or ""
 
 
-def _page(name: str, arms: Sequence[Arm], rows: Sequence[Row]) -> str:
-    theirs = paper_markdown(name, arms)
-    table = (
-        f"\n\nTable {PAPER_TABLE[name]} of the paper, its own figures of another model:\n\n{theirs}" if theirs else ""
-    )
-    said = "\n".join(f"- {text}" for text in findings(rows))
-    note = "Mean over seeds with Student's 95% interval; differences are paired by seed."
-    return f"{markdown(rows)}\n\n{note}\n\n{said}{table}\n"
+def _digest_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _tell(name: str, arms: Sequence[Arm], rows: Sequence[Row], url: str, seconds: float) -> None:
-    from rich.measure import Measurement
+def _write_results(wanted: Plan) -> list[Result]:
+    """table.json, table.md and figure.png from every arm's scores.json."""
+    measured = {
+        (job.arm.name, job.seed): json.loads(scores_of(wanted.name, job).read_text())["figures"] for job in wanted.jobs
+    }
+    made = results(wanted.arms, measured)
+    write_json(wanted.folder / "table.json", to_json(wanted.name, made))
+    write_text(wanted.folder / "table.md", page(wanted.name, made))
+    write_bytes(wanted.folder / "figure.png", figure(wanted.name, made))
+    return made
 
-    console, table = screen.console(), _table(rows)
-    table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    console.print(table, soft_wrap=True)
-    for text in findings(rows):
+
+def _tell(wanted: Plan, made: Sequence[Result]) -> None:
+    heads, rows = table(made)
+    _show(f"ablation {wanted.name}, measured here: points, mean over seeds [Student's 95%]", heads, rows)
+    for text in findings(made):
         screen.say(text)
-    if theirs := paper_markdown(name, arms):
-        screen.say(f"Table {PAPER_TABLE[name]} of the paper, its own figures:")
-        screen.say(theirs)
-    screen.say(f"table: {FOLDER / name / 'table.md'}; figure: {FOLDER / name / 'figure.png'}")
-    screen.say(f"MLflow: {url}")
-    screen.say(f"time: {seconds:.0f} s for {len(arms) * rows[0].seeds if rows else 0} arms and seeds")
+    if paper := paper_table(wanted.arms):
+        heads, rows = paper_rows(paper)
+        _show(f"Table {paper.number} of the paper, its own figures of OURO-7B: {paper.title}", heads, rows)
+    files = ", ".join(str(wanted.folder / file) for file in ("table.md", "table.json", "figure.png"))
+    screen.say(f"written: {files}")
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """As wide as its figures, however narrow the screen."""
     from rich import box
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
-    lines = [line.strip("| ").split(" | ") for line in markdown(rows).splitlines()]
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in lines[0]:
-        made.add_column(head, no_wrap=True)
-    for cells in lines[2:]:
-        made.add_row(*(escape(cell.strip(" |")) for cell in cells))
-    return made
+    console = screen.console()
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, head in enumerate(heads):
+        shown.add_column(escape(head), justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*map(escape, row))
+    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    console.print(shown)

@@ -1,4 +1,8 @@
-"""One arm of an ablation with one seed: `python -m flows.arm ABLATION ARM SEED`, as DVC's matrix starts it."""
+"""One arm of an ablation with one seed, as a stage of ablations/NAME/dvc.yaml: `python -m flows.arm NAME ARM SEED`.
+
+Trains on what the last round annotated, or what is annotated anew in the arm's params, with that seed; then asks and
+scores. Checkpoints and the cache lie outside of what DVC removes before a run, so a killed arm goes on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect import flow
@@ -17,69 +22,69 @@ from flows.merge import merge
 from flows.propose import propose
 from flows.runner import run_stage
 from flows.synthesize import synthesize
-from ouro.ablation import Arm
-from ouro.artifacts import write_json
+from ouro.ablations import GridError, annotates, overrides
 from ouro.benchmarks.vqa import read_vqa
 from ouro.params import Params, load_params
-from tasks import tracking
-from tasks.ablation import SCORES, log_arm, score_arm, train_arm
+from tasks.ablation import place, score_arm
 from tasks.benchmark import arms, question_files
 from tasks.layout import PIPELINE, Layout
+from tasks.train import train
 
-FOLDER = Path("ablations")
 ARMS = "arms.yaml"
 
 
-def read_arm(ablation: str, name: str) -> Arm:
-    """What arms.yaml says of an arm."""
-    content = yaml.safe_load((FOLDER / ablation / ARMS).read_text())[name]
-    return Arm(name, content["label"], tuple(content["set"]))
+def read_arm(name: str, arm: str) -> dict[str, Any]:
+    """The params that an arm sets, by key, from ablations/NAME/arms.yaml. Raises GridError."""
+    path = Path("ablations") / name / ARMS
+    content = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    if arm not in content:
+        raise GridError(
+            f"{path}: got no arm {arm!r}, expected one of {', '.join(content) or 'none'}. Fix: `ouro ablate` writes it"
+        )
+    return content[arm]
 
 
-def annotated(params: Params, arm: Arm) -> Layout:
-    """Where the arm's annotations are: the round's own, or made for its params, unchanged shards from the cache."""
-    if not arm.annotates:
-        return PIPELINE
-    decisive = json.dumps(params.model_dump(mode="json", exclude={"train", "benchmark", "gate", "bootstrap", "round"}))
-    layout = Layout(Path(".ouro/ablations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], PIPELINE.cache)
+def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
+    """Where the arm's annotations are: the round's own, or made in its params, unchanged shards from the cache."""
+    if not annotates(values):
+        return layout
+    parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}
+    decisive = json.dumps(params.model_dump(mode="json", include=parts), sort_keys=True)
+    own = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
     for stage in (ingest, propose, describe, merge, synthesize):
-        stage(params, layout)
-    return layout
+        stage(params, own)
+    return own
 
 
-def run_arm(ablation: str, name: str, seed: int) -> None:
-    """Train and score one arm; writes ablations/ABLATION/NAME/seed-N. Raises what its stages raise."""
-    arm = read_arm(ablation, name)
-    params = load_params(overrides=arm.overrides)
-    out = FOLDER / ablation / name / f"seed-{seed}"
-    tags = {"ablation": ablation, "arm": arm.label, "seed": str(seed), "k": str(params.train.k)}
-    kept = Path(f".ouro/ablations/{ablation}-{name}-{seed}.mlflow")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tracking.run(
-        f"{arm.label}, seed {seed}", {**tags, "supervision": params.train.supervision}, continued=kept
-    ) as run:
-        run.params({"seed": seed, "train": params.train.model_dump(), "benchmark": params.benchmark.model_dump()})
-        layout = annotated(params, arm)
-        with tracking.parent_of_children(run), screen.steps("train") as on_step:
-            adapter = train_arm(params, seed, layout, out, on_step)
-        asked = 2 * len(read_vqa(*question_files(layout))) * len(arms(params))
-        with screen.progress("benchmark", asked, "answers") as advance:
-            made = score_arm(params, layout, out, adapter, advance)
-        log_arm(run, made)
-        write_json(out / SCORES, {"arm": arm.label, "seed": seed, "run": run.run_id, "scores": made})
-        run.artifact(out / SCORES)
+def run_arm(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
+    """Train, ask, score. Raises what these raise."""
+    values = read_arm(name, arm)
+    params = load_params(overrides=overrides(values))
+    here = place(name, arm, seed)
+    layout = annotated(params, values, layout)
+    with screen.steps("train") as on_step:
+        train(layout, params.model_copy(update={"seed": seed, "round": 1}), here.adapter, on_step)
+    asked = 4 * len(read_vqa(*question_files(layout))) * len(arms(params))
+    about = {
+        "arm": arm, "seed": seed, "set": values, "k": params.train.k, "supervision": params.train.supervision,
+    }  # fmt: skip
+    with screen.progress("benchmark", asked, "answers") as advance:
+        scores = score_arm(about, layout, params, here, advance)
+    figures = json.loads(scores.read_text())["figures"]
+    accuracy, base = (100 * figures[f"image/{what}/macro-average"] for what in ("accuracy", "base"))
+    screen.say(f"{arm}, seed {seed}: image alone {accuracy:.1f}, the base {base:.1f}")
 
 
 def main(arguments: list[str]) -> None:
     """Exits 2 on an error of the person's making."""
     if len(arguments) != 3 or not arguments[2].isdecimal():
-        sys.exit(f"got {arguments}, expected: python -m flows.arm ABLATION ARM SEED")
+        sys.exit(f"got {' '.join(arguments) or 'nothing'}, expected: python -m flows.arm NAME ARM SEED")
+    name, arm, seed = arguments[0], arguments[1], int(arguments[2])
 
-    ablation, name, seed = arguments
-
-    @flow(name="arm", flow_run_name=f"{ablation} {name} seed {seed}", validate_parameters=False)
+    @flow(name="arm", flow_run_name=f"{name} {arm} seed {seed}", validate_parameters=False)
     def body(params: Params, layout: Layout) -> None:
-        run_arm(ablation, name, int(seed))
+        del params  # those of params.yaml, without the arm's
+        run_arm(name, arm, seed, layout)
 
     run_stage(body)
 

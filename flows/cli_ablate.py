@@ -8,35 +8,40 @@ import typer
 
 
 def ablate(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="k, annotations, or a name for --set.")] = None,
+    known: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A grid of the paper: k (Table 5), annotations (Table 6).")
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUES", help="One axis of the grid: values with commas. May be repeated."),
+        typer.Option("--set", metavar="KEY=V1,V2", help="Values of a param. May be repeated."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Trainings an arm.")] = 3,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A param that every arm has, e.g. train.epochs=4. May be repeated."),
+    seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Trainings an arm: seeds 0 to N - 1.")] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of every arm, instead of params.yaml's.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Its folder below ablations/; by default from the grid."),
     ] = None,
 ) -> None:
-    """Compare settings: a grid over params, several seeds an arm, beside the paper's Table 5 (k) or 6 (annotations).
+    """Compare settings: train every arm of a grid with several seeds, and score all on the same questions.
 
-    Arms train on what the last `ouro bootstrap` annotated; arms of other annotation params annotate anew, from the
-    cache what is the same. A stage of DVC an arm and seed: what is up to date is not run again, and a killed ablation
-    goes on. docs/ablations.md explains the numbers.
+    Needs the annotations of `ouro bootstrap`. Each arm and seed is a cached stage of DVC and a nested MLflow run: what
+    is up to date is not run again, a killed ablation goes on. Ends with table and figure beside the paper's own.
+    docs/ablations.md says what the numbers mean.
 
     \b
     Examples:
       ouro ablate k
       ouro ablate annotations --seeds 5
       ouro ablate --set train.k=0,5 --set train.selection=random,informative --seeds 3
-      ouro ablate ranks --set train.rank=4,8,16 --fix train.epochs=6
+      ouro ablate k --set train.k=0,5 --epochs 4 --name short
     """
     from flows.ablate import run
 
-    run(name, set_ or [], seeds, fix or [])
+    run(known, set_ or [], seeds, epochs, name)
 
 
 def register(app: typer.Typer) -> None:
-    """Add it to the command line."""
+    """Add the command."""
     app.command()(ablate)

@@ -1,4 +1,5 @@
-"""`python -m flows.repro STAGE [--force]`: one stage through DVC, as `ouro bootstrap` starts it.
+"""`python -m flows.repro STAGE [--force]`: one stage through DVC, as `ouro bootstrap` starts it; with --status first,
+`python -m flows.repro --status STAGE...`, what is out of date, as JSON (`ouro ablate`).
 
 It leads a session of its own. Who started it holds the other end of its standard input and writes nothing there: when
 that end closes, also by kill -9, the whole session is killed (DVC, the stage, its workers), so that nothing goes on
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     try:
-        return _repro(arguments)
+        return _status(arguments[1:]) if arguments[:1] == ["--status"] else _repro(arguments)
     finally:
         lock.release()
 
@@ -60,14 +61,22 @@ def _acquire(lock: FileLock) -> None:
 
 def _repro(arguments: Sequence[str]) -> int:
     """`dvc repro` that says its errors on stderr and nothing else: its --quiet would not say those either."""
+    with contextlib.redirect_stdout(None):  # DVC's; the stage writes to the file descriptor itself
+        return _dvc(["repro", "--single-item", *arguments])
+
+
+def _status(targets: Sequence[str]) -> int:
+    return _dvc(["status", "--json", *targets])
+
+
+def _dvc(arguments: Sequence[str]) -> int:
     from dvc import rwlock
     from dvc.cli import main as dvc
 
     rwlock.psutil.pid_exists = alive  # psutil counts the dead that init has not reaped: a killed DVC's lock would stay
     for name in ("dvc", "dvc_objects", "dvc_data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(None):  # DVC's; the stage writes to the file descriptor itself
-        return dvc(["repro", "--single-item", *arguments])
+    return dvc(list(arguments))
 
 
 if __name__ == "__main__":

@@ -1,93 +1,157 @@
-"""One arm of an ablation with one seed: train, ask, score. Everything in the arm's own folder, which DVC keeps."""
+"""One arm of an ablation with one seed: what it scores on the held-out questions and on benchmark.names.
+
+Everything goes into one folder, which DVC keeps: scores.json, predictions.parquet, and a folder for each benchmark.
+`figures` of scores.json are flat, as MLflow's metrics: "image/accuracy/color", "docvqa/k5/score", shares of one.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
-from ouro.ablation import Score
-from ouro.artifacts import write_json
+from ouro.artifacts import write_bytes, write_json
+from ouro.benchmarks.evaluate import Arm as View
 from ouro.benchmarks.evaluate import Prediction, Run
 from ouro.benchmarks.loaders.registry import benchmark
-from ouro.benchmarks.run_folder import read_run
-from ouro.benchmarks.summary import Summary, summarise
-from ouro.benchmarks.vqa import read_vqa
+from ouro.benchmarks.scored import Score
+from ouro.benchmarks.summary import compare, summarise
 from ouro.params import Params
-from tasks import tracking
 from tasks.asking import open_source, run_benchmark
-from tasks.benchmark import answer, arms, question_files, shown_regions
+from tasks.benchmark import answer, arms, shown_regions
 from tasks.layout import Layout
 from tasks.shards import Progress
-from tasks.train import Step, train
+from tasks.train import LOG
 
-SCORES = "scores.json"
-
-
-def train_arm(params: Params, seed: int, layout: Layout, out: Path, on_step: Step) -> Path:
-    """Train with the arm's params and seed on everything below `layout`; returns the adapter. Raises TrainingError."""
-    adapter = out / "adapter"
-    train(layout, params.model_copy(update={"seed": seed, "round": 1}), adapter, on_step)
-    return adapter
+SCORES, PREDICTIONS = "scores.json", "predictions.parquet"
+VIEWS: dict[View, str] = {"image": "image", "image+regions": "regions"}  # as MLflow takes them in a metric's name
 
 
-def score_arm(params: Params, layout: Layout, out: Path, adapter: Path, progress: Progress) -> dict[str, Any]:
-    """Ask the held-out questions and benchmark.names as stage benchmark does, with the same wrong images for all arms;
-    returns what scores.json gets: by benchmark the accuracy with interval and its controls."""
-    made: dict[str, Any] = {}
-    if len(read_vqa(*question_files(layout))):
-        for arm in arms(params):
-            done = json.loads(answer("bootstrapped", arm, layout, params, adapter, progress).read_text())
-            run = Run(done["model"], done["arm"], tuple(Prediction(**p) for p in done["predictions"]))
-            write_json(out / f"predictions-{arm}.json", run.to_json())
-            summary = summarise(run, resamples=params.benchmark.bootstrap_samples, seed=params.seed)
-            made["held-out" if arm == "image" else f"held-out, k = {params.benchmark.k} shown"] = _held_out(summary)
-    for name in params.benchmark.names:
-        for k in shown_regions(params):
-            made[f"{name}, k = {k} shown" if k else name] = _named(name, k, params, layout, out, adapter, progress)
-    return made
+class Place(NamedTuple):
+    """Where one training of an arm has its things: `out` is DVC's, `work` outlives what DVC removes before a run."""
+
+    out: Path
+    work: Path
+
+    @property
+    def adapter(self) -> Path:
+        """Of the pipeline adapter's name, so that equal trainings share the cache."""
+        return self.work / "adapter"
 
 
-def _held_out(summary: Summary) -> dict[str, Any]:
-    m = summary.macro
+def place(name: str, arm: str, seed: int) -> Place:
+    own = Path(name) / arm / f"seed-{seed}"
+    return Place(Path("ablations") / own, Path(".ouro/ablations") / own)
+
+
+def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Place, progress: Progress) -> Path:
+    """Ask base and adapter, the image alone and with regions; the base's answers come from the cache after the first
+    time. Writes scores.json and predictions.parquet; `about` is put in front of the scores.
+
+    The wrong images are drawn by the params' own seed: the same for every arm and seed. Raises BenchmarkFileError.
+    """
+    views: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for view in arms(params):
+        asking = params if view != "image" else _without_regions(params)
+        base, own = (
+            _read(answer(which, view, layout, asking, here.adapter, progress)) for which in ("base", "bootstrapped")
+        )
+        views[VIEWS[view]] = _view(base, own, params)
+        rows += replace(own, model=f"{about['arm']}, seed {about['seed']}").rows()
+    named = {name: _named(name, layout, params, here, progress) for name in params.benchmark.names}
+    tokens = _tokens(here.adapter)
+    figures = {**_figures(views), **_named_figures(named), **({"tokens": tokens} if tokens else {})}
+    _write_rows(here.out / PREDICTIONS, rows)
+    scores = here.out / SCORES
+    write_json(scores, {**about, "views": views, "benchmarks": named, "figures": figures})
+    return scores
+
+
+def _without_regions(params: Params) -> Params:
+    """k = 0, so that arms of different k share what was asked about the image alone."""
+    return params.model_copy(update={"benchmark": params.benchmark.model_copy(update={"k": 0})})
+
+
+def _read(path: Path) -> Run:
+    value = json.loads(path.read_text())
+    return Run(value["model"], value["arm"], tuple(Prediction(**p) for p in value["predictions"]))
+
+
+def _view(base: Run, own: Run, params: Params) -> dict[str, Any]:
+    settings = {"resamples": params.benchmark.bootstrap_samples, "seed": params.seed}
     return {
-        "accuracy": m.accuracy.to_json(), "margin": m.margin.value, "shuffled": m.shuffled.value,
-        "majority": m.majority, "by_type": {row.question_type: row.accuracy.value for row in summary.rows},
+        "arm": summarise(own, **settings).to_json(), "base": summarise(base, **settings).to_json(),
+        "over base": compare(base, own, **settings).to_json(),
     }  # fmt: skip
 
 
-def _named(
-    name: str, k: int, params: Params, layout: Layout, out: Path, adapter: Path, progress: Progress
-) -> dict[str, Any]:
-    place = out / f"k{k}"
+def _figures(views: Mapping[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for view, made in views.items():
+        for row in (*made["arm"]["rows"], made["arm"]["macro"]):
+            kind = row["question_type"]
+            flat |= {f"{view}/{what}/{kind}": row[what]["value"] for what in ("accuracy", "margin", "shuffled")}
+            flat[f"{view}/majority/{kind}"] = row["majority"]
+        for row in (*made["over base"]["rows"], made["over base"]["macro"]):
+            kind = row["question_type"]
+            flat[f"{view}/base/{kind}"] = row["base_accuracy"]["value"]
+            flat |= {f"{view}/gain/{kind}": row["accuracy_gain"]["value"]}
+            flat |= {f"{view}/margin gain/{kind}": row["margin_gain"]["value"]}
+    return flat
+
+
+def _named(name: str, layout: Layout, params: Params, here: Place, progress: Progress) -> dict[str, Any]:
+    """One of benchmark.names: k regions shown -> scores of the arm and of the base."""
+    made: dict[str, Any] = {}
+    for k in shown_regions(params):
+        folders = {"arm": here.out / f"k{k}", "base": here.work / f"base-k{k}"}
+        scores = {who: _asked(name, k, layout, params, here, who, out, progress) for who, out in folders.items()}
+        made[f"k{k}"] = {who: score.to_json() for who, score in scores.items() if score}
+    return made
+
+
+def _asked(
+    name: str, k: int, layout: Layout, params: Params, here: Place, who: str, out: Path, progress: Progress
+) -> Score | None:
     source = open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
     model = params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
-    run_benchmark(
-        source, params.model_copy(update={"model": model}), place, k=k, limit=params.benchmark.limit, protocol="",
-        controls=True, cache=layout.cache.parent / "replies", adapter=adapter, progress=progress,
+    return run_benchmark(
+        source, params.model_copy(update={"model": model}), out, k=k, limit=params.benchmark.limit, protocol="",
+        controls=True, cache=layout.cache.parent / "replies", adapter=here.adapter if who == "arm" else None,
+        progress=progress,
     )  # fmt: skip
-    write_json(place / "run.json", {"label": str(out), "model": params.model.base, "k": k})
-    scored = read_run(place)[name]
-    shuffled = scored.scores["controls"]["shuffled"]
-    margin = scored.reported.value - shuffled if shuffled is not None else float("nan")
-    return {"accuracy": scored.reported.to_json(), "margin": margin, "shuffled": shuffled, "by_type": {}}
 
 
-def log_arm(run: tracking.Run, made: dict[str, Any]) -> None:
-    """The figures of scores.json as metrics: benchmark/what."""
-    numbers: dict[str, float] = {}
-    for name, values in made.items():
-        e = values["accuracy"]
-        numbers |= {f"{name}/accuracy": e["value"], f"{name}/low": e["low"], f"{name}/high": e["high"]}
-        numbers[f"{name}/margin"] = values["margin"]
-        numbers |= {f"{name}/{kind}": value for kind, value in values["by_type"].items()}
-    run.metrics(numbers)
+def _named_figures(named: Mapping[str, Any]) -> dict[str, float]:
+    return {f"{name}/{k}/{what}": value for name, ks in named.items() for k, who in ks.items()
+            for what, value in _points(who)}  # fmt: skip
 
 
-def read_scores(arm: str, seed: int, out: Path) -> tuple[str, list[Score]]:
-    """The MLflow run of a finished arm, and its figures."""
-    content = json.loads((out / SCORES).read_text())
-    scored = cast("dict[str, Any]", content["scores"])
-    return content["run"], [
-        Score(arm, seed, name, values["accuracy"]["value"], values["margin"]) for name, values in scored.items()
-    ]
+def _points(who: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The figure that tables print, its controls, and the base's."""
+    for name, what in (("arm", "score"), ("base", "base")):
+        if name in who:
+            scores = who[name]
+            which = "macro" if scores["macro"] else "micro"
+            yield what, scores["figures"][scores["reported"]][which]["value"]
+    for control, value in who.get("arm", {}).get("controls", {}).items():
+        if value is not None:
+            yield control, value
+
+
+def _tokens(adapter: Path) -> float:
+    """Tokens that the training saw."""
+    curve = json.loads((adapter / LOG).read_text())
+    return float(curve[-1]["tokens"]) if curve else 0.0
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())

@@ -305,26 +305,41 @@ def experiment(name: str) -> Generator[None]:
         os.environ.pop(EXPERIMENT_NAME, None)
 
 
-def mark_compared(run: Run, chosen: Sequence[str]) -> None:
-    """Tag the nested runs of an ablation that its table shows with compared=yes, earlier ones of its arms with no."""
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A run below another one, as the store has it."""
 
-    def write(store: MlflowClient) -> None:
-        nested = store.search_runs([run.experiment_id], f"tags.ablation = '{run_name(store, run)}'", max_results=10_000)
-        for one in nested:
-            if "arm" in one.data.tags:
-                store.set_tag(one.info.run_id, "compared", "yes" if one.info.run_id in chosen else "no")
-
-    run.registry(write)
+    run_id: str
+    finished: bool
+    tags: Mapping[str, str]
 
 
-def run_name(store: MlflowClient, run: Run) -> str:
-    """The name of an ablation, which is the tag of its parent run."""
-    return store.get_run(run.run_id).data.tags["ablation"]
+def nested(parent: Run) -> list[Nested]:
+    """The runs right below `parent`; none where the store does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    if parent.client is None:
+        return []
+    wanted = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    try:
+        found = parent.client.search_runs([parent.experiment_id], wanted, max_results=10_000)
+    except (MlflowException, OSError) as error:
+        log.warning("MLflow does not tell its runs (%s); finished arms may be logged again", error)
+        return []
+    return [Nested(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in found]
 
 
-def compare_url(run: Run, chosen: Sequence[str]) -> str:
-    """The page of MLflow that compares runs, once its server is up."""
+def is_local() -> bool:
+    """Whether runs go into the checkout's own file, which UI_COMMAND shows."""
+    return URI not in os.environ
+
+
+def compare_url(parent: Run, chosen: Sequence[str]) -> str:
+    """The page of MLflow that compares runs, once its server is up (UI_COMMAND)."""
+    import json
+    from urllib.parse import quote
+
     uri = os.environ.get(URI, STORE)
-    address = uri if uri.startswith("http") else "http://127.0.0.1:5000"
-    ids = ",".join(f'"{one}"' for one in chosen)
-    return f'{address}/#/compare-runs?runs=[{ids}]&experiments=["{run.experiment_id}"]'
+    address = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    runs, experiments = (quote(json.dumps(ids)) for ids in (list(chosen), [parent.experiment_id]))
+    return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"

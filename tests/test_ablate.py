@@ -1,0 +1,323 @@
+"""`ouro ablate`: the grid, its DVC matrix, what is made of the scores, and small real ablations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.ablate import check_annotated, plan, progress_line
+from flows.arm import read_arm
+from flows.cli import app, guarded
+from flows.matrix import Job, code, jobs, target, write_matrix
+from ouro.ablation_figure import figure
+from ouro.ablation_results import (
+    MAIN,
+    ResultsError,
+    findings,
+    over_seeds,
+    page,
+    paper_averages,
+    paper_table,
+    results,
+    to_json,
+)
+from ouro.ablations import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
+from ouro.artifacts import ArtifactError, imported_files
+from ouro.params import load_params
+
+ROOT = Path(__file__).resolve().parent.parent
+K = [Arm(f"k-{k}", f"k = {k}", {"train.k": k}) for k in (0, 5)]
+
+
+# ---- the grid --------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_every_combination_the_last_key_fastest() -> None:
+    arms = grid(["train.k=0,5", "train.selection=random,informative", "train.epochs=2"])
+    assert [arm.name for arm in arms] == [
+        "k-0_selection-random", "k-0_selection-informative", "k-5_selection-random", "k-5_selection-informative",
+    ]  # fmt: skip
+    assert arms[1].values == {"train.k": 0, "train.selection": "informative", "train.epochs": 2}
+    assert arms[3].label == "k = 5, selection = informative"
+
+
+def test_the_known_grids_are_the_papers() -> None:
+    assert [arm.values["train.k"] for arm in grid(NAMED["k"])] == [0, 1, 2, 3, 5, 7]
+    made = [(arm.values["train.k"], arm.values["train.supervision"]) for arm in grid(NAMED["annotations"])]
+    assert made == [(3, "orig"), (3, "ours"), (5, "orig"), (5, "ours")]
+
+
+def test_values_are_yaml_and_a_comma_in_brackets_separates_nothing() -> None:
+    arms = grid(['benchmark.names=[],[docvqa, "chartqa"]', "train.bf16=true,false"])
+    assert [arm.values["benchmark.names"] for arm in arms[::2]] == [[], ["docvqa", "chartqa"]]
+    assert [arm.values["train.bf16"] for arm in arms[:2]] == [True, False]
+
+
+def test_names_hold_no_dot_and_stay_apart() -> None:
+    arms = grid(["train.region_dropout=0.5,0_5x"])
+    names = [arm.name for arm in arms]
+    assert len(set(names)) == 2
+    assert not any("." in name for name in names), "DVC would look for a nested param"
+    twins = [arm.name for arm in grid(["benchmark.suffix='a.b','a b'"])]
+    assert twins == ["0-suffix-a_b", "1-suffix-a_b"]
+
+
+def test_shown_regions_follow_the_trained_ones_unless_they_are_set() -> None:
+    assert overrides({"train.k": 3}) == ("train.k=3", "benchmark.k=3")
+    assert overrides({"train.k": 3, "benchmark.k": 1}) == ("train.k=3", "benchmark.k=1")
+    assert overrides({"train.rank": 4}) == ("train.rank=4",)
+    assert load_params(ROOT / "params.yaml", overrides({"train.k": 3})).benchmark.k == 3
+
+
+def test_an_arm_is_compared_with_the_first_value_of_the_last_varied_key() -> None:
+    arms = grid([*NAMED["annotations"], "train.epochs=2"])
+    assert [reference(arm, arms).label for arm in arms] == [
+        "k = 3, supervision = orig", "k = 3, supervision = orig",
+        "k = 5, supervision = orig", "k = 5, supervision = orig",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["train.k"], "expected KEY=VALUE,VALUE"),
+        (["train.k=0,,5"], "expected KEY=VALUE,VALUE"),
+        (["train.k=5"], "got 1 arm, expected two or more"),
+        ([], "(nothing): got 1 arm"),
+        (["train.k=5,5"], "a value twice"),
+        (["seed=0,1,2"], "Fix: --seeds"),
+        (["ingest.limit=1,2"], "only keys below train., benchmark., propose., "),
+        (["train=1,2"], "only keys below train., benchmark., propose., "),
+        (["train.k=[,]"], "not valid YAML"),
+    ],
+)
+def test_a_grid_that_cannot_be_says_what_was_expected(texts: list[str], said: str) -> None:
+    with pytest.raises(GridError) as error:
+        grid(texts)
+    assert said in str(error.value)
+
+
+def test_every_bad_arm_is_named_before_anything_runs() -> None:
+    arms = grid(["train.k=0,99", "train.selection=random,best"])
+    with pytest.raises(GridError) as error:
+        check_arms(arms, lambda o: load_params(ROOT / "params.yaml", o))
+    said = str(error.value)
+    assert said.count("arm k = ") == 3
+    assert "train.selection: got 'best'" in said
+
+
+def test_a_set_key_replaces_that_of_a_known_grid_and_names_are_checked() -> None:
+    made = plan("k", ["train.k=0,5"], 2, 1, None)
+    assert [arm.values for arm in made.arms] == [{"train.k": 0, "train.epochs": 1}, {"train.k": 5, "train.epochs": 1}]
+    assert (made.name, len(made.jobs)) == ("k", 4)
+    assert plan(None, ["train.k=0,5", "train.rank=4,8", "train.epochs=2"], 1, None, None).name == "k-rank"
+    assert default_name(["train.rank=4,8"]) == "rank"
+    with pytest.raises(GridError, match="expected letters"):
+        plan("k", [], 3, None, "../k")
+    with pytest.raises(GridError, match="expected one of k, annotations"):
+        plan("ks", [], 3, None, None)
+
+
+def test_jobs_run_seed_by_seed_and_progress_says_how_long_it_takes() -> None:
+    made = jobs(K, 2)
+    assert [(job.arm.name, job.seed) for job in made] == [("k-0", 0), ("k-5", 0), ("k-0", 1), ("k-5", 1)]
+    assert progress_line(made[0], 0, 18, 0.0) == "arm 1 of 18: k = 0, seed 0"
+    assert progress_line(made[2], 2, 18, 150.0) == "arm 3 of 18, about 20 min left: k = 0, seed 1"
+
+
+# ---- the matrix ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git and DVC repository with the params; every dependency of an arm is there, empty."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for name in ("images", "annotations", "regions", "scenes", "qa"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "shard").write_text(name)
+    (tmp_path / "models/nano").mkdir(parents=True)
+    (tmp_path / "models/nano/model.safetensors").write_text("")
+    for file in code():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def matrix(arms: list[Arm], seeds: int = 2, name: str = "k") -> Path:
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    return write_matrix(name, arms, seeds, load_params(overrides=arms[0].overrides), raw)
+
+
+def dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_unchanged_matrix_has_the_same_bytes_and_is_not_written_again(checkout: Path) -> None:
+    path = matrix(K)
+    files = [path, path.with_name("arms.yaml")]
+    before = [(f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_ino) for f in files]
+    matrix(K)
+    assert [(f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_ino) for f in files] == before
+    for file in files:
+        file.unlink()
+    matrix(K)
+    assert [f.read_bytes() for f in files] == [content for content, _, _ in before]
+
+
+def test_a_stage_lists_exactly_the_first_party_files_that_an_arm_imports(checkout: Path) -> None:
+    stage = yaml.safe_load(matrix(K).read_text())["stages"]["arm"]
+    wanted = {p.relative_to(ROOT).as_posix() for p in imported_files(["flows.arm"], ("ouro", "tasks", "flows"))}
+    assert {dep for dep in stage["deps"] if dep.endswith(".py")} == wanted
+    assert not wanted & {"flows/ablate.py", "flows/matrix.py", "ouro/ablation_results.py", "ouro/ablation_figure.py"}
+
+
+def test_params_that_the_arms_set_are_not_read_from_params_yaml(checkout: Path) -> None:
+    read = yaml.safe_load(matrix(K).read_text())["stages"]["arm"]["params"]
+    assert {"seed", "train.rank", "train.epochs", "benchmark.dtype", "describe.prompt"} <= {
+        p for p in read if p != read[-1]
+    }
+    assert "train.k" not in read and "benchmark.k" not in read
+    assert read[-1] == {"ablations/k/arms.yaml": ["${item.arm}"]}
+
+
+def test_every_stage_is_valid_for_dvc_and_names_its_target(checkout: Path) -> None:
+    from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
+
+    arms = grid([*NAMED["annotations"], "train.region_dropout=0.5,0.75"])
+    path = matrix(arms, 2, "mine")
+    COMPILED_MULTI_STAGE_SCHEMA(yaml.safe_load(path.read_text()))
+    listed = set(dvc("stage", "list", str(path), "--name-only").split())
+    assert listed == {target("mine", job) for job in jobs(arms, 2)}
+    assert len(listed) == 16
+
+
+def test_a_changed_arm_reruns_alone(checkout: Path) -> None:
+    """DVC itself says what is out of date; the command is one that only makes the folder."""
+
+    def cheap(arms: list[Arm]) -> Path:
+        path = matrix(arms, 1)
+        content = yaml.safe_load(path.read_text())
+        content["stages"]["arm"]["cmd"] = "mkdir -p ablations/k/${item.arm}/seed-${item.seed} && date +%N > " \
+            "ablations/k/${item.arm}/seed-${item.seed}/scores.json"  # fmt: skip
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    path = cheap(K)
+    dvc("repro", str(path))
+    assert json.loads(dvc("status", "--json", str(cheap(K)))) == {}
+    changed = [K[0], Arm("k-5", "k = 5", {"train.k": 6})]
+    assert list(json.loads(dvc("status", "--json", str(cheap(changed))))) == [target("k", Job(changed[1], 0))]
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("  k: 5  ", "  k: 4  "))
+    assert json.loads(dvc("status", "--json", str(cheap(K)))) == {}, "both k are the arms' own"
+    Path("params.yaml").write_text(text.replace("rank: 8", "rank: 4"))
+    assert len(json.loads(dvc("status", "--json", str(cheap(K))))) == 2
+
+
+def test_an_arm_reads_back_what_it_sets(checkout: Path) -> None:
+    matrix(grid(["benchmark.names=[],[docvqa]", "train.k=1"]))
+    assert read_arm("k", "names-_docvqa_") == {"benchmark.names": ["docvqa"], "train.k": 1}
+    with pytest.raises(GridError, match="got no arm 'x', expected one of names-"):
+        read_arm("k", "x")
+
+
+def test_annotations_that_are_out_of_date_are_refused() -> None:
+    check_annotated({"ablations/k/dvc.yaml:arm@k-0-0": [], "train": []})
+    with pytest.raises(ArtifactError, match=r"stages describe, merge out of date.*run `ouro bootstrap` first"):
+        check_annotated({"merge": [], "describe": ["changed deps"]})
+
+
+# ---- results ---------------------------------------------------------------------------------------
+
+
+def test_mean_and_interval_over_seeds_are_students() -> None:
+    """1, 2, 3: mean 2, deviation 1; t(0.975, 2) = 4.3027 (any table), so 2 +- 4.3027 / sqrt(3) = 2 +- 2.4841."""
+    spread = over_seeds([1.0, 2.0, 3.0])
+    assert spread.mean == 2.0
+    assert spread.low == pytest.approx(-0.4841, abs=1e-4)
+    assert spread.high == pytest.approx(4.4841, abs=1e-4)
+    assert spread.beyond is False
+    assert over_seeds([0.5])[1:] == (0.5, None, None)
+    assert over_seeds([0.5]).beyond is None
+    assert over_seeds([0.2, 0.2]).beyond is True
+
+
+def scored(first: list[float], second: list[float], arms: list[Arm] = K) -> dict[tuple[str, int], dict[str, float]]:
+    made: dict[tuple[str, int], dict[str, float]] = {}
+    for arm, values in zip(arms, (first, second), strict=True):
+        for seed, value in enumerate(values):
+            made[arm.name, seed] = {
+                MAIN: value, "image/accuracy/color": value + 0.1, "image/margin/macro-average": value / 2,
+                "image/base/macro-average": 0.3, "image/majority/macro-average": 0.25, "tokens": 1e6,
+            }  # fmt: skip
+    return made
+
+
+def test_differences_are_paired_by_seed() -> None:
+    """Seeds differ by 10 points, arms by 1 in each: paired, the difference is 1 +- 0."""
+    made = results(K, scored([0.40, 0.50, 0.60], [0.41, 0.51, 0.61]))
+    d = made[1].differences[MAIN]
+    assert (d.mean, d.low, d.high) == pytest.approx((0.01, 0.01, 0.01))
+    assert made[0].differences == {} and made[0].is_reference
+
+
+def test_findings_say_honestly_whether_a_difference_is_beyond_its_interval() -> None:
+    """Differences 1, 2, 3 points: 2 +- 2.48, within; 2, 2.1, 1.9: 2 +- 0.25, beyond."""
+    within = findings(results(K, scored([0.4, 0.4, 0.4], [0.41, 0.42, 0.43])))
+    assert within == ["k = 5 against k = 0: +2.0 [-0.5, +4.5] points, within its interval: no difference shown"]
+    beyond = findings(results(K, scored([0.4, 0.4, 0.4], [0.42, 0.421, 0.419])))
+    assert beyond == ["k = 5 against k = 0: +2.0 [+1.8, +2.2] points, beyond its interval"]
+    assert findings(results(K, scored([0.4], [0.5]))) == ["k = 5 against k = 0: +10.0 points, one seed, so no interval"]
+
+
+def test_a_missing_score_is_an_error() -> None:
+    lacking = scored([0.4, 0.4], [0.4, 0.4])
+    del lacking["k-5", 1]
+    with pytest.raises(ResultsError, match=r"\('k-5', 1\)"):
+        results(K, lacking)
+
+
+def test_the_papers_tables_stand_beside_the_grids_they_are_of() -> None:
+    assert paper_averages(K) == {"k-0": 77.3, "k-5": 80.0}
+    arms = grid(NAMED["annotations"])
+    table = paper_table(arms)
+    assert table is not None and table.number == 6
+    ours = (65.9 + 79.9 + 79.1 + 84.6 + 86.5 + 73.5) / 6
+    assert paper_averages(arms)["k-3_supervision-ours"] == pytest.approx(ours)
+    assert len(paper_averages(arms)) == 4
+    assert paper_table(grid(["train.rank=4,8"])) is None
+
+
+def test_the_page_keeps_measured_and_papers_figures_apart() -> None:
+    made = results(K, scored([0.4, 0.5, 0.6], [0.41, 0.51, 0.61]))
+    text = page("k", made)
+    here, theirs = text.split("## Table 5 of the paper")
+    assert "51.0 [26.2, 75.8]" in here and "80.0" not in here
+    assert "| OURO-7B, k = 5 |" in theirs and "51.0" not in theirs
+    json.dumps(to_json("k", results(K, scored([0.4], [0.5]))), allow_nan=False)
+
+
+@pytest.mark.parametrize("arms", [K, grid(["train.k=0,5", "train.rank=8"]), grid(["train.selection=random,by-level"])])
+def test_the_figure_has_the_same_bytes_for_the_same_results(arms: list[Arm]) -> None:
+    made = results(arms, scored([0.4, 0.5], [0.45, 0.5], arms))
+    first = figure("k", made)
+    assert first.startswith(b"\x89PNG") and figure("k", made) == first
+    assert figure("k", results(arms, scored([0.4, 0.5], [0.45, 0.6], arms))) != first
+
+
+def test_bad_grids_end_the_command_with_one_message(capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["ks"], ["--set", "ingest.limit=0,1"], ["k", "--set", "train.k=0,99"]):
+        assert guarded(lambda words=words: app(["ablate", *words], standalone_mode=False)) == 2
+    said = capfd.readouterr().err
+    assert "Traceback" not in said and said.count("Fix:") >= 2
