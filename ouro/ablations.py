@@ -145,8 +145,8 @@ def _check_key(text: str, key: str) -> None:
         known = ", ".join(f"{name}." for name in (*SECTIONS, *ANNOTATING))
         raise GridError(
             f"--set {text!r}: got a key of {section!r}; all arms have the same images and questions, so only keys "
-            f"below {known} can be varied. Fix: for others run `ouro bootstrap --set {key}=...` once for each value, in "
-            "clones of their own"
+            f"below {known} can be varied. Fix: for others run `ouro bootstrap --set {key}=...` once for each value, "
+            "in clones of their own"
         )
 
 
