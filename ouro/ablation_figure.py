@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 REGIONS = "regions/accuracy/macro-average"
 TYPE = "image/accuracy/"
+APART = 0.05  # of a place on the x axis
 
 
 def figure(name: str, made: Sequence[Result]) -> bytes:
@@ -58,8 +59,9 @@ def _style(made: Sequence[Result]) -> str:
 
 
 def _lines(axes: Axes, made: Sequence[Result], names: dict[str, str], width: float = 2.0) -> None:
-    for name, label in names.items():
-        found = [(x, result.figures[name]) for x, result in zip(_xs(made), made, strict=True) if name in result.figures]
+    for number, (name, label) in enumerate(names.items()):
+        xs = [x + APART * (number - (len(names) - 1) / 2) for x in _xs(made)]  # intervals beside each other
+        found = [(x, result.figures[name]) for x, result in zip(xs, made, strict=True) if name in result.figures]
         if found:
             _line(axes, found, label=label, linewidth=width, linestyle=_style(made), marker="o")
     axes.legend(fontsize=7)
@@ -81,10 +83,12 @@ def _base(axes: Axes, made: Sequence[Result]) -> None:
 def _differences(axes: Axes, made: Sequence[Result]) -> None:
     """Measured, and the paper's: the levels are of other questions and another model, so only differences share an
     axis."""
-    for name, label in ((MAIN, "measured here, image alone"), (REGIONS, "measured here, image + k regions")):
-        found = [(x, r.differences[name]) for x, r in zip(_xs(made), made, strict=True) if name in r.differences]
+    for shift, name, label in ((-APART, MAIN, "image alone"), (APART, REGIONS, "image + k regions")):
+        found = [
+            (x + shift, r.differences[name]) for x, r in zip(_xs(made), made, strict=True) if name in r.differences
+        ]
         if found:
-            _line(axes, found, label=label, linestyle=_style(made), marker="o")
+            _line(axes, found, label=f"measured here, {label}", linestyle=_style(made), marker="o")
     axes.axhline(0.0, color="grey", linewidth=0.8)
     against = dict.fromkeys(result.against.label for result in made)
     axes.set_title(f"difference to {'; '.join(against)}", loc="left", fontsize=10)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,7 +30,9 @@ from ouro.ablation_results import (
 )
 from ouro.ablations import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
 from ouro.artifacts import ArtifactError, imported_files
-from ouro.params import load_params
+from ouro.benchmarks.evaluate import Prediction, Run
+from ouro.params import Params, load_params
+from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 K = [Arm(f"k-{k}", f"k = {k}", {"train.k": k}) for k in (0, 5)]
@@ -236,6 +239,60 @@ def test_annotations_that_are_out_of_date_are_refused() -> None:
     check_annotated({"ablations/k/dvc.yaml:arm@k-0-0": [], "train": []})
     with pytest.raises(ArtifactError, match=r"stages describe, merge out of date.*run `ouro bootstrap` first"):
         check_annotated({"merge": [], "describe": ["changed deps"]})
+
+
+# ---- scores ----------------------------------------------------------------------------------------
+
+
+def prediction(number: int, kind: str, score: float, wrong: float) -> Prediction:
+    return Prediction(number, f"i{number}", kind, "?", "a", "a", score, "w", "b", wrong, 0.5)
+
+
+def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchmarks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two colors, one right, none with wrong images; one count, right either way: accuracy (1/2 + 1) / 2 = 0.75, margin
+    (1/2 + 0) / 2 = 0.25. The base has nothing right. docvqa: "no" is no answer of its two questions."""
+    from test_asking import Scripted, fill
+
+    from tasks import ablation, asking
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(asking, "annotator", lambda *_: Scripted())
+    asked: list[tuple[str, int]] = []
+
+    def answer(which: str, view: Any, layout: Layout, params: Params, adapter: Path, progress: Any) -> Path:
+        asked.append((which, params.benchmark.k))
+        own = float(which == "bootstrapped")
+        rows = [(1, "color", own, 0.0), (2, "color", 0.0, 0.0), (3, "count", own, own)]
+        path = tmp_path / f"{which}.json"
+        path.write_text(json.dumps(Run(which, view, tuple(prediction(*row) for row in rows)).to_json()))
+        return path
+
+    monkeypatch.setattr(ablation, "answer", answer)
+    here = ablation.place("k", "k-0", 1)
+    here.adapter.mkdir(parents=True)
+    (here.adapter / "adapter_model.safetensors").write_text("")
+    (here.adapter / "train_log.json").write_text(json.dumps([{"tokens": 10.0}, {"tokens": 30.0}]))
+    fill(tmp_path / "benchmarks", ["docvqa"])
+    given = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")
+    params = load_params(ROOT / "params.yaml", given)
+    about, layout = {"arm": "k-0", "seed": 1}, Layout(tmp_path / "data", tmp_path / ".ouro/cache")
+    scores = ablation.score_arm(about, layout, params, here, lambda n: None)
+    content = json.loads(scores.read_text())
+    figures = content["figures"]
+    assert (content["arm"], content["seed"], figures["tokens"]) == ("k-0", 1, 30.0)
+    assert figures["image/accuracy/macro-average"] == 0.75 and figures["image/accuracy/color"] == 0.5
+    assert figures["image/margin/macro-average"] == 0.25
+    assert figures["image/gain/macro-average"] == 0.75 and figures["image/base/macro-average"] == 0.0
+    assert {name: figures[f"docvqa/k0/{name}"] for name in ("score", "base")} == {"score": 0.0, "base": 0.0}
+    assert figures["docvqa/k0/constant"] > 0 and "docvqa/k0/shuffled" not in figures, "both are about one picture"
+    assert content["views"]["image"]["arm"]["macro"]["n"] == 3
+    assert asked == [("base", 0), ("bootstrapped", 0)]
+    assert (here.out / "k0/docvqa/predictions.jsonl").is_file() and (here.out / "predictions.parquet").is_file()
+    first = scores.read_bytes()
+    ablation.score_arm(about, layout, params, here, lambda n: None)
+    assert scores.read_bytes() == first
 
 
 # ---- results ---------------------------------------------------------------------------------------
