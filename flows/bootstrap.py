@@ -202,6 +202,7 @@ def _import_prefect() -> None:
 
 def _round(params: Params, committing: bool) -> None:
     started = time.monotonic()
+    screen.show_notices()
     screen.say(f"round {params.round}: annotated by {annotator_of(params)}, trained from the {params.train.from_}")
     tags = {"round": str(params.round), "k": str(params.train.k), "supervision": params.train.supervision}
     kept = Path(f".ouro/{tag(params.round)}.mlflow")
@@ -283,7 +284,6 @@ def _run_stages(params: Params, parent: tracking.Run, committing: bool) -> tuple
         seconds = {stage: repro(stage) for stage in STAGES}
         return seconds, judged(seconds)
 
-    screen.show_notices()
     if swept := sweep_stale_runs():
         screen.say(f"marked {swept} runs of killed processes as crashed")
     os.environ[ROUND] = str(params.round)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.cli_ablate import register as register_ablate
 from flows.cli_benchmarks import register as register_benchmarks
 from flows.cli_rounds import register as register_rounds
 
@@ -362,6 +363,7 @@ def report() -> None:
 
 register_benchmarks(app)
 register_rounds(app)
+register_ablate(app)
 
 
 def guarded(command: Callable[[], object]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
+from pathlib import Path
 
 from flows import screen
 
@@ -14,6 +16,12 @@ def explain(error: Exception) -> int:
         return 2
     if is_ours(error):
         screen.complain(str(error))
+        return 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        screen.complain(
+            f"{error.filename or Path.cwd()}: no space left on the disk; what was finished is kept. Fix: make "
+            "some room and run the same command again"
+        )
         return 1
     traceback.print_exception(error)
     screen.complain(f"{type(error).__name__}: {error}. This is a defect of Ouro, or of a library below it")

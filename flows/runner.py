@@ -173,7 +173,11 @@ def _run_below(task_run: str | None, body: Flow[..., Any], params: Params) -> No
     made = None
     with contextlib.suppress(PrefectHTTPStatusError), get_client(sync_client=True) as client:
         made = client.create_flow_run(
-            body, parent_task_run_id=UUID(task_run), tags=TagsContext.get().current_tags, state=Pending()
+            body,
+            name=body.name,
+            parent_task_run_id=UUID(task_run),
+            tags=TagsContext.get().current_tags,
+            state=Pending(),
         )
     run_flow(body, flow_run=made, parameters={"params": params, "layout": PIPELINE})
 

@@ -40,6 +40,15 @@ def repro_stage(stage: str, *, force: bool = False) -> float:
     return time.monotonic() - started
 
 
+def repro_target(target: str) -> None:
+    """Run one stage of any dvc.yaml through DVC if it is out of date. Raises StageFailed."""
+    if _dvc([target]) != 0:
+        raise StageFailed(
+            f"{target}: ended with an error, printed above; what was finished is kept. Fix what it names and run the "
+            "same command again"
+        )
+
+
 def _dvc(arguments: Sequence[str]) -> int:
     """The exit code of flows.repro. Whatever happens here or to it, nothing of its session goes on afterwards."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.error
@@ -34,6 +35,7 @@ HOST = "127.0.0.1"
 PORT = 4200
 NEXT = 20  # ports to try from the wanted one on, before any free one is taken
 START_SECONDS = 120
+WATCH_SECONDS = 2.0  # between two looks at whether the server is still there
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
 FILE = Path("prefect-server.json")
@@ -138,11 +140,8 @@ def alive(pid: int | None) -> bool:
 
 def started_earlier(state: Path) -> Server | None:
     """The server of the state file, if it still answers."""
-    try:
-        server = Server(**json.loads((state / FILE).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return server if alive(server.pid) and healthy(server.api) else None
+    server = _noted(state)
+    return server if server and alive(server.pid) and healthy(server.api) else None
 
 
 def launch(state: Path, port: int = PORT) -> tuple[Server, subprocess.Popen[bytes]]:
@@ -230,12 +229,52 @@ def prefect_server(
         with FileLock(state / "prefect-server.start.lock"):
             server = started_earlier(state) or _started(state, while_waiting, port)
         try:
-            with _reporting_to(server.api):
+            with _reporting_to(server.api), _watched(server, state):
                 yield server
         finally:
             os.environ.pop("PREFECT_API_URL", None)
             if _is_last(users):
-                stop(server, state)
+                stop(_noted(state) or server, state)
+
+
+@contextmanager
+def _watched(server: Server, state: Path) -> Generator[None]:
+    """Start a server that was killed again, at its address, while it is used: Prefect's clients try for two minutes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            now = _noted(state) or server
+            if now.pid is None or alive(now.pid):
+                continue
+            _reap(now.pid)
+            with FileLock(state / "prefect-server.start.lock"):
+                if _noted(state) in (None, now) and not ended.is_set():  # nobody else has
+                    _again(server, state)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _again(server: Server, state: Path) -> None:
+    """Start it at the same address, or leave it for the next look where that is not free yet."""
+    log.warning("the Prefect server at %s is gone; it is started again", server.api)
+    made, _ = launch(state, int(server.api.removesuffix("/api").rpartition(":")[2]))
+    if made.api != server.api:
+        stop(made, state)
+
+
+def _noted(state: Path) -> Server | None:
+    """The server of the state file, whether it answers or not."""
+    try:
+        return Server(**json.loads((state / FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _started(state: Path, while_waiting: Callable[[], None], port: int) -> Server:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "rounds"
+ABLATIONS = "ablations"
+EXPERIMENT_NAME = "OURO_EXPERIMENT"  # where runs go that processes open which are started for another experiment
 STORE = "sqlite:///mlflow.db"
 URI = "MLFLOW_TRACKING_URI"
 PARENT = "OURO_PARENT_RUN"
@@ -145,11 +147,12 @@ def client() -> MlflowClient:
 
 
 def _experiment(store: MlflowClient) -> str:
-    found = store.get_experiment_by_name(EXPERIMENT)
+    name = os.environ.get(EXPERIMENT_NAME, EXPERIMENT)
+    found = store.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
     local = None if os.environ.get(URI) else Path("mlartifacts").resolve().as_uri()
-    return store.create_experiment(EXPERIMENT, artifact_location=local)
+    return store.create_experiment(name, artifact_location=local)
 
 
 @contextmanager
@@ -290,3 +293,38 @@ def _registered(store: MlflowClient) -> None:
         store.get_registered_model(REGISTERED)
     except MlflowException:
         store.create_registered_model(REGISTERED, description="LoRA adapters, one version a round")
+
+
+@contextmanager
+def experiment(name: str) -> Generator[None]:
+    """Runs that are opened in this block, also by processes that are started in it, go to that experiment."""
+    os.environ[EXPERIMENT_NAME] = name
+    try:
+        yield
+    finally:
+        os.environ.pop(EXPERIMENT_NAME, None)
+
+
+def mark_compared(run: Run, chosen: Sequence[str]) -> None:
+    """Tag the nested runs of an ablation that its table shows with compared=yes, earlier ones of its arms with no."""
+
+    def write(store: MlflowClient) -> None:
+        nested = store.search_runs([run.experiment_id], f"tags.ablation = '{run_name(store, run)}'", max_results=10_000)
+        for one in nested:
+            if "arm" in one.data.tags:
+                store.set_tag(one.info.run_id, "compared", "yes" if one.info.run_id in chosen else "no")
+
+    run.registry(write)
+
+
+def run_name(store: MlflowClient, run: Run) -> str:
+    """The name of an ablation, which is the tag of its parent run."""
+    return store.get_run(run.run_id).data.tags["ablation"]
+
+
+def compare_url(run: Run, chosen: Sequence[str]) -> str:
+    """The page of MLflow that compares runs, once its server is up."""
+    uri = os.environ.get(URI, STORE)
+    address = uri if uri.startswith("http") else "http://127.0.0.1:5000"
+    ids = ",".join(f'"{one}"' for one in chosen)
+    return f'{address}/#/compare-runs?runs=[{ids}]&experiments=["{run.experiment_id}"]'

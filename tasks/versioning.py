@@ -102,8 +102,9 @@ def add_to_dvc(path: Path) -> None:
 
 
 def is_up_to_date() -> bool:
-    """Whether `dvc repro` would have nothing to do. Raises VersioningError when DVC cannot say."""
-    done = _dvc("status", "--json")
+    """Whether `dvc repro` would have nothing to do; ablations have a dvc.yaml of their own. Raises VersioningError when
+    DVC cannot say."""
+    done = _dvc("status", "--json", "dvc.yaml")
     if done.returncode != 0:
         raise VersioningError(f"dvc status: {_said(done)}. Fix what it names and run the same command again")
     return json.loads(done.stdout) == {}

@@ -1,0 +1,296 @@
+"""Rounds on the real Prefect server, DVC, git and MLflow; only what the stages compute is a few lines of Python here.
+
+The stages' own work is tested elsewhere, and `ouro bootstrap` on nano takes minutes a round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+STAGE = '''
+"""One stage: notes that it ran, waits while a file says so, and writes what a round reads."""
+import json, os, sys, time, pathlib, yaml
+stage, params = sys.argv[1], yaml.safe_load(pathlib.Path("params.yaml").read_text())
+number, worn = params["round"], params["model"]["adapter"]
+with open(".ouro/ran", "a") as log:
+    log.write(f"{number} {stage} {worn}\\n")
+while pathlib.Path(f"hold-{stage}").exists():
+    time.sleep(0.1)
+if pathlib.Path(f"break-{stage}").exists():
+    sys.exit("this stage is broken")
+if stage == "train":
+    out = pathlib.Path("models/adapter"); out.mkdir(parents=True)
+    (out / "adapter_model.safetensors").write_text(f"weights of round {number}")
+elif stage == "benchmark":
+    out = pathlib.Path("data/scores"); out.mkdir(parents=True)
+    gains = json.loads(pathlib.Path("gains.json").read_text())
+    gain = gains[min(number, len(gains)) - 1]
+    rows = []
+    for other in ["base", "champion"] if worn else ["base"]:
+        at = {"value": gain, "low": gain - 0.01, "high": gain + 0.01, "n": 50}
+        rows.append({"benchmark": "held-out", "k": 0, "models": [other, "bootstrapped"], "first": 0.3,
+                     "second": 0.3 + gain, "gain": at, "points": 100.0})
+    (out / "gate.json").write_text(json.dumps({"measured": rows, "benchmarks": []}))
+    (out / "scores.json").write_text(json.dumps({"comparisons": [], "over champion": [], "k": 5}))
+else:
+    for name in {"ingest": ["images", "annotations"], "propose": ["regions"], "describe": ["descriptions"],
+                 "merge": ["scenes"], "synthesize": ["qa"]}[stage]:
+        out = pathlib.Path("data") / name; out.mkdir(parents=True)
+        (out / "what.txt").write_text(f"{stage} by {worn}")
+'''
+READS = {
+    "ingest": [], "propose": ["data/images"], "describe": ["data/regions", "models/champions"],
+    "merge": ["data/descriptions"], "synthesize": ["data/scenes"], "train": ["data/qa"],
+    "benchmark": ["models/adapter"],
+}  # fmt: skip
+WRITES = {
+    "ingest": ["data/images", "data/annotations"], "propose": ["data/regions"], "describe": ["data/descriptions"],
+    "merge": ["data/scenes"], "synthesize": ["data/qa"], "train": ["models/adapter"], "benchmark": ["data/scores"],
+}  # fmt: skip
+
+
+class Checkout:
+    """A git checkout with the seven stages, and `ouro bootstrap` in it."""
+
+    def __init__(self, folder: Path, gains: list[float]) -> None:
+        self.folder = folder
+        params = (ROOT / "params.yaml").read_text()
+        stages = {
+            name: {
+                "cmd": f"{sys.executable} stage.py {name}",
+                "deps": ["stage.py", *READS[name]],
+                "params": ["model.adapter", *(["round"] if name == "train" else [])],
+                "outs": WRITES[name],
+            }
+            for name in READS
+        }
+        for path, text in {
+            "params.yaml": params, "dvc.yaml": yaml.safe_dump({"stages": stages}, sort_keys=False), "stage.py": STAGE,
+            "gains.json": json.dumps(gains), "models/champions/.gitignore": "# here\n",
+            ".gitignore": ".ouro/\nmlflow.db*\nmlartifacts/\nreport/\nhold-*\nbreak-*\n",
+        }.items():  # fmt: skip
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        (folder / "models/nano").symlink_to(ROOT / "models/nano")
+        (folder / "benchmarks").mkdir()
+        (folder / ".ouro").mkdir()
+        self.call("git", "init", "-q", "-b", "main")
+        self.dvc("init", "-q")
+        (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text())
+        self.call("git", "add", "-A")
+        self.call("git", "commit", "-q", "-m", "begin")
+
+    def environment(self) -> dict[str, str]:
+        who = {
+            f"GIT_{role}_{what}": f"{what}@example.org"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+        return {**mine, **who, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(self.folder / ".ouro/prefect")}
+
+    def call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        return self.call(sys.executable, "-m", "dvc", *arguments)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "bootstrap", *arguments], cwd=self.folder, text=True,
+            env={**self.environment(), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def bootstrap(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        said = process.communicate()[0]
+        assert process.returncode == code, said
+        return said
+
+    def ran(self) -> list[str]:
+        """round stage, in the order in which the stages ran."""
+        path = self.folder / ".ouro/ran"
+        return [" ".join(line.split()[:2]) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def wait_for(self, line: str, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while line not in self.ran():
+            assert time.monotonic() < end, f"{line} never ran: {self.ran()}"
+            time.sleep(0.1)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in sorted((self.folder / "rounds").glob("*.json"))]
+
+    def verdicts(self) -> list[bool]:
+        return [made["verdict"]["promoted"] for made in self.rounds()]
+
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    made = tmp_path / "checkout"
+    made.mkdir()
+    yield made
+    state = made / ".ouro/prefect-server.json"
+    if state.is_file():  # of a run that a test has killed
+        os.killpg(json.loads(state.read_text())["pid"], signal.SIGKILL)
+
+
+def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date(folder: Path) -> None:
+    c = Checkout(folder, [0.2, -0.1, 0.1, -0.1, -0.1])
+    said = c.bootstrap("--rounds", "3", "--commit")
+    assert c.verdicts() == [True, False, True]
+    annotators = [made["annotator"] for made in c.rounds()]
+    champion = "models/nano + models/champions/round-001"
+    assert annotators == ["models/nano", champion, champion], "the refused one never annotates"
+    assert "round 2: the candidate is NOT promoted" in said
+    assert (folder / "models/champions/round-001/adapter_model.safetensors").read_text() == "weights of round 1"
+    assert c.call("git", "status", "--porcelain") == ""
+    assert c.dvc("status", "--json").strip() == "{}"
+    for number in (1, 2, 3):
+        c.call("git", "checkout", "-q", f"round-00{number}")
+        c.dvc("checkout", "-q")
+        assert c.dvc("status", "--json").strip() == "{}", number
+        weights = (folder / "models/adapter/adapter_model.safetensors").read_text()
+        assert weights == f"weights of round {number}"
+    c.call("git", "checkout", "-q", "main")
+    c.dvc("checkout", "-q")
+    # two barren rounds later it has saturated: a nightly ends in seconds, without a server
+    said = c.bootstrap("--rounds", "5", "--commit")
+    assert "ended after 2 of 5 rounds: saturated after round 5: 2 rounds in a row without a gain" in said
+    assert c.params()["model"]["adapter"] == "models/champions/round-003"
+    ran = c.ran()
+    said = c.bootstrap("--commit")
+    assert "nothing to do: saturated after round 5" in said and "Prefect" not in said
+    assert c.ran() == ran
+    from mlflow import MlflowClient
+
+    store = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    assert store.get_model_version_by_alias("ouro", "champion").tags["round"] == "3"
+    newest = store.get_model_version_by_alias("ouro", "candidate")
+    assert (newest.tags["round"], newest.tags["verdict"], newest.tags["git_tag"]) == ("5", "refused", "round-005")
+    assert newest.tags["git_commit"] == c.call("git", "rev-parse", "round-005^{commit}").strip()
+
+
+@pytest.mark.slow
+def test_a_killed_round_goes_on_without_repeating_what_was_finished(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    (folder / "hold-train").touch()
+    process = c.start()
+    c.wait_for("1 train")
+    process.kill()
+    process.wait()
+    (folder / "hold-train").unlink()
+    said = c.bootstrap("--no-commit")
+    assert "marked 1 runs of killed processes as crashed" in said
+    order = ["ingest", "propose", "describe", "merge", "synthesize", "train", "train", "benchmark"]
+    assert c.ran() == [f"1 {stage}" for stage in order]
+    assert c.verdicts() == [True]
+    assert "git" not in said.partition("round 1: the candidate")[2] and c.call("git", "tag") == ""
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_promotes_nothing_and_the_next_start_continues(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    c.bootstrap("--commit")
+    (folder / "break-train").touch()
+    said = c.bootstrap("--commit", code=1)
+    assert "error: stage train: ended with an error, printed above; what was finished is kept" in said
+    assert c.params()["round"] == 2 and c.verdicts() == [True]
+    assert c.call("git", "tag").split() == ["round-001"]
+    (folder / "break-train").unlink()
+    c.bootstrap("--commit")
+    assert [line for line in c.ran() if line.startswith("2 describe")] == ["2 describe"]
+    assert c.call("git", "tag").split() == ["round-001", "round-002"]
+
+
+@pytest.mark.slow
+def test_a_prefect_server_that_is_killed_in_mid_round_is_started_again(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    (folder / "hold-train").touch()
+    process = c.start()
+    c.wait_for("1 train")
+    os.killpg(json.loads((folder / ".ouro/prefect-server.json").read_text())["pid"], signal.SIGKILL)
+    (folder / "hold-train").unlink()
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert "the Prefect server at http://127.0.0.1:" in said and "is gone; it is started again" in said
+    assert c.ran().count("1 train") == 1 and c.verdicts() == [True]
+    assert not (folder / ".ouro/prefect-server.json").exists(), "the one that was started again was stopped"
+
+
+@pytest.mark.slow
+def test_mlflow_that_does_not_answer_holds_nobody_up(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    said = c.bootstrap(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert said.count("MLflow at http://127.0.0.1:9 does not answer") == 1
+    assert c.verdicts() == [True]
+
+
+@pytest.mark.slow
+def test_a_remote_that_refuses_keeps_the_round_and_the_next_start_sends_it(folder: Path) -> None:
+    c = Checkout(folder, [0.2, -0.1])
+    remote = folder.parent / "remote"
+    remote.write_text("a file, no folder")
+    c.dvc("remote", "add", "-d", "store", str(remote / "below"))
+    c.call("git", "commit", "-qam", "remote")
+    said = c.bootstrap("--commit", code=2)
+    assert "error: dvc push: " in said and "The round is finished, committed and kept here" in said
+    assert c.call("git", "tag").split() == ["round-001"]
+    remote.unlink()
+    said = c.bootstrap("--commit")
+    assert said.count("dvc push: the remote has everything") == 2, "what was kept, and the new round"
+    assert c.call("git", "tag").split() == ["round-001", "round-002"]
+
+
+@pytest.mark.slow
+def test_somebodys_dvc_repro_at_the_same_time_is_one_sentence(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    (folder / "hold-describe").touch()
+    command = [sys.executable, "-m", "dvc", "repro", "-q"]
+    other = subprocess.Popen(
+        command, cwd=folder, env=c.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    c.wait_for("1 describe")
+    said = c.bootstrap(code=1)
+    assert "dvc.yaml" in said or "lock" in said
+    assert "error: stage " in said and "Traceback" not in said
+    assert not c.rounds()
+    (folder / "hold-describe").unlink()
+    other.wait()
+    c.bootstrap()
+    assert c.verdicts() == [True] and c.ran().count("1 describe") == 1
+
+
+@pytest.mark.slow
+def test_a_dirty_tree_two_at_once_and_a_full_disk(folder: Path) -> None:
+    c = Checkout(folder, [0.2])
+    (folder / "gains.json").write_text("[0.3]")
+    said = c.bootstrap("--commit", code=2)
+    assert "error: git: gains.json changed and not committed" in said
+    assert not c.ran() and c.params()["round"] == 1
+    (folder / "hold-ingest").touch()
+    first = c.start()
+    c.wait_for("1 ingest")
+    assert "another `ouro bootstrap` is at work in this checkout" in c.bootstrap(code=2)
+    (folder / "hold-ingest").unlink()
+    assert first.wait() == 0
