@@ -18,7 +18,8 @@ from ouro.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "bootstrap", "annotate", "train", "inspect", "export", "estimate", "merge-adapter", "train-job", "doctor", "report", "up",
+    "bootstrap", "annotate", "train", "inspect", "export", "estimate", "merge-adapter", "train-job", "doctor", "report",
+    "up",
 )  # fmt: skip
 
 
