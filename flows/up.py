@@ -29,7 +29,6 @@ from tasks.servers import (
     HOST,
     PORT,
     Server,
-    alive,
     configured_api,
     free_port,
     healthy,
@@ -43,7 +42,8 @@ MLFLOW_PORT = 5000
 MLFLOW_SECONDS = 240.0  # 26 s on two idle cores
 WORKER_SECONDS = 180.0
 NEXT_SECONDS = 20.0  # Prefect's scheduler makes the runs of a new deployment every few seconds
-WATCH = 1.0
+PREFECT_SECONDS = 180.0  # without an answer: a new one takes up to START_SECONDS
+WATCH = 2.0
 
 
 class UpError(ValueError):
@@ -79,6 +79,7 @@ def run(options: Options) -> None:
     check_checkout()
     schedule = schedule_options(options)
     STATE.mkdir(exist_ok=True)
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")  # a warning of ours is of no run
     with _only_up(), _signals():
         try:
             _serve(options, schedule)
@@ -150,6 +151,7 @@ def _serve(options: Options, schedule: list[str]) -> None:
             if mlflow.child:
                 last.callback(mlflow.child.stop)  # before Prefect's server; `first` has nothing left to do then
             _check_answers(server)
+            screen.show_notices()
             screen.say(f"Prefect: {server.ui}")
             _deploy(schedule)
             _wait_for_mlflow(mlflow)
@@ -274,13 +276,22 @@ def _when(at: datetime) -> str:
 
 
 def _watch(server: Server, children: list[Child]) -> None:
-    """Return never; raises ChildError when something ends by itself."""
+    """Return never; raises ChildError when something ends by itself.
+
+    A server of Prefect's that is killed is started again at its address (tasks/servers.py): only one that stays away
+    is an error.
+    """
+    answered = time.monotonic()
     while True:
         for child in children:
             child.check()
-        if server.pid is not None and not alive(server.pid):
+        now = time.monotonic()
+        if server.pid is None or healthy(server.api):
+            answered = now
+        if now - answered > PREFECT_SECONDS:
             raise ChildError(
-                f"Prefect: its server ended by itself, expected it to run until `ouro up` is stopped; "
-                f"{end_of(STATE / 'prefect-server.log')}\nFix: what the log says, then `ouro up` again"
+                f"Prefect: its server at {server.api} has not answered for {PREFECT_SECONDS:.0f} s, expected it to run "
+                f"until `ouro up` is stopped; {end_of(STATE / 'prefect-server.log')}\n"
+                "Fix: what the log says, then `ouro up` again"
             )
         time.sleep(WATCH)

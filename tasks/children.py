@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.keeper import SECONDS
+from tasks.keeper import SECONDS, kill
 
 TAIL = 1500  # characters of a log that an error shows
 POLL = 0.2
@@ -32,6 +32,7 @@ class Child:
     """A command under its keeper."""
 
     name: str
+    mark: str
     keeper: subprocess.Popen[bytes]
     log: Path
 
@@ -64,6 +65,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.keeper.kill()
             self.keeper.wait()
+        kill(self.mark)  # none is left, unless the keeper itself was killed
 
 
 def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, lock: int) -> Child:
@@ -73,13 +75,14 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], log
     """
     if log.is_file():
         log.replace(log.with_name(f"{log.name}.1"))
-    kept = [sys.executable, "-m", "tasks.keeper", uuid.uuid4().hex, *command]
+    mark = uuid.uuid4().hex
+    kept = [sys.executable, "-m", "tasks.keeper", mark, *command]
     with log.open("wb") as output:
         keeper = subprocess.Popen(
             kept, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=dict(environment),
             start_new_session=True, pass_fds=(lock,),
         )  # fmt: skip
-    return Child(name, keeper, log)
+    return Child(name, mark, keeper, log)
 
 
 @contextmanager

@@ -55,13 +55,18 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
         process.terminate()
     while (process.poll() is None or marked(mark)) and time.monotonic() < end:
         time.sleep(POLL)
-    while left := marked(mark):
-        _signal(left, signal.SIGKILL)
-        process.poll()
-        time.sleep(POLL)
+    process.poll()
+    kill(mark)
     if process.poll() is None:  # where there is no /proc
         process.kill()
         process.wait()
+
+
+def kill(mark: str) -> None:
+    """SIGKILL to every process that carries a mark, until none is left."""
+    while left := marked(mark):
+        _signal(left, signal.SIGKILL)
+        time.sleep(POLL)
 
 
 def marked(mark: str) -> set[int]:

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from flows import repro
-from flows.bootstrap import StageFailed, repro_stage
+from flows.stages import StageFailed, repro_stage
 from ouro.processes import Workers, end_with_parent
 from ouro.vision.ocr import OCRProposer
 from tasks.servers import alive
@@ -51,7 +51,7 @@ if not killed:
     time.sleep(600)
 Path("one").write_text("1")
 """
-BOOTSTRAP = "from flows.bootstrap import repro_stage; repro_stage('first')"
+BOOTSTRAP = "from flows.stages import repro_stage; repro_stage('first')"
 
 
 def until(true: Callable[[], bool], seconds: float = 100.0) -> bool:

@@ -140,6 +140,18 @@ def test_the_log_of_the_last_time_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "worker.log.1").read_text() == "first\n"
 
 
+@linux
+def test_where_the_keeper_itself_is_killed_stopping_leaves_nothing(tmp_path: Path) -> None:
+    with family(tmp_path / "lock", quiet) as lock:
+        orphaned = child(tmp_path, WORKER, lock)
+        assert within(60, lambda: orphaned.log.read_text() == "up\n")
+        orphaned.keeper.kill()
+        orphaned.keeper.wait()
+        assert len(marked(orphaned.mark)) == 2
+        orphaned.stop()
+        assert not marked(orphaned.mark)
+
+
 # Starts a grandchild in a session of its own, as Prefect's worker does, which does not hear SIGTERM.
 WORKER = """
 import subprocess, sys, time
@@ -376,9 +388,17 @@ def test_after_kill_9_the_next_one_starts_and_marks_the_round_that_was_at_work(c
     assert next(run["state_name"] for run in second.runs() if run["id"] == killed["id"]) == "Crashed"
     second.until("Completed")
 
-    server = json.loads((checkout / ".ouro/prefect-server.json").read_text())
+    note = checkout / ".ouro/prefect-server.json"
+    server = json.loads(note.read_text())
     os.kill(server["pid"], signal.SIGKILL)
+    assert within(60, lambda: note.is_file() and json.loads(note.read_text())["pid"] != server["pid"])
+    assert within(120, lambda: healthy(server["api"])), "it is started again, and rounds go on"
+    second.until("Completed", times=second.states().count("Completed") + 1, seconds=480)
+
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids_in(checkout)}
+    (mlflow,) = (pid for pid, said in words.items() if said[1:4] == ["-m", "mlflow", "server"])
+    os.kill(mlflow, signal.SIGKILL)
     assert second.process.wait(120) == 1
     assert second.process.stdout is not None
-    assert "Prefect: its server ended by itself" in second.process.stdout.read()
+    assert "MLflow: ended by itself with exit code 137" in second.process.stdout.read()
     assert not healthy(server["api"])
