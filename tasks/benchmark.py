@@ -189,7 +189,10 @@ def compare_benchmarks(layout: Layout, params: Params) -> Path:
 
 def _held_out(layout: Layout) -> list[Measured]:
     """The held-out questions as rows of the gate, mean over question types; none where nothing was asked."""
-    content = json.loads((layout.scores / "scores.json").read_text())
+    scores = layout.scores / "scores.json"
+    if not scores.is_file():
+        return []
+    content = json.loads(scores.read_text())
     made = [Comparison.from_json(value) for key in ("comparisons", "over champion") for value in content[key]]
     return [
         Measured(
