@@ -280,6 +280,36 @@ def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys
     assert (scores["missing"], scores["null_predictions"]) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("pope: coco_pope_random.json", {"random-2": "no"}, {"F1": 0, "accuracy": 1 / 4, "recall": 0}),
+        # as in the evaluator of DUE, where what is not predicted takes nothing from precision
+        ("deepform: document.jsonl", {"doc7/advertiser": "maple party"}, {"precision": 1, "recall": 1 / 4, "F1": 2 / 5}),
+        ("klc: in.tsv.xz", {"7/charity_number": "1"}, {"precision": 0, "recall": 0, "F1": 0}),
+    ],
+)  # fmt: skip
+def test_a_missing_reply_is_never_right(
+    name: str, said: dict[str, str], expected: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """POPE's evaluator takes an empty reply for yes, so that a missing one was right wherever yes is."""
+    scores = scored(CASES[name], predictions(tmp_path / "p.jsonl", said), capsys, allow_missing=True)
+    figures = {figure: made["micro"]["value"] for figure, made in scores["figures"].items()}
+    assert {figure: figures[figure] for figure in expected} == pytest.approx(expected)
+    assert scores["unreadable"] == pytest.approx(scores["missing"] / scores["n"])
+
+
+def test_a_missing_reply_is_wrong_where_an_answer_is_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An article alone has the normal form of an empty reply."""
+    answers = [{"answer": "the"}] * 10
+    (tmp_path / "val.json").write_text(json.dumps([
+        {"image": name, "question": "What?", "answers": answers, "answer_type": "other"} for name in ("a.png", "b.png")
+    ]))  # fmt: skip
+    case = Case("vizwiz", (str(tmp_path / "val.json"),), (), "")
+    scores = scored(case, predictions(tmp_path / "p.jsonl", {"a.png": ""}), capsys, allow_missing=True)
+    assert reported(scores)["value"] == 0.5
+
+
 def test_what_evaluators_write_is_read_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A byte order mark, numbers as ids and replies, `answer` for `prediction`, and a reply of a megabyte."""
     rows = [line(question_id=7000, answer="no"), line(question_id=7001, answer="red " * 250_000)]
