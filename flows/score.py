@@ -46,11 +46,13 @@ def run(options: Options) -> None:
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
-    from ouro.benchmarks.run_folder import write_score
+    from ouro.benchmarks.run_folder import check_folder, write_score
     from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
+    if options.out:
+        check_folder(options.out)
     given = options.annotations
     paths = locate(bench, given[0]) if len(given) == 1 and given[0].is_dir() else given
     load = partial(bench.load, paths)

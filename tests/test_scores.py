@@ -335,6 +335,9 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytes
     assert code == 2 and "has no metric of its own" in err
     code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--out", str(tmp_path / "run"))
     assert code == 0 and not err and read_run(tmp_path / "run").keys() == {"vqav2"}
+    for out in (file, file / "run"):  # it was a traceback, after all was scored
+        code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--out", str(out))
+        assert code == 2 and err.strip() == f"error: --out {out}: {file} is a file, expected a folder or a new name"
 
 
 # ---- comparisons -------------------------------------------------------------------------------------

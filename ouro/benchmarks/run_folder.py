@@ -27,6 +27,15 @@ RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet"
 _KEYS = ("benchmark", "title", "split", "protocol", "reported", "macro", "points", "figures")  # of SCORES, read back
 
 
+def check_folder(folder: Path) -> None:
+    """Raises BenchmarkFileError where nothing can be written into a folder, since a file has its name."""
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise BenchmarkFileError(f"--out {folder}: {place} is a file, expected a folder or a new name")
+            return
+
+
 def write_score(folder: Path, made: Score, samples: Samples) -> None:
     """Write samples.parquet and scores.json into a benchmark's folder; the scores last."""
     import pyarrow as pa
