@@ -16,9 +16,11 @@ from flows.score import Options, run
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import BENCHMARKS
+from ouro.benchmarks.paper import measured
 from ouro.benchmarks.run_folder import compare_runs, read_run, write_score
 from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
+from tasks import tracking
 
 CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
@@ -440,3 +442,49 @@ def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest
     rows = text.strip().splitlines()
     assert rows[2].count("|") == rows[4].replace("\\|", "").count("|") == 8
     assert "| VQAv2 | accuracy | 3 | 100.0 | 100.0 | +0.0 \\[+0.0, +0.0\\] | 1.000 |" in text
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ouro compare base/vqav2 boot/vqav2` called both of them vqav2, and a model with and without regions alike."""
+    one, two = tmp_path / "base/vqav2", tmp_path / "boot/vqav2"
+    for folder in (one, two):
+        scored(VQA, predictions(tmp_path / "p.jsonl", RIGHT), capsys, out=folder)
+    compare([one, two], "json", True, False, resamples=10)
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["first"], made["second"]) == (f"vqav2 ({one})", f"vqav2 ({two})")
+    for k, folder in enumerate((one, two)):
+        (folder / "run.json").write_text(json.dumps({"label": "nano", "k": k}))
+    compare([one, two], "json", True, False, resamples=10)
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["first"], made["second"]) == ("nano, k = 0", "nano, k = 1")
+
+
+def test_a_folder_of_two_scores_of_one_benchmark_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last one by alphabet stood for the run."""
+    for name, said in (("base", RIGHT), ("boot", {**RIGHT, "7000": "yes"})):
+        scored(VQA, predictions(tmp_path / "p.jsonl", said), capsys, out=tmp_path / "runs" / name)
+    for read in (lambda: read_run(tmp_path / "runs"), lambda: measured([tmp_path / "runs"])):
+        with pytest.raises(BenchmarkFileError, match=r"runs: base and boot both hold scores of vqav2, expected one r"):
+            read()
+    assert len(measured([tmp_path / "runs/base", tmp_path / "runs/boot"])) == 2
+
+
+def test_a_tracked_comparison_is_in_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run for each pair, with what JSON says of the reported figure, and the names of both as tags."""
+    folders = runs(tmp_path, capsys, RIGHT, {**RIGHT, "7001": "dark red"}, {**RIGHT, "8000": "2"})
+    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    compare(folders, "json", True, True, resamples=100)
+    said = json.loads(capsys.readouterr().out)
+    client = tracking.client()
+    (experiment,) = (e for e in client.search_experiments() if e.name == tracking.EXPERIMENT)
+    logged = {run.data.tags["second"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert len(said) == len(logged) == 2
+    for pair in said:
+        run, difference = logged[pair["second"]], pair["benchmarks"][0]["difference"]["micro"]
+        assert run.data.metrics == {f"vqav2/{key}": pytest.approx(value) for key, value in difference.items()}
+        assert (run.data.tags["first"], run.info.run_name, run.info.status) == ("run 0", "compare", "FINISHED")
+    assert logged["run 1"].data.metrics["vqav2/value"] == pytest.approx(-0.1 / 3)
+    assert logged["run 2"].data.metrics["vqav2/value"] == pytest.approx(-0.7 / 3)
