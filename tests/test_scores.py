@@ -275,6 +275,27 @@ def test_unknown_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[st
         scored(VQA, file, capsys)
 
 
+def test_predictions_for_questions_that_cannot_be_scored_are_known_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Problem 6 stands in the file, without a picture: whoever answers it was told that there is no such question."""
+    file = predictions(tmp_path / "p.jsonl", {"6": "A", "7": "B", "8": "A"})
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(6\) .* \(it has 2; not scored: no_image 1\)\. Fix: take"):
+        scored(CASES["scienceqa: problems.json"], file, capsys)
+
+
+def test_an_id_of_null_is_an_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was passed over: unknown and repeated ones went unseen, and an answered question was said to be missing."""
+    rows = b"".join(line(question_id=name, prediction=said) for name, said in RIGHT.items())
+    file = tmp_path / "p.jsonl"
+    file.write_bytes(line(question_id=7000, prediction=None) + rows)
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(7000\) predicted more than once"):
+        scored(VQA, file, capsys)
+    file.write_bytes(line(question_id=1, prediction=None) + rows)
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(1\) that vqav2 has no question for \(it has 3\)"):
+        scored(VQA, file, capsys)
+
+
 def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = predictions(tmp_path / "p.jsonl", {"7000": "no", "7001": None})
     scores = scored(VQA, file, capsys, allow_missing=True)
@@ -287,7 +308,8 @@ def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys
     [
         ("pope: coco_pope_random.json", {"random-2": "no"}, {"F1": 0, "accuracy": 1 / 4, "recall": 0}),
         # as in the evaluator of DUE, where what is not predicted takes nothing from precision
-        ("deepform: document.jsonl", {"doc7/advertiser": "maple party"}, {"precision": 1, "recall": 1 / 4, "F1": 2 / 5}),
+        ("deepform: document.jsonl", {"doc7/advertiser": "OAK"}, {"precision": 0, "recall": 0}),
+        ("deepform: document.jsonl", {"doc7/advertiser": "maple party"}, {"precision": 1, "recall": 1 / 4, "F1": 0.4}),
         ("klc: in.tsv.xz", {"7/charity_number": "1"}, {"precision": 0, "recall": 0, "F1": 0}),
     ],
 )  # fmt: skip

@@ -37,7 +37,7 @@ class Predictions:
     def reply(self, item_id: str) -> str | None:
         """The reply to a question; None if there is none. The question counts as asked."""
         found = self._store.execute("UPDATE replies SET asked = 1 WHERE id = ? RETURNING reply", (item_id,)).fetchone()
-        return None if found is None else str(found[0])
+        return None if found is None or found[0] is None else str(found[0])
 
     def unknown(self) -> tuple[int, list[str]]:
         """Ids that no question had: how many, and the first of them."""
@@ -76,14 +76,13 @@ def _fill(made: Predictions, store: sqlite3.Connection, path: Path, told: Callab
     for line, item_id, reply in _records(path, told):
         if reply is None:
             made.rejected["null_prediction"] += 1
-            continue
         done = store.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, 0)", (item_id, reply, line))
         if not done.rowcount:
             repeated += 1
             twice += [item_id] if len(twice) < SHOWN else []
     if repeated:
         raise BenchmarkFileError(f"{path}: {listed('id', repeated, twice)} predicted more than once; keep one of each")
-    if not len(made) and not made.rejected:
+    if not len(made):
         raise BenchmarkFileError(f"{path}: got no prediction, expected one JSON object a line")
 
 
