@@ -64,7 +64,16 @@ def _show(form: str, names: Sequence[str], table: Sequence[Row]) -> None:
     if form == "markdown":
         print(markdown(title, table))
         return
-    screen.console().print(_rich(title, table))
+    show_whole(_rich(title, table))
+
+
+def show_whole(shown: Table) -> None:
+    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
+    from rich.measure import Measurement
+
+    console = screen.console()
+    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    console.print(shown)
 
 
 def markdown(title: str, table: Sequence[Row]) -> str:
@@ -86,7 +95,7 @@ def _rich(title: str, table: Sequence[Row]) -> Table:
 
     made = Table(title=escape(title), title_justify="left")
     for head in HEADS:
-        made.add_column(head, justify="left" if head in HEADS[:2] else "right")
+        made.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
     for row in table:
         made.add_row(*map(escape, row))
     return made

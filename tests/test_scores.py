@@ -455,6 +455,16 @@ def test_comparisons_are_printed_as_json_and_as_a_table(tmp_path: Path, capsys: 
     assert "yes/no" in capsys.readouterr().out
 
 
+def test_a_narrow_screen_cuts_no_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On 40 columns 90.0 was printed as 90 with an ellipsis, on 80 an interval in two lines."""
+    monkeypatch.setenv("COLUMNS", "40")
+    compare(runs(tmp_path, capsys, RIGHT, {**RIGHT, "7000": "yes"}), "table", True, False, resamples=10)
+    (row,) = (row for row in capsys.readouterr().out.splitlines() if "VQAv2" in row and "accuracy" in row)
+    assert "100.0" in row and "…" not in row and row.rstrip("│ ").count("[") == row.count("]") == 1
+
+
 def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
     (second / "run.json").write_text(json.dumps({"label": "a|b <script>*x*"}))
