@@ -136,7 +136,7 @@ def figure(e: Estimate, points: float) -> str:
 
 
 def _kinds(name: str, made: Ratios[Estimate], points: float) -> list[str]:
-    if len(made.kinds) == 1:
-        return []
+    if len(made.kinds) == 1:  # one of ChartQA's or POPE's files is not the benchmark
+        return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in made.kinds.items() if kind != "all"]
     rows = [("all questions", made.micro), ("mean of kinds", made.macro), *sorted(made.kinds.items())]
     return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in rows]

@@ -342,6 +342,19 @@ def test_what_evaluators_write_is_read_as_it_is(tmp_path: Path, capsys: pytest.C
     assert reported(scores)["value"] == pytest.approx(2 / 3)
 
 
+def test_vizwiz_predictions_are_read_as_they_are_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.jsonl").write_bytes(line(image="cup.png", answer="mug") + line(image="sign.png", answer="x"))
+    assert scored(CASES["vizwiz: val.json"], tmp_path / "p.jsonl", capsys)["missing"] == 0
+
+
+def test_one_split_alone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The F1 of POPE's random questions was printed as that of all three splits."""
+    file = predictions(tmp_path / "p.jsonl", {"random-1": "yes", "random-2": "no"})
+    random = [path for path in CASES["pope: coco_pope_random.json"].paths if "random" in path.name]
+    run(Options("pope", random, file, "", False, False, None, False, resamples=10))
+    assert "F1, random: 100.0 [" in capsys.readouterr().out
+
+
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = predictions(tmp_path / "p.jsonl", RIGHT)
     folder = str(VQA.paths[0].parent)

@@ -2,7 +2,7 @@
 
     {"question_id": 7000, "prediction": "no"}
 
-The id stands under question_id, image_id (captions), or questionId; the reply under prediction, answer or caption, so
+The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under prediction, answer or caption, so
 that the result files of most evaluators are read as they are. Ids are compared as text. Both sides may hold millions:
 they meet in a temporary SQLite file, in memory only one line is.
 """
@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError
 
-IDS = ("question_id", "image_id", "questionId", "id")
+IDS = ("question_id", "image_id", "questionId", "id", "image")
 REPLIES = ("prediction", "answer", "caption")
 SHOWN = 10  # ids in an error
 _HALVES = re.compile("[\ud800-\udfff]")
