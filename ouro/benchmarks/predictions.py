@@ -2,9 +2,9 @@
 
     {"question_id": 7000, "prediction": "no"}
 
-The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under prediction, answer or caption, so
-that the result files of most evaluators are read as they are. Ids are compared as text. Both sides may hold millions:
-they meet in a temporary SQLite file, in memory only one line is.
+The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under prediction,
+answer or caption, so that the result files of most evaluators are read as they are. Ids are compared as text. Both
+sides may hold millions: they meet in a temporary SQLite file, in memory only one line is.
 """
 
 from __future__ import annotations
