@@ -41,8 +41,10 @@ def run(params: Params, options: Options) -> None:
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark
+    from ouro.benchmarks.run_folder import check_folder
     from tasks.asking import open_source
 
+    check_folder(options.out)
     sources = [
         open_source(benchmark(name), options.data, params.ingest.max_pixels, options.hubs.get(name, ""))
         for name in dict.fromkeys(options.benchmarks)

@@ -22,16 +22,17 @@ HEADS = ("benchmark", "figure", "n", "first", "second", "difference", "p")
 def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
     """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired."""
     from ouro.benchmarks.items import BenchmarkFileError
-    from ouro.benchmarks.run_folder import compare_runs, read_run
+    from ouro.benchmarks.run_folder import compare_runs, labels, read_run
 
     if len(folders) < 2:
         raise BenchmarkFileError(f"got {len(folders)} run, expected two or more: ouro compare FIRST SECOND ...")
-    first = read_run(folders[0])
+    called = labels(folders)
+    first = read_run(folders[0], called[0])
     everything: list[dict[str, Any]] = []
-    for folder in folders[1:]:
-        second = read_run(folder)
+    for folder, label in zip(folders[1:], called[1:], strict=True):
+        second = read_run(folder, label)
         made = compare_runs(first, second, seed=seed, resamples=resamples)
-        names = [next(iter(run.values())).label for run in (first, second)]
+        names = [called[0], label]
         everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in made]})
         if form != "json":
             _show(form, names, [row for c in made for row in rows(c, kinds)])
@@ -63,7 +64,16 @@ def _show(form: str, names: Sequence[str], table: Sequence[Row]) -> None:
     if form == "markdown":
         print(markdown(title, table))
         return
-    screen.console().print(_rich(title, table))
+    show_whole(_rich(title, table))
+
+
+def show_whole(shown: Table) -> None:
+    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
+    from rich.measure import Measurement
+
+    console = screen.console()
+    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
+    console.print(shown)
 
 
 def markdown(title: str, table: Sequence[Row]) -> str:
@@ -85,7 +95,7 @@ def _rich(title: str, table: Sequence[Row]) -> Table:
 
     made = Table(title=escape(title), title_justify="left")
     for head in HEADS:
-        made.add_column(head, justify="left" if head in HEADS[:2] else "right")
+        made.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
     for row in table:
         made.add_row(*map(escape, row))
     return made

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows import screen
-from flows.compare import escaped
+from flows.compare import escaped, show_whole
 
 if TYPE_CHECKING:
     from rich.table import Table as Shown
@@ -82,12 +82,7 @@ def _markdown(table: Table, here: Here) -> str:
 
 
 def _show(table: Table, here: Here) -> None:
-    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
-    from rich.measure import Measurement
-
-    console, shown = screen.console(), _rich(table, here)
-    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
-    console.print(shown)
+    show_whole(_rich(table, here))
     if table.note:
         screen.say(table.note)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
     from ouro.benchmarks.items import BenchmarkFileError, Item
     from ouro.benchmarks.ratios import Ratios
-    from ouro.benchmarks.scored import Score
+    from ouro.benchmarks.scored import Account, Score
     from ouro.records import Rejected
 
     Load = Callable[[], Iterator[Item | Rejected]]
@@ -46,11 +46,13 @@ def run(options: Options) -> None:
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
-    from ouro.benchmarks.run_folder import write_score
+    from ouro.benchmarks.run_folder import check_folder, write_score
     from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
+    if options.out:
+        check_folder(options.out)
     given = options.annotations
     paths = locate(bench, given[0]) if len(given) == 1 and given[0].is_dir() else given
     load = partial(bench.load, paths)
@@ -62,7 +64,7 @@ def run(options: Options) -> None:
             )
         except MissingPredictions as error:
             raise _of_another(options, error, predictions.unknown()) from error
-        _check_unknown(options, predictions.unknown(), judged[1].n_out)
+        _check_unknown(options, predictions.unknown(), judged[1])
         null = dict(predictions.rejected)
     made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
     if options.controls:
@@ -75,7 +77,7 @@ def run(options: Options) -> None:
     for line in lines(made):
         screen.say(line)
     if null:
-        screen.say(f"{sum(null.values())} predictions were null, and counted as missing")
+        screen.say(f"  predictions of null, counted as missing: {sum(null.values())}")
     if options.out:
         screen.say(f"written: {options.out}")
 
@@ -84,15 +86,16 @@ def _progress(options: Options) -> AbstractContextManager[Callable[[int], None]]
     return nullcontext(lambda n: None) if options.json else screen.progress("score", 0, "questions")
 
 
-def _check_unknown(options: Options, unknown: tuple[int, list[str]], questions: int) -> None:
+def _check_unknown(options: Options, unknown: tuple[int, list[str]], account: Account) -> None:
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.predictions import listed
 
     count, shown = unknown
     if count:
+        left_out = f"; not scored: {_rejected(account)}" if account.rejected else ""
         raise BenchmarkFileError(
             f"{options.predictions}: {listed('id', count, shown)} that {options.benchmark} has no question for "
-            f"(it has {questions}). Fix: take them out, or name the benchmark that they are of"
+            f"(it has {account.n_out}{left_out}). Fix: take them out, or name the benchmark that they are of"
         )
 
 
@@ -119,9 +122,12 @@ def lines(made: Score) -> list[str]:
     out += [f"  controls: {', '.join(known)}"] if known else []
     out.append(f"  replies that could not be read: {100 * made.unreadable:.1f}%; missing: {account.missing}")
     if account.rejected:
-        said = ", ".join(f"{reason} {n}" for reason, n in account.rejected.items())
-        out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {said}")
+        out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
     return out
+
+
+def _rejected(account: Account) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in account.rejected.items())
 
 
 def figure(e: Estimate, points: float) -> str:
@@ -130,7 +136,7 @@ def figure(e: Estimate, points: float) -> str:
 
 
 def _kinds(name: str, made: Ratios[Estimate], points: float) -> list[str]:
-    if len(made.kinds) == 1:
-        return []
+    if len(made.kinds) == 1:  # one of ChartQA's or POPE's files is not the benchmark
+        return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in made.kinds.items() if kind != "all"]
     rows = [("all questions", made.micro), ("mean of kinds", made.macro), *sorted(made.kinds.items())]
     return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in rows]

@@ -16,9 +16,11 @@ from flows.score import Options, run
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import BENCHMARKS
+from ouro.benchmarks.paper import measured
 from ouro.benchmarks.run_folder import compare_runs, read_run, write_score
 from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
+from tasks import tracking
 
 CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
@@ -273,11 +275,63 @@ def test_unknown_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[st
         scored(VQA, file, capsys)
 
 
+def test_predictions_for_questions_that_cannot_be_scored_are_known_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Problem 6 stands in the file, without a picture: whoever answers it was told that there is no such question."""
+    file = predictions(tmp_path / "p.jsonl", {"6": "A", "7": "B", "8": "A"})
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(6\) .* \(it has 2; not scored: no_image 1\)\. Fix: take"):
+        scored(CASES["scienceqa: problems.json"], file, capsys)
+
+
+def test_an_id_of_null_is_an_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was passed over: unknown and repeated ones went unseen, and an answered question was said to be missing."""
+    rows = b"".join(line(question_id=name, prediction=said) for name, said in RIGHT.items())
+    file = tmp_path / "p.jsonl"
+    file.write_bytes(line(question_id=7000, prediction=None) + rows)
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(7000\) predicted more than once"):
+        scored(VQA, file, capsys)
+    file.write_bytes(line(question_id=1, prediction=None) + rows)
+    with pytest.raises(BenchmarkFileError, match=r"1 id \(1\) that vqav2 has no question for \(it has 3\)"):
+        scored(VQA, file, capsys)
+
+
 def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = predictions(tmp_path / "p.jsonl", {"7000": "no", "7001": None})
     scores = scored(VQA, file, capsys, allow_missing=True)
     assert reported(scores)["value"] == pytest.approx(1 / 3)
     assert (scores["missing"], scores["null_predictions"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("pope: coco_pope_random.json", {"random-2": "no"}, {"F1": 0, "accuracy": 1 / 4, "recall": 0}),
+        # as in the evaluator of DUE, where what is not predicted takes nothing from precision
+        ("deepform: document.jsonl", {"doc7/advertiser": "OAK"}, {"precision": 0, "recall": 0}),
+        ("deepform: document.jsonl", {"doc7/advertiser": "maple party"}, {"precision": 1, "recall": 1 / 4, "F1": 0.4}),
+        ("klc: in.tsv.xz", {"7/charity_number": "1"}, {"precision": 0, "recall": 0, "F1": 0}),
+    ],
+)  # fmt: skip
+def test_a_missing_reply_is_never_right(
+    name: str, said: dict[str, str], expected: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """POPE's evaluator takes an empty reply for yes, so that a missing one was right wherever yes is."""
+    scores = scored(CASES[name], predictions(tmp_path / "p.jsonl", said), capsys, allow_missing=True)
+    figures = {figure: made["micro"]["value"] for figure, made in scores["figures"].items()}
+    assert {figure: figures[figure] for figure in expected} == pytest.approx(expected)
+    assert scores["unreadable"] == pytest.approx(scores["missing"] / scores["n"])
+
+
+def test_a_missing_reply_is_wrong_where_an_answer_is_blank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An article alone has the normal form of an empty reply."""
+    answers = [{"answer": "the"}] * 10
+    (tmp_path / "val.json").write_text(json.dumps([
+        {"image": name, "question": "What?", "answers": answers, "answer_type": "other"} for name in ("a.png", "b.png")
+    ]))  # fmt: skip
+    case = Case("vizwiz", (str(tmp_path / "val.json"),), (), "")
+    scores = scored(case, predictions(tmp_path / "p.jsonl", {"a.png": ""}), capsys, allow_missing=True)
+    assert reported(scores)["value"] == 0.5
 
 
 def test_what_evaluators_write_is_read_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,6 +340,19 @@ def test_what_evaluators_write_is_read_as_it_is(tmp_path: Path, capsys: pytest.C
     (tmp_path / "p.jsonl").write_bytes(b"\xef\xbb\xbf" + b"".join(rows) + line(question_id="8000", answer=1))
     scores = scored(VQA, tmp_path / "p.jsonl", capsys)
     assert reported(scores)["value"] == pytest.approx(2 / 3)
+
+
+def test_vizwiz_predictions_are_read_as_they_are_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.jsonl").write_bytes(line(image="cup.png", answer="mug") + line(image="sign.png", answer="x"))
+    assert scored(CASES["vizwiz: val.json"], tmp_path / "p.jsonl", capsys)["missing"] == 0
+
+
+def test_one_split_alone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The F1 of POPE's random questions was printed as that of all three splits."""
+    file = predictions(tmp_path / "p.jsonl", {"random-1": "yes", "random-2": "no"})
+    random = [path for path in CASES["pope: coco_pope_random.json"].paths if "random" in path.name]
+    run(Options("pope", random, file, "", False, False, None, False, resamples=10))
+    assert "F1, random: 100.0 [" in capsys.readouterr().out
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -305,6 +372,9 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytes
     assert code == 2 and "has no metric of its own" in err
     code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--out", str(tmp_path / "run"))
     assert code == 0 and not err and read_run(tmp_path / "run").keys() == {"vqav2"}
+    for out in (file, file / "run"):  # it was a traceback, after all was scored
+        code, err = ouro("vqav2", "--annotations", folder, "--predictions", str(file), "--out", str(out))
+        assert code == 2 and err.strip() == f"error: --out {out}: {file} is a file, expected a folder or a new name"
 
 
 # ---- comparisons -------------------------------------------------------------------------------------
@@ -398,6 +468,16 @@ def test_comparisons_are_printed_as_json_and_as_a_table(tmp_path: Path, capsys: 
     assert "yes/no" in capsys.readouterr().out
 
 
+def test_a_narrow_screen_cuts_no_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On 40 columns 90.0 was printed as 90 with an ellipsis, on 80 an interval in two lines."""
+    monkeypatch.setenv("COLUMNS", "40")
+    compare(runs(tmp_path, capsys, RIGHT, {**RIGHT, "7000": "yes"}), "table", True, False, resamples=10)
+    (row,) = (row for row in capsys.readouterr().out.splitlines() if "VQAv2" in row and "accuracy" in row)
+    assert "100.0" in row and "…" not in row and row.rstrip("│ ").count("[") == row.count("]") == 1
+
+
 def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = runs(tmp_path, capsys, RIGHT, RIGHT)
     (second / "run.json").write_text(json.dumps({"label": "a|b <script>*x*"}))
@@ -407,3 +487,49 @@ def test_a_markdown_table_shows_names_as_they_are(tmp_path: Path, capsys: pytest
     rows = text.strip().splitlines()
     assert rows[2].count("|") == rows[4].replace("\\|", "").count("|") == 8
     assert "| VQAv2 | accuracy | 3 | 100.0 | 100.0 | +0.0 \\[+0.0, +0.0\\] | 1.000 |" in text
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ouro compare base/vqav2 boot/vqav2` called both of them vqav2, and a model with and without regions alike."""
+    one, two = tmp_path / "base/vqav2", tmp_path / "boot/vqav2"
+    for folder in (one, two):
+        scored(VQA, predictions(tmp_path / "p.jsonl", RIGHT), capsys, out=folder)
+    compare([one, two], "json", True, False, resamples=10)
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["first"], made["second"]) == (f"vqav2 ({one})", f"vqav2 ({two})")
+    for k, folder in enumerate((one, two)):
+        (folder / "run.json").write_text(json.dumps({"label": "nano", "k": k}))
+    compare([one, two], "json", True, False, resamples=10)
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["first"], made["second"]) == ("nano, k = 0", "nano, k = 1")
+
+
+def test_a_folder_of_two_scores_of_one_benchmark_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last one by alphabet stood for the run."""
+    for name, said in (("base", RIGHT), ("boot", {**RIGHT, "7000": "yes"})):
+        scored(VQA, predictions(tmp_path / "p.jsonl", said), capsys, out=tmp_path / "runs" / name)
+    for read in (lambda: read_run(tmp_path / "runs"), lambda: measured([tmp_path / "runs"])):
+        with pytest.raises(BenchmarkFileError, match=r"runs: base and boot both hold scores of vqav2, expected one r"):
+            read()
+    assert len(measured([tmp_path / "runs/base", tmp_path / "runs/boot"])) == 2
+
+
+def test_a_tracked_comparison_is_in_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run for each pair, with what JSON says of the reported figure, and the names of both as tags."""
+    folders = runs(tmp_path, capsys, RIGHT, {**RIGHT, "7001": "dark red"}, {**RIGHT, "8000": "2"})
+    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    compare(folders, "json", True, True, resamples=100)
+    said = json.loads(capsys.readouterr().out)
+    client = tracking.client()
+    (experiment,) = (e for e in client.search_experiments() if e.name == tracking.EXPERIMENT)
+    logged = {run.data.tags["second"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert len(said) == len(logged) == 2
+    for pair in said:
+        run, difference = logged[pair["second"]], pair["benchmarks"][0]["difference"]["micro"]
+        assert run.data.metrics == {f"vqav2/{key}": pytest.approx(value) for key, value in difference.items()}
+        assert (run.data.tags["first"], run.info.run_name, run.info.status) == ("run 0", "compare", "FINISHED")
+    assert logged["run 1"].data.metrics["vqav2/value"] == pytest.approx(-0.1 / 3)
+    assert logged["run 2"].data.metrics["vqav2/value"] == pytest.approx(-0.7 / 3)

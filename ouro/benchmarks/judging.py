@@ -50,6 +50,7 @@ class Metric:
     judge:  items and their replies, in order, to what each adds; `whole`: it must be given all of them at once
     macro:  whether the reported figure is the mean over the kinds (ChartQA's and POPE's splits)
     points: what a figure of 1 is in the papers' tables
+    absent: the reply by which a question without one is judged, before what it gained is taken away
     """
 
     names: tuple[str, ...]
@@ -57,6 +58,11 @@ class Metric:
     macro: bool = False
     whole: bool = False
     points: float = 100.0
+    absent: str = ""
+
+    def nothing(self, judged: Judged) -> Judged:
+        """What a question adds that `absent` was judged for: as much is asked, and nothing is right."""
+        return Judged(tuple(Part(0.0, part.bottom) for part in judged.parts), readable=False)
 
 
 def metric_of(bench: Benchmark, protocol: str = "") -> Metric:
@@ -151,7 +157,7 @@ def _iconqa(protocol: str) -> Metric:
 
 
 def _key_values(protocol: str) -> Metric:
-    """A document is asked for each key once, so that its pairs can be matched key by key."""
+    """A document is asked for each key once, so that its pairs can be matched key by key; no reply is no pair."""
 
     def judge(item: Item, reply: str) -> Judged:
         said = answered([Pair(item.key, value) for value in ([reply] if reply == NO_VALUE else split_items(reply))])
@@ -165,7 +171,7 @@ def _key_values(protocol: str) -> Metric:
         )
         return Judged(parts, bool(reply.strip()))
 
-    return Metric(("F1", "precision", "recall"), _each(judge))
+    return Metric(("F1", "precision", "recall"), _each(judge), absent=NO_VALUE)
 
 
 def _pope(protocol: str) -> Metric:

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.registry import BENCHMARKS
-from ouro.benchmarks.run_folder import SCORES, read_about, read_object, reported, scored_folders
+from ouro.benchmarks.run_folder import SCORES, check_once, labels, read_object, reported, scored_folders
 
 FILE = Path(__file__).with_name("paper.json")
 BASE, OURS = "Qwen2-VL-7B", "OURO-7B"
@@ -103,23 +103,14 @@ def measured(folders: Sequence[Path]) -> dict[tuple[str, str], Measured]:
     """
     kept = list({folder.resolve(): folder for folder in folders}.values())
     made: dict[tuple[str, str], Measured] = {}
-    for folder, label in zip(kept, _labels(kept), strict=True):
-        for place in scored_folders(folder):
-            scores = read_object(place / SCORES)
-            made[label, str(scores.get("benchmark", place.name))] = _measured(place / SCORES, scores)
+    for folder, label in zip(kept, labels(kept), strict=True):
+        places = scored_folders(folder)
+        every = [read_object(place / SCORES) for place in places]
+        names = [str(scores.get("benchmark", place.name)) for place, scores in zip(places, every, strict=True)]
+        check_once(places, names)
+        for place, name, scores in zip(places, names, every, strict=True):
+            made[label, name] = _measured(place / SCORES, scores)
     return made
-
-
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """A label of its own for each run."""
-    labels: list[str] = []
-    for about in map(read_about, folders):
-        label, k = str(about["label"]), f", k = {about.get('k')}"
-        labels.append(label if about.get("k") is None or label.endswith(k) else label + k)
-    return [
-        f"{label} ({folder})" if labels.count(label) > 1 else label
-        for folder, label in zip(folders, labels, strict=True)
-    ]
 
 
 def _measured(path: Path, scores: dict[str, Any]) -> Measured:

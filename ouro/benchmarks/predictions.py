@@ -2,9 +2,9 @@
 
     {"question_id": 7000, "prediction": "no"}
 
-The id stands under question_id, image_id (captions), or questionId; the reply under prediction, answer or caption, so
-that the result files of most evaluators are read as they are. Ids are compared as text. Both sides may hold millions:
-they meet in a temporary SQLite file, in memory only one line is.
+The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under prediction,
+answer or caption, so that the result files of most evaluators are read as they are. Ids are compared as text. Both
+sides may hold millions: they meet in a temporary SQLite file, in memory only one line is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError
 
-IDS = ("question_id", "image_id", "questionId", "id")
+IDS = ("question_id", "image_id", "questionId", "id", "image")
 REPLIES = ("prediction", "answer", "caption")
 SHOWN = 10  # ids in an error
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -37,7 +37,7 @@ class Predictions:
     def reply(self, item_id: str) -> str | None:
         """The reply to a question; None if there is none. The question counts as asked."""
         found = self._store.execute("UPDATE replies SET asked = 1 WHERE id = ? RETURNING reply", (item_id,)).fetchone()
-        return None if found is None else str(found[0])
+        return None if found is None or found[0] is None else str(found[0])
 
     def unknown(self) -> tuple[int, list[str]]:
         """Ids that no question had: how many, and the first of them."""
@@ -76,14 +76,13 @@ def _fill(made: Predictions, store: sqlite3.Connection, path: Path, told: Callab
     for line, item_id, reply in _records(path, told):
         if reply is None:
             made.rejected["null_prediction"] += 1
-            continue
         done = store.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, 0)", (item_id, reply, line))
         if not done.rowcount:
             repeated += 1
             twice += [item_id] if len(twice) < SHOWN else []
     if repeated:
         raise BenchmarkFileError(f"{path}: {listed('id', repeated, twice)} predicted more than once; keep one of each")
-    if not len(made) and not made.rejected:
+    if not len(made):
         raise BenchmarkFileError(f"{path}: got no prediction, expected one JSON object a line")
 
 

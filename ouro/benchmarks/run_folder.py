@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,15 @@ from ouro.benchmarks.scored import Samples, Score
 
 RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet", "predictions.jsonl"
 _KEYS = ("benchmark", "title", "split", "protocol", "reported", "macro", "points", "figures")  # of SCORES, read back
+
+
+def check_folder(folder: Path) -> None:
+    """Raises BenchmarkFileError where nothing can be written into a folder, since a file has its name."""
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise BenchmarkFileError(f"--out {folder}: {place} is a file, expected a folder or a new name")
+            return
 
 
 def write_score(folder: Path, made: Score, samples: Samples) -> None:
@@ -68,13 +78,14 @@ def reported(scores: dict[str, Any]) -> Estimate:
     return Estimate.from_json(scores["figures"][scores["reported"]][which])
 
 
-def read_run(folder: Path) -> dict[str, ScoredFolder]:
+def read_run(folder: Path, label: str = "") -> dict[str, ScoredFolder]:
     """The benchmarks of a run by name; a folder of one benchmark is a run of one.
 
-    Raises BenchmarkFileError for a folder without scores, and for files that are damaged.
+    Raises BenchmarkFileError for a folder without scores, or with two of one benchmark, and for files that are damaged.
     """
-    places, label = scored_folders(folder), str(read_about(folder)["label"])
-    made = [ScoredFolder(label, read_scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
+    places, said = scored_folders(folder), label or str(read_about(folder)["label"])
+    made = [ScoredFolder(said, read_scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
+    check_once(places, [one.name for one in made])
     return {one.name: one for one in made}
 
 
@@ -89,10 +100,33 @@ def scored_folders(folder: Path) -> list[Path]:
     return places
 
 
+def check_once(places: Sequence[Path], names: Sequence[str]) -> None:
+    """Raises BenchmarkFileError where two folders of one run hold scores of one benchmark: which is meant?"""
+    known: dict[str, Path] = {}
+    for place, name in zip(places, names, strict=True):
+        first = known.setdefault(name, place)
+        if first != place:
+            raise BenchmarkFileError(
+                f"{place.parent}: {first.name} and {place.name} both hold scores of {name}, expected one run; name "
+                "each of them by itself"
+            )
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """What run.json says, `label` always among it: the model that answered, or the folder's name."""
     run = read_object(folder / RUN) if (folder / RUN).is_file() else {}
     return {**run, "label": f"{run.get('label') or run.get('model', folder.name)}"}
+
+
+def labels(folders: Sequence[Path]) -> list[str]:
+    """A label of its own for each run: the model, with k; with its folder where that of another is the same."""
+    made: list[str] = []
+    for about in map(read_about, folders):
+        label, k = str(about["label"]), f", k = {about.get('k')}"
+        made.append(label if about.get("k") is None or label.endswith(k) else label + k)
+    return [
+        f"{label} ({folder})" if made.count(label) > 1 else label for folder, label in zip(folders, made, strict=True)
+    ]
 
 
 def read_scores(path: Path) -> dict[str, Any]:

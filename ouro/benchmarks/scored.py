@@ -138,8 +138,9 @@ def judge(
             if said is None:
                 without += 1
                 missing += [item.item_id] if len(missing) < SHOWN else []
-        for item, judged in zip(items, metric.judge(items, [said or "" for said in replies]), strict=True):
-            samples.add(item, judged)
+        every = metric.judge(items, [metric.absent if said is None else said for said in replies])
+        for item, said, judged in zip(items, replies, every, strict=True):
+            samples.add(item, metric.nothing(judged) if said is None else judged)
         progress(len(items))
     if without and not allow_missing:
         raise MissingPredictions(
