@@ -50,19 +50,19 @@ class CheckoutError(ValueError):
 
 def run(
     params_path: Path | None, profile: str | None, overrides: Sequence[str], rounds: int = 1, commit: bool | None = None
-) -> None:
-    """The command `ouro bootstrap`. Bad input raises before anything is started.
+) -> str:
+    """The command `ouro bootstrap`; returns in one line how it ended. Bad input raises before anything is started.
 
     `commit` None: as bootstrap.commit says.
     """
     check_checkout()
     with only_run():
-        _bootstrap(params_path, profile, overrides, rounds, commit)
+        return _bootstrap(params_path, profile, overrides, rounds, commit)
 
 
 def _bootstrap(
     params_path: Path | None, profile: str | None, overrides: Sequence[str], rounds: int, commit: bool | None
-) -> None:
+) -> str:
     wanted = load_params(params_file(params_path, profile), tuple(overrides))
     check_inputs(wanted)
     committing = wanted.bootstrap.commit if commit is None else commit
@@ -77,7 +77,7 @@ def _bootstrap(
         screen.say(f"note: {note}")
     if reason := nothing_to_do(params):
         screen.say(f"nothing to do: {reason}")
-        return
+        return f"nothing to do: {reason}"
     with ThreadPoolExecutor(1) as pool:
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
         with prefect_server(while_waiting=_import_prefect, online=needs_hub(params)) as server:
@@ -85,17 +85,20 @@ def _bootstrap(
             screen.say(f"Prefect: {server.ui}")
             screen.say(f"MLflow:  {tracking.where()}")
             try:
-                _rounds(rounds, committing)
+                return _rounds(rounds, committing)
             finally:
                 deliver_events()
 
 
-def _rounds(rounds: int, committing: bool) -> None:
+def _rounds(rounds: int, committing: bool) -> str:
+    said = ""
     for number in range(rounds):
         if number and (reason := nothing_to_do(load_params())):
             screen.say(f"ended after {number} of {rounds} rounds: {reason}")
-            return
-        _round(begin(), committing)
+            break
+        made = _round(begin(), committing)
+        said = f"round {made.number}: {'promoted' if made.verdict.promoted else 'refused'}; {made.verdict.reasons[0]}"
+    return said
 
 
 def is_finished(number: int) -> bool:
@@ -200,7 +203,7 @@ def _import_prefect() -> None:
     importlib.import_module("prefect.flow_engine")  # 2 s, while the server comes up
 
 
-def _round(params: Params, committing: bool) -> None:
+def _round(params: Params, committing: bool) -> Round:
     started = time.monotonic()
     screen.show_notices()
     screen.say(f"round {params.round}: annotated by {annotator_of(params)}, trained from the {params.train.from_}")
@@ -220,6 +223,7 @@ def _round(params: Params, committing: bool) -> None:
     say_times(seconds, time.monotonic() - started)
     if committing:
         _push()
+    return made
 
 
 def annotator_of(params: Params) -> str:

@@ -28,13 +28,13 @@ def nightly() -> State[None]:
         screen.say(f"marked {swept} runs of killed processes as crashed")
     try:
         with tags(process_tag()):
-            run(None, None, (), rounds=1, commit=True)
+            said = run(None, None, (), rounds=1, commit=True)
     except Exception as error:
         if not is_ours(error):
             raise
         screen.complain(str(error))
         return Failed(message=str(error))
-    return Completed(message="a round, or nothing to do: .ouro/worker.log says which")
+    return Completed(message=said)
 
 
 def _tag_own_run() -> None:

@@ -19,7 +19,7 @@ from ouro.params import Params, ParamsError, load_params
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "bootstrap", "annotate", "train", "inspect", "export", "estimate", "merge-adapter", "train-job", "doctor", "report",
-    "ablate", "up",
+    "ablate", "up", "rounds",
 )  # fmt: skip
 
 
