@@ -307,10 +307,12 @@ def _shard(tmp_path: Path) -> tuple[str, Layout]:
 def test_the_sidecar_and_the_log_say_how_many_scenes_were_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name, layout = _shard(tmp_path)
     whole = merge.fn(name, layout, Params())
-    assert read_sidecar(whole).meta == {"cut": 0, "contradiction": 0, "redundancy": 1, "budget": 0}
+    words = len(read_shard(whole, Scene)[0].text.split())
+    assert words > 6
+    assert read_sidecar(whole).meta == {"cut": 0, "words": words, "contradiction": 0, "redundancy": 1, "budget": 0}
     assert caplog.records == []
     out = merge.fn(name, layout, Params(merge=Merge(max_tokens=8)))
-    assert read_sidecar(out).meta == {"cut": 1, "contradiction": 0, "redundancy": 1, "budget": 1}
+    assert read_sidecar(out).meta == {"cut": 1, "words": 6, "contradiction": 0, "redundancy": 1, "budget": 1}
     assert [s.text for s in read_shard(out, Scene)] == ["a table at the top left."]
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         "merge shard-00000.parquet: 1 scenes with descriptions over 8 tokens"
