@@ -156,3 +156,27 @@ def test_a_refusal_in_a_worker_process_arrives_as_itself(tmp_path: Path) -> None
     wild = Job([_sample()], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints")
     with pytest.raises(TrainingError, match="loss is inf"):
         train(wild)
+
+
+def test_a_champion_learns_on_from_its_own_weights_and_another_form_is_refused(tmp_path: Path) -> None:
+    """With next to no learning rate what comes out is what went in."""
+    import torch
+    from safetensors.torch import load_file
+
+    from ouro.training.lora import train_adapter
+
+    def weights(job: Job) -> dict[str, Any]:
+        return load_file(job.out / "adapter_model.safetensors")
+
+    first = drawn_job(tmp_path / "first", 4)
+    train_adapter(first)
+    still = dataclasses.replace(drawn_job(tmp_path / "on", 4, learning_rate=1e-9), start=first.out)
+    assert checkpoint_key(still) != checkpoint_key(dataclasses.replace(still, start=None))
+    train_adapter(still)
+    before, after = weights(first), weights(still)
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert any(torch.count_nonzero(after[name]) for name in after if "lora_B" in name), "a new adapter's B is zero"
+    wide = dataclasses.replace(drawn_job(tmp_path / "wide", 4, rank=4), start=first.out)
+    with pytest.raises(TrainingError, match=r"train\.from champion: .* has r 8, and the params ask for another"):
+        train_adapter(wide)
