@@ -356,3 +356,16 @@ def test_what_the_gate_reads_is_said_when_it_is_damaged(tmp_path: Path) -> None:
             read_measured(layout)
     (layout.scores / "gate.json").write_text(json.dumps({"measured": [measured().to_json()]}))
     assert read_measured(layout) == [measured()]
+
+
+def test_a_full_disk_is_one_sentence_with_what_to_do(capfd: pytest.CaptureFixture[str]) -> None:
+    from flows.errors import explain
+
+    try:
+        with Path("/dev/full").open("w") as disk:
+            disk.write("a round's file")
+    except OSError as error:
+        assert explain(error) == 1
+    said = " ".join(capfd.readouterr().err.split())
+    assert "no space left on the disk; what was finished is kept. Fix: make some room" in said
+    assert "Traceback" not in said
