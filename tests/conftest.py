@@ -27,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files whose tests wait for killed trainings and servers go first: started last, one worker ends alone."""
     long = (
         "test_training.py",
+        "test_bootstrap.py",
         "test_flows.py",
         "test_trainer.py",
         "test_annotator.py",

@@ -155,6 +155,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         os.killpg(json.loads(state.read_text())["pid"], signal.SIGKILL)
 
 
+@pytest.mark.timeout(1500)
 def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date(folder: Path) -> None:
     c = Checkout(folder, [0.2, -0.1, 0.1, -0.1, -0.1])
     said = c.bootstrap("--rounds", "3", "--commit")
