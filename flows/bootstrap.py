@@ -267,13 +267,13 @@ def _run_stages(params: Params, parent: tracking.Run, committing: bool) -> tuple
     from prefect import flow, tags, task
 
     shutil.rmtree(TIMES, ignore_errors=True)
-    look = _inbox_changed(params)
+    look, inbox = _inbox_changed(params), inbox_digest(params)  # before ingest: what arrives meanwhile is new
 
     @task(name="repro", task_run_name="repro {stage}", persist_result=False)
     def repro(stage: str) -> float:
         seconds = repro_stage(stage, force=stage == "ingest" and look)
         if stage == "ingest":
-            _note_inbox(params)
+            _note_inbox(inbox)
         return seconds
 
     @task(name="judge", persist_result=False)
@@ -295,9 +295,8 @@ def _run_stages(params: Params, parent: tracking.Run, committing: bool) -> tuple
         return bootstrap()
 
 
-def _note_inbox(params: Params) -> None:
+def _note_inbox(found: str | None) -> None:
     """What ingest has read in: looked at before the next round."""
-    found = inbox_digest(params)
     INBOX.parent.mkdir(exist_ok=True)
     INBOX.write_text(found or "")
 

@@ -283,7 +283,7 @@ def test_somebodys_dvc_repro_at_the_same_time_is_one_sentence(folder: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_dirty_tree_two_at_once_and_a_full_disk(folder: Path) -> None:
+def test_a_dirty_tree_and_two_at_once_are_refused(folder: Path) -> None:
     c = Checkout(folder, [0.2])
     (folder / "gains.json").write_text("[0.3]")
     said = c.bootstrap("--commit", code=2)

@@ -289,6 +289,7 @@ def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
 ) -> None:
     from flows import bootstrap
     from ouro.params import Params
+    from tasks.ingest import inbox_digest
 
     params = Params(round=3)
     assert bootstrap.nothing_to_do(params) is None, "the round has not ended"
@@ -301,11 +302,11 @@ def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
     (folder / "a.png").write_bytes(b"a picture")
     watched = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": str(folder)})})
     assert bootstrap.nothing_to_do(watched) is None, "it was never read in"
-    bootstrap._note_inbox(watched)  # pyright: ignore[reportPrivateUsage]
+    bootstrap._note_inbox(inbox_digest(watched))  # pyright: ignore[reportPrivateUsage]
     assert bootstrap.nothing_to_do(watched)
     (folder / "b.png").write_bytes(b"another")
     assert bootstrap.nothing_to_do(watched) is None, "there is a new image"
-    bootstrap._note_inbox(watched)  # pyright: ignore[reportPrivateUsage]
+    bootstrap._note_inbox(inbox_digest(watched))  # pyright: ignore[reportPrivateUsage]
     (checkout / "params.yaml").write_text("round: 9\n")
     assert bootstrap.nothing_to_do(watched) is None, "something that DVC watches has changed"
 
