@@ -35,7 +35,7 @@ from tasks.asking import check_benchmarks
 from tasks.ingest import check_source, inbox_digest
 from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import MissingModel, needs_hub, require_model
-from tasks.promotion import promote
+from tasks.promotion import is_candidate, promote
 from tasks.servers import ROUND, prefect_server, process_tag, sweep_stale_runs
 from tasks.verdict import headline, judge
 
@@ -66,10 +66,11 @@ def _bootstrap(
     wanted = load_params(params_file(params_path, profile), tuple(overrides))
     check_inputs(wanted)
     committing = wanted.bootstrap.commit if commit is None else commit
+    number = load_params().round
     if committing:
-        number = load_params().round
         _commit_what_ended(number)
         versioning.check_commit(tag(number + 1 if is_finished(number) else number))
+    _tell_what_ended(number)
     params, difference = write_params(params_path, profile, overrides)
     if difference:
         screen.say(f"params.yaml now says:\n{difference.rstrip()}")
@@ -208,8 +209,7 @@ def _round(params: Params, committing: bool) -> Round:
     screen.show_notices()
     screen.say(f"round {params.round}: annotated by {annotator_of(params)}, trained from the {params.train.from_}")
     tags = {"round": str(params.round), "k": str(params.train.k), "supervision": params.train.supervision}
-    kept = Path(f".ouro/{tag(params.round)}.mlflow")
-    with tracking.run(f"round {params.round}", tags, continued=kept) as parent:
+    with tracking.run(f"round {params.round}", tags, continued=_tracked(params.round)) as parent:
         parent.params(params.model_dump(mode="json"))
         with tracking.parent_of_children(parent):
             seconds, made = _run_stages(params, parent, committing)
@@ -224,6 +224,11 @@ def _round(params: Params, committing: bool) -> Round:
     if committing:
         _push()
     return made
+
+
+def _tracked(number: int) -> Path:
+    """Keeps the id of a round's MLflow run until that has been told everything."""
+    return Path(f".ouro/{tag(number)}.mlflow")
 
 
 def annotator_of(params: Params) -> str:
@@ -318,6 +323,19 @@ def _commit_what_ended(number: int) -> None:
             screen.say(f"round {number} ended without a commit, and something has changed since: it gets no tag")
     if UNPUSHED.exists():
         _push()
+
+
+def _tell_what_ended(number: int) -> None:
+    """Tell MLflow of the round that ended without: its process was killed in between."""
+    if not (_tracked(number).is_file() and is_finished(number)):
+        return
+    made = read_round(number)
+    if is_candidate(made):
+        screen.say(f"round {number} ended before MLflow was told; its figures and its adapter are added now")
+        with tracking.run(f"round {number}", continued=_tracked(number)) as parent:
+            _tell(load_params(), parent, made, dict(made.seconds))
+    else:
+        _tracked(number).unlink()
 
 
 def _push() -> None:

@@ -79,7 +79,6 @@ def run(options: Options) -> None:
     check_checkout()
     schedule = schedule_options(options)
     STATE.mkdir(exist_ok=True)
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")  # a warning of ours is of no run
     with _only_up(), _signals():
         try:
             _serve(options, schedule)

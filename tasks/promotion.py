@@ -27,6 +27,14 @@ def candidate_digest() -> str:
     return model_fingerprint(ADAPTER)
 
 
+def is_candidate(made: Round) -> bool:
+    """Whether models/adapter is the adapter of that round."""
+    try:
+        return candidate_digest() == made.candidate
+    except MissingModel:
+        return False
+
+
 def promote(passed: Round) -> Path:
     """Copy the candidate of a round whose gate passed to models/champions/round-NNN, and let DVC version it.
 

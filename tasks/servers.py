@@ -68,6 +68,7 @@ def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "INFO",  # to the server; the screen shows what flows/screen.py lets through
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "ouro,tasks,flows",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # a warning before or after the flow is of no run
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2 + 4 + ... + 64 = 126 s: a server may take START_SECONDS to come back
         "MLFLOW_DISABLE_TELEMETRY": "true",

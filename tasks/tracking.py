@@ -114,7 +114,8 @@ class Run:
             write(self.client)
         except (MlflowException, OSError) as error:
             if not self.warned:
-                log.warning("MLflow does not take what is logged (%s); the work goes on without it", error)
+                said = getattr(error.__cause__, "orig", error)  # a database's own words
+                log.warning("MLflow does not take what is logged (%s); the work goes on without it", said)
                 self.warned = True
             return False
         return True
@@ -140,7 +141,7 @@ def client() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of a server: some seconds, not minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints what it raises, with a traceback
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=os.environ.get(URI, STORE))

@@ -5,6 +5,7 @@ The stages' own work is tested elsewhere, and `ouro bootstrap` on nano takes min
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGE = '''
 """One stage: notes that it ran, waits while a file says so, and writes what a round reads."""
 import json, os, sys, time, pathlib, yaml
+sys.excepthook = lambda kind, error, at: print(f"error: {error}", file=sys.stderr)  # as Ouro's own stages
 stage, params = sys.argv[1], yaml.safe_load(pathlib.Path("params.yaml").read_text())
 number, worn = params["round"], params["model"]["adapter"]
 with open(".ouro/ran", "a") as log:
@@ -207,6 +209,75 @@ def test_a_killed_round_goes_on_without_repeating_what_was_finished(folder: Path
     assert c.ran() == [f"1 {stage}" for stage in order]
     assert c.verdicts() == [True]
     assert "git" not in said.partition("round 1: the candidate")[2] and c.call("git", "tag") == ""
+
+
+@pytest.mark.slow
+def test_killed_after_its_verdict_a_round_is_committed_and_told_by_the_next_start(folder: Path) -> None:
+    c = Checkout(folder, [0.2, -0.1])
+    hook, waits, hold = folder / ".git/hooks/post-commit", folder / ".ouro/waits", folder / "hold-commit"
+    hook.write_text(f"#!/bin/sh\ntouch {waits}\nwhile test -e {hold}; do sleep 0.1; done\nrm {waits}\n")
+    hook.chmod(0o755)
+    hold.touch()
+    process = c.start("--commit")
+    while not waits.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    hold.unlink()
+    while waits.exists():
+        time.sleep(0.1)
+    from mlflow import MlflowClient
+
+    store = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    assert c.verdicts() == [True] and not store.search_model_versions("name='ouro'")
+    assert c.call("git", "tag") == ""
+    said = c.bootstrap("--commit")
+    assert "round 1 ended before MLflow was told" in said
+    assert c.ran().count("1 train") == 1
+    assert c.call("git", "tag").split() == ["round-001", "round-002"]
+    versions = {v.tags["round"]: v for v in store.search_model_versions("name='ouro'")}
+    assert sorted(versions) == ["1", "2"]
+    assert versions["1"].tags["git_tag"] == "round-001"
+    assert store.get_run(versions["1"].run_id or "").info.status == "FINISHED"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 24 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs rights that this user has not got")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_in_mid_round_loses_nothing_and_the_next_start_continues(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    here = small_disk / "checkout"
+    here.mkdir()
+    c = Checkout(here, [0.2])
+    (here / "hold-train").touch()
+    process = c.start("--commit", PREFECT_HOME=str(tmp_path / "prefect"))
+    c.wait_for("1 train")
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    (here / "hold-train").unlink()
+    said = process.communicate()[0]
+    assert process.returncode in (1, 2), said
+    assert "No space left on device" in said and "error: stage train: " in said and "Traceback" not in said
+    assert "MLflow does not take what is logged (database or disk is full)" in said
+    assert not c.rounds() and c.call("git", "tag") == ""
+    filler.unlink()
+    c.bootstrap("--commit", PREFECT_HOME=str(tmp_path / "prefect"))
+    assert c.verdicts() == [True] and c.ran().count("1 describe") == 1
+    assert c.call("git", "tag").split() == ["round-001"]
+    assert c.dvc("status", "--json").strip() == "{}"
 
 
 @pytest.mark.slow
