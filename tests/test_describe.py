@@ -6,7 +6,6 @@ That waves equal the literal recursion of Algorithm 1, with proposals and mergin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -185,17 +184,6 @@ def test_more_than_a_word_of_ocr_is_quoted() -> None:
 
 
 # ---- the task ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a machine that does other work."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")

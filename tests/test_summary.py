@@ -5,30 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from described import NAMES, described
+
 from flows.summary import lines, summarise
 from ouro.artifacts import write_shard
-from ouro.records import Description, Image, QAPair, Region, Rejected, Scene
-from tasks.layout import Layout
+from ouro.records import Image, QAPair, Rejected, Scene
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
-
-
-def described(root: Path) -> Layout:
-    """Four shards of one described image each: a table that holds a star."""
-    layout = Layout(root, root / ".ouro/cache")
-    for number, name in enumerate(NAMES):
-        own = f"{number:016x}"
-        regions = [
-            Region(f"{own}/0", own, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
-            Region(f"{own}/0.0", own, f"{own}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
-        ]
-        texts = ["a scene with a table.", "a table with a star."]
-        said = [Description(r.region_id, own, t, "test") for r, t in zip(regions, texts, strict=True)]
-        write_shard(layout.images / name, Image, [Image(own, f"{own}.png", 64, 64, f"{number}.png")], n_in=1)
-        write_shard(layout.regions / name, Region, regions, n_in=2)
-        write_shard(layout.descriptions / name, Description, said, n_in=2)
-    return layout
 
 
 def test_the_summary_counts_what_lies_in_the_folder(tmp_path: Path) -> None:

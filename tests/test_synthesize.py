@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -240,17 +239,6 @@ def test_whatever_is_written_is_kept_or_rejected_and_fits_into_a_shard(replies: 
     assert made.n_in == len(made.pairs) + len(made.rejected) >= 5
     assert sum(written for _, written in acceptance(made.pairs, made.rejected).values()) == made.n_in
     "".join(r.detail for r in made.rejected).encode()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other are slow on a machine that does other work."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")
