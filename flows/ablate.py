@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, cast
 import yaml
 
 from flows import screen
+from flows.arm import ARMS
 from flows.bootstrap import check_checkout, only_run
 from flows.delivery import deliver_events
 from flows.matrix import FOLDER, PACKAGES, Job, jobs, scores_of, target, write_matrix
@@ -31,6 +32,8 @@ from ouro.artifacts import ArtifactError, code_fingerprint, write_bytes, write_j
 from ouro.params import Params, load_params
 from tasks import tracking
 from tasks.asking import check_benchmarks
+from tasks.benchmark import question_files
+from tasks.layout import PIPELINE
 from tasks.models import model_fingerprint, require_model
 from tasks.servers import prefect_server, process_tag, sweep_stale_runs
 
@@ -77,7 +80,9 @@ def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, 
     wanted = plan(known, sets, seeds, epochs, name)
     check_arms(wanted.arms, lambda overrides: _checked(load_params(overrides=overrides)))
     with only_run():
-        params = load_params(overrides=wanted.arms[0].overrides)
+        if name is None:
+            check_overwrites(wanted)
+        params = [load_params(overrides=arm.overrides) for arm in wanted.arms]
         raw = cast("dict[str, Any]", yaml.safe_load(Path("params.yaml").read_text()))
         matrix = write_matrix(wanted.name, wanted.arms, wanted.seeds, params, raw)
         stale = out_of_date([*ANNOTATION, str(matrix)])
@@ -111,8 +116,19 @@ def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     return json.loads(said[said.index(b"{") :])
 
 
+def check_overwrites(wanted: Plan) -> None:
+    """Raise GridError where another grid has left its results in the folder that has this one's name by default."""
+    path = wanted.folder / ARMS
+    there = yaml.safe_load(path.read_text()) if path.is_file() and (wanted.folder / "table.json").is_file() else None
+    if there is not None and there != {arm.name: arm.values for arm in wanted.arms}:
+        raise GridError(
+            f"{wanted.folder}: holds the results of another grid ({', '.join(there)}), which would be overwritten. "
+            f"Fix: give this one a name of its own (--name NAME), or --name {wanted.name} to replace them"
+        )
+
+
 def check_annotated(stale: Mapping[str, Any]) -> None:
-    """Raise ArtifactError unless what the arms train on is there and up to date."""
+    """Raise ArtifactError unless what the arms train on is there and up to date, and what they are asked."""
     bad = [stage for stage in ANNOTATION if stage in stale]
     if bad:
         raise ArtifactError(
@@ -120,14 +136,22 @@ def check_annotated(stale: Mapping[str, Any]) -> None:
             "the annotations of a finished round with the params.yaml that is here. Fix: run `ouro bootstrap` first "
             "(`dvc status` says what has changed)"
         )
+    questions = question_files(PIPELINE)[0]
+    if not questions.is_file():
+        raise ArtifactError(
+            f"{questions}: not found; `ouro ablate` compares arms by held-out questions, and the images of "
+            "ingest.source came without. Fix: run it on the nano world (ingest.source=nano), or compare benchmark "
+            "scores of several `ouro bootstrap` with `ouro compare`"
+        )
 
 
-def digest(wanted: Plan, params: Params, raw: Mapping[str, Any]) -> str:
+def digest(wanted: Plan, params: Sequence[Params], raw: Mapping[str, Any]) -> str:
     """Of all that decides the results: the same one goes on in the same MLflow run."""
     files = [(wanted.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
     data = {key: value for key, value in tracking.dataset_digests().items() if "scores" not in key}
-    code, base = code_fingerprint(["flows.arm"], PACKAGES), model_fingerprint(Path(params.model.base))
-    return hashlib.sha256(json.dumps([*files, raw, data, code, base], sort_keys=True).encode()).hexdigest()[:16]
+    bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(own.model.base for own in params)]
+    code = code_fingerprint(["flows.arm"], PACKAGES)
+    return hashlib.sha256(json.dumps([*files, raw, data, code, *bases], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _ablate(wanted: Plan, todo: Sequence[Job], key: str) -> None:

@@ -17,7 +17,6 @@ from prefect import flow
 
 from flows import screen
 from flows.describe import describe
-from flows.ingest import ingest
 from flows.merge import merge
 from flows.propose import propose
 from flows.runner import run_stage
@@ -28,6 +27,7 @@ from ouro.params import Params, load_params
 from tasks.ablation import place, score_arm
 from tasks.benchmark import arms, question_files
 from tasks.layout import PIPELINE, Layout
+from tasks.tracking import dataset_digests
 from tasks.train import train
 
 ARMS = "arms.yaml"
@@ -45,13 +45,19 @@ def read_arm(name: str, arm: str) -> dict[str, Any]:
 
 
 def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
-    """Where the arm's annotations are: the round's own, or made in its params, unchanged shards from the cache."""
+    """Where the arm's annotations are: the round's own, or made in its params of the round's images, unchanged shards
+    from the cache."""
     if not annotates(values):
         return layout
     parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}
-    decisive = json.dumps(params.model_dump(mode="json", include=parts), sort_keys=True)
+    images = [dataset_digests().get(f"data.{folder}") for folder in (layout.images, layout.annotations)]
+    decisive = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
     own = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
-    for stage in (ingest, propose, describe, merge, synthesize):
+    own.root.mkdir(parents=True, exist_ok=True)
+    for link, folder in ((own.images, layout.images), (own.annotations, layout.annotations)):
+        if not link.is_symlink():
+            link.symlink_to(folder.resolve())
+    for stage in (propose, describe, merge, synthesize):
         stage(params, own)
     return own
 

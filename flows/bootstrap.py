@@ -69,7 +69,9 @@ def _bootstrap(
     number = load_params().round
     if committing:
         _commit_what_ended(number)
-        versioning.check_commit(tag(number + 1 if is_finished(number) else number))
+        _check_commit()
+    if UNPUSHED.exists():
+        _push()
     _tell_what_ended(number)
     params, difference = write_params(params_path, profile, overrides)
     if difference:
@@ -86,20 +88,28 @@ def _bootstrap(
             screen.say(f"Prefect: {server.ui}")
             screen.say(f"MLflow:  {tracking.where()}")
             try:
-                return _rounds(rounds, committing)
+                return _rounds(rounds, committing, any(text.startswith("model.adapter=") for text in overrides))
             finally:
                 deliver_events()
 
 
-def _rounds(rounds: int, committing: bool) -> str:
+def _rounds(rounds: int, committing: bool, own_annotator: bool) -> str:
     said = ""
     for number in range(rounds):
         if number and (reason := nothing_to_do(load_params())):
             screen.say(f"ended after {number} of {rounds} rounds: {reason}")
             break
-        made = _round(begin(), committing)
+        if number and committing:
+            _check_commit()
+        made = _round(begin(promoting=number > 0 or not own_annotator), committing)
         said = f"round {made.number}: {'promoted' if made.verdict.promoted else 'refused'}; {made.verdict.reasons[0]}"
     return said
+
+
+def _check_commit() -> None:
+    """Raise VersioningError when the round that comes next could not be committed."""
+    number = load_params().round
+    versioning.check_commit(tag(number + 1 if is_finished(number) else number))
 
 
 def is_finished(number: int) -> bool:
@@ -117,7 +127,8 @@ def nothing_to_do(params: Params) -> str | None:
     barren_rounds, patience = barren(read_rounds()), params.bootstrap.patience
     if barren_rounds < patience:
         return None
-    if _inbox_changed(params) or not versioning.is_up_to_date():
+    known = inbox_digest(params) is not None  # of a Hugging Face dataset it cannot be told
+    if (known and _inbox_changed(params)) or not versioning.is_up_to_date():
         return None
     return (
         f"saturated after round {params.round}: {barren_rounds} round{'s' if barren_rounds > 1 else ''} in a row "
@@ -131,17 +142,23 @@ def _inbox_changed(params: Params) -> bool:
     return found is None or (found != "" and (not INBOX.is_file() or INBOX.read_text() != found))
 
 
-def begin() -> Params:
+def begin(promoting: bool = True) -> Params:
     """Go on with the round that has not ended, or begin the next one: promote the candidate whose gate has passed.
 
-    params.yaml is written once, at the end. Raises PromotionError and VersioningError.
+    Not without `promoting`, where a person has just set model.adapter, and not an adapter of another base than the
+    one that is set now. params.yaml is written once, at the end. Raises PromotionError and VersioningError.
     """
     params = load_params()
     if not is_finished(params.round):
         return params
     last = read_round(params.round)
     changes: dict[str, object] = {"round": params.round + 1}
-    if last.verdict.promoted:
+    base = last.annotator.partition(" + ")[0]
+    if last.verdict.promoted and not promoting:
+        screen.say(f"round {last.number}'s candidate is not promoted: model.adapter was set to another annotator")
+    elif last.verdict.promoted and base != params.model.base:
+        screen.say(f"round {last.number}'s candidate is not promoted: it is of {base}, model.base is another now")
+    elif last.verdict.promoted:
         changes["model.adapter"] = str(promote(last))
         screen.say(f"round {last.number}'s candidate is the champion now: {changes['model.adapter']}")
     set_params(changes)
@@ -171,8 +188,8 @@ def only_run() -> Generator[None]:
             yield
     except Timeout as error:
         raise CheckoutError(
-            f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout. Fix: wait for it to end, or run in a "
-            "second clone"
+            f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout, or an `ouro ablate`. Fix: wait for "
+            "it to end, or run in a second clone"
         ) from error
 
 
@@ -186,7 +203,7 @@ def check_inputs(params: Params) -> None:
     check_proposers(params)
     check_source(params)
     check_benchmarks(params)
-    check_gate(params.gate, params.benchmark.names)
+    check_gate(params.gate, params.benchmark.names, held_out=params.ingest.source == "nano")
 
 
 def _check_proposer_file(params: Params) -> None:
@@ -321,8 +338,6 @@ def _commit_what_ended(number: int) -> None:
             _commit(read_round(number))
         else:
             screen.say(f"round {number} ended without a commit, and something has changed since: it gets no tag")
-    if UNPUSHED.exists():
-        _push()
 
 
 def _tell_what_ended(number: int) -> None:

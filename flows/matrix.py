@@ -45,22 +45,25 @@ def target(name: str, job: Job) -> str:
     return f"{(FOLDER / name / 'dvc.yaml').as_posix()}:arm@{job.arm.name}-{job.seed}"
 
 
-def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Params, raw: Mapping[str, Any]) -> Path:
-    """Write both files where they differ; returns dvc.yaml. `raw`: what params.yaml holds; DVC knows no defaults."""
+def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Params], raw: Mapping[str, Any]) -> Path:
+    """Write both files where they differ; returns dvc.yaml. `params`: of each arm; `raw`: what params.yaml holds, as
+    DVC knows no defaults."""
     folder = FOLDER / name
     _write(folder / ARMS, HEAD + _yaml({arm.name: arm.values for arm in arms}))
     _write(folder / "dvc.yaml", HEAD + _yaml({"stages": {"arm": _stage(name, arms, seeds, params, raw)}}))
     return folder / "dvc.yaml"
 
 
-def _stage(name: str, arms: Sequence[Arm], seeds: int, params: Params, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _stage(
+    name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Params], raw: Mapping[str, Any]
+) -> dict[str, Any]:
     own = (FOLDER / name / ARMS).as_posix()
     return {
         "desc": "one arm with one seed: train, ask, score",
         "matrix": {"arm": [arm.name for arm in arms], "seed": list(range(seeds))},
         "wdir": "../..",
         "cmd": f"python -m flows.arm {name} ${{item.arm}} ${{item.seed}}",
-        "deps": [*_files(params), *code()],
+        "deps": [*_files(arms, params), *code()],
         "params": [*_read_params(arms, params, raw), {own: ["${item.arm}"]}],
         "outs": [f"{FOLDER.as_posix()}/{name}/${{item.arm}}/seed-${{item.seed}}"],
     }
@@ -71,23 +74,30 @@ def code() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in imported_files(["flows.arm"], PACKAGES))
 
 
-def _files(params: Params) -> list[str]:
-    files = [*DATA, params.model.base]
-    if params.benchmark.names:
-        files += [params.benchmark.folder, params.model.proposer]
-    if params.train.deepspeed and Path(params.train.deepspeed).is_file():
-        files.append(params.train.deepspeed)
-    return files
+def _files(arms: Sequence[Arm], params: Sequence[Params]) -> list[str]:
+    """Of all arms, as the stages of a matrix have the same."""
+    files = [*DATA]
+    for arm, own in zip(arms, params, strict=True):
+        files.append(own.model.base)
+        if own.benchmark.names:
+            files.append(own.benchmark.folder)
+        if own.benchmark.names or arm.annotates:
+            files.append(own.model.proposer)
+        if arm.annotates and own.model.adapter:
+            files.append(own.model.adapter)
+        if own.train.deepspeed and Path(own.train.deepspeed).is_file():
+            files.append(own.train.deepspeed)
+    return list(dict.fromkeys(files))
 
 
-def _read_params(arms: Sequence[Arm], params: Params, raw: Mapping[str, Any]) -> list[str]:
+def _read_params(arms: Sequence[Arm], params: Sequence[Params], raw: Mapping[str, Any]) -> list[str]:
     """Keys of params.yaml that decide an arm's result, without those that the arms set themselves."""
     given = set(arms[0].values)
     if K in given:
         given.add(SHOWN)
     sections = (*SECTIONS, *ANNOTATING, "ingest") if any(arm.annotates for arm in arms) else SECTIONS
     read = [f"{section}.{key}" for section in sections for key in raw.get(section) or {}]
-    fixed = [*ALWAYS, *(WITH_REGIONS if params.benchmark.names else ())]
+    fixed = [*ALWAYS, *(WITH_REGIONS if any(own.benchmark.names for own in params) else ())]
     return [key for key in dict.fromkeys((*fixed, *read)) if key not in given and _present(raw, key)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 
@@ -30,6 +31,16 @@ GPUS: Final[dict[str, GPU]] = {
     "a10": GPU(125e12, 0.6e12, 24e9, "NVIDIA A10 data sheet"),
     "mi300x": GPU(1307e12, 5.3e12, 192e9, "AMD Instinct MI300X data sheet"),
 }
+
+
+def known_gpu(name: str) -> GPU | None:
+    """The GPU of the table that a driver calls `name`, such as "NVIDIA H100 80GB HBM3"; None for any other, a part of
+    one (MIG) and H100 NVL, whose peak lies between."""
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    if words & {"mig", "nvl"}:
+        return None
+    found = next((key for key in GPUS if key.partition("-")[0] in words), None)
+    return GPUS["h100-pcie" if found == "h100" and "pcie" in words else found] if found else None
 
 
 class Rates(NamedTuple):

@@ -29,31 +29,32 @@ def candidate_digest() -> str:
 
 def is_candidate(made: Round) -> bool:
     """Whether models/adapter is the adapter of that round."""
-    try:
-        return candidate_digest() == made.candidate
-    except MissingModel:
-        return False
+    return _digest(ADAPTER) == made.candidate
 
 
 def promote(passed: Round) -> Path:
     """Copy the candidate of a round whose gate passed to models/champions/round-NNN, and let DVC version it.
 
-    Killed in between, it is done again. Raises PromotionError unless models/adapter is the adapter of that round, and
-    VersioningError.
+    Killed in between, it is done again; a round that was run again has another adapter, which takes the place of the
+    first. Raises PromotionError unless models/adapter is the adapter of that round, and VersioningError.
     """
     champion = CHAMPIONS / passed.tag
-    if not champion.with_name(f"{passed.tag}.dvc").is_file():
+    if not (champion.with_name(f"{passed.tag}.dvc").is_file() and _digest(champion) == passed.candidate):
         _check(passed)
         _copy(champion)
         add_to_dvc(champion)
     return champion
 
 
-def _check(passed: Round) -> None:
+def _digest(adapter: Path) -> str:
     try:
-        found = candidate_digest()
+        return model_fingerprint(adapter)
     except MissingModel:
-        found = "none"
+        return "none"
+
+
+def _check(passed: Round) -> None:
+    found = _digest(ADAPTER)
     if found != passed.candidate:
         raise PromotionError(
             f"{ADAPTER}: got adapter {found[:12]}, expected {passed.candidate[:12]}, which passed the gate of round "

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.ablate import check_annotated, plan, progress_line
+from flows.ablate import check_annotated, check_overwrites, plan, progress_line
 from flows.arm import read_arm
 from flows.cli import app, guarded
 from flows.matrix import Job, code, jobs, target, write_matrix
@@ -157,7 +157,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def matrix(arms: list[Arm], seeds: int = 2, name: str = "k") -> Path:
     raw = yaml.safe_load(Path("params.yaml").read_text())
-    return write_matrix(name, arms, seeds, load_params(overrides=arms[0].overrides), raw)
+    return write_matrix(name, arms, seeds, [load_params(overrides=arm.overrides) for arm in arms], raw)
 
 
 def dvc(*arguments: str) -> str:
@@ -235,7 +235,49 @@ def test_an_arm_reads_back_what_it_sets(checkout: Path) -> None:
         read_arm("k", "x")
 
 
-def test_annotations_that_are_out_of_date_are_refused() -> None:
+def test_every_arm_s_own_files_are_dependencies(checkout: Path) -> None:
+    arms = grid(["model.base=models/nano,models/other"])
+    deps = yaml.safe_load(matrix(arms, name="base").read_text())["stages"]["arm"]["deps"]
+    assert {"models/nano", "models/other", "models/nano/rpn"} <= set(deps)
+    deps = yaml.safe_load(matrix(K).read_text())["stages"]["arm"]["deps"]
+    assert "models/nano" in deps and "models/nano/rpn" not in deps, "nothing is annotated anew"
+
+
+def test_the_results_of_another_grid_are_not_overwritten(checkout: Path) -> None:
+    wanted = plan("k", ["train.k=0,5"], 2, None, None)
+    check_overwrites(wanted)
+    matrix(wanted.arms)
+    (checkout / "ablations/k/table.json").write_text("{}")
+    check_overwrites(wanted)
+    with pytest.raises(GridError, match=r"ablations/k: holds the results of another grid \(k-0, k-5\).*--name k to"):
+        check_overwrites(plan("k", [], 2, None, None))
+
+
+def test_an_arm_that_annotates_sees_the_rounds_images(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import arm
+
+    seen: list[str] = []
+    for stage in ("propose", "describe", "merge", "synthesize"):
+        monkeypatch.setattr(arm, stage, lambda params, layout: seen.append((layout.images / "a").read_text()))
+    pipeline = Layout(Path("data"), Path(".ouro/cache"))
+    for folder in (pipeline.images, pipeline.annotations):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a").write_text("an image")
+    values = {"propose.tau": 0.7}
+    params = load_params(overrides=overrides(values))
+    own = arm.annotated(params, values, pipeline)
+    assert arm.annotated(params, values, pipeline) == own != pipeline
+    assert seen == ["an image"] * 8
+    assert arm.annotated(params, {"train.k": 1}, pipeline) == pipeline
+    Path("dvc.lock").write_text("stages: {ingest: {outs: [{path: data/images, md5: other}]}}")
+    assert arm.annotated(params, values, pipeline) != own, "other images"
+
+
+def test_annotations_that_are_out_of_date_are_refused(checkout: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"test_questions\.json: not found; .*came without"):
+        check_annotated({})
+    Path("data/annotations").mkdir(parents=True, exist_ok=True)
+    Path("data/annotations/test_questions.json").write_text("{}")
     check_annotated({"ablations/k/dvc.yaml:arm@k-0-0": [], "train": []})
     with pytest.raises(ArtifactError, match=r"stages describe, merge out of date.*run `ouro bootstrap` first"):
         check_annotated({"merge": [], "describe": ["changed deps"]})

@@ -339,3 +339,18 @@ def test_like_and_a_size_contradict_each_other(
 ) -> None:
     assert ouro("estimate", "--like", "data", "--size", "10x10") == 2
     assert "leave --size and --assume of it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA H100 PCIe", "h100-pcie"), ("NVIDIA H200", "h200"),
+        ("NVIDIA A100-SXM4-80GB", "a100"), ("NVIDIA L40S", "l40s"), ("NVIDIA L4", "l4"), ("NVIDIA A10", "a10"),
+        ("AMD Instinct MI300X", "mi300x"), ("NVIDIA L40", None), ("NVIDIA RTX A1000 Laptop GPU", None),
+        ("NVIDIA A10G", None), ("NVIDIA H100 NVL", None), ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+    ],
+)  # fmt: skip
+def test_a_gpu_is_known_by_its_whole_name(name: str, key: str | None) -> None:
+    from ouro.rates import GPUS, known_gpu
+
+    assert known_gpu(name) == (GPUS[key] if key else None)

@@ -86,6 +86,10 @@ def test_a_benchmark_of_the_gate_that_was_not_measured_is_named() -> None:
         decide([measured()], "base", Gate(benchmarks=["docvqa"]))
     with pytest.raises(GateError, match=r"gate\.tolerances: got gqa, expected some of held-out, docvqa\. Fix"):
         check_gate(Gate(tolerances={"gqa": 0.1}), ["docvqa"])
+    with pytest.raises(GateError, match=r"gate\.benchmarks: got held-out, expected some of docvqa"):
+        check_gate(Gate(), ["docvqa"], held_out=False)
+    check_gate(Gate(benchmarks=["docvqa"]), ["docvqa"], held_out=False)
+    check_gate(Gate(), [], held_out=False)  # nothing is measured: the verdict says so
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.3), st.floats(0, 0.3))
@@ -186,6 +190,19 @@ def test_a_champion_is_a_copy_that_dvc_keeps_and_promoting_twice_is_promoting_on
     (checkout / "models/adapter/adapter_model.safetensors").write_bytes(b"of the next round")
     assert promote(passed) == champion, "also when the candidate has gone on"
     assert (champion / "adapter_model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_round_that_was_run_again_promotes_its_new_adapter(checkout: Path) -> None:
+    from tasks.promotion import PromotionError, candidate_digest, promote
+
+    promote(finished(1, candidate=candidate_digest()))
+    (checkout / "models/adapter/adapter_model.safetensors").write_bytes(b"of the second run")
+    champion = promote(finished(1, candidate=candidate_digest()))
+    assert (champion / "adapter_model.safetensors").read_bytes() == b"of the second run"
+    assert json.loads(dvc("status", "--json", "models/champions/round-001.dvc")) == {}
+    with pytest.raises(PromotionError):
+        promote(finished(1))
+    assert (champion / "adapter_model.safetensors").read_bytes() == b"of the second run"
 
 
 @pytest.mark.parametrize("left", ["round-001.part", "round-001"])
@@ -307,6 +324,8 @@ def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
     (folder / "b.png").write_bytes(b"another")
     assert bootstrap.nothing_to_do(watched) is None, "there is a new image"
     bootstrap._note_inbox(inbox_digest(watched))  # pyright: ignore[reportPrivateUsage]
+    dataset = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": "hf:name@train"})})
+    assert bootstrap.nothing_to_do(dataset), "whether it has changed cannot be told without reading all of it"
     (checkout / "params.yaml").write_text("round: 9\n")
     assert bootstrap.nothing_to_do(watched) is None, "something that DVC watches has changed"
 
@@ -325,6 +344,27 @@ def test_a_round_begins_with_the_promotion_and_writes_params_once(checkout: Path
     assert (bootstrap.begin().round, load_params().model.adapter) == (3, "models/champions/round-001")
     assert load_params().training_seed != load_params(overrides=("round=2",)).training_seed
     assert load_params(overrides=("round=1",)).training_seed == 0
+
+
+def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import bootstrap
+    from ouro.params import load_params
+    from tasks.promotion import candidate_digest
+
+    rounds_of(checkout, finished(1, candidate=candidate_digest()))
+    (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: '', base: models/another}\n")
+    begun = bootstrap.begin()
+    assert (begun.round, begun.model.adapter) == (2, "")
+    assert "not promoted: it is of models/nano, model.base is another now" in capsys.readouterr().out
+    (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: models/mine, base: models/nano}\n")
+    begun = bootstrap.begin(promoting=False)
+    assert (begun.round, begun.model.adapter) == (2, "models/mine")
+    assert "model.adapter was set to another annotator" in capsys.readouterr().out
+    (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: '', base: models/nano}\n")
+    assert bootstrap.begin().model.adapter == "models/champions/round-001"
+    assert load_params().round == 2
 
 
 def test_a_profile_changes_nothing_of_the_rounds(checkout: Path) -> None:

@@ -255,6 +255,29 @@ def test_each_part_wears_lora_or_is_frozen(family: str) -> None:
 lora_parts = ("language", "merger", "vision")
 
 
+def test_checkpointing_runs_a_frozen_tower_once_and_only_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = lora._prepared  # pyright: ignore[reportPrivateUsage]
+    seen: dict[str, list[bool]] = {"vision": [], "language": [], "layer": []}
+
+    def watched(job: Any) -> Any:
+        model, encoder = wanted(job)
+        inner = model.get_base_model().model
+        for name, norm in (("vision", inner.visual.blocks[0].norm2), ("language", inner.language_model.norm)):
+            said = seen[name]
+            norm.register_forward_hook(lambda module, given, out, said=said: said.append(out.requires_grad))
+        layer = inner.language_model.layers[0].post_attention_layernorm
+        layer.register_forward_hook(lambda module, given, out: seen["layer"].append(out.requires_grad))
+        return model, encoder
+
+    monkeypatch.setattr(lora, "_prepared", watched)
+    job = small(tmp_path, vision="frozen", merger="frozen", gradient_checkpointing=True)
+    summary = lora.train_adapter(job)
+    assert sum(seen["layer"]) == 2 * summary.steps, "the layers that learn run again"
+    assert not any(seen["vision"]) and len(seen["vision"]) == len(seen["language"])
+
+
 def test_all_parts_frozen_leave_nothing_to_train() -> None:
     frozen = Train(language="frozen", merger="frozen", vision="frozen")
     with pytest.raises(TrainingError, match="all frozen; expected one of them to be lora"):

@@ -103,8 +103,10 @@ def _row(r: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Se
 
 def _fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
     """(1, t, H, D)."""
-    grouped = q.shape[1] != k.shape[1]
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
+    groups = q.shape[1] // k.shape[1]
+    if groups > 1:  # a mask and unequal heads would leave a GPU nothing but the slowest kernel
+        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     return out.transpose(1, 2)
 
 

@@ -1,8 +1,8 @@
 """What a training step cost: tokens, padding, what sharing saved, FLOPs; and how fast it went.
 
 MFU is FLOPs that the model needs (ouro.flops.step_flops, without repeated forwards) over seconds times peak, as in PaLM
-(arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU it is what a square matrix product of the
-same dtype reaches here, with the same threads.
+(arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU, and a GPU whose data sheet is not in
+ouro.rates, it is what a square matrix product of the same dtype reaches here, with the same threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ouro.flops import step_flops
-from ouro.rates import GPUS
+from ouro.rates import known_gpu
 
 if TYPE_CHECKING:
     from ouro.params import Train
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ouro.training.packing import Batch
 
 SUMS = ("desc", "qa", "steps", "tokens", "unshared", "slots", "flops")
-PROBE = 1024  # side of the matrices
+PROBE, GPU_PROBE = 1024, 8192  # sides of the matrices
 
 
 class Meter:
@@ -77,19 +77,16 @@ def memory_gb() -> float:
 
 def peak_flops(dtype: torch.dtype) -> float:
     """FLOP/s that are taken for the most a process can reach."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name().lower()
-        known = [gpu for key, gpu in GPUS.items() if key.partition("-")[0] in name]
-        if known:
-            return known[0].peak
-    return _reached(dtype)
+    known = known_gpu(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+    return known.peak if known else _reached(dtype)
 
 
 def _reached(dtype: torch.dtype) -> float:
-    a = torch.ones(PROBE, PROBE, dtype=dtype, device="cuda" if torch.cuda.is_available() else "cpu")
+    side, device = (GPU_PROBE, "cuda") if torch.cuda.is_available() else (PROBE, "cpu")
+    a = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(4):
         start = time.perf_counter()
         float((a @ a)[0, 0])
         best = min(best, time.perf_counter() - start)
-    return 2 * PROBE**3 / best
+    return 2 * side**3 / best

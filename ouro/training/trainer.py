@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from ouro.params import Train
 from ouro.training.checkpoints import keep_only, last_checkpoint, sync_checkpoint
@@ -114,6 +114,7 @@ class JointTrainer(Trainer):
         self.params, self.pad, self.pieces = params, pad, pieces
         self.meter = Meter(kwargs["model"].config, params)
         self.model_accepts_loss_kwargs = False
+        self.add_callback(FrozenInputs())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[arg-type]
@@ -209,6 +210,19 @@ class Report(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         self.report(state.global_step, state.max_steps, {k: v for k, v in (logs or {}).items() if k != "epoch"})
+
+
+class FrozenInputs(TrainerCallback):
+    """Takes back what transformers does for checkpoints that are reentrant, and ours are not.
+
+    With gradient checkpointing it lets the inputs of every part ask for gradients; a frozen vision tower would then be
+    run once more, and backward, for nothing (with Qwen2-VL-7B a quarter of a step).
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        for module in model.modules():
+            if isinstance(module, PreTrainedModel):
+                module.disable_input_require_grads()
 
 
 def steady(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
