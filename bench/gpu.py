@@ -3,34 +3,37 @@
 Weights are random, so nothing has to be fetched; sizes are those of ouro.architecture.KNOWN, the params those of
 profiles/paper.yaml (4 images x 8 accumulations a step, LoRA of rank 8 on the language model, bfloat16, checkpointing),
 images and texts as long as `ouro estimate` assumes for photographs: the full image with k = 5 regions, a description
-and five questions. First the forms of attention are compared on a small model in float32: losses, and gradients of the
-adapter. Then JointTrainer itself trains, each arm in a process of its own:
+and five questions. First the forms of attention are compared on a small model in float32, on
+one row and on several: losses, and gradients of the adapter. Then JointTrainer itself trains, each arm in a process of
+its own:
 
     shared/flex      an image once, its branches in a tree mask, through FlexAttention's block mask
     shared/sdpa      the same under a dense mask
     shared/segments  the same, attention image by image
     separate/flex    the images repeated for each branch
-    separate/sdpa    the same under a dense mask
+    separate/sdpa    the same under a dense mask (over a minute a step, by its FLOPs)
 
 Printed for each: tokens/s, images/s, MFU (FLOPs that the model needs, without repeated forwards, over seconds and the
 data sheet's peak), memory, padding; medians over the steps after the first. One more step under torch.profiler says
 what stands between MFU and 1: repeated forwards, padding, time without a kernel, time in kernels that are no matrix
-product, and how much of the peak the matrix products reach. Target: MFU of 45% by the best arm; exit code 1 when it is
-missed or two forms differ, 2 without a GPU. `--small` runs all of it on a CPU with a model of some thousand weights,
-which shows that the script works and nothing else.
+product, and how much of the peak matrix products and attention reach while they run. Target: MFU of 45% by the best
+shared arm; exit code 1 when it is missed, a form differs or an arm fails, 2 without a GPU. --out keeps what is
+measured after each arm. Where /dev/shm is small (containers), --set train.workers=0. `--small` runs all of it on a CPU
+with a model of some thousand weights, which shows that the script works and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,8 +52,8 @@ SYSTEM = 15  # tokens before the first picture
 ARMS = ("shared/flex", "shared/sdpa", "shared/segments", "separate/flex", "separate/sdpa")
 TARGET = 0.45
 SAME = 1e-4  # most that losses, and gradients over their largest, may differ in float32
+ATTENTION = r"flash|fmha|flex|scaled_dot_product|attention"  # looked for first: their names hold "cutlass", too
 MATRICES = r"gemm|cutlass|nvjet|cublas|xmma|aten::(mm|addmm|bmm)$"
-ATTENTION = r"flash|fmha|flex|scaled_dot_product|attention|softmax"
 
 
 class Shape(NamedTuple):
@@ -177,8 +180,34 @@ def trainable(model: Any, params: Params) -> Any:
     return get_peft_model(model, lora)
 
 
-def equality(device: str, forms: tuple[str, ...]) -> dict[str, float]:
-    """Largest relative difference of loss and adapter gradients to sdpa's, by form: float32, the small shape."""
+def equality(device: str, forms: Sequence[str]) -> dict[str, float | str]:
+    """Largest relative difference of loss and adapter gradients to sdpa's, by form, or the error that it ended with:
+    float32, the small shape, three images in one row and five in several."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    model = random_model(shape_of(small=True), "float32", device)
+    batches = [(3, 16384), (5, 700)]
+    reference = [_learnt(model, "sdpa", device, *batch) for batch in batches]
+    found: dict[str, float | str] = {}
+    for form in forms:
+        try:
+            pairs = [(_learnt(model, form, device, *b), r) for b, r in zip(batches, reference, strict=True)]
+        except Exception as error:  # whatever a compiler says: the other forms are measured all the same
+            found[form] = f"{type(error).__name__}: {str(error)[:300]}"
+            continue
+        found[form] = max(_apart(one, other) for one, other in pairs)
+    return found
+
+
+class Learnt(NamedTuple):
+    """A loss and the gradients of the adapter (none where the form has no backward here)."""
+
+    loss: float
+    grads: dict[str, Any]
+
+
+def _learnt(model: Any, form: str, device: str, images: int, row_tokens: int) -> Learnt:
     import copy
 
     import torch
@@ -186,43 +215,35 @@ def equality(device: str, forms: tuple[str, ...]) -> dict[str, float]:
     from ouro.training.losses import joint_loss
     from ouro.training.trainer import Collator, MicroBatch
 
-    torch.backends.cudnn.allow_tf32 = False
-    shape = shape_of(small=True)
-    model = random_model(shape, "float32", device)
     told = argparse.Namespace(small=True, set=["train.gradient_checkpointing=false"])
-    found: dict[str, tuple[float, dict[str, Any]]] = {}
-    for form in ("sdpa", *forms):
-        params = the_params(told, f"shared/{form}")
-        data = Photographs(3, params, model.config.to_dict(), shape.scale)
-        torch.manual_seed(1)
-        own = trainable(copy.deepcopy(model), params)
-        for name, weight in own.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=0.1)
-        made = Collator(PAD, params.train.row_tokens)([data[i] for i in range(3)])
-        made = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in made.items()}
-        micro = MicroBatch(made)
-        backward = form != "flex" or device == "cuda"  # FlexAttention has none on a CPU
-        with torch.set_grad_enabled(backward):
-            loss = joint_loss(own, micro.batch, micro.pixels).total
-        if backward:
-            loss.backward()
-        grads = {n: p.grad.clone() for n, p in own.named_parameters() if p.grad is not None}
-        found[form] = float(loss.detach()), grads
-    loss, grads = found["sdpa"]
-    worst: dict[str, float] = {}
-    for form in forms:
-        other, theirs = found[form]
-        apart = [abs(other / loss - 1)]
-        apart += [
-            float((theirs[n] - g).abs().max() / g.abs().max().clamp_min(1e-12)) for n, g in grads.items() if theirs
-        ]
-        worst[form] = max(apart)
-    return worst
+    params = the_params(told, f"shared/{form}")
+    data = Photographs(images, params, model.config.to_dict(), shape_of(small=True).scale)
+    torch.manual_seed(1)
+    own = trainable(copy.deepcopy(model), params)
+    for name, weight in own.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    made = Collator(PAD, row_tokens)([data[i] for i in range(images)])
+    micro = MicroBatch({k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in made.items()})
+    backward = form != "flex" or device == "cuda"  # FlexAttention has none on a CPU
+    with torch.set_grad_enabled(backward):
+        loss = joint_loss(own, micro.batch, micro.pixels).total
+    if backward:
+        loss.backward()
+    return Learnt(float(loss.detach()), {n: p.grad for n, p in own.named_parameters() if p.grad is not None})
+
+
+def _apart(one: Learnt, other: Learnt) -> float:
+    """NaN counts as any distance."""
+    apart = [abs(one.loss / other.loss - 1)]
+    for name, grad in one.grads.items():
+        theirs = other.grads[name]
+        apart.append(float((grad - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12)))
+    return max(float("inf") if value != value else value for value in apart)
 
 
 @contextmanager
-def profiled(device: str) -> Iterator[Any]:
+def profiled(device: str) -> Generator[Any]:
     from torch.profiler import ProfilerActivity, profile
 
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
@@ -237,10 +258,10 @@ def by_kind(profiler: Any, device: str) -> dict[str, float]:
     sums = {"matrices": 0.0, "attention": 0.0, "other": 0.0}
     for event in profiler.events():
         on_gpu = event.device_type == DeviceType.CUDA
-        if on_gpu != (device == "cuda"):
+        if on_gpu != (device == "cuda") or event.is_user_annotation:  # those span the kernels within
             continue
         name = event.name.lower()
-        kind = "matrices" if re.search(MATRICES, name) else "attention" if re.search(ATTENTION, name) else "other"
+        kind = "attention" if re.search(ATTENTION, name) else "matrices" if re.search(MATRICES, name) else "other"
         sums[kind] += (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6
     return sums
 
@@ -261,6 +282,7 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
     config = model.config.to_dict()
     logs: list[dict[str, float]] = []
     spent: dict[str, float] = {}
+    ends: list[float] = []
 
     class Profile(TrainerCallback):
         """Of the last step."""
@@ -271,6 +293,7 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
                 self.profiler, self.start = self.profile.__enter__(), time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            ends.append(time.perf_counter())
             if state.global_step == state.max_steps:
                 if device == "cuda":
                     torch.cuda.synchronize()
@@ -295,45 +318,51 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
     before = [log["tokens"] for log in logs if "mfu" in log]
     tokens = (before[-1] - before[0]) / (len(before) - 1)
     reached |= {"images_per_second": reached["tokens_per_second"] / tokens * images, "tokens_a_step": tokens}
-    return {**reached, "between": between(reached, spent, data, t, config)}
+    reached["seconds_a_step"] = statistics.median(np.diff(ends)[:-1])  # waiting for data included
+    last = range(args.steps * images, (args.steps + 1) * images)
+    return {**reached, "peak": trainer.meter.peak, "between": between(spent, data, last, t, trainer.meter)}
 
 
-def between(reached: dict[str, float], spent: dict[str, float], data: Any, t: Any, config: Any) -> dict[str, float]:
-    """What stands between MFU and 1, in shares; `matrices reach` is their FLOPs over their own seconds and the peak,
-    in multiples of the MFU of the whole step."""
+def between(spent: dict[str, float], data: Any, shown: range, t: Any, meter: Any) -> dict[str, float]:
+    """What stands between MFU and 1, in shares of the profiled step, which saw the images `shown`."""
     from ouro.flops import step_flops
 
-    row = data[0].rows
-    grids = [tuple(g) for g in data[0].pixels["image_grid_thw"].tolist()] * len(row)
-    counts = (
-        sum(r.ids.numel() for r in row),
-        sum(r.attended() for r in row),
-        sum(int((r.weights > 0).sum()) for r in row),
-    )
-    done, needed = (step_flops(config, grids, *counts, t, recompute=r) for r in (True, False))
-    busy = spent["matrices"] + spent["attention"] + spent["other"]
+    done = needed = 0.0
+    for index in shown:
+        made = data[index]
+        grids = [tuple(g) for g in made.pixels["image_grid_thw"].tolist()] * len(made.rows)
+        counts = [
+            sum(row.ids.numel() for row in made.rows), sum(row.attended() for row in made.rows),
+            sum(int((row.weights > 0).sum()) for row in made.rows),
+        ]  # fmt: skip
+        done += step_flops(meter.config, grids, *counts, t)
+        needed += step_flops(meter.config, grids, *counts, t, recompute=False)
+    seconds, working = spent["seconds"], spent["matrices"] + spent["attention"]
     return {
         "FLOPs repeated by checkpointing, over those needed": done / needed - 1,
-        "padding": reached["padding"],
-        "profiled step, seconds": spent["seconds"],
-        "without a kernel": max(0.0, 1 - busy / spent["seconds"]),
-        "in matrix products": spent["matrices"] / spent["seconds"],
-        "in attention": spent["attention"] / spent["seconds"],
-        "in other kernels": spent["other"] / spent["seconds"],
-        "of the peak, while in matrix products or attention": reached["mfu"] * done / needed
-        / max(1e-9, (spent["matrices"] + spent["attention"]) / spent["seconds"]),
-    }  # fmt: skip
+        "profiled step, seconds": seconds,
+        "its MFU": needed / (seconds * meter.peak),
+        "without a kernel": max(0.0, 1 - (working + spent["other"]) / seconds),
+        "in matrix products": spent["matrices"] / seconds,
+        "in attention": spent["attention"] / seconds,
+        "in other kernels": spent["other"] / seconds,
+        "of the peak, while in matrix products or attention": done / (max(working, 1e-9) * meter.peak),
+    }
 
 
 def main() -> int:
     """Compare, measure all arms, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4, help="of each arm, and one more that is profiled")
+    parser.add_argument("--steps", type=int, default=4, help="of each arm, two or more, and one more that is profiled")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="over profiles/paper.yaml")
     parser.add_argument("--small", action="store_true", help="a model of some thousand weights, on a CPU, too")
     parser.add_argument("--arm", choices=ARMS, action="append", help="this one only; may be repeated")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="write what is measured there, after each arm")
+    parser.add_argument("--here", choices=("arm", "equality"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.steps < 2:
+        parser.error(f"--steps {args.steps}: expected two or more; the first compiles and is not counted")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # Trainer would take all there are
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -342,28 +371,46 @@ def main() -> int:
         return 2
     arms = args.arm or [arm for arm in ARMS if on_gpu or not arm.endswith("flex")]
     if args.here:
-        print(json.dumps(run_arm(args, arms[0])))
+        device = "cuda" if on_gpu else "cpu"
+        print(json.dumps(run_arm(args, arms[0]) if args.here == "arm" else equality(device, ("segments", "flex"))))
         return 0
-    apart = equality("cuda" if on_gpu else "cpu", ("segments", "flex"))
-    print(f"differences to sdpa: {apart}", file=sys.stderr, flush=True)
+    return measured(args, arms, on_gpu)
+
+
+def measured(args: argparse.Namespace, arms: Sequence[str], on_gpu: bool) -> int:
+    """Each in a process of its own, so that one that fails takes no other with it."""
+    import torch
+    import transformers
+
     own = [word for text in args.set for word in ("--set", text)] + ["--small"] * args.small
-    measured: dict[str, Any] = {}
-    for arm in arms:
-        command = [sys.executable, __file__, "--here", "--arm", arm, f"--steps={args.steps}", *own]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            measured[arm] = f"exit code {done.returncode}; its error stands above"
-            continue
-        measured[arm] = json.loads(done.stdout.splitlines()[-1])
-        print(arm, measured[arm], file=sys.stderr, flush=True)
-    best = max((one["mfu"] for one in measured.values() if isinstance(one, dict)), default=0.0)
-    met = {f"forms equal within {SAME}": all(value <= SAME for value in apart.values())}
-    if on_gpu and not args.small:
-        met[f"MFU of {TARGET:.0%}"] = best >= TARGET
-    met["every arm ran"] = all(isinstance(one, dict) for one in measured.values())
     device = torch.cuda.get_device_name() if on_gpu else "a CPU"
-    print(json.dumps({"device": device, "differences": apart, "arms": measured, "targets met": met}, indent=1))
+    told: dict[str, Any] = {"device": device, "torch": torch.__version__, "transformers": transformers.__version__}
+    apart = told["differences to sdpa"] = _of_own_process(["--here", "equality", *own])
+    arms_told = told["arms"] = dict[str, Any]()
+    for arm in arms:
+        arms_told[arm] = _of_own_process(["--here", "arm", "--arm", arm, f"--steps={args.steps}", *own])
+        print(arm, arms_told[arm], file=sys.stderr, flush=True)
+        if args.out:
+            args.out.write_text(json.dumps(told, indent=1) + "\n")
+    ran = {arm: one for arm, one in arms_told.items() if isinstance(one, dict)}
+    same = isinstance(apart, dict) and all(isinstance(v, float) and v <= SAME for v in apart.values())
+    met = {f"forms equal within {SAME}": same, "every arm ran": len(ran) == len(arms_told)}
+    if on_gpu and not args.small:
+        best = max((one["mfu"] for arm, one in ran.items() if arm.startswith("shared")), default=0.0)
+        met[f"MFU of {TARGET:.0%}"] = best >= TARGET
+    told["targets met"] = met
+    print(json.dumps(told, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(told, indent=1) + "\n")
     return 0 if all(met.values()) else 1
+
+
+def _of_own_process(words: Sequence[str]) -> Any:
+    """What this script prints as its last line with these arguments, or how it ended."""
+    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return f"exit code {done.returncode}; its error stands above"
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
