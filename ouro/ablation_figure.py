@@ -22,7 +22,7 @@ def figure(name: str, made: Sequence[Result]) -> bytes:
     paper's. The same results give the same bytes."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(16.0, 4.8), layout="constrained")
+    drawn = Figure(figsize=(16.0, 5.2), layout="constrained")
     over, types, change = drawn.subplots(1, 3)
     known = list(dict.fromkeys(name for result in made for name in result.figures))
     named = {n: n.removesuffix("/score") for n in known if n.endswith("/score")}
@@ -64,7 +64,7 @@ def _lines(axes: Axes, made: Sequence[Result], names: dict[str, str], width: flo
         found = [(x, result.figures[name]) for x, result in zip(xs, made, strict=True) if name in result.figures]
         if found:
             _line(axes, found, label=label, linewidth=width, linestyle=_style(made), marker="o")
-    axes.legend(fontsize=7)
+    _legend(axes)
 
 
 def _line(axes: Axes, found: Sequence[tuple[float, Spread]], **style: Any) -> None:
@@ -77,7 +77,7 @@ def _base(axes: Axes, made: Sequence[Result]) -> None:
     base = made[0].figures.get("image/base/macro-average")
     if base is not None:
         axes.axhline(100 * base.mean, color="grey", linestyle=":", label="base, image alone")
-        axes.legend(fontsize=7)
+        _legend(axes)
 
 
 def _differences(axes: Axes, made: Sequence[Result]) -> None:
@@ -94,7 +94,7 @@ def _differences(axes: Axes, made: Sequence[Result]) -> None:
     axes.set_title(f"difference to {'; '.join(against)}", loc="left", fontsize=10)
     axes.set_ylabel("points, paired by seed")
     _paper(axes, made)
-    axes.legend(fontsize=7)
+    _legend(axes)
 
 
 def _paper(axes: Axes, made: Sequence[Result]) -> None:
@@ -110,6 +110,11 @@ def _paper(axes: Axes, made: Sequence[Result]) -> None:
     label = f"the paper's average, OURO-7B, Table {table.number}: its own difference"
     style = "--" if _over_k(made) else ""
     axes.plot(*zip(*found, strict=True), color="black", linestyle=style, marker="D", markersize=4, label=label)
+
+
+def _legend(axes: Axes) -> None:
+    """Below the panel, where it hides nothing."""
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=5, frameon=False)
 
 
 def _places(axes: Axes, made: Sequence[Result]) -> None:
