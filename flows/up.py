@@ -152,7 +152,7 @@ def _serve(options: Options, schedule: list[str]) -> None:
             _check_answers(server)
             screen.show_notices()
             screen.say(f"Prefect: {server.ui}")
-            _deploy(schedule)
+            _deploy(schedule, server)
             _wait_for_mlflow(mlflow)
             screen.say(f"MLflow:  {mlflow.uri}")
             worker = _start_worker(mlflow.uri, lock)
@@ -224,10 +224,15 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _deploy(schedule: list[str]) -> None:
+def _is_shared(server: Server) -> bool:
+    """Whether other machines may report to it, or to one with the same database."""
+    return server.pid is None or "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ
+
+
+def _deploy(schedule: list[str], server: Server) -> None:
     """Settle what earlier workers left, then register the deployment."""
     swept = sweep_stale_runs()
-    begun, missed = deployment.sweep()
+    begun, missed = deployment.sweep(_is_shared(server))
     if swept + begun:
         screen.say(f"marked {swept + begun} runs of killed processes as crashed")
     if missed:
@@ -259,7 +264,7 @@ def _stop_worker(worker: Child, server: Server) -> None:
     worker.stop()
     if healthy(server.api):
         sweep_stale_runs()
-        deployment.sweep()
+        deployment.sweep(_is_shared(server))
 
 
 def _say_next() -> None:

@@ -61,10 +61,12 @@ def check_cron(text: str) -> None:
     CronSchedule(cron=text)
 
 
-def sweep() -> tuple[int, int]:
+def sweep(shared: bool = False) -> tuple[int, int]:
     """Settle what earlier workers left: how many runs were begun and are Crashed now, and how many were missed.
 
-    For the time before a worker starts: then no run of the deployment on this machine can be alive. A run that is left
+    For the time before a worker starts: then no run of the deployment on this machine can be alive, and none at all
+    unless the server is `shared` with other machines. (The name of this one may have changed since: a container that
+    was made anew has another.) A run that is left
     Running or Pending holds the only slot, and every later one would be cancelled; those whose time went by while
     nothing ran would all start at once.
     """
@@ -75,7 +77,7 @@ def sweep() -> tuple[int, int]:
     begun = missed = 0
     with get_client(sync_client=True) as client:
         for run in _runs(client, [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]):
-            if not _of_another_machine(run):
+            if not (shared and _of_another_machine(run)):
                 client.set_flow_run_state(run.id, Crashed(message="its worker is gone"), force=True)
                 begun += 1
         for run in _runs(client, [StateType.SCHEDULED]):

@@ -240,10 +240,13 @@ def parent_of_children(parent: Run) -> Generator[None]:
 
 def provenance() -> dict[str, str]:
     """The git commit and the digest of dvc.lock, as tags; "none" where there is none."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    commit = ""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, no repository
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        commit = done.stdout.strip()
     lock = Path("dvc.lock")
     return {
-        "git_commit": commit.stdout.strip() if commit.returncode == 0 else "none",
+        "git_commit": commit or "none",
         "dvc_lock": sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "none",
     }
 

@@ -221,3 +221,23 @@ def test_the_run_of_a_dead_process_is_swept_and_the_run_of_a_live_one_is_not(pre
         assert sweep_stale_runs() == 1
         states = {tag: client.read_flow_run(run.id).state_name for tag, run in runs.items()}
     assert states == {dead: "Crashed", process_tag(): "Running"}
+
+
+def test_a_nightly_run_of_a_machine_that_had_another_name_is_swept(prefect_api: str) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    from tasks import deployment
+
+    @flow(name="nightly")
+    def nightly() -> None: ...
+
+    with get_client(sync_client=True) as client:
+        own = client.create_deployment(client.create_flow(nightly), deployment.NAME)
+        run = client.create_flow_run_from_deployment(own, state=Running(), tags=["pid:a-container-that-was:7"])
+        assert deployment.sweep(shared=True) == (0, 0), "it may be alive there"
+        assert client.read_flow_run(run.id).state_name == "Running"
+        assert deployment.sweep() == (1, 0)
+        assert client.read_flow_run(run.id).state_name == "Crashed"
+        client.delete_deployment(own)

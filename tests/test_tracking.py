@@ -131,3 +131,10 @@ def test_the_hub_is_asked_only_where_params_name_something_there(
     assert quiet_environment(tmp_path, online=online).get("HF_HUB_OFFLINE") == (None if wanted else "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE" not in quiet_environment(tmp_path, online=online), "a person's own stays"
+
+
+def test_without_git_a_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tracking.provenance() == {"git_commit": "none", "dvc_lock": "none"}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tracking.provenance() == {"git_commit": "none", "dvc_lock": "none"}
