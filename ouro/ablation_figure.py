@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 REGIONS = "regions/accuracy/macro-average"
 TYPE = "image/accuracy/"
 APART = 0.05  # of a place on the x axis
+WIDTH = 90  # of a panel, in characters of a legend
 
 
 def figure(name: str, made: Sequence[Result]) -> bytes:
@@ -113,8 +114,10 @@ def _paper(axes: Axes, made: Sequence[Result]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Below the panel, where it hides nothing."""
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=5, frameon=False)
+    """Below the panel, where it hides nothing, in as many columns as its width holds."""
+    longest = max(map(len, axes.get_legend_handles_labels()[1]), default=1)
+    columns = max(1, WIDTH // (longest + 6))
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=columns, frameon=False)
 
 
 def _places(axes: Axes, made: Sequence[Result]) -> None:
