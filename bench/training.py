@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,7 +83,8 @@ def the_job(work: Path, images: int, steps: int) -> Job:
     from tasks.train import training_job
 
     out = annotated(work, images)
-    return training_job(Layout(out, out / ".ouro/cache"), the_params(steps, images), work / f"adapter-{os.getpid()}")
+    job = training_job(Layout(out, out / ".ouro/cache"), the_params(steps, images), work / f"adapter-{os.getpid()}")
+    return replace(job, checkpoints=work / f"checkpoints-{os.getpid()}")  # each round trains
 
 
 def ours(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
