@@ -66,9 +66,8 @@ def sweep(shared: bool = False) -> tuple[int, int]:
 
     For the time before a worker starts: then no run of the deployment on this machine can be alive, and none at all
     unless the server is `shared` with other machines. (The name of this one may have changed since: a container that
-    was made anew has another.) A run that is left
-    Running or Pending holds the only slot, and every later one would be cancelled; those whose time went by while
-    nothing ran would all start at once.
+    was made anew has another.) A run that is left Running or Pending holds the only slot, and every later one would be
+    cancelled; those whose time went by while nothing ran would all start at once.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType

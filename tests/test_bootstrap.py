@@ -329,9 +329,12 @@ def test_a_remote_that_refuses_keeps_the_round_and_the_next_start_sends_it(folde
     assert "error: dvc push: " in said and "The round is finished, committed and kept here" in said
     assert c.call("git", "tag").split() == ["round-001"]
     remote.unlink()
+    said = c.bootstrap("--no-commit")
+    assert said.count("dvc push: the remote has everything") == 1, "what was kept, before anything of it changes"
+    assert c.call("git", "tag").split() == ["round-001"]
     said = c.bootstrap("--commit")
-    assert said.count("dvc push: the remote has everything") == 2, "what was kept, and the new round"
-    assert c.call("git", "tag").split() == ["round-001", "round-002"]
+    assert said.count("dvc push: the remote has everything") == 2, "the round that ended without, and the new one"
+    assert c.call("git", "tag").split() == ["round-001", "round-002", "round-003"]
 
 
 @pytest.mark.slow

@@ -367,6 +367,25 @@ def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
     assert load_params().round == 2
 
 
+def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import bootstrap
+    from ouro.params import Params
+    from tasks.versioning import VersioningError
+
+    ran: list[int] = []
+
+    def round_(params: Params, committing: bool) -> Round:
+        ran.append(params.round)
+        rounds_of(checkout, made := finished(params.round, promoted=False))
+        return made
+
+    monkeypatch.setattr(bootstrap, "_round", round_)
+    call("git", "tag", "round-002")
+    with pytest.raises(VersioningError, match="the tag round-002 exists already"):
+        bootstrap._rounds(2, True, False)  # pyright: ignore[reportPrivateUsage]
+    assert ran == [1]
+
+
 def test_a_profile_changes_nothing_of_the_rounds(checkout: Path) -> None:
     from flows.settings import write_params
     from ouro.params import load_params
