@@ -19,23 +19,22 @@ from typing import Any, NamedTuple, cast
 
 import yaml
 
-from flows import screen
 from flows.arm import ARMS
 from flows.bootstrap import check_checkout, only_run
-from flows.delivery import deliver_events
 from flows.matrix import FOLDER, PACKAGES, Job, jobs, scores_of, target, write_matrix
-from flows.stages import repro_target
-from ouro.ablation_figure import figure
-from ouro.ablation_results import Result, findings, page, paper_rows, paper_table, results, table, to_json
-from ouro.ablations import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
-from ouro.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
-from ouro.params import Params, load_params
-from tasks import tracking
+from ouro.ablations.figure import figure
+from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
+from ouro.ablations.results import Result, findings, page, paper_rows, paper_table, results, table, to_json
+from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
+from ouro.core.layout import PIPELINE
+from ouro.core.params import Params, load_params
+from tasks import screen, tracking
 from tasks.asking import check_benchmarks
 from tasks.benchmark import question_files
-from tasks.layout import PIPELINE
 from tasks.models import model_fingerprint, require_model
-from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.delivery import deliver_events
+from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.stage import repro_target
 
 ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
 WORK = Path(".ouro/ablations")
@@ -104,7 +103,7 @@ def _checked(params: Params) -> None:
 
 def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     """Stage -> what DVC says has changed. Raises StatusError."""
-    command = [sys.executable, "-m", "flows.repro", "--status", *targets]
+    command = [sys.executable, "-m", "tasks.processes.repro", "--status", *targets]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
         assert process.stdout

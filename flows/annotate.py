@@ -1,7 +1,7 @@
 """`ouro annotate SOURCE --out DIR`: ingest to synthesize on a person's own images, everything below DIR.
 
 No DVC here; what was finished is kept in DIR/.ouro/cache, so an interrupted run goes on where it was, and several
-processes may work on one DIR (flows/sharing.py).
+processes may work on one DIR (tasks/sharing.py).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows import screen
-from flows.delivery import deliver_events
-from flows.pool import pool
 from flows.report import counts, notes, samples, writer
 from flows.runner import Share
-from flows.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
-from flows.sharing import Door, fingerprint, shared
 from flows.summary import Summary, lines, summarise
-from ouro.artifacts import write_json
-from ouro.params import Params
-from ouro.report import write_report
+from ouro.core.artifacts import write_json
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.pages.report import write_report
+from tasks import screen
 from tasks.ingest import check_source
-from tasks.layout import Layout
 from tasks.models import needs_hub
-from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.delivery import deliver_events
+from tasks.processes.pool import pool
+from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
+from tasks.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
+from tasks.sharing import Door, fingerprint, shared
 
 
 def run(params: Params, out: Path, share: Share) -> None:

@@ -15,18 +15,18 @@ from typing import Any
 import yaml
 from prefect import flow
 
-from flows import screen
 from flows.describe import describe
 from flows.merge import merge
 from flows.propose import propose
 from flows.runner import run_stage
 from flows.synthesize import synthesize
-from ouro.ablations import GridError, annotates, overrides
+from ouro.ablations.grid import GridError, annotates, overrides
 from ouro.benchmarks.vqa import read_vqa
-from ouro.params import Params, load_params
+from ouro.core.layout import PIPELINE, Layout
+from ouro.core.params import Params, load_params
+from tasks import screen
 from tasks.ablation import place, score_arm
 from tasks.benchmark import arms, question_files
-from tasks.layout import PIPELINE, Layout
 from tasks.tracking import dataset_digests
 from tasks.train import train
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows import screen
 from flows.runner import measured, run_stage
-from ouro.artifacts import write_json
 from ouro.benchmarks.vqa import read_vqa
-from ouro.params import Params
+from ouro.core.artifacts import write_json
+from ouro.core.layout import ADAPTER, Layout
+from ouro.core.params import Params
+from tasks import screen
 from tasks.asking import check_benchmarks
 from tasks.benchmark import (
     answer,
@@ -27,7 +28,6 @@ from tasks.benchmark import (
     shown_regions,
     summarise,
 )
-from tasks.layout import ADAPTER, Layout
 
 
 @flow(name="benchmark", validate_parameters=False)

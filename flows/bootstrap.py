@@ -1,7 +1,7 @@
 """Rounds: promote, run every stage through DVC in order, judge, keep what came of it. `ouro bootstrap --rounds N`.
 
-Each stage is a Prefect task that runs `dvc repro -s STAGE` (flows/stages.py); DVC decides whether there is something
-to do and starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has
+Each stage is a Prefect task that runs `dvc repro -s STAGE` (tasks/processes/stage.py); DVC decides whether there is
+something to do and starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has
 nothing left to do. params.yaml says which round it is and who annotates; a round is finished when rounds/round-NNN.json
 is there. So whatever ends this process, the same command goes on where it was.
 """
@@ -20,23 +20,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows import screen
-from flows.delivery import deliver_events
 from flows.report import comparisons, counts, notes, pipeline_report
 from flows.round_screen import say_times, say_verdict, show
-from flows.settings import check_proposers, check_writer, params_file, set_params, write_params
-from flows.stages import STAGES, repro_stage
-from flows.timing import TIMES
-from ouro.params import Params, load_params
+from ouro.core.layout import ADAPTER, PIPELINE
+from ouro.core.params import Params, load_params
 from ouro.rounds.gate import check_gate
 from ouro.rounds.ledger import Round, barren, read_round, read_rounds, tag
-from tasks import tracking, versioning
+from tasks import screen, tracking, versioning
 from tasks.asking import check_benchmarks
 from tasks.ingest import check_source, inbox_digest
-from tasks.layout import ADAPTER, PIPELINE
 from tasks.models import MissingModel, needs_hub, require_model
+from tasks.processes.delivery import deliver_events
+from tasks.processes.prefect_server import ROUND, prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.stage import STAGES, repro_stage
 from tasks.promotion import is_candidate, promote
-from tasks.servers import ROUND, prefect_server, process_tag, sweep_stale_runs
+from tasks.settings import check_proposers, check_writer, params_file, set_params, write_params
+from tasks.timing import TIMES
 from tasks.verdict import headline, judge
 
 LOCK = Path(".ouro/bootstrap.lock")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
-from ouro.artifacts import read_shard, read_sidecar
-from ouro.params import Params
-from ouro.records import Description, Image, Region
+from ouro.core.artifacts import read_shard, read_sidecar
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Description, Image, Region
 from tasks.describe import describe as describe_shard
-from tasks.layout import Layout
 
 
 @flow(name="describe", validate_parameters=False)

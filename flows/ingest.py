@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows import screen
 from flows.runner import count_artifact, image_artifact, measured, run_stage
-from ouro.artifacts import read_shard, read_sidecar
-from ouro.params import Params
-from ouro.records import Image
+from ouro.core.artifacts import read_shard, read_sidecar
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Image
+from tasks import screen
 from tasks.ingest import expected
 from tasks.ingest import ingest as ingest_task
-from tasks.layout import Layout
 
 
 @flow(name="ingest", validate_parameters=False)

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from flows.arm import ARMS
-from ouro.ablations import ANNOTATING, SECTIONS, SHOWN, Arm, K
-from ouro.artifacts import imported_files, write_text
-from ouro.params import Params
+from ouro.ablations.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
+from ouro.core.artifacts import imported_files, write_text
+from ouro.core.params import Params
 from tasks.ablation import SCORES, place
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("ablations")
-PACKAGES = ("ouro", "tasks", "flows")
+PACKAGES = ("ouro", "tasks", "flows", "cli")
 DATA = ("data/images", "data/annotations", "data/regions", "data/scenes", "data/qa")
 ALWAYS = ("seed", "model.base", "model.adapter", "describe.prompt", "ingest.max_pixels")
 WITH_REGIONS = ("propose", "model.proposer")  # benchmark.names have no regions yet

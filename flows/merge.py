@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
-from ouro.artifacts import read_shard, read_sidecar
-from ouro.params import Params
-from ouro.records import Scene
-from tasks.layout import Layout
+from ouro.core.artifacts import read_shard, read_sidecar
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Scene
 from tasks.merge import merge as merge_shard
 
 

@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import screen
-from flows.errors import is_ours
-from tasks.servers import process_tag, sweep_stale_runs
+from tasks import screen
+from tasks.errors import is_ours
+from tasks.processes.prefect_server import process_tag, sweep_stale_runs
 
 
 @flow(name="nightly", persist_result=False)

@@ -1,4 +1,4 @@
-"""report/index.html from the results of a run: what the stages wrote, read back and handed to ouro.report."""
+"""report/index.html from the results of a run: what the stages wrote, read back and handed to ouro.pages.report."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows import screen
-from ouro.artifacts import list_shards, read_shard, read_sidecar
 from ouro.benchmarks.summary import Comparison
-from ouro.images import load_image
+from ouro.core.artifacts import list_shards, read_shard, read_sidecar
+from ouro.core.images import load_image
+from ouro.core.layout import ADAPTER, PIPELINE, Layout
+from ouro.core.params import Params, load_params
+from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.nano.model import is_nano
-from ouro.params import Params, load_params
-from ouro.records import Description, Image, QAPair, Region, Scene
-from ouro.report import LossPoint, ReportSample, StageCount, write_report
-from tasks.layout import ADAPTER, PIPELINE, Layout
+from ouro.pages.report import LossPoint, ReportSample, StageCount, write_report
+from tasks import screen
 
 OUT = Path("report")
 SAMPLES = 8

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import screen
-from flows.timing import work_seconds
+from tasks import screen
+from tasks.timing import work_seconds
 
 if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
@@ -20,7 +20,7 @@ def show(c: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ouro.report import points, signed
+    from ouro.pages.report import points, signed
 
     def at(e: Estimate) -> str:
         return f"{points(e.value)}\n[dim]{points(e.low)}..{points(e.high)}[/]"

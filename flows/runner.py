@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flows import screen
-from flows.delivery import deliver_events
-from flows.errors import explain
-from flows.pool import pool
-from flows.timing import note_work
-from ouro.artifacts import Sidecar, prune_shards, read_sidecar
-from ouro.params import Params, ParamsError, load_params
-from tasks.layout import PIPELINE, Layout, shard_names
+from ouro.core.artifacts import Sidecar, prune_shards, read_sidecar
+from ouro.core.layout import PIPELINE, Layout, shard_names
+from ouro.core.params import Params, ParamsError, load_params
+from tasks import screen
+from tasks.errors import explain
 from tasks.models import needs_hub
-from tasks.servers import ROUND, TASK_RUN, prefect_server, process_tag
+from tasks.processes.delivery import deliver_events
+from tasks.processes.pool import pool
+from tasks.processes.prefect_server import ROUND, TASK_RUN, prefect_server, process_tag
+from tasks.timing import note_work
 
 if TYPE_CHECKING:
     from prefect import Flow, Task

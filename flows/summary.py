@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ouro.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
-from ouro.records import Description, QAPair, Region, Scene
-from tasks.layout import Layout, shard_names
+from ouro.core.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
+from ouro.core.layout import Layout, shard_names
+from ouro.core.records import Description, QAPair, Region, Scene
 
 TOKENIZER = "tokenizer.json"
 

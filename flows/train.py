@@ -10,10 +10,10 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import screen
 from flows.runner import measured, run_stage
-from ouro.params import Params
-from tasks.layout import ADAPTER, Layout
+from ouro.core.layout import ADAPTER, Layout
+from ouro.core.params import Params
+from tasks import screen
 from tasks.train import LOG, SAMPLES, Step, Trained
 from tasks.train import train as train_task
 

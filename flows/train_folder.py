@@ -7,13 +7,13 @@ from pathlib import Path
 
 from prefect import tags
 
-from flows import screen
-from flows.delivery import deliver_events
 from flows.train import train
-from ouro.params import Params
-from tasks.layout import Layout
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from tasks import screen
 from tasks.models import require_model
-from tasks.servers import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.delivery import deliver_events
+from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
 from tasks.tracking import how_to_see
 from tasks.train import Trained, check_annotated
 

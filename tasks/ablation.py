@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ouro.artifacts import write_bytes, write_json
 from ouro.benchmarks.evaluate import Arm as View
 from ouro.benchmarks.evaluate import Prediction, Run
 from ouro.benchmarks.loaders.registry import benchmark
 from ouro.benchmarks.scored import Score
 from ouro.benchmarks.summary import compare, summarise
-from ouro.params import Params
+from ouro.core.artifacts import write_bytes, write_json
+from ouro.core.layout import Layout
+from ouro.core.params import Params
 from tasks.asking import open_source, run_benchmark
 from tasks.benchmark import answer, arms, shown_regions
-from tasks.layout import Layout
 from tasks.shards import Progress
 from tasks.train import LOG
 

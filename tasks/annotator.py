@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.params import Model
+from ouro.core.params import Model
 from ouro.vision.hf import vlm_fingerprint
 from tasks.models import model_fingerprint, served_base
 

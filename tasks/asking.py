@@ -24,14 +24,14 @@ from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, l
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import PREDICTIONS, write_score
 from ouro.benchmarks.scored import Account, Samples, Score, constant_score, judge, point, score
-from ouro.params import Params
-from ouro.records import Image, Rejected
+from ouro.core.params import Params
+from ouro.core.records import Image, Rejected
 from tasks.annotator import annotator, fingerprint
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ouro.records import Box
+    from ouro.core.records import Box
 
     Found = Item | Rejected
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ouro.artifacts import list_shards, read_all, write_bytes, write_json
 from ouro.benchmarks.answering import largest_regions, vlm_answerer
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
@@ -20,13 +19,14 @@ from ouro.benchmarks.loaders.registry import benchmark
 from ouro.benchmarks.run_folder import RUN, Compared, ScoredFolder, compare_runs, read_run
 from ouro.benchmarks.summary import Comparison, compare
 from ouro.benchmarks.vqa import Question, read_vqa
-from ouro.params import Model, Params
-from ouro.records import Image, Region
+from ouro.core.artifacts import list_shards, read_all, write_bytes, write_json
+from ouro.core.layout import Layout
+from ouro.core.params import Model, Params
+from ouro.core.records import Image, Region
 from ouro.rounds.gate import HELD_OUT, Measured
 from tasks import tracking
 from tasks.annotator import annotator, fingerprint
 from tasks.asking import open_source, run_benchmark
-from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, produce, shard_task
 
 Contender = Literal["base", "champion", "bootstrapped"]

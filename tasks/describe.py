@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ouro.annotate.describe import describe_shard, word_counts
-from ouro.artifacts import read_shard, write_shard
-from ouro.params import Params
-from ouro.records import Description, Image, Region, Rejected
+from ouro.core.artifacts import read_shard, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Description, Image, Region, Rejected
 from tasks.annotator import annotator, fingerprint
-from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, chunks, produce, shard_task
 
 

@@ -10,16 +10,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.collection import Row, find_images, ingest_files
-from ouro.hf_dataset import is_dataset, n_rows, open_dataset, rows
-from ouro.manifest import Entry, read_manifest
-from tasks.layout import Layout
+from ouro.core.layout import Layout
+from ouro.ingest.collection import Row, find_images, ingest_files
+from ouro.ingest.hf_dataset import is_dataset, n_rows, open_dataset, rows
+from ouro.ingest.manifest import Entry, read_manifest
 from tasks.shards import Progress, shard_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ouro.params import Ingest, Params
+    from ouro.core.params import Ingest, Params
 
 MANIFESTS = (".csv", ".jsonl")
 

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from ouro.annotate.merge import Merged, count_words, merge_shard
-from ouro.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
-from ouro.params import Params
-from ouro.records import Description, Image, Region, Scene
-from tasks.layout import Layout
+from ouro.core.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Description, Image, Region, Scene
 from tasks.models import served_base
 from tasks.shards import Progress, produce, shard_task
 

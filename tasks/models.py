@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from ouro.artifacts import fingerprint_files
-from ouro.params import Params
+from ouro.core.artifacts import fingerprint_files
+from ouro.core.params import Params
 
 
 def served_base(base: str, name: str) -> Path | None:

@@ -9,9 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from ouro.files import sync
+from ouro.core.files import sync
+from ouro.core.layout import ADAPTER
 from ouro.rounds.ledger import Round
-from tasks.layout import ADAPTER
 from tasks.models import MissingModel, model_fingerprint
 from tasks.versioning import add_to_dvc
 

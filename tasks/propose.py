@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.annotate.recurse import propose_shard
-from ouro.artifacts import read_shard, write_shard
-from ouro.images import load_image
-from ouro.params import Params
-from ouro.records import Image, Region, Rejected
+from ouro.core.artifacts import read_shard, write_shard
+from ouro.core.images import load_image
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Image, Region, Rejected
 from ouro.vision.faster_rcnn import fingerprint, is_network
 from ouro.vision.grounding import is_local
-from tasks.layout import Layout
 from tasks.models import model_fingerprint
 from tasks.proposers import proposers
 from tasks.shards import Progress, chunks, produce, shard_task

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.params import Propose
+from ouro.core.params import Propose
 from ouro.vision.faster_rcnn import FasterRCNNProposer, is_network
 
 if TYPE_CHECKING:

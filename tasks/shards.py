@@ -18,14 +18,14 @@ from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ouro.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
-from ouro.files import publish
-from ouro.images import CHUNK_PIXELS, load_image
+from ouro.core.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
+from ouro.core.files import publish
+from ouro.core.images import CHUNK_PIXELS, load_image
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
-    from ouro.records import Image
+    from ouro.core.records import Image
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ouro.annotate.pairs.filters import acceptance
 from ouro.annotate.synthesize import Synthesized, synthesize_shard
-from ouro.artifacts import read_shard, write_shard
-from ouro.params import Params
-from ouro.records import Image, QAPair, Rejected, Scene
+from ouro.core.artifacts import read_shard, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Params
+from ouro.core.records import Image, QAPair, Rejected, Scene
 from tasks.annotator import annotator, fingerprint
-from tasks.layout import Layout
 from tasks.shards import Pictures, Progress, chunks, produce, shard_task
 
 if TYPE_CHECKING:

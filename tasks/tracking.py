@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ouro.files import write_text
+from ouro.core.files import write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any
 
-from ouro.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
 from ouro.benchmarks.vqa import read_vqa
-from ouro.params import Params
-from ouro.records import Image, QAPair, Region, Rejected, Scene
+from ouro.core.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
+from ouro.core.layout import Layout, shard_names
+from ouro.core.params import Params
+from ouro.core.records import Image, QAPair, Region, Rejected, Scene
 from tasks import tracking
-from tasks.layout import Layout, shard_names
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ouro.artifacts import ArtifactError, Sidecar, list_shards, read_sidecar
-from ouro.params import Params
+from ouro.core.artifacts import ArtifactError, Sidecar, list_shards, read_sidecar
+from ouro.core.layout import PIPELINE, Layout
+from ouro.core.params import Params
 from ouro.rounds.gate import Measured, Verdict, decide, gained
 from ouro.rounds.ledger import Round, write_round
 from tasks import tracking
-from tasks.layout import PIPELINE, Layout
 from tasks.promotion import candidate_digest
 
 if TYPE_CHECKING:

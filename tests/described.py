@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ouro.artifacts import write_shard
-from ouro.records import Description, Image, Region
-from tasks.layout import Layout
+from ouro.core.artifacts import write_shard
+from ouro.core.layout import Layout
+from ouro.core.records import Description, Image, Region
 
 NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.app import app, guarded
 from flows.ablate import check_annotated, check_overwrites, plan, progress_line
 from flows.arm import read_arm
-from flows.cli import app, guarded
 from flows.matrix import Job, code, jobs, target, write_matrix
-from ouro.ablation_figure import figure
-from ouro.ablation_results import (
+from ouro.ablations.figure import figure
+from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
+from ouro.ablations.results import (
     MAIN,
     ResultsError,
     findings,
@@ -28,11 +29,10 @@ from ouro.ablation_results import (
     results,
     to_json,
 )
-from ouro.ablations import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
-from ouro.artifacts import ArtifactError, imported_files
 from ouro.benchmarks.evaluate import Prediction, Run
-from ouro.params import Params, load_params
-from tasks.layout import Layout
+from ouro.core.artifacts import ArtifactError, imported_files
+from ouro.core.layout import Layout
+from ouro.core.params import Params, load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 K = [Arm(f"k-{k}", f"k = {k}", {"train.k": k}) for k in (0, 5)]
@@ -180,9 +180,9 @@ def test_an_unchanged_matrix_has_the_same_bytes_and_is_not_written_again(checkou
 
 def test_a_stage_lists_exactly_the_first_party_files_that_an_arm_imports(checkout: Path) -> None:
     stage = yaml.safe_load(matrix(K).read_text())["stages"]["arm"]
-    wanted = {p.relative_to(ROOT).as_posix() for p in imported_files(["flows.arm"], ("ouro", "tasks", "flows"))}
+    wanted = {p.relative_to(ROOT).as_posix() for p in imported_files(["flows.arm"], ("ouro", "tasks", "flows", "cli"))}
     assert {dep for dep in stage["deps"] if dep.endswith(".py")} == wanted
-    assert not wanted & {"flows/ablate.py", "flows/matrix.py", "ouro/ablation_results.py", "ouro/ablation_figure.py"}
+    assert not wanted & {"flows/ablate.py", "flows/matrix.py", "ouro/ablations/results.py", "ouro/ablations/figure.py"}
 
 
 def test_params_that_the_arms_set_are_not_read_from_params_yaml(checkout: Path) -> None:
@@ -316,7 +316,7 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
     here.adapter.mkdir(parents=True)
     (here.adapter / "adapter_model.safetensors").write_text("")
     (here.adapter / "train_log.json").write_text(json.dumps([{"tokens": 10.0}, {"tokens": 30.0}]))
-    fill(tmp_path / "benchmarks", ["docvqa"])
+    fill(tmp_path / "data/benchmarks", ["docvqa"])
     given = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")
     params = load_params(ROOT / "params.yaml", given)
     about, layout = {"arm": "k-0", "seed": 1}, Layout(tmp_path / "data", tmp_path / ".ouro/cache")

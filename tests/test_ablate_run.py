@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ouro.artifacts import read_all, write_shard
+from ouro.core.artifacts import read_all, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Ingest
+from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.nano.world import write_world
-from ouro.params import Ingest
-from ouro.records import Image, QAPair, Region, Scene
-from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITES = {
@@ -64,7 +64,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("ouro", "tasks", "flows", "models/nano"):
+        for name in ("ouro", "tasks", "flows", "cli", "models/nano"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
         for section, values in SMALL.items():
@@ -95,7 +95,7 @@ class Checkout:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "ablate", *words], cwd=self.folder, env=self.environment(), text=True,
+            [sys.executable, "-m", "cli.app", "ablate", *words], cwd=self.folder, env=self.environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

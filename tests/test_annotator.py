@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from ouro.annotate.describe import describe_shard
+from ouro.core.params import Describe, Model
+from ouro.core.records import Region
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Describe, Model
-from ouro.records import Region
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import HFVisionLM, ModelError, folder_fingerprint, load_model
 from ouro.vision.openai import OpenAIVisionLM

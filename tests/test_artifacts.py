@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ouro import files
-from ouro.artifacts import (
+from ouro.core import files
+from ouro.core.artifacts import (
     ArtifactError,
     ShardCache,
     Sidecar,
@@ -33,7 +33,7 @@ from ouro.artifacts import (
     write_json,
     write_shard,
 )
-from ouro.records import Description, Image, Region, Rejected, schema, to_row
+from ouro.core.records import Description, Image, Region, Rejected, schema, to_row
 
 REGIONS = [
     Region("ab/0", "ab", None, 0, (0.0, 0.0, 64.0, 48.0), 1.0, "image"),
@@ -223,9 +223,9 @@ def test_json_holds_only_plain_finite_values(tmp_path: Path, value: object) -> N
 KILLED_WRITER = """
 import os, sys
 from pathlib import Path
-from ouro import files
-from ouro.artifacts import write_shard
-from ouro.records import Description
+from ouro.core import files
+from ouro.core.artifacts import write_shard
+from ouro.core.records import Description
 path, keep = Path(sys.argv[1]), int(sys.argv[2])
 real, done = os.replace, []
 def replace(a, b):
@@ -309,7 +309,7 @@ def test_unknown_module_is_an_error(package: Path) -> None:
 
 
 def test_artifacts_need_records_and_files_only() -> None:
-    assert {p.name for p in imported_files(["ouro.artifacts"])} == {
+    assert {p.name for p in imported_files(["ouro.core.artifacts"])} == {
         "__init__.py",
         "artifacts.py",
         "files.py",

@@ -20,17 +20,17 @@ from benchmark_cases import FIXTURES
 from PIL import Image as PILImage
 from serving import served_nano
 
-from flows.cli import app, guarded
+from cli.app import app, guarded
 from ouro.benchmarks.asking import ReplyStore
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.registry import benchmark, prompt_of
+from ouro.core.layout import Layout
+from ouro.core.params import Params, load_params
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
 from tasks import asking, tracking
 from tasks import benchmark as stage
-from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("docvqa", "chartqa", "vqav2", "klc", "scienceqa", "pope")
@@ -285,7 +285,7 @@ def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loa
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = fill(checkout / "data")
-    words = [sys.executable, "-m", "flows.cli", *command(data, checkout / "killed")]
+    words = [sys.executable, "-m", "cli.app", *command(data, checkout / "killed")]
     process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     until(lambda: (checkout / "killed/docvqa/predictions.jsonl").is_file())
     process.send_signal(signal.SIGKILL)

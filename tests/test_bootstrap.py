@@ -116,7 +116,7 @@ class Checkout:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "bootstrap", *arguments], cwd=self.folder, text=True,
+            [sys.executable, "-m", "cli.app", "bootstrap", *arguments], cwd=self.folder, text=True,
             env={**self.environment(), **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

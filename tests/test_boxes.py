@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro import boxes
+from ouro.core import boxes
 
 coordinate = st.floats(-50, 300).map(lambda v: round(v, 1))
 box = st.tuples(coordinate, coordinate, coordinate, coordinate)

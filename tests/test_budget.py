@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ouro.annotate.english.phrases import singular
 from ouro.annotate.merge import Merged, count_words, merge_shard
 from ouro.annotate.merging.budget import Size, within_budget
-from ouro.annotate.merging.marked import Marked, Piece, plain
-from ouro.annotate.merging.phrases import singular
-from ouro.boxes import area
+from ouro.annotate.merging.provenance import Marked, Piece, plain
+from ouro.core.boxes import area
+from ouro.core.params import Merge
+from ouro.core.records import Description, Image, Region, Scene
 from ouro.nano.facts import quality, repeated_facts
-from ouro.params import Merge
-from ouro.records import Description, Image, Region, Scene
 
 SIZES = {"0": Size(10_000.0, 0), "0.0": Size(900.0, 1), "0.1": Size(100.0, 1), "0.1.0": Size(50.0, 2)}
 

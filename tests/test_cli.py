@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image as PILImage
 
-from flows import doctor
+from cli import doctor
+from cli.app import app, guarded
 from flows.bootstrap import only_run
-from flows.cli import app, guarded
 from flows.report import notes
-from flows.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
-from ouro.params import Params, ParamsError, load_params
+from ouro.core.params import Params, ParamsError, load_params
+from tasks.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -348,7 +348,7 @@ def test_help_carries_examples(command: list[str], capsys: pytest.CaptureFixture
 
 def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'prefect', 'mlflow', 'dvc', 'pandas', 'numpy', 'pyarrow', 'PIL'}"
-    code = f"import sys, flows.cli; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, cli.app; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -17,14 +17,14 @@ from PIL import Image as PILImage
 
 from ouro.annotate import prompts
 from ouro.annotate.describe import describe_shard, draw_prompt, with_text
-from ouro.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Describe, Model, Params, ParamsError, PromptName, load_params
+from ouro.core.records import KINDS, Description, Image, Region
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Describe, Model, Params, ParamsError, PromptName, load_params
-from ouro.records import KINDS, Description, Image, Region
 from ouro.vision.protocols import Request
 from ouro.vision.scripted import ScriptedVLM
 from tasks.describe import describe
-from tasks.layout import Layout
 
 MIXED = Describe(prompts={"long-v1": 1, "long-v2": 2, "by-kind": 1})
 WHOLE = Region("i/0", "i", None, 0, (0.0, 0.0, 32.0, 32.0), 1.0, "image")

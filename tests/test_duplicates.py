@@ -10,12 +10,12 @@ import pytest
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from ouro.artifacts import read_all, read_shard, rejected_path
-from ouro.collection import ingest_files
-from ouro.duplicates import Seen, keys, look, same_picture
-from ouro.images import encode_png
-from ouro.params import Ingest
-from ouro.records import Image, Rejected
+from ouro.core.artifacts import read_all, read_shard, rejected_path
+from ouro.core.images import encode_png
+from ouro.core.params import Ingest
+from ouro.core.records import Image, Rejected
+from ouro.ingest.collection import ingest_files
+from ouro.ingest.duplicates import Seen, keys, look, same_picture
 
 
 def _photo(seed: int = 0, size: tuple[int, int] = (320, 240)) -> PILImage.Image:

@@ -12,16 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cli import app, guarded
-from ouro.architecture import KNOWN, Architecture, Sight, architecture, sight
-from ouro.artifacts import write_shard
-from ouro.assumptions import AssumptionError, Assumptions, assumed, with_values
-from ouro.estimate import Inputs, estimate, unit_seconds
-from ouro.flops import decode_flops, kv_bytes, language_weights, prefill_flops, vision_flops
-from ouro.params import Params, load_params
-from ouro.rates import GPUS, Rates, rates
-from ouro.records import Description, Image, QAPair, Region, Scene
-from ouro.workload import Branch, packed, pictures, workload
+from cli.app import app, guarded
+from ouro.core.artifacts import write_shard
+from ouro.core.params import Params, load_params
+from ouro.core.rates import GPUS, Rates, rates
+from ouro.core.records import Description, Image, QAPair, Region, Scene
+from ouro.costs.assumptions import AssumptionError, Assumptions, assumed, with_values
+from ouro.costs.estimate import Inputs, estimate, unit_seconds
+from ouro.costs.workload import Branch, packed, pictures, workload
+from ouro.vision.architecture import KNOWN, Architecture, Sight, architecture, sight
+from ouro.vision.flops import decode_flops, kv_bytes, language_weights, prefill_flops, vision_flops
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCH: Architecture = architecture(KNOWN["Qwen2-VL-7B-Instruct"])
@@ -224,8 +224,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> None:
-    from ouro.gallery_data import Folders
-    from ouro.workload_like import measure
+    from ouro.costs.workload_like import measure
+    from ouro.pages.gallery_data import Folders
 
     folders = Folders(*(dataset / n for n in ("images", "regions", "descriptions", "scenes", "qa")))
     found = measure(dataset, folders, paper, SIGHT, words)
@@ -351,6 +351,6 @@ def test_like_and_a_size_contradict_each_other(
     ],
 )  # fmt: skip
 def test_a_gpu_is_known_by_its_whole_name(name: str, key: str | None) -> None:
-    from ouro.rates import GPUS, known_gpu
+    from ouro.core.rates import GPUS, known_gpu
 
     assert known_gpu(name) == (GPUS[key] if key else None)

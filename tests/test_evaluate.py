@@ -19,8 +19,8 @@ from ouro.benchmarks.controls import majority_answers, wrong_images
 from ouro.benchmarks.evaluate import Asked, Run, evaluate
 from ouro.benchmarks.summary import Comparison, compare, summarise
 from ouro.benchmarks.vqa import Question
-from ouro.params import Benchmark
-from ouro.records import Box, Image
+from ouro.core.params import Benchmark
+from ouro.core.records import Box, Image
 from ouro.vision.protocols import Request
 from ouro.vision.scripted import ScriptedVLM
 from tasks import shards

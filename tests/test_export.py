@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from flows import export as command
-from ouro.artifacts import ArtifactError, write_shard
+from cli import export as command
+from ouro.core.artifacts import ArtifactError, write_shard
+from ouro.core.images import content_id, encode_png
+from ouro.core.records import Image, QAPair, Region, Rejected, Scene
 from ouro.export.conversations import (
     BBOX,
     CONTENTS,
@@ -33,9 +35,7 @@ from ouro.export.conversations import (
 from ouro.export.folder import ExportError, Shard, Wanted, export
 from ouro.export.rows import ms_swift_row
 from ouro.export.writers import FORMATS
-from ouro.images import content_id, encode_png
 from ouro.nano.scenes import draw_scene, render
-from ouro.records import Image, QAPair, Region, Rejected, Scene
 
 NANO = Path(__file__).resolve().parent.parent / "models/nano"
 NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <im_end|> \U0001f600 ,'

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from tiny_models import FAMILIES, tiny_model, tiny_processor
 
+from ouro.core.params import Train
 from ouro.nano import model as nano
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Train
 from ouro.training.parts import target_modules
 from ouro.vision.encoding import Encoder, UnsupportedProcessor, views
 from ouro.vision.hf import HFVisionLM, ModelError, load_model

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ouro.annotate.pairs.agreement import agreement
 from ouro.annotate.pairs.filters import acceptance, is_near_duplicate, leaks_answer, similarity, wording, yes_no_surplus
 from ouro.annotate.pairs.replies import Written
-from ouro.records import QAPair, Rejected
+from ouro.core.records import QAPair, Rejected
 
 
 @pytest.mark.parametrize(

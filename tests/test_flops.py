@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from ouro.architecture import KNOWN, ArchitectureError, architecture, model_config
-from ouro.flops import (
+from ouro.core.params import Train
+from ouro.nano import model as nano
+from ouro.vision.architecture import KNOWN, ArchitectureError, architecture, model_config
+from ouro.vision.flops import (
     causal,
     decode_flops,
     full,
@@ -31,8 +33,6 @@ from ouro.flops import (
     visual_tokens,
     weights,
 )
-from ouro.nano import model as nano
-from ouro.params import Train
 
 FAMILIES = ("nano", "Qwen2_5_VL", "Qwen3VL")
 GRIDS = [(1, 6, 10), (1, 4, 4)]  # in 2.5-VL's windows of 2 x 2 tokens: 3 x 5 tokens leave narrow ones

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ouro.artifacts import read_all, write_shard
-from ouro.params import Params
-from ouro.records import Description, Image, Region, Scene
-from tasks.layout import Layout, shard_names
+from ouro.core.artifacts import read_all, write_shard
+from ouro.core.layout import Layout, shard_names
+from ouro.core.params import Params
+from ouro.core.records import Description, Image, Region, Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("shard-00000.parquet", "shard-00001.parquet")
@@ -75,7 +75,7 @@ def test_a_task_that_fails_once_is_retried(prefect_api: str) -> None:
 def test_a_task_with_bad_input_is_not_retried(prefect_api: str) -> None:
     from prefect import flow
 
-    from ouro.images import ImageError
+    from ouro.core.images import ImageError
     from tasks.shards import shard_task
 
     calls: list[str] = []
@@ -97,9 +97,9 @@ def test_a_task_with_bad_input_is_not_retried(prefect_api: str) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ouro.params import Params
+from ouro.core.params import Params
 from prefect import flow
-from tasks.layout import Layout, shard_names
+from ouro.core.layout import Layout, shard_names
 from tasks.merge import merge
 
 layout = Layout(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -182,7 +182,7 @@ def test_describe_killed_between_shards_describes_nothing_twice(
 
 def test_a_changed_param_is_not_answered_from_the_cache(prefect_api: str, tmp_path: Path) -> None:
     from flows.merge import merge
-    from ouro.params import Merge
+    from ouro.core.params import Merge
 
     layout = described(tmp_path)
     merge(Params(), layout)
@@ -208,7 +208,7 @@ def test_the_run_of_a_dead_process_is_swept_and_the_run_of_a_live_one_is_not(pre
     from prefect.client.orchestration import get_client
     from prefect.states import Running
 
-    from tasks.servers import process_tag, sweep_stale_runs
+    from tasks.processes.prefect_server import process_tag, sweep_stale_runs
 
     @flow
     def job() -> None: ...
@@ -228,7 +228,7 @@ def test_a_nightly_run_of_a_machine_that_had_another_name_is_swept(prefect_api: 
     from prefect.client.orchestration import get_client
     from prefect.states import Running
 
-    from tasks import deployment
+    from tasks.processes import deployment
 
     @flow(name="nightly")
     def nightly() -> None: ...

@@ -17,17 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from flows.gallery import run as inspect
-from ouro import gallery
-from ouro.artifacts import write_shard
-from ouro.files import ArtifactError
-from ouro.gallery import script, write_gallery
-from ouro.gallery_data import Folders, GalleryError, read_dataset_shard
-from ouro.gallery_pictures import copy_pictures
-from ouro.gallery_view import MAX_PER_REASON, rejected_box, segments
-from ouro.images import encode_png
-from ouro.nano.scenes import draw_scene, render
-from ouro.records import (
+from cli.inspect_ import run as inspect
+from ouro.core.artifacts import write_shard
+from ouro.core.files import ArtifactError
+from ouro.core.images import encode_png
+from ouro.core.records import (
     Decision,
     Description,
     Image,
@@ -38,7 +32,13 @@ from ouro.records import (
     Scene,
     Sentence,
 )
-from ouro.statistics import StatisticsError
+from ouro.nano.scenes import draw_scene, render
+from ouro.pages import gallery
+from ouro.pages.gallery import script, write_gallery
+from ouro.pages.gallery_data import Folders, GalleryError, read_dataset_shard
+from ouro.pages.gallery_pictures import copy_pictures
+from ouro.pages.gallery_view import MAX_PER_REASON, rejected_box, segments
+from ouro.pages.statistics import StatisticsError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,7 +51,7 @@ NANO, HOSTILE, BARE = "a" * 16, "b" * 16, "c" * 16
 
 
 def folders_of(root: Path) -> Folders:
-    """The folders that tasks.layout.Layout names."""
+    """The folders that ouro.core.layout.Layout names."""
     return Folders(root / "images", root / "regions", root / "descriptions", root / "scenes", root / "qa")
 
 

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.records import Box
+from ouro.core.records import Box
 from ouro.vision.grounding import GroundingError, GroundingProposer, checked_texts, is_description, prompts
 from ouro.vision.protocols import Proposal
 

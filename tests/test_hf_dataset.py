@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from ouro.artifacts import read_all, read_sidecar
-from ouro.hf_dataset import DatasetError, is_dataset, n_rows, open_dataset, rows
-from ouro.params import Params, load_params
-from ouro.records import Image
+from ouro.core.artifacts import read_all, read_sidecar
+from ouro.core.layout import Layout
+from ouro.core.params import Params, load_params
+from ouro.core.records import Image
+from ouro.ingest.hf_dataset import DatasetError, is_dataset, n_rows, open_dataset, rows
 from tasks.ingest import check_source, expected, ingest
-from tasks.layout import Layout
 
 
 def _png(seed: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The folder of everything that goes wrong (bench/hostile.py): every file meets the end that is written beside it."""
+"""The folder of everything that goes wrong (perf/hostile.py): every file meets the end that is written beside it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from types import ModuleType
 
 import pytest
 
-from ouro.artifacts import read_sidecar
-from ouro.collection import find_images, ingest_files
-from ouro.params import Ingest
+from ouro.core.artifacts import read_sidecar
+from ouro.core.params import Ingest
+from ouro.ingest.collection import find_images, ingest_files
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
 def hostile() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hostile", ROOT / "bench/hostile.py")
+    spec = importlib.util.spec_from_file_location("hostile", ROOT / "perf/hostile.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules["hostile"] = module

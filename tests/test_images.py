@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from ouro.artifacts import list_shards, read_all, read_shard, read_sidecar, rejected_path
-from ouro.collection import find_images, ingest_files
-from ouro.images import ImageError, content_id, encode_png, load_image
-from ouro.manifest import read_manifest
-from ouro.params import Ingest
-from ouro.records import Image, Rejected
+from ouro.core.artifacts import list_shards, read_all, read_shard, read_sidecar, rejected_path
+from ouro.core.images import ImageError, content_id, encode_png, load_image
+from ouro.core.params import Ingest
+from ouro.core.records import Image, Rejected
+from ouro.ingest.collection import find_images, ingest_files
+from ouro.ingest.manifest import read_manifest
 
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from tiny_training import ROOT, curve, scene_job, start
 
-from flows.cli import app, guarded
-from ouro.params import Params
+from cli.app import app, guarded
+from ouro.core.layout import Layout
+from ouro.core.params import Params
 from ouro.training.launch import read_job, write_job
 from ouro.training.samples import Job, TrainingError
-from tasks.layout import Layout
 
 
 def test_a_job_file_counts_the_processes_that_there_are(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_file_that_is_no_job(tmp_path: Path, text: str) -> None:
 
 
 def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import train_job
+    from cli import train_job
 
     def job(layout: Layout, params: Params, adapter: Path) -> Job:
         made = scene_job(Path("data"), 1)

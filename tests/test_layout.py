@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro import boxes
-from ouro.annotate.axes import has_axis, number
-from ouro.annotate.layout import (
+from ouro.core import boxes
+from ouro.core.records import KINDS, Box
+from ouro.vision.axes import has_axis, number
+from ouro.vision.layout import (
     Block,
     as_proposals,
     find_tables,
@@ -17,7 +18,6 @@ from ouro.annotate.layout import (
     read_page,
     smallest,
 )
-from ouro.records import KINDS, Box
 from ouro.vision.protocols import Proposal
 
 

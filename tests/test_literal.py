@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from ouro.annotate.algorithm1 import recursive_annotate
 from ouro.annotate.describe import describe_shard
 from ouro.annotate.merge import merge_shard
 from ouro.annotate.recurse import propose_shard
+from ouro.annotate.reference import recursive_annotate
+from ouro.core.params import Merge, Params
+from ouro.core.records import Image
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Merge, Params
-from ouro.records import Image
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.protocols import Request, VisionLM
 from ouro.vision.rpn import RPNProposer

@@ -16,7 +16,7 @@ from benchmark_cases import CASES, FIXTURES, Case
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.general import coco_picture
 from ouro.benchmarks.loaders.registry import BENCHMARKS, benchmark
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 FIRST = tuple({case.name: case for case in reversed(CASES)}.values())  # one case a benchmark
 each_benchmark = pytest.mark.parametrize("case", FIRST, ids=lambda case: case.name)

@@ -12,7 +12,7 @@ from benchmark_cases import CASES, FIXTURES
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.hf import HubTable, open_table
 from ouro.benchmarks.loaders.registry import BENCHMARKS, benchmark, columns_of
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 Rows = list[dict[str, Any]]
 CUP, SIGN, CHART, PAGE = "cup.png", "sign.png", "chart.png", "page.png"

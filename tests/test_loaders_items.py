@@ -9,7 +9,7 @@ from benchmark_cases import CASES, FIXTURES, Case
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.registry import BENCHMARKS, TABLES, benchmark, locate, prompt_of
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{'+'.join(case.files)}")
 

@@ -18,7 +18,7 @@ from ouro.benchmarks.loaders import json_stream
 from ouro.benchmarks.loaders.json_stream import JsonStream
 from ouro.benchmarks.loaders.reading import checked, comma_table, document, records, section, table
 from ouro.benchmarks.loaders.registry import benchmark
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 BOM = b"\xef\xbb\xbf"
 _values = st.recursive(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ouro.manifest import Entry, ManifestError, read_manifest
-from ouro.params import Ingest, Params
+from ouro.core.params import Ingest, Params
+from ouro.ingest.manifest import Entry, ManifestError, read_manifest
 from tasks.ingest import expected
 
 

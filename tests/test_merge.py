@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ouro.annotate.merge import Piece, merge_shard, merge_text, plain
-from ouro.artifacts import read_shard, read_sidecar, write_shard
-from ouro.params import Merge, Model, Params
-from ouro.records import Decision, Description, Image, Region, Scene
-from tasks.layout import Layout
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Merge, Model, Params
+from ouro.core.records import Decision, Description, Image, Region, Scene
 from tasks.merge import merge
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model, tiny_processor
 from tiny_training import BASE, scene_job
 
-from flows.cli import app, guarded
+from cli.app import app, guarded
 from ouro.training.adapter_file import (
     CONFIG,
     WEIGHTS,

@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 
 from ouro.annotate.pairs.replies import parse_pairs
 from ouro.annotate.prompts import ASPECTS
-from ouro.crops import crop
+from ouro.core.crops import crop
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
 from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render

@@ -11,9 +11,9 @@ import pytest
 import skimage.data
 
 from ouro.annotate.recurse import propose_shard
+from ouro.core.params import Propose
+from ouro.core.records import Box, Image, Region
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Propose
-from ouro.records import Box, Image, Region
 from ouro.vision.ocr import MAX_SIDE, OCRProposer
 from ouro.vision.protocols import Proposal
 from ouro.vision.text_likely import text_likely

@@ -26,16 +26,16 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from serving import served_nano
 
-from flows import doctor
+from cli import doctor
 from ouro.annotate.describe import describe_shard
 from ouro.annotate.synthesize import synthesize_shard
 from ouro.benchmarks.answering import vlm_answerer
 from ouro.benchmarks.evaluate import Asked
 from ouro.benchmarks.vqa import Question
-from ouro.crops import crop
+from ouro.core.crops import crop
+from ouro.core.params import Benchmark, Describe, Synthesize
+from ouro.core.records import Region, Rejected, Scene
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Benchmark, Describe, Synthesize
-from ouro.records import Region, Rejected, Scene
 from ouro.vision import openai as backend
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.openai import (

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from test_scores import CASES, predictions
 
-from flows.cli import app, guarded
-from flows.score import Options
-from flows.score import run as score
+from cli.app import app, guarded
+from cli.score import Options
+from cli.score import run as score
 from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.registry import BENCHMARKS

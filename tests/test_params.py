@@ -8,8 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from ouro.hardware import multiplies_bfloat16
-from ouro.params import Params, ParamsError, load_params
+from ouro.core.hardware import multiplies_bfloat16
+from ouro.core.params import Params, ParamsError, load_params
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,12 +117,12 @@ def test_bfloat16_is_taken_only_where_something_multiplies_it(
     said: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Imitated, a product of matrices takes 60 times as long as in float32."""
-    monkeypatch.setattr("ouro.hardware.GPUS", ())
+    monkeypatch.setattr("ouro.core.hardware.GPUS", ())
     file = tmp_path / "cpuinfo"
     if said is not None:
         file.write_text(said)
     assert multiplies_bfloat16.__wrapped__(file) is fast
-    monkeypatch.setattr("ouro.params.multiplies_bfloat16", lambda: fast)
+    monkeypatch.setattr("ouro.core.params.multiplies_bfloat16", lambda: fast)
     params = load_params(ROOT / "params.yaml")
     dtype = "bfloat16" if fast else "float32"
     assert (params.model.dtype, params.benchmark.dtype, params.train.bf16) == (dtype, dtype, fast)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.annotate.merging.attributes import clashes
-from ouro.annotate.merging.lexicon import canonical, is_kind_of, name_of, same_name
-from ouro.annotate.merging.mentions import apart, exact_spot, listed, mentions, read_spot
-from ouro.annotate.merging.names import SYNONYMS
-from ouro.annotate.merging.phrases import noun_phrases, sentences, singular
+from ouro.annotate.english.attributes import clashes
+from ouro.annotate.english.lexicon import canonical, is_kind_of, name_of, same_name
+from ouro.annotate.english.mentions import apart, exact_spot, listed, mentions, read_spot
+from ouro.annotate.english.names import SYNONYMS
+from ouro.annotate.english.phrases import noun_phrases, sentences, singular
 
 
 def test_noun_phrases_end_before_boundary_words() -> None:

@@ -15,16 +15,16 @@ import PIL.Image
 import pytest
 from filelock import FileLock
 
-from flows import repro
-from flows.stages import StageFailed, repro_stage
-from ouro.processes import Workers, end_with_parent
+from ouro.core.processes import Workers, end_with_parent
 from ouro.vision.ocr import OCRProposer
-from tasks.servers import alive
+from tasks.processes import repro
+from tasks.processes.prefect_server import alive
+from tasks.processes.stage import StageFailed, repro_stage
 
 PARENT = """
 from concurrent.futures import wait
 import os, time
-from ouro.processes import Workers
+from ouro.core.processes import Workers
 
 pool = Workers(2).pool()
 wait([pool.submit(time.sleep, 0.3) for _ in range(4)])
@@ -51,7 +51,7 @@ if not killed:
     time.sleep(600)
 Path("one").write_text("1")
 """
-BOOTSTRAP = "from flows.stages import repro_stage; repro_stage('first')"
+BOOTSTRAP = "from tasks.processes.stage import repro_stage; repro_stage('first')"
 
 
 def until(true: Callable[[], bool], seconds: float = 100.0) -> bool:
@@ -144,7 +144,7 @@ def test_a_stage_ends_with_its_interrupted_bootstrap(pipeline: Path) -> None:
 def test_a_stage_waits_for_the_one_of_an_earlier_run_and_ends_when_its_input_closes(pipeline: Path) -> None:
     repro.LOCK.parent.mkdir()
     with FileLock(repro.LOCK):
-        command = [sys.executable, "-m", "flows.repro", "first"]
+        command = [sys.executable, "-m", "tasks.processes.repro", "first"]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         ) as stage:

@@ -9,13 +9,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ouro import boxes
 from ouro.annotate.propose import filter_proposals
 from ouro.annotate.recurse import propose_shard
+from ouro.core import boxes
+from ouro.core.params import Params, Propose
+from ouro.core.records import Image
 from ouro.nano.rpn import truth
 from ouro.nano.scenes import Scene, draw_scene, render
-from ouro.params import Params, Propose
-from ouro.records import Image
 from ouro.vision.ocr import OCRProposer, OCRUnavailable, model_folders
 from ouro.vision.protocols import Proposal
 from ouro.vision.rpn import RPNError, RPNProposer, load_net

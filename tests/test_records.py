@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ouro.artifacts import read_shard, write_shard
-from ouro.records import (
+from ouro.core.artifacts import read_shard, write_shard
+from ouro.core.records import (
     Description,
     Image,
     Insertion,

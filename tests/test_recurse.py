@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ouro import boxes
-from ouro.annotate.layout import READ_SIDE
 from ouro.annotate.propose import REASONS, filter_proposals, nest
 from ouro.annotate.recurse import Grown, Node, divide, is_shown, propose_shard
-from ouro.params import Propose
-from ouro.records import Box, Image, Region
+from ouro.core import boxes
+from ouro.core.params import Propose
+from ouro.core.records import Box, Image, Region
+from ouro.vision.layout import READ_SIDE
 from ouro.vision.protocols import Proposal
 
 SIDE = 200

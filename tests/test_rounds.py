@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouro.benchmarks.intervals import Estimate
-from ouro.params import Gate
+from ouro.core.params import Gate
 from ouro.rounds.gate import GateError, Measured, check_gate, decide, gained
 from ouro.rounds.ledger import LedgerError, Round, barren, read_round, read_rounds, write_round
 
@@ -305,7 +305,7 @@ def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import bootstrap
-    from ouro.params import Params
+    from ouro.core.params import Params
     from tasks.ingest import inbox_digest
 
     params = Params(round=3)
@@ -332,7 +332,7 @@ def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
 
 def test_a_round_begins_with_the_promotion_and_writes_params_once(checkout: Path) -> None:
     from flows import bootstrap
-    from ouro.params import load_params
+    from ouro.core.params import load_params
     from tasks.promotion import candidate_digest
 
     assert bootstrap.begin() == load_params() and load_params().round == 1, "the first round has not ended"
@@ -350,7 +350,7 @@ def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from flows import bootstrap
-    from ouro.params import load_params
+    from ouro.core.params import load_params
     from tasks.promotion import candidate_digest
 
     rounds_of(checkout, finished(1, candidate=candidate_digest()))
@@ -369,7 +369,7 @@ def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
 
 def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows import bootstrap
-    from ouro.params import Params
+    from ouro.core.params import Params
     from tasks.versioning import VersioningError
 
     ran: list[int] = []
@@ -387,8 +387,8 @@ def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monk
 
 
 def test_a_profile_changes_nothing_of_the_rounds(checkout: Path) -> None:
-    from flows.settings import write_params
-    from ouro.params import load_params
+    from ouro.core.params import load_params
+    from tasks.settings import write_params
 
     (checkout / "params.yaml").write_text("round: 4\nmodel: {adapter: models/champions/round-002, base: models/nano}\n")
     (checkout / "profiles").mkdir()
@@ -402,8 +402,8 @@ def test_a_profile_changes_nothing_of_the_rounds(checkout: Path) -> None:
 
 
 def test_what_the_gate_reads_is_said_when_it_is_damaged(tmp_path: Path) -> None:
-    from ouro.artifacts import ArtifactError
-    from tasks.layout import Layout
+    from ouro.core.artifacts import ArtifactError
+    from ouro.core.layout import Layout
     from tasks.verdict import read_measured
 
     layout = Layout(tmp_path, tmp_path)
@@ -419,7 +419,7 @@ def test_what_the_gate_reads_is_said_when_it_is_damaged(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence_with_what_to_do(capfd: pytest.CaptureFixture[str]) -> None:
-    from flows.errors import explain
+    from tasks.errors import explain
 
     try:
         with Path("/dev/full").open("w") as disk:

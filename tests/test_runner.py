@@ -12,12 +12,12 @@ from described import NAMES, described
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.pool import pool
 from flows.runner import Share, parse_share
-from ouro.artifacts import ArtifactError, read_sidecar, write_shard
-from ouro.params import Params, ParamsError, Runner
-from ouro.records import Rejected, Scene
-from tasks.layout import shard_names
+from ouro.core.artifacts import ArtifactError, read_sidecar, write_shard
+from ouro.core.layout import shard_names
+from ouro.core.params import Params, ParamsError, Runner
+from ouro.core.records import Rejected, Scene
+from tasks.processes.pool import pool
 from tasks.shards import produce
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,8 +126,8 @@ def test_more_processes_than_shards_is_no_error(prefect_api: str, tmp_path: Path
 MAKING = """
 import os, signal, sys, time
 from pathlib import Path
-from ouro.artifacts import write_shard
-from ouro.records import Rejected
+from ouro.core.artifacts import write_shard
+from ouro.core.records import Rejected
 from tasks.shards import produce
 
 root, what = Path(sys.argv[1]), sys.argv[2]

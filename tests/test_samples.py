@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from tiny_models import tiny_processor
 
-from ouro.artifacts import ArtifactError
-from ouro.params import Train
-from ouro.records import Image, QAPair, Region, Scene
+from ouro.core.artifacts import ArtifactError
+from ouro.core.params import Train
+from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.training.admission import admit, context_length
 from ouro.training.rows import Rows, record_draws
 from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, make_samples

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from benchmark_cases import BEYOND, CAPTIONS, DOCUMENTS, GENERAL, TEXT, Case
 
-from flows.cli import app, guarded
-from flows.compare import run as compare
-from flows.score import Options, run
+from cli.app import app, guarded
+from cli.compare import run as compare
+from cli.score import Options, run
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import BENCHMARKS

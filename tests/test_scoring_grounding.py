@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro import boxes
 from ouro.benchmarks.scoring.grounding import hit, parse_box
+from ouro.core import boxes
 
 SIZE = (200, 100)
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro import boxes
 from ouro.benchmarks.scoring.relations import (
     Graph,
     Hits,
@@ -17,6 +16,7 @@ from ouro.benchmarks.scoring.relations import (
     mean_recall_at,
     recall_at,
 )
+from ouro.core import boxes
 
 ON, BESIDE, HOLDS = 0, 1, 2
 SAME = np.eye(3)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows import screen
+from tasks import screen
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("flows.screen.time.monotonic", made)
+    monkeypatch.setattr("tasks.screen.time.monotonic", made)
     return made
 
 

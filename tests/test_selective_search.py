@@ -13,11 +13,11 @@ import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ouro import boxes
 from ouro.annotate.recurse import propose_shard
+from ouro.core import boxes
+from ouro.core.params import Propose
+from ouro.core.records import Box, Image
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Propose
-from ouro.records import Box, Image
 from ouro.vision.protocols import Proposal
 from ouro.vision.selective_search import SelectiveSearchProposer, colour_contrast, edge_share, objectness
 

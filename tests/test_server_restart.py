@@ -15,16 +15,17 @@ from typing import Any
 import pytest
 from tiny_training import annotated
 
-from tasks.servers import Server, free_port, healthy, launch, quiet_environment, stop, wait
+from tasks.processes.prefect_server import Server, free_port, healthy, launch, quiet_environment, stop, wait
 
 ROOT = Path(__file__).resolve().parent.parent
 
 TRAINING = """
 import sys
 from pathlib import Path
-from flows import screen, train
-from ouro.params import Params
-from tasks.layout import Layout
+from tasks import screen
+from flows import train
+from ouro.core.params import Params
+from ouro.core.layout import Layout
 
 screen.LINE_SECONDS = 0.01  # a line for each step
 train.EVERY = 0.5

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ouro.annotate.merging.inscriptions import with_reading
-from ouro.annotate.merging.join import Joined, join
-from ouro.annotate.merging.marked import Piece, plain
-from ouro.records import Decision, Region
+from ouro.annotate.merging.provenance import Piece, plain
+from ouro.annotate.merging.region import Joined, join
+from ouro.core.records import Decision, Region
 
 
 def joined(own: str, *children: tuple[str, str]) -> Joined:

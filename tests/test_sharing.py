@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.sharing import FolderInUse, fingerprint, shared
-from ouro.artifacts import write_shard
-from ouro.records import Image, Scene
-from tasks.layout import Layout, shard_names
-from tasks.servers import alive, healthy, prefect_server
+from ouro.core.artifacts import write_shard
+from ouro.core.layout import Layout, shard_names
+from ouro.core.records import Image, Scene
+from tasks.processes.prefect_server import alive, healthy, prefect_server
+from tasks.sharing import FolderInUse, fingerprint, shared
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
@@ -34,15 +34,15 @@ class Ingest:
 HOLDING = """
 import sys, time
 from pathlib import Path
-from flows.sharing import shared
-from tasks.layout import Layout
+from tasks.sharing import shared
+from ouro.core.layout import Layout
 
 root = Path(sys.argv[1])
 with shared(Layout(root, root / ".ouro/cache"), {"merge.max_tokens": 9}) as door:
     print("alone" if door.alone else "joined", flush=True)
     if sys.argv[2] == "ingest":
-        from ouro.artifacts import write_shard
-        from ouro.records import Image
+        from ouro.core.artifacts import write_shard
+        from ouro.core.records import Image
         door.admit("c", lambda: write_shard(root / "images/shard-00000.parquet", Image, [], n_in=0))
         print("ingested", flush=True)
     sys.stdin.read()
@@ -164,7 +164,7 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
 USING = """
 import sys
 from pathlib import Path
-from tasks.servers import prefect_server
+from tasks.processes.prefect_server import prefect_server
 
 with prefect_server(Path(sys.argv[1])) as server:
     print(server.api, server.pid, flush=True)
@@ -216,7 +216,7 @@ def test_two_annotations_of_one_folder_at_once_are_the_same_as_one(tmp_path: Pat
 
     def annotate(out: str, *words: str) -> subprocess.Popen[bytes]:
         wanted = ["--set", "ingest.shard_images=1", "--set", "propose.proposers=[rpn]", "--set", "model.processes=1"]
-        command = [sys.executable, "-m", "flows.cli", "annotate", "photos", "--out", out, *wanted, *words]
+        command = [sys.executable, "-m", "cli.app", "annotate", "photos", "--out", out, *wanted, *words]
         return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PREFECT_API_URL": prefect_api})
 
     for out, words in {"one": [[]], "two": [[], []], "shares": [["--shards", "0/2"], ["--shards", "1/2"]]}.items():

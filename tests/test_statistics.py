@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.measure import Collector, covered, outermost_texts, spread, written_by_aspect
-from ouro.records import Box, Decision, Description, Image, QAPair, Region, Rejected, Scene
-from ouro.statistics import Statistics, StatisticsError, captions_from_json
+from ouro.core.records import Box, Decision, Description, Image, QAPair, Region, Rejected, Scene
+from ouro.pages.measure import Collector, covered, outermost_texts, spread, written_by_aspect
+from ouro.pages.statistics import Statistics, StatisticsError, captions_from_json
 
 ONE, TWO = "1" * 16, "2" * 16
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from described import NAMES, described
 
 from flows.summary import lines, summarise
-from ouro.artifacts import write_shard
-from ouro.records import Image, QAPair, Rejected, Scene
+from ouro.core.artifacts import write_shard
+from ouro.core.records import Image, QAPair, Rejected, Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 

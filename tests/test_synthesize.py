@@ -16,14 +16,14 @@ from ouro.annotate.pairs.filters import acceptance
 from ouro.annotate.pairs.replies import Leftover, Written, parse_pairs, parse_reply
 from ouro.annotate.prompts import ASPECTS, answer_prompt, synthesis_prompt
 from ouro.annotate.synthesize import Synthesized, synthesize_shard
-from ouro.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Model, Params, Synthesize
+from ouro.core.records import Image, QAPair, Scene
 from ouro.nano import language as say
 from ouro.nano.scenes import draw_scene, render
 from ouro.nano.writer import TemplateWriter
-from ouro.params import Model, Params, Synthesize
-from ouro.records import Image, QAPair, Scene
 from ouro.vision.scripted import ScriptedVLM
-from tasks.layout import Layout
 from tasks.synthesize import synthesize
 
 TEXT = (

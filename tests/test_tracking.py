@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tiny_training import annotated
 
-from ouro.params import Params
+from ouro.core.params import Params
 from tasks import tracking
 from tasks.models import needs_hub
-from tasks.servers import quiet_environment
+from tasks.processes.prefect_server import quiet_environment
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_a_store_that_does_not_answer_costs_a_warning_and_no_work(
 def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
     track: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], prefect_api: str
 ) -> None:
-    from flows.cli import app, guarded
-    from flows.screen import console
+    from cli.app import app, guarded
+    from tasks.screen import console
 
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
     monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from test_training import BASE, drawn_job
 from tiny_models import FAMILIES, tiny_model, tiny_processor
 
-from ouro.params import Train
+from ouro.core.params import Train
 from ouro.training import lora, trainer
 from ouro.training.checkpoints import is_complete, last_checkpoint
 from ouro.training.losses import joint_loss

@@ -19,7 +19,7 @@ from filelock import FileLock
 from PIL import Image as PILImage
 from tiny_training import scene_job
 
-from ouro.params import Train
+from ouro.core.params import Train
 from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, discard_checkpoints
 
 BASE = Path(__file__).parent.parent / "models" / "nano"

@@ -9,10 +9,10 @@ import PIL.Image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ouro import boxes
 from ouro.annotate.recurse import Grown, Node, divide, in_full_image, is_shown, propose_shard, root
-from ouro.params import Propose
-from ouro.records import KINDS, Box, Image, Region, Rejected
+from ouro.core import boxes
+from ouro.core.params import Propose
+from ouro.core.records import KINDS, Box, Image, Region, Rejected
 from ouro.vision.protocols import Proposal
 
 some_params = st.builds(

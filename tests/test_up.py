@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import screen, up
-from flows.cli import app, guarded
-from tasks.children import Child, ChildError, family, start
-from tasks.keeper import marked
-from tasks.servers import free_port, healthy
+from cli import up
+from cli.app import app, guarded
+from tasks import screen
+from tasks.processes.children import Child, ChildError, family, start
+from tasks.processes.keeper import marked
+from tasks.processes.prefect_server import free_port, healthy
 
 ROOT = Path(__file__).resolve().parent.parent
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
@@ -162,7 +163,7 @@ time.sleep(600)
 STARTER = """
 import os, sys, time
 from pathlib import Path
-from tasks.children import family, start
+from tasks.processes.children import family, start
 folder = Path(sys.argv[1])
 with family(folder / "lock", lambda: None) as lock:
     start("worker", [sys.executable, "-c", sys.argv[2]], os.environ, folder / "worker.log", lock)
@@ -233,7 +234,7 @@ class Up:
         self.checkout = checkout
         names = ("PREFECT", "MLFLOW", "OURO")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
-        command = [sys.executable, "-m", "flows.cli", "up", *options]
+        command = [sys.executable, "-m", "cli.app", "up", *options]
         self.process = subprocess.Popen(
             command, cwd=checkout, env={**environment, "PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -287,7 +288,7 @@ def process_of(run: dict[str, Any]) -> int:
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """The files of a checkout that `ouro up` needs, with quick rounds; at the end no process may work there."""
     folder = tmp_path / "checkout"
-    wanted = ("flows", "tasks", "ouro", "prefect.yaml", "params.yaml", "dvc.yaml", ".dvc/config", ".gitignore")
+    wanted = ("cli", "flows", "tasks", "ouro", "prefect.yaml", "params.yaml", "dvc.yaml", ".dvc/config", ".gitignore")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *wanted]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +316,7 @@ def ports() -> tuple[str, ...]:
 @pytest.mark.timeout(1200)
 def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everything(checkout: Path) -> None:
     started = Up(checkout, "--interval", "15", *ports())
-    again = subprocess.run([sys.executable, "-m", "flows.cli", "up"], cwd=checkout, capture_output=True, text=True)
+    again = subprocess.run([sys.executable, "-m", "cli.app", "up"], cwd=checkout, capture_output=True, text=True)
     assert again.returncode == 2 and "another `ouro up` runs" in again.stderr
     completed = started.until("Completed", times=2)
     assert all("auto-scheduled" in run["tags"] for run in completed)

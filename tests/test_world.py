@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ouro.artifacts import read_all
 from ouro.benchmarks.vqa import read_vqa
+from ouro.core.artifacts import read_all
+from ouro.core.params import Ingest
+from ouro.core.records import Image
 from ouro.nano.language import QA
 from ouro.nano.world import Asked, balanced, write_world
-from ouro.params import Ingest
-from ouro.records import Image
 
 SMALL = Ingest(train_images=6, test_images=8, shard_images=5)
 

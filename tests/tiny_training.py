@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from ouro.artifacts import write_shard
+from ouro.core.artifacts import write_shard
+from ouro.core.layout import Layout
+from ouro.core.params import Train
+from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.nano.language import coarse_questions, merged_description
 from ouro.nano.scenes import draw_scene, render
-from ouro.params import Train
-from ouro.records import Image, QAPair, Region, Scene
 from ouro.training.samples import Asked, Job, Part, Sample
-from tasks.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "models" / "nano"

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from ouro.annotate.degenerate import Reading, read_reply
 from ouro.annotate.prompts import description_prompt
-from ouro.crops import crop
-from ouro.records import Description, Region, Rejected
+from ouro.core.crops import crop
+from ouro.core.records import Description, Region, Rejected
 from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
-    from ouro.params import Describe, PromptName
+    from ouro.core.params import Describe, PromptName
 
 
 def describe_shard(

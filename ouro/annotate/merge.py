@@ -19,16 +19,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, Phrase, bare, noun_phrases, singular
 from ouro.annotate.merging.budget import Count, Size, within_budget
 from ouro.annotate.merging.inscriptions import with_reading
-from ouro.annotate.merging.join import join
-from ouro.annotate.merging.marked import Marked, Piece, insertions, plain, sentences_of
-from ouro.annotate.merging.phrases import BOUNDARY, DETERMINERS, Phrase, bare, noun_phrases, singular
+from ouro.annotate.merging.provenance import Marked, Piece, insertions, plain, sentences_of
 from ouro.annotate.merging.redundancy import without_repeats
+from ouro.annotate.merging.region import join
 from ouro.annotate.merging.tree import tree_json
-from ouro.boxes import area, relative_position
-from ouro.params import Merge
-from ouro.records import Decision, Description, Image, Region, Rejected, Scene
+from ouro.core.boxes import area, relative_position
+from ouro.core.params import Merge
+from ouro.core.records import Decision, Description, Image, Region, Rejected, Scene
 
 __all__ = [
     "BOUNDARY", "DETERMINERS", "Marked", "Merged", "Phrase", "Piece", "count_words", "merge_shard", "merge_text",

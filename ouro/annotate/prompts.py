@@ -35,7 +35,7 @@ PROMPTS: Final[dict[str, str]] = {
     ),
 }
 
-BY_KIND: Final[dict[str, str]] = {  # one for each of ouro.records.KINDS
+BY_KIND: Final[dict[str, str]] = {  # one for each of ouro.core.records.KINDS
     "scene": PROMPTS["spatial"],
     "object": (  # (ours)
         "Describe the main object of the image in detail: what it is, its colour, shape, material and parts, and any "

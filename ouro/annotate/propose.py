@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ouro import boxes
-from ouro.annotate.layout import OCR, is_line_of
-from ouro.records import Rejected
+from ouro.core import boxes
+from ouro.core.records import Rejected
+from ouro.vision.layout import OCR, is_line_of
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ouro.params import Propose
-    from ouro.records import Box
+    from ouro.core.params import Propose
+    from ouro.core.records import Box
 
 REASONS = (
     "outside", "low_score", "single_character", "too_small", "bad_aspect", "covers_parent", "nms",

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ouro import boxes
-from ouro.annotate.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest
 from ouro.annotate.propose import filter_proposals, nest, reject
-from ouro.records import Image, Region, Rejected
+from ouro.core import boxes
+from ouro.core.records import Image, Region, Rejected
+from ouro.vision.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import PIL.Image
 
-    from ouro.params import Propose
-    from ouro.records import Box
+    from ouro.core.params import Propose
+    from ouro.core.records import Box
     from ouro.vision.protocols import Proposal, RegionProposer
 
 

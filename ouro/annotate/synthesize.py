@@ -18,13 +18,13 @@ from ouro.annotate.pairs.filters import is_near_duplicate, leaks_answer, wording
 from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
 from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import answer_prompt, synthesis_prompt
-from ouro.records import QAPair, Rejected, Scene
+from ouro.core.records import QAPair, Rejected, Scene
 from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
-    from ouro.params import Synthesize
+    from ouro.core.params import Synthesize
 
 ANSWER_TOKENS = 32  # of the round trip: a single word or phrase, and room for a sentence
 

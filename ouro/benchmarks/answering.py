@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ouro.benchmarks.evaluate import Answerer, Asked
-from ouro.boxes import area
-from ouro.crops import crop
-from ouro.images import CHUNK_PIXELS
+from ouro.core.boxes import area
+from ouro.core.crops import crop
+from ouro.core.images import CHUNK_PIXELS
 from ouro.vision.protocols import Request
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ouro.params import Benchmark
-    from ouro.records import Box, Region
+    from ouro.core.params import Benchmark
+    from ouro.core.records import Box, Region
     from ouro.vision.protocols import VisionLM
 
     Shown = tuple[PIL.Image.Image, ...]  # an image and, beside it, its crops

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ouro.benchmarks.items import Item
 from ouro.benchmarks.predictions import encodable
-from ouro.crops import crop
-from ouro.images import CHUNK_PIXELS, ImageError, load_image
+from ouro.core.crops import crop
+from ouro.core.images import CHUNK_PIXELS, ImageError, load_image
 from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ouro.records import Box
+    from ouro.core.records import Box
     from ouro.vision.protocols import VisionLM
 
 CHUNK = 2048  # questions that are looked up, and kept, at once

@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from ouro.artifacts import write_bytes, write_json
 from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.ratios import Difference, Ratios, differences
 from ouro.benchmarks.scored import Samples, Score
+from ouro.core.artifacts import write_bytes, write_json
 
 RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet", "predictions.jsonl"
 _KEYS = ("benchmark", "title", "split", "protocol", "reported", "macro", "points", "figures")  # of SCORES, read back

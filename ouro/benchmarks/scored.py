@@ -21,7 +21,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
 from ouro.benchmarks.predictions import SHOWN, listed
 from ouro.benchmarks.ratios import Ratios, estimates, values
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

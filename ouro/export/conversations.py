@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ouro.records import Box, Image, QAPair, Region, Rejected, Scene
+from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
 
 CONTENTS = ("description", "questions", "regions", "grounding")
 PROMPT = "Describe the image in detail."

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from ouro.core.files import ArtifactError, write_json
+from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.export.conversations import Annotated, Conversation, conversations
 from ouro.export.writers import CARRIES_PICTURES, FORMATS, Item
-from ouro.files import ArtifactError, write_json
-from ouro.gallery import replacing
-from ouro.records import Image, QAPair, Region, Scene
+from ouro.pages.gallery import replacing
 
 PICTURES = ("copy", "link", "reference")
 COUNTS = "counts.json"

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ouro.core.records import Image
 from ouro.export.conversations import Conversation, spelled_out
-from ouro.records import Image
 
 Row = dict[str, Any]
 

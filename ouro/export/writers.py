@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
+from ouro.core.files import write_json
+from ouro.core.records import Image
 from ouro.export.conversations import Annotated, Conversation, spelled_out
 from ouro.export.rows import DATASET_INFO, Row, llava_row, messages, ms_swift_row, sharegpt_row
-from ouro.files import write_json
-from ouro.records import Image
 
 GROUP_BYTES = 64_000_000  # of pictures in one row group of a Parquet file
 

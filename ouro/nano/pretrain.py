@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ouro.core.processes import end_with_parent
 from ouro.nano.curriculum import Lesson, phase_lessons
 from ouro.nano.model import MAX_PIXELS, MIN_PIXELS, REGION_MAX_PIXELS
-from ouro.processes import end_with_parent
 
 ROWS = 64  # per step, over all processes
 MIN_STEPS = {1: 120, 2: 120, 3: 150}

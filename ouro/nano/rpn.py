@@ -20,7 +20,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from ouro import boxes
+from ouro.core import boxes
 from ouro.nano.scenes import SIZE, Box, Container, Pixels, Scene, draw_scene, render
 from ouro.vision.rpn import CONFIG, WEIGHTS, ProposalNet, RPNConfig, RPNProposer, to_batch
 

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image as PILImage
 
-from ouro.artifacts import read_shard, write_json
-from ouro.collection import ingest_files
-from ouro.images import encode_png
-from ouro.manifest import Entry
+from ouro.core.artifacts import read_shard, write_json
+from ouro.core.images import encode_png
+from ouro.core.params import Ingest
+from ouro.core.records import Image
+from ouro.ingest.collection import ingest_files
+from ouro.ingest.manifest import Entry
 from ouro.nano.language import QA, coarse_caption, coarse_questions, fine_questions
 from ouro.nano.scenes import Scene, draw_scene, render
-from ouro.params import Ingest
-from ouro.records import Image
 
 MAX_PER_TYPE = 220  # questions of one type in the benchmark
 ANSWERS = 10  # annotators per question in the VQAv2 format; here all agree

@@ -2,7 +2,7 @@
 
 It reads the merged description in the prompt, nothing else: no picture, no ground truth. It is nano's default
 (`synthesize.writer: template`), because the 3 M parameter VLM writes fluent pairs of which too few hold
-(bench/nano_base.py measures both); `synthesize.writer: vlm` is eq. 5 as it stands, for every real model.
+(perf/nano_base.py measures both); `synthesize.writer: vlm` is eq. 5 as it stands, for every real model.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ouro.benchmarks.intervals import Estimate
 
 if TYPE_CHECKING:
-    from ouro.params import Gate
+    from ouro.core.params import Gate
 
 HELD_OUT = "held-out"
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ouro.files import write_text
+from ouro.core.files import write_text
 from ouro.rounds.gate import GateError, Measured, Verdict
 
 FOLDER = Path("rounds")

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 from ouro.training.samples import Part, Sample, TrainingError
 
 if TYPE_CHECKING:
-    from ouro.params import Train
+    from ouro.core.params import Train
     from ouro.vision.encoding import Encoder
 
 

@@ -46,7 +46,7 @@ class Segments:
 
 def use_attention(model: Any, form: str) -> str:
     """Switch the text layers of `model` to a form; returns its name. "auto": flex on a GPU, segments on a CPU
-    (bench/attention.py; on a GPU not measured)."""
+    (perf/attention.py; on a GPU not measured)."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

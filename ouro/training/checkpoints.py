@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ouro.files import sync
+from ouro.core.files import sync
 from ouro.training.samples import TrainingError
 
 MARKER = "trainer_state.json"

@@ -18,8 +18,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ouro.files import write_json
-from ouro.params import Train
+from ouro.core.files import write_json
+from ouro.core.params import Train
 from ouro.training.samples import (
     NOTHING,
     Job,

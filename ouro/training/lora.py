@@ -12,8 +12,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 
-from ouro.files import sync
-from ouro.params import Train
+from ouro.core.files import sync
+from ouro.core.params import Train
 from ouro.training import zero
 from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention

@@ -1,8 +1,8 @@
 """What a training step cost: tokens, padding, what sharing saved, FLOPs; and how fast it went.
 
-MFU is FLOPs that the model needs (ouro.flops.step_flops, without repeated forwards) over seconds times peak, as in PaLM
-(arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU, and a GPU whose data sheet is not in
-ouro.rates, it is what a square matrix product of the same dtype reaches here, with the same threads.
+MFU is FLOPs that the model needs (ouro.vision.flops.step_flops, without repeated forwards) over seconds times peak, as
+in PaLM (arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU, and a GPU whose data sheet is not
+in ouro.core.rates, it is what a square matrix product of the same dtype reaches here, with the same threads.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ouro.flops import step_flops
-from ouro.rates import known_gpu
+from ouro.core.rates import known_gpu
+from ouro.vision.flops import step_flops
 
 if TYPE_CHECKING:
-    from ouro.params import Train
+    from ouro.core.params import Train
     from ouro.training.losses import JointLoss
     from ouro.training.packing import Batch
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ouro.training.samples import TrainingError
 
 if TYPE_CHECKING:
-    from ouro.params import Train
+    from ouro.core.params import Train
 
 PARTS = ("language", "merger", "vision")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ouro.crops import crop
+from ouro.core.crops import crop
 from ouro.training.samples import Job, Sample, TrainingError
 from ouro.training.selection import Draw, coverage, draw
 from ouro.training.store import lengths_of

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ouro.artifacts import code_fingerprint
-from ouro.params import Train
-from ouro.records import Box, Image, QAPair, Region, Rejected, Scene
+from ouro.core.artifacts import code_fingerprint
+from ouro.core.params import Train
+from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
 from ouro.vision.hf import folder_fingerprint
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-    from ouro.params import Train
+    from ouro.core.params import Train
     from ouro.training.samples import Asked, Part, Sample
 
 Words = frozenset[str]

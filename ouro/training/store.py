@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ouro.files import ArtifactError
+from ouro.core.files import ArtifactError
 from ouro.training.samples import Asked, Part, Sample
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from ouro.params import Train
+from ouro.core.params import Train
 from ouro.training.checkpoints import keep_only, last_checkpoint, sync_checkpoint
 from ouro.training.losses import JointLoss, joint_loss, task_weights
 from ouro.training.meter import Meter

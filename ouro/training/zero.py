@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ouro.files import SOURCE_ROOT
+from ouro.core.files import SOURCE_ROOT
 from ouro.training.samples import TrainingError
 
 SHIPPED = Path("profiles/deepspeed")

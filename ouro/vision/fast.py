@@ -76,7 +76,7 @@ class Explicit(torch.autograd.Function):
     """softmax(q k^T * scale + bias) v with its weights kept for the backward.
 
     On CPUs the fused kernel's backward is slow in bfloat16, and this is faster at the lengths that nano meets
-    (bench/attention.py) for little memory; in float32 the fused one is. q (B, H, T, D), k and v (B, H, S, D),
+    (perf/attention.py) for little memory; in float32 the fused one is. q (B, H, T, D), k and v (B, H, S, D),
     bias (B, 1, T, S) or None.
     """
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ouro.files import fingerprint_files
+from ouro.core.files import fingerprint_files
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from ouro.records import Box
+    from ouro.core.records import Box
 
 JOINED = ("grounding-dino", "mm-grounding-dino")  # config.json's model_type: several names make one prompt
 QUERIES = ("owlv2", "owlvit")  # each text is a query

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ouro.files import fingerprint_files
+from ouro.core.files import fingerprint_files
 from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.pool import Ahead
 from ouro.vision.protocols import Request, batches

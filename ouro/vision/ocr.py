@@ -3,7 +3,7 @@
 PaddleOCR wants each model as a folder of `inference.onnx` and `inference.yml`; the wheel carries bare ONNX
 files, the recogniser's characters in its metadata. `model_folders` lays them out once in a cache folder.
 One engine per process, loaded at the first use (about 10 s, most of it importing paddleocr). What it reads, words
-or whole lines, is put together to lines and blocks by ouro.annotate.layout.
+or whole lines, is put together to lines and blocks by ouro.vision.layout.
 """
 # paddleocr publishes no types:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ouro.annotate.layout import READ_SIDE, as_proposals, read_page
-from ouro.processes import Workers
+from ouro.core.processes import Workers
+from ouro.vision.layout import READ_SIDE, as_proposals, read_page
 from ouro.vision.protocols import Proposal
 from ouro.vision.text_likely import text_likely
 

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image as PILImage
 
-from ouro.images import encode_png
+from ouro.core.images import encode_png
 from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ouro.processes import Workers
+from ouro.core.processes import Workers
 from ouro.vision.encoding import Encoder, Prepared, View, views
 from ouro.vision.protocols import Request, batches
 

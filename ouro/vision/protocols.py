@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from ouro.records import Box
+    from ouro.core.records import Box
 
 
 LONG_PROMPT = 200  # characters; longer ones carry a description

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ouro.boxes import nms
+from ouro.core.boxes import nms
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:

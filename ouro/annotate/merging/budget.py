@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ouro.annotate.merging.marked import Marked, Piece, cut, cuts, plain, told_by
-from ouro.annotate.merging.phrases import BOUNDARY, DETERMINERS, bare, sentences, singular, words_of
-from ouro.records import Decision
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, bare, sentences, singular, words_of
+from ouro.annotate.merging.provenance import Marked, Piece, cut, cuts, plain, told_by
+from ouro.core.records import Decision
 
 LEAST = "least_informative_first"
 OPENING = "opening_without_details"

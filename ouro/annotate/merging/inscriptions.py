@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 
-from ouro.annotate.merging.phrases import bare
-from ouro.annotate.merging.settle import OCR
-from ouro.records import Decision, Region
+from ouro.annotate.english.phrases import bare
+from ouro.annotate.merging.contradictions import OCR
+from ouro.core.records import Decision, Region
 
 # What a description says is written: after "says" as it stands, after other words only in quotation marks.
 _SAYS = re.compile(

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ouro.annotate.merging.attributes import clashes
-from ouro.annotate.merging.lexicon import kinds_of
-from ouro.annotate.merging.marked import Marked, plain
-from ouro.annotate.merging.mentions import Mention, Spot, apart
+from ouro.annotate.english.attributes import clashes
+from ouro.annotate.english.lexicon import kinds_of
+from ouro.annotate.english.mentions import Mention, Spot, apart
+from ouro.annotate.merging.provenance import Marked, plain
 
 
 class Child(NamedTuple):

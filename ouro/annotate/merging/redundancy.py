@@ -12,12 +12,12 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import NamedTuple
 
-from ouro.annotate.merging.attributes import attribute
-from ouro.annotate.merging.marked import Marked, cuts, plain, told_by
-from ouro.annotate.merging.mentions import Mention, Spot, listed, mentions
-from ouro.annotate.merging.phrases import bare, sentences, words_of
-from ouro.annotate.merging.settle import SAID
-from ouro.records import Decision
+from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.mentions import Mention, Spot, listed, mentions
+from ouro.annotate.english.phrases import bare, sentences, words_of
+from ouro.annotate.merging.contradictions import SAID
+from ouro.annotate.merging.provenance import Marked, cuts, plain, told_by
+from ouro.core.records import Decision
 
 _THERE = re.compile(r"there (?:is|are) ", re.IGNORECASE)
 _HAS = re.compile(r"\s+(?:has|have)\s+")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ouro.boxes import relative_position
-from ouro.records import Region
+from ouro.core.boxes import relative_position
+from ouro.core.records import Region
 
 Children = Mapping[str | None, Sequence[Region]]
 

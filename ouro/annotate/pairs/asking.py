@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ouro.annotate.merging.phrases import Phrase, noun_phrases, singular
+from ouro.annotate.english.phrases import Phrase, noun_phrases, singular
 from ouro.annotate.pairs.reading import IMAGE, WORD, Thing, Told, position
 
 _QUESTION_WORDS = frozenset(

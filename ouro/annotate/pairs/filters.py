@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ouro.annotate.merging.phrases import singular
+from ouro.annotate.english.phrases import singular
 from ouro.annotate.pairs.reading import WORD, content_words
 from ouro.annotate.pairs.replies import Written
 
 if TYPE_CHECKING:
-    from ouro.records import QAPair, Rejected
+    from ouro.core.records import QAPair, Rejected
 
 POLAR = ("yes", "no")
 _ROUNDING = 1e-9  # 0.58 of 50 is 29

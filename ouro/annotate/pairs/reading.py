@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
-from ouro.annotate.merging.phrases import BOUNDARY, DETERMINERS, noun_phrases, singular
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, noun_phrases, singular
 
 WORD = re.compile(r"[\w'-]+(?:\.\d+)?|[,;:]")
 _QUOTED = re.compile(r'"[^"]*"|(?:(?<=\bsays )|(?<=\breads ))[^,;]*?(?= (?:at|in) the |[,;]|$| and (?:a|an|the) )')

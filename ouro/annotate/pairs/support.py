@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ouro.annotate.merging.phrases import singular
+from ouro.annotate.english.phrases import singular
 from ouro.annotate.pairs.asking import ANYTHING, NEAR, SIDE, find, lies, named_things, named_words, plain_question
 from ouro.annotate.pairs.reading import NUMBERS, Thing, Told, beside, content_words, core, literal, position, read, spot
 from ouro.annotate.pairs.replies import Written

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ouro.annotate.merging.phrases import BOUNDARY, DETERMINERS, Phrase, singular
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, Phrase, singular
 from ouro.annotate.pairs.asking import ANYTHING, SIDE, find, fits, lies, may_lie, named_things
 from ouro.annotate.pairs.reading import DETERMINED, NEGATIONS, POSITIONS, Thing, Told, beside, literal
 

@@ -28,7 +28,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import field, identity, optional, record, strings, text, wrong
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import SHOWN, STAGE, Unusable, checked, document, expect, rejected, section
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

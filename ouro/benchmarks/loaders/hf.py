@@ -138,8 +138,8 @@ class HubTable:
         return self.picture(image)
 
     def picture(self, image: str) -> PIL.Image.Image:
-        """The picture that `Item.image` names, decoded. Raises BenchmarkFileError or ouro.images.ImageError."""
-        from ouro.images import decode_image
+        """The picture that `Item.image` names, decoded. Raises BenchmarkFileError or ouro.core.images.ImageError."""
+        from ouro.core.images import decode_image
 
         return decode_image(self._bytes(image), MAX_PIXELS)
 

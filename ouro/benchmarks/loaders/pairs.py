@@ -25,7 +25,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import field, identity, optional, strings, wrong
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import STAGE, checked, expect, numbered_lines, records
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.json_stream import Entry, JsonStream
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

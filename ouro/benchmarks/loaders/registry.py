@@ -21,7 +21,7 @@ from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
 
 if TYPE_CHECKING:
-    from ouro.records import Rejected
+    from ouro.core.records import Rejected
 
     Load = Callable[[Sequence[Path]], Iterator[Item | Rejected]]
 

@@ -23,7 +23,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import identity, record, text
 from ouro.benchmarks.loaders.pairs import due_values, other_split
 from ouro.benchmarks.loaders.reading import STAGE, Unusable, checked, each, expect, numbered_lines, records, table
-from ouro.records import Rejected
+from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,10 +23,10 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ouro import boxes
+from ouro.core import boxes
 
 if TYPE_CHECKING:
-    from ouro.records import Box
+    from ouro.core.records import Box
 
 _THOUSAND = 1000.0
 _FRACTIONS = 1.5

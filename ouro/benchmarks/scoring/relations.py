@@ -11,7 +11,7 @@ is not counted as 0; one predicate counts for each ordered pair of predicted obj
 true pair may have several predicates, and a true triple that stands twice counts once, as in OpenPSG's test set; one
 prediction may hit several true triples.
 Deviations: predictions are sorted by score here, where OpenPSG takes them as its models sort them. Boxes are compared
-as `ouro.boxes` does. No phrdet, no recall without the graph constraint, no pair accuracy.
+as `ouro.core.boxes` does. No phrdet, no recall without the graph constraint, no pair accuracy.
 Others: ASMv2's `eval_psg.py` pools the triples of all images, cuts at no K and reads classes by lemma and synonym; its
 PredCls drops one more triple after the cut, so that its R@20 uses 19.
 """
@@ -58,7 +58,7 @@ class Hits(NamedTuple):
 def match_relations(predicted: Graph, truth: Graph, overlap: Floats, iou: float = 0.5) -> Hits | None:
     """Which true triples of an image the predictions hit; None if the image is to be skipped.
 
-    overlap: (P, T) IoU of each predicted with each true object, of boxes (`ouro.boxes.iou_matrix`) or of masks
+    overlap: (P, T) IoU of each predicted with each true object, of boxes (`ouro.core.boxes.iou_matrix`) or of masks
     (`mask_iou`). Raises ValueError if it has another shape.
     """
     shape = (len(predicted.classes), len(truth.classes))

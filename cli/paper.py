@@ -1,0 +1,101 @@
+"""`ouro paper`: the paper's tables, and beside them what was measured here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cli.compare import escaped, show_whole
+from tasks import screen
+
+if TYPE_CHECKING:
+    from rich.table import Table as Shown
+
+    from ouro.benchmarks.paper import Measured, Table
+
+    Here = Mapping[tuple[str, str], Measured]
+
+PAPER, HERE = "paper", "measured here"
+
+
+def run(folders: Sequence[Path], form: Literal["table", "markdown", "json"], tables: Sequence[int]) -> None:
+    """Print tables (all of them for an empty `tables`). Raises BenchmarkFileError for a folder that is no run, and a
+    table that the paper has not."""
+    from ouro.benchmarks import paper
+    from ouro.benchmarks.items import BenchmarkFileError
+
+    known = [table.number for table in paper.tables()]
+    if unknown := [n for n in tables if n not in known]:
+        raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, known))}")
+    here = paper.measured(folders)
+    chosen = [table for table in paper.tables() if not tables or table.number in tables]
+    if form == "json":
+        print(json.dumps([_json(table, here) for table in chosen], indent=1))
+        return
+    for table in chosen:
+        if form == "markdown":
+            print(_markdown(table, here), end="\n\n")
+        else:
+            _show(table, here)
+
+
+def _measured(table: Table, here: Here) -> Iterator[tuple[str, list[Measured | None]]]:
+    """Of each run its label and what it has of a table's benchmarks; runs that have nothing of them are left out."""
+    for label in dict.fromkeys(label for label, _ in here):
+        found = [here.get((label, name)) for name in table.benchmarks]
+        if any(found):
+            yield label, found
+
+
+def _rows(table: Table, here: Here, between: str) -> list[list[str]]:
+    rows = [[PAPER, row.model, *("" if f is None else f"{f:.1f}" for f in row.figures)] for row in table.rows]
+    return rows + [
+        [HERE, label, *(between.join(one.texts()) if one else "" for one in found)]
+        for label, found in _measured(table, here)
+    ]
+
+
+def _json(table: Table, here: Here) -> dict[str, object]:
+    """All figures in points."""
+    theirs = [
+        {"model": row.model, "role": row.role, "figures": dict(zip(table.benchmarks, row.figures, strict=True))}
+        for row in table.rows
+    ]
+    ours = [
+        {
+            "model": label,
+            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, found, strict=True)},
+        }
+        for label, found in _measured(table, here)
+    ]
+    return {"table": table.number, "title": table.title, PAPER: theirs, HERE: ours, "note": table.note}
+
+
+def _markdown(table: Table, here: Here) -> str:
+    heads = ["whose figures", "model", *table.heads()]
+    lines = [f"**Table {table.number} of the paper: {escaped(table.title)}**", "", f"| {' | '.join(heads)} |"]
+    lines.append("|---" * len(heads) + "|")
+    lines += [f"| {' | '.join(map(escaped, row))} |" for row in _rows(table, here, ", ")]
+    return "\n".join([*lines, *(["", table.note] if table.note else [])])
+
+
+def _show(table: Table, here: Here) -> None:
+    show_whole(_rich(table, here))
+    if table.note:
+        screen.say(table.note)
+
+
+def _rich(table: Table, here: Here) -> Shown:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as Shown
+
+    title = f"Table {table.number} of the paper: {table.title}"
+    made = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, head in enumerate(["whose figures", "model", *table.heads()]):
+        made.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+    for row in _rows(table, here, "\n"):
+        made.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
+    return made

@@ -1,0 +1,142 @@
+"""`ouro score`: predictions of any model, scored as the benchmark's official evaluator does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasks import screen
+
+if TYPE_CHECKING:
+    from ouro.benchmarks.intervals import Estimate
+    from ouro.benchmarks.items import BenchmarkFileError, Item
+    from ouro.benchmarks.ratios import Ratios
+    from ouro.benchmarks.scored import Account, Score
+    from ouro.core.records import Rejected
+
+    Load = Callable[[], Iterator[Item | Rejected]]
+
+
+class Options(NamedTuple):
+    """What the command line says."""
+
+    benchmark: str
+    annotations: Sequence[Path]
+    predictions: Path
+    protocol: str
+    allow_missing: bool
+    controls: bool
+    out: Path | None
+    json: bool
+    seed: int = 0
+    resamples: int = 2000
+
+
+def run(options: Options) -> None:
+    """Print the figures with n and interval, and write them below --out.
+
+    Raises BenchmarkFileError for files that cannot be read, and ids that are missing, unknown or twice there.
+    """
+    from dataclasses import replace
+
+    from ouro.benchmarks.judging import metric_of
+    from ouro.benchmarks.loaders.registry import benchmark, locate
+    from ouro.benchmarks.predictions import read_predictions
+    from ouro.benchmarks.run_folder import check_folder, write_score
+    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
+
+    bench = benchmark(options.benchmark)
+    metric = metric_of(bench, options.protocol)
+    if options.out:
+        check_folder(options.out)
+    given = options.annotations
+    paths = locate(bench, given[0]) if len(given) == 1 and given[0].is_dir() else given
+    load = partial(bench.load, paths)
+    with read_predictions(options.predictions) as predictions, _progress(options) as advance:
+        found = predictions.reply
+        try:
+            judged = judge(
+                load(), metric, lambda item: found(item.item_id), allow_missing=options.allow_missing, progress=advance
+            )
+        except MissingPredictions as error:
+            raise _of_another(options, error, predictions.unknown()) from error
+        _check_unknown(options, predictions.unknown(), judged[1])
+        null = dict(predictions.rejected)
+    made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
+    if options.controls:
+        made = replace(made, constant=constant_score(load, metric))
+    if options.out:
+        write_score(options.out, made, judged[0])
+    if options.json:
+        print(json.dumps({**made.to_json(), "null_predictions": sum(null.values())}, indent=1))
+        return
+    for line in lines(made):
+        screen.say(line)
+    if null:
+        screen.say(f"  predictions of null, counted as missing: {sum(null.values())}")
+    if options.out:
+        screen.say(f"written: {options.out}")
+
+
+def _progress(options: Options) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda n: None) if options.json else screen.progress("score", 0, "questions")
+
+
+def _check_unknown(options: Options, unknown: tuple[int, list[str]], account: Account) -> None:
+    from ouro.benchmarks.items import BenchmarkFileError
+    from ouro.benchmarks.predictions import listed
+
+    count, shown = unknown
+    if count:
+        left_out = f"; not scored: {_rejected(account)}" if account.rejected else ""
+        raise BenchmarkFileError(
+            f"{options.predictions}: {listed('id', count, shown)} that {options.benchmark} has no question for "
+            f"(it has {account.n_out}{left_out}). Fix: take them out, or name the benchmark that they are of"
+        )
+
+
+def _of_another(options: Options, error: BenchmarkFileError, unknown: tuple[int, list[str]]) -> BenchmarkFileError:
+    """Missing predictions, and whether the file has others instead."""
+    from ouro.benchmarks.items import BenchmarkFileError
+    from ouro.benchmarks.predictions import listed
+
+    count, shown = unknown
+    others = f"; it has {listed('id', count, shown)} that {options.benchmark} has no question for" if count else ""
+    return BenchmarkFileError(f"{options.predictions}: {error}{others}")
+
+
+def lines(made: Score) -> list[str]:
+    """A score for people: the reported figure first, then by kind, then what stands beside it."""
+    account, points = made.account, made.metric.points
+    head = f"{made.bench.title} ({made.bench.split}, protocol {made.protocol}): {made.metric.names[0]}"
+    out = [f"{head} {figure(made.reported, points)}, n = {account.n_out} on {made.images} pictures"]
+    out += _kinds(made.metric.names[0], made.figures[made.metric.names[0]], points)
+    for name in made.metric.names[1:]:
+        out.append(f"  {name}: {figure(made.figures[name].micro, points)}")
+    controls = {"most frequent answer": made.constant, "other pictures": made.shuffled}
+    known = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
+    out += [f"  controls: {', '.join(known)}"] if known else []
+    out.append(f"  replies that could not be read: {100 * made.unreadable:.1f}%; missing: {account.missing}")
+    if account.rejected:
+        out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
+    return out
+
+
+def _rejected(account: Account) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in account.rejected.items())
+
+
+def figure(e: Estimate, points: float) -> str:
+    """49.0 [47.0, 51.1]"""
+    return f"{points * e.value:.1f} [{points * e.low:.1f}, {points * e.high:.1f}]"
+
+
+def _kinds(name: str, made: Ratios[Estimate], points: float) -> list[str]:
+    if len(made.kinds) == 1:  # one of ChartQA's or POPE's files is not the benchmark
+        return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in made.kinds.items() if kind != "all"]
+    rows = [("all questions", made.micro), ("mean of kinds", made.macro), *sorted(made.kinds.items())]
+    return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in rows]

@@ -1,0 +1,301 @@
+"""`ouro up`: the Prefect server, the MLflow server and the worker of the nightly deployment, until it is stopped.
+
+All on loopback. Prefect's server is the one that every command of this checkout shares
+(tasks/processes/prefect_server.py); MLflow's writes to the same store and folder as the commands do without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from flows.bootstrap import check_checkout
+from tasks import screen, tracking
+from tasks.processes import deployment
+from tasks.processes.children import Child, ChildError, end_of, family, start
+from tasks.processes.prefect_server import (
+    HOST,
+    PORT,
+    Server,
+    configured_api,
+    free_port,
+    healthy,
+    prefect_server,
+    started_earlier,
+    sweep_stale_runs,
+)
+
+STATE = Path(".ouro")
+MLFLOW_PORT = 5000
+MLFLOW_SECONDS = 240.0  # 26 s on two idle cores
+WORKER_SECONDS = 180.0
+NEXT_SECONDS = 20.0  # Prefect's scheduler makes the runs of a new deployment every few seconds
+PREFECT_SECONDS = 180.0  # without an answer: a new one takes up to START_SECONDS
+WATCH = 2.0
+
+
+class UpError(ValueError):
+    """`ouro up` cannot begin: it runs already, or its options do not fit."""
+
+
+class Options(NamedTuple):
+    """What `ouro up` is told. At most one of `interval` (seconds) and `cron`; neither: as prefect.yaml says."""
+
+    interval: int | None = None
+    cron: str | None = None
+    prefect_port: int = PORT
+    mlflow_port: int = MLFLOW_PORT
+
+
+class _Stopped(BaseException):
+    """SIGINT or SIGTERM."""
+
+
+class _Mlflow(NamedTuple):
+    """Where runs are tracked, and the server that was started for that, if one was."""
+
+    uri: str
+    child: Child | None
+
+
+def run(options: Options) -> None:
+    """The command `ouro up`; returns when it is stopped by a signal.
+
+    Raises CheckoutError and UpError before anything is started; ServerError, ChildError and DeploymentError when
+    something does not come up or ends by itself. Whatever it started is stopped before: worker, MLflow, Prefect.
+    """
+    check_checkout()
+    schedule = schedule_options(options)
+    STATE.mkdir(exist_ok=True)
+    with _only_up(), _signals():
+        try:
+            _serve(options, schedule)
+        except _Stopped:
+            screen.say("stopped: worker, MLflow, Prefect")
+
+
+def schedule_options(options: Options) -> list[str]:
+    """The options of `prefect deploy` for another schedule than the file's. Raises UpError."""
+    if options.interval is not None and options.cron is not None:
+        raise UpError(
+            f"--interval {options.interval} and --cron {options.cron!r}: got both, expected one. Fix: leave one out"
+        )
+    if options.interval is not None:
+        return ["--interval", str(options.interval)]
+    if options.cron is None:
+        return []
+    try:
+        deployment.check_cron(options.cron)
+    except ValueError as error:
+        raise UpError(
+            f"--cron: got {options.cron!r}, expected minute, hour, day, month and weekday. "
+            "Fix: for two in the morning, --cron '0 2 * * *'"
+        ) from error
+    return ["--cron", options.cron]
+
+
+@contextmanager
+def _only_up() -> Generator[None]:
+    try:
+        with FileLock(STATE / "up.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UpError(
+            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most. Fix: use that one, or stop "
+            "it first (Ctrl-C, or SIGTERM)"
+        ) from error
+
+
+@contextmanager
+def _signals() -> Generator[None]:
+    """The first SIGINT or SIGTERM raises _Stopped; later ones do not disturb the stopping."""
+
+    def stop(*_: object) -> None:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)
+        screen.say("stopping")
+        raise _Stopped
+
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _serve(options: Options, schedule: list[str]) -> None:
+    with family(STATE / "up.children.lock", _say_waiting) as lock, ExitStack() as first:
+        screen.say("starting Prefect and MLflow, some 30 s")
+        mlflow = _start_mlflow(options.mlflow_port, lock)
+        if mlflow.child:
+            first.callback(mlflow.child.stop)
+        _say_port("Prefect", options.prefect_port, _port_of_prefect(options.prefect_port))
+        with (
+            prefect_server(while_waiting=_import_prefect, online=True, port=options.prefect_port) as server,
+            ExitStack() as last,
+        ):
+            if mlflow.child:
+                last.callback(mlflow.child.stop)  # before Prefect's server; `first` has nothing left to do then
+            _check_answers(server)
+            screen.show_notices()
+            screen.say(f"Prefect: {server.ui}")
+            _deploy(schedule, server)
+            _wait_for_mlflow(mlflow)
+            screen.say(f"MLflow:  {mlflow.uri}")
+            worker = _start_worker(mlflow.uri, lock)
+            last.callback(_stop_worker, worker, server)
+            worker.wait_until(lambda: deployment.worker_online(worker_name()), WORKER_SECONDS)
+            screen.say(f"worker:  {worker_name()}, its log and that of the rounds is {worker.log}")
+            _say_next()
+            screen.say("Ctrl-C stops all of it; a round that is at work then goes on with the next one")
+            _watch(server, [worker, *([mlflow.child] if mlflow.child else [])])
+
+
+def _say_waiting() -> None:
+    screen.say("waiting for what an earlier `ouro up` left to end")
+
+
+def _check_answers(server: Server) -> None:
+    if not healthy(server.api, timeout=10.0):
+        raise UpError(
+            f"PREFECT_API_URL: got {server.api}, where no Prefect server answers. Fix: start that server, or unset it, "
+            "and `ouro up` starts one"
+        )
+
+
+def _import_prefect() -> None:
+    importlib.import_module("prefect.client.orchestration")  # 2 s, while the server comes up
+
+
+def _port_of_prefect(wanted: int) -> int | None:
+    """The port that a new server would get; None when there is one already."""
+    return None if configured_api() or started_earlier(STATE) else free_port(wanted)
+
+
+def _say_port(what: str, wanted: int, taken: int | None) -> None:
+    if taken not in (None, wanted):
+        screen.say(f"port {wanted} is in use; {what} takes {taken}")
+
+
+def _start_mlflow(wanted: int, lock: int) -> _Mlflow:
+    """Start a server on the store that the commands use; none if that store is a server already."""
+    store = os.environ.get(tracking.URI, tracking.STORE)
+    if store.startswith("http"):
+        return _Mlflow(store, None)
+    port = free_port(wanted)
+    _say_port("MLflow", wanted, port)
+    artifacts = Path("mlartifacts").resolve().as_uri()
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which everybody sees: it may hold a password
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,  # files as without the server, so that runs can be read both ways
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what Ouro does not use
+    }
+    environment.pop(tracking.URI, None)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, STATE / "mlflow-server.log", lock))
+
+
+def _wait_for_mlflow(mlflow: _Mlflow) -> None:
+    if mlflow.child:
+        mlflow.child.wait_until(lambda: _answers(f"{mlflow.uri}/health"), MLFLOW_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _is_shared(server: Server) -> bool:
+    """Whether other machines may report to it, or to one with the same database."""
+    return server.pid is None or "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ
+
+
+def _deploy(schedule: list[str], server: Server) -> None:
+    """Settle what earlier workers left, then register the deployment."""
+    swept = sweep_stale_runs()
+    begun, missed = deployment.sweep(_is_shared(server))
+    if swept + begun:
+        screen.say(f"marked {swept + begun} runs of killed processes as crashed")
+    if missed:
+        screen.say(f"cancelled {missed} runs whose time went by without `ouro up`")
+    deployment.register(schedule)
+
+
+def worker_name() -> str:
+    """One a process, so that an earlier one's last sign of life is not taken for this one's."""
+    return f"ouro-up-{os.getpid()}"
+
+
+def _start_worker(mlflow: str, lock: int) -> Child:
+    environment = {
+        **os.environ,
+        tracking.URI: mlflow,
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", deployment.POOL, "--type", "process",
+        "--name", worker_name(), "--install-policy", "never",
+    ]  # fmt: skip
+    return start("worker", command, environment, STATE / "worker.log", lock)
+
+
+def _stop_worker(worker: Child, server: Server) -> None:
+    """Its round ends with it; what could not say so itself is marked, now or by the next `ouro up`."""
+    worker.stop()
+    if healthy(server.api):
+        sweep_stale_runs()
+        deployment.sweep(_is_shared(server))
+
+
+def _say_next() -> None:
+    end = time.monotonic() + NEXT_SECONDS
+    while (at := deployment.next_start()) is None and time.monotonic() < end:
+        time.sleep(WATCH)
+    screen.say(f"next round: {_when(at)}" if at else "next round: none is scheduled (see prefect.yaml)")
+
+
+def _when(at: datetime) -> str:
+    """2026-11-27 02:00:00 UTC, 03:00:00 here."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC, {at.astimezone():%H:%M:%S} here"
+
+
+def _watch(server: Server, children: list[Child]) -> None:
+    """Return never; raises ChildError when something ends by itself.
+
+    A server of Prefect's that is killed is started again at its address (tasks/processes/prefect_server.py): only one
+    that stays away is an error.
+    """
+    answered = time.monotonic()
+    while True:
+        for child in children:
+            child.check()
+        now = time.monotonic()
+        if server.pid is None or healthy(server.api):
+            answered = now
+        if now - answered > PREFECT_SECONDS:
+            raise ChildError(
+                f"Prefect: its server at {server.api} has not answered for {PREFECT_SECONDS:.0f} s, expected it to run "
+                f"until `ouro up` is stopped; {end_of(STATE / 'prefect-server.log')}\n"
+                "Fix: what the log says, then `ouro up` again"
+            )
+        time.sleep(WATCH)

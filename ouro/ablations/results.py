@@ -1,0 +1,249 @@
+"""What an ablation came to: every figure over its seeds, differences between arms, and the paper's beside them.
+
+Seeds are what is drawn anew: the order of images, the regions and questions shown, the initial LoRA weights. Images,
+annotations and held-out questions stay the same, so an interval says how much another training would move a figure, and
+nothing about other images. It is Student's (t with n - 1 degrees of freedom); differences are paired by seed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ouro.ablations.grid import SUPERVISION, Arm, K, reference, varied_keys
+from ouro.benchmarks.paper import Table, tables
+
+MAIN = "image/accuracy/macro-average"
+Figures = Mapping[str, float]  # "image/accuracy/color" -> 0.5, of one training
+
+
+class ResultsError(ValueError):
+    """Scores of an ablation that do not make a table."""
+
+
+class Spread(NamedTuple):
+    """A figure over seeds: the values, their mean, and its 95% interval (None where one seed gives none)."""
+
+    values: tuple[float, ...]
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def beyond(self) -> bool | None:
+        """Whether the interval leaves out zero; None where there is no interval."""
+        return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm: its figures over the seeds, and their differences to the arm it is compared with (itself: none)."""
+
+    arm: Arm
+    figures: dict[str, Spread]
+    against: Arm
+    differences: dict[str, Spread]
+
+    @property
+    def is_reference(self) -> bool:
+        return self.against == self.arm
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "arm": self.arm.name, "label": self.arm.label, "set": self.arm.values, "against": self.against.name,
+            "figures": {name: s.to_json() for name, s in self.figures.items()},
+            "differences": {name: s.to_json() for name, s in self.differences.items()},
+        }  # fmt: skip
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Mean and Student's 95% interval: mean +- t(0.975, n - 1) * s / sqrt(n)."""
+    from scipy.stats import t
+
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return Spread(tuple(values), mean, None, None)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    return Spread(tuple(values), mean, mean - half, mean + half)
+
+
+def results(arms: Sequence[Arm], measured: Mapping[tuple[str, int], Figures]) -> list[Result]:
+    """`measured`: the figures of every arm's name and seed. Raises ResultsError where one is missing."""
+    seeds = sorted({seed for _, seed in measured})
+    absent = [(arm.name, seed) for arm in arms for seed in seeds if (arm.name, seed) not in measured]
+    if absent or not seeds:
+        raise ResultsError(f"got no scores of {absent or 'any arm'}, expected those of every arm and seed")
+
+    def runs(arm: Arm) -> list[Figures]:
+        return [measured[arm.name, seed] for seed in seeds]
+
+    made: list[Result] = []
+    for arm in arms:
+        own, against = runs(arm), reference(arm, arms)
+        other = runs(against)
+        names = _shared(own)
+        figures = {name: over_seeds([f[name] for f in own]) for name in names}
+        differences = {
+            name: over_seeds([a[name] - b[name] for a, b in zip(own, other, strict=True)])
+            for name in _shared([*own, *other])
+        }
+        made.append(Result(arm, figures, against, {} if against == arm else differences))
+    return made
+
+
+def _shared(runs: Sequence[Figures]) -> list[str]:
+    return [name for name in runs[0] if all(name in figures for figures in runs)]
+
+
+def findings(made: Sequence[Result], name: str = MAIN) -> list[str]:
+    """One sentence for every arm that is compared: the difference, and whether it is beyond its interval."""
+    compared = [result for result in made if not result.is_reference and name in result.differences]
+    said = [_finding(result, result.differences[name]) for result in compared]
+    if len(compared) > 1 and len(made[0].figures[name].values) > 1:
+        said.append(
+            f"{len(compared)} comparisons at 95% each, not corrected for their number; the intervals are over "
+            f"{len(made[0].figures[name].values)} seeds of training on the same images and questions"
+        )
+    return said
+
+
+def _finding(result: Result, d: Spread) -> str:
+    verdict = {None: "one seed, so no interval", True: "beyond its interval", False: "within its interval"}[d.beyond]
+    text = f"{result.arm.label} against {result.against.label}: {points(d, sign=True)} points, {verdict}"
+    return f"{text}: no difference shown" if d.beyond is False else text
+
+
+def points(s: Spread | None, *, sign: bool = False) -> str:
+    """In percentage points: 50.0 [47.9, 52.4]."""
+    if s is None:
+        return ""
+    form = "+.1f" if sign else ".1f"
+    text = f"{100 * s.mean:{form}}"
+    return text if s.low is None or s.high is None else f"{text} [{100 * s.low:{form}}, {100 * s.high:{form}}]"
+
+
+# ---- the paper's own ------------------------------------------------------------------------------
+
+
+def paper_table(arms: Sequence[Arm]) -> Table | None:
+    """Table 5 where k alone varies, Table 6 where annotations do (with k or without), None for any other grid."""
+    varied = set(varied_keys(arms))
+    number = 5 if varied == {K} else 6 if SUPERVISION in varied and varied <= {K, SUPERVISION} else 0
+    return next((table for table in tables() if table.number == number), None)
+
+
+def paper_averages(arms: Sequence[Arm]) -> dict[str, float]:
+    """Arm name -> the average that Table 5 prints, or the mean of Table 6's figures, of the arms that the paper has."""
+    table = paper_table(arms)
+    made: dict[str, float] = {}
+    for arm in arms if table else ():
+        assert table
+        for row in table.rows:
+            known = {name: f for name, f in zip(table.benchmarks, row.figures, strict=True) if f is not None}
+            if _matches(row.model, arm):
+                made[arm.name] = known.get("average", math.fsum(known.values()) / len(known))
+    return made
+
+
+def _matches(model: str, arm: Arm) -> bool:
+    """Whether a row such as "OURO-7B, k = 3, Orig." is of the same k and annotations."""
+    k = re.search(r"k = (\d+)", model)
+    kind = "orig" if "Orig." in model else "ours"
+    return k is not None and arm.values.get(K) == int(k[1]) and arm.values.get(SUPERVISION, "ours") == kind
+
+
+# ---- tables ---------------------------------------------------------------------------------------
+
+
+def table(made: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: of every arm the mean over question types, image alone and with regions, and each benchmark."""
+    columns = _columns(made)
+    heads = ["arm", "seeds", "tokens", *columns.values(), "difference, image alone", "to"]
+    rows: list[list[str]] = []
+    for result in made:
+        tokens = result.figures.get("tokens")
+        cells = [points(result.figures.get(name)) for name in columns]
+        change = points(result.differences.get(MAIN), sign=True)
+        to = "" if result.is_reference else result.against.label
+        seeds = str(len(next(iter(result.figures.values())).values))
+        rows.append([result.arm.label, seeds, f"{tokens.mean / 1e6:.2f} M" if tokens else "", *cells, change, to])
+    return heads, rows
+
+
+_SHOWN = {
+    "image/accuracy/macro-average": "accuracy, image alone",
+    "image/margin/macro-average": "grounded margin",
+    "image/gain/macro-average": "gain over base",
+    "regions/accuracy/macro-average": "accuracy, image + k regions",
+    "regions/gain/macro-average": "gain over base with them",
+}
+
+
+def _columns(made: Sequence[Result]) -> dict[str, str]:
+    """Figure -> head, of the figures that some arm has: k = 0 has none with regions."""
+    known = dict.fromkeys(name for result in made for name in result.figures)
+    named = {name: name.removesuffix("/score") for name in known if name.endswith("/score")}
+    return {name: head for name, head in (_SHOWN | named).items() if name in known}
+
+
+def by_type(made: Sequence[Result], what: str = "image/accuracy/") -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: accuracy by question type, image alone."""
+    kinds = [name for name in made[0].figures if name.startswith(what) and name != MAIN]
+    heads = ["arm", *(name.removeprefix(what) for name in kinds)]
+    return heads, [[r.arm.label, *(points(r.figures.get(name)) for name in kinds)] for r in made]
+
+
+def paper_rows(paper: Table) -> tuple[list[str], list[list[str]]]:
+    """A table of the paper, every figure its own."""
+    rows = [[row.model, *("" if f is None else f"{f:.1f}" for f in row.figures)] for row in paper.rows]
+    return ["the paper's own", *paper.heads()], rows
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[*heads], ["---"] * len(heads), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def page(name: str, made: Sequence[Result]) -> str:
+    """table.md: measured here, what differs, and the paper's table under its own heading."""
+    parts = [
+        f"# Ablation {name}, measured here", markdown(*table(made)),
+        "In percentage points; mean over seeds, in brackets Student's 95% interval over seeds. Accuracy is the mean "
+        "over question types of the held-out questions; the margin is what it keeps above that on shuffled images. "
+        + _controls(made),
+        "\n".join(f"- {text}" for text in findings(made)),
+        "By question type, image alone:", markdown(*by_type(made)),
+    ]  # fmt: skip
+    if paper := paper_table([result.arm for result in made]):
+        parts += [
+            f"## Table {paper.number} of the paper: {paper.title}", markdown(*paper_rows(paper)),
+            "The paper's OURO-7B on its benchmarks, each figure of one training, no intervals. Another model and other "
+            "questions than above: the levels cannot be compared, only which way they go.",
+        ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _controls(made: Sequence[Result]) -> str:
+    f = made[0].figures
+    base, majority = f.get("image/base/macro-average"), f.get("image/majority/macro-average")
+    if base is None or majority is None:
+        return ""
+    return f"The base, image alone: {100 * base.mean:.1f}; each type's most frequent answer: {100 * majority.mean:.1f}."
+
+
+def to_json(name: str, made: Sequence[Result]) -> dict[str, Any]:
+    """table.json: every figure with its values by seed; shares of one, the paper's in points under its own key."""
+    arms = [result.arm for result in made]
+    paper = paper_table(arms)
+    theirs = {"table": paper.number, "averages": paper_averages(arms)} if paper else None
+    return {
+        "ablation": name, "arms": [result.to_json() for result in made], "findings": findings(made), "paper": theirs,
+    }  # fmt: skip

@@ -1,0 +1,101 @@
+"""Text that knows where it came from: a marked text is a row of pieces, each with the region that said it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ouro.annotate.english.phrases import sentences
+from ouro.core.records import Insertion, Sentence
+
+
+class Piece(NamedTuple):
+    """A stretch of text and the region it came from."""
+
+    text: str
+    region_id: str
+
+
+Marked = tuple[Piece, ...]
+
+
+def plain(marked: Marked) -> str:
+    """The text of its pieces."""
+    return "".join(p.text for p in marked)
+
+
+def cut(marked: Marked, start: int, end: int) -> Marked:
+    """Characters [start, end) of a marked text, with their regions."""
+    out: list[Piece] = []
+    at = 0
+    for text, region in marked:
+        if at >= end:
+            break
+        a, b = max(start - at, 0), min(end - at, len(text))
+        if a < b:
+            out.append(Piece(text[a:b], region))
+        at += len(text)
+    return tuple(out)
+
+
+def cuts(marked: Marked, spans: list[tuple[int, int]]) -> list[Marked]:
+    """`cut` at each of the spans, which are in order and do not overlap, in one pass."""
+    out: list[list[Piece]] = [[] for _ in spans]
+    at = first = 0
+    for text, region in marked:
+        while first < len(spans) and spans[first][1] <= at:
+            first += 1
+        i = first
+        while i < len(spans) and spans[i][0] < at + len(text):
+            a, b = max(spans[i][0] - at, 0), min(spans[i][1] - at, len(text))
+            if a < b:
+                out[i].append(Piece(text[a:b], region))
+            i += 1
+        at += len(text)
+    return [tuple(pieces) for pieces in out]
+
+
+def edited(base: Piece, edits: list[tuple[int, int, Marked]]) -> Marked:
+    """A text with stretches replaced; of stretches that overlap, the first counts."""
+    merged: list[Piece] = []
+    at = 0
+    for start, end, pieces in sorted(edits, key=lambda e: (e[0], e[1])):
+        if start < at:
+            continue
+        merged += [Piece(base.text[at:start], base.region_id), *pieces]
+        at = end
+    return (*merged, Piece(base.text[at:], base.region_id))
+
+
+def with_first(marked: Marked, change: Callable[[str], str]) -> Marked:
+    """A marked text with its first letter changed (`str.lower`, `str.upper`), unless that makes two of it (ß)."""
+    if not marked or len(change(marked[0].text[:1])) != 1:
+        return marked
+    head = marked[0]
+    return (Piece(change(head.text[:1]) + head.text[1:], head.region_id), *marked[1:])
+
+
+def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:
+    """The stretches that did not come from `root`; neighbours of one region are one."""
+    spans: list[Insertion] = []
+    at = 0
+    for text, region in marked:
+        if region != root and text:
+            if spans and spans[-1].region_id == region and spans[-1].end == at:
+                spans[-1] = Insertion(spans[-1].start, at + len(text), region)
+            else:
+                spans.append(Insertion(at, at + len(text), region))
+        at += len(text)
+    return tuple(spans)
+
+
+def told_by(marked: Marked) -> tuple[str, ...]:
+    """The regions that words of it came from, in order of appearance."""
+    return tuple(dict.fromkeys(p.region_id for p in marked if any(c.isalnum() for c in p.text)))
+
+
+def sentences_of(marked: Marked) -> tuple[Sentence, ...]:
+    """Each sentence of the text, with the regions it tells of."""
+    spans = sentences(plain(marked))
+    parts = cuts(marked, spans)
+    return tuple(Sentence(a, b, told_by(part)) for (a, b), part in zip(spans, parts, strict=True))

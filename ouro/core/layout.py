@@ -1,0 +1,53 @@
+"""Where a run keeps what. Knows nothing of Prefect, so that the command line can use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ouro.core.artifacts import list_shards
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a run keeps what: `data/` for the DVC pipeline, any folder for `ouro annotate`."""
+
+    root: Path
+    cache: Path
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def annotations(self) -> Path:
+        return self.root / "annotations"
+
+    @property
+    def regions(self) -> Path:
+        return self.root / "regions"
+
+    @property
+    def descriptions(self) -> Path:
+        return self.root / "descriptions"
+
+    @property
+    def scenes(self) -> Path:
+        return self.root / "scenes"
+
+    @property
+    def qa(self) -> Path:
+        return self.root / "qa"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores"
+
+
+PIPELINE = Layout(Path("data"), Path(".ouro/cache"))
+ADAPTER = Path("models/adapter")
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The file names of a folder's shards: the units of work of the next stage."""
+    return [p.name for p in list_shards(folder)]

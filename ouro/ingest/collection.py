@@ -1,0 +1,203 @@
+"""A collection of pictures -> shards of Image records with their PNG files (stage ingest).
+
+A collection is a folder, the entries of a manifest, or the rows of a Hugging Face dataset. Every file or row is
+stored or rejected with a reason: those of ouro.core.images, and
+
+    duplicate       the same pixels as an earlier one, whatever the file format
+    near_duplicate  an earlier one of the same size, encoded again (see ouro/ingest/duplicates.py)
+
+Decoding and PNG encoding run in threads a few files ahead; results are taken in order, so that the shards do not
+depend on their number. What has been seen is kept on disk: memory does not grow with the collection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ouro.core.artifacts import prune_shards, write_shard
+from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
+from ouro.core.records import Image, Rejected
+from ouro.ingest.duplicates import Look, Seen, look
+from ouro.ingest.manifest import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ouro.core.params import Ingest
+
+THREADS = min(4, os.cpu_count() or 1)
+AHEAD = 2 * THREADS  # pictures that are decoded, or wait to be written
+
+
+class Row(NamedTuple):
+    """One row of a Hugging Face dataset: its encoded picture, None where it has none, and its captions."""
+
+    name: str
+    data: bytes | None
+    captions: tuple[str, ...] = ()
+    split: str = "train"
+
+
+class _Decoded(NamedTuple):
+    stored: bytes
+    size: tuple[int, int]
+    look: Look
+
+
+# ---- folders ---------------------------------------------------------------------------------------
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """All files under a folder in the order of their relative paths, hidden ones (".name") left out.
+
+    Whether they are images shows later. Links to folders are not followed but listed, and so rejected with a
+    reason, as are folders without permission. Raises ImageError (no_folder, empty_folder), at once.
+    """
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "nothing"
+        raise ImageError("no_folder", f"{folder}: got {got}; expected a folder of images: correct the path")
+    files = _walk(folder)
+    first = next(files, None)
+    if first is None:
+        raise ImageError("empty_folder", f"{folder}: got no files; expected images ({', '.join(formats())})")
+    return chain([first], files)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Only the names of the folders on the way down are held at once."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
+    except OSError:
+        yield folder
+        return
+    for name, is_folder in sorted(found, key=lambda e: e[0] + "/" * e[1]):
+        if is_folder:
+            yield from _walk(folder / name)
+        else:
+            yield folder / name
+
+
+# ---- ingest ----------------------------------------------------------------------------------------
+
+
+def ingest_files(
+    items: Iterable[Path | Entry | Row],
+    root: Path,
+    out: Path,
+    params: Ingest,
+    progress: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Store a collection as shards: `out`/shard-00000.parquet of Image records and shard-00000/<image id>.png.
+
+    Every item is kept or rejected; a shard holds up to `params.shard_images` kept ones. Files outside of `root`
+    are refused. Shards of an earlier run in `out` are removed when the first image is kept. `progress(1)` is called
+    per item. Returns the shards; raises ImageError (no_images), with `out` as it was, when nothing could be kept.
+    """
+    entries = (Entry(item) if isinstance(item, Path) else item for item in items)
+    with Seen() as seen:
+        writer = _Writer(out, params, seen)
+        for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
+            try:
+                writer.keep(entry, source, decoded.result())
+            except ImageError as error:
+                writer.reject(Rejected("ingest", source, error.reason, error.detail))
+            if progress is not None:
+                progress(1)
+        if not writer.n_kept:
+            reasons = Counter(r.reason for r in writer.rejected)
+            counts = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+            expected = f"expected images ({', '.join(formats())}): correct the path"
+            raise ImageError("no_images", f"{root}: got {reasons.total()} files, no image ({counts}); {expected}")
+        return writer.close()
+
+
+def _decode_ahead(
+    entries: Iterable[Entry | Row], root: Path, max_pixels: int
+) -> Iterator[tuple[Entry | Row, str, Future[_Decoded]]]:
+    """Entries in order with their decoded pictures, at most AHEAD of them under way."""
+    waiting: deque[tuple[Entry | Row, str, Future[_Decoded]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for entry in entries:
+            waiting.append((entry, _source(entry, root), pool.submit(_decode, entry, root, max_pixels)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _decode(entry: Entry | Row, root: Path, max_pixels: int) -> _Decoded:
+    if isinstance(entry, Entry):
+        picture = load_image(entry.path, max_pixels, root)
+    elif entry.data is None:
+        raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
+    else:
+        picture = decode_image(entry.data, max_pixels)
+    return _Decoded(encode_png(picture), picture.size, look(picture))
+
+
+def shard_stem(number: int) -> str:
+    """7 -> shard-00007."""
+    return f"shard-{number:05d}"
+
+
+class _Writer:
+    """Fills one shard after the other. A shard is finished when the next one gets its first image, so that
+    rejected records never make a shard of their own."""
+
+    def __init__(self, out: Path, params: Ingest, seen: Seen) -> None:
+        self.out, self.params, self.seen = out, params, seen
+        self.n_kept = 0
+        self.kept: list[Image] = []
+        self.rejected: list[Rejected] = []
+        self.shards: list[Path] = []
+
+    def keep(self, entry: Entry | Row, source: str, picture: _Decoded) -> None:
+        """Store a picture. Raises ImageError (duplicate, near_duplicate)."""
+        image_id = content_id(picture.stored)
+        self._refuse_known(image_id, picture)
+        if not self.n_kept:
+            self.out.mkdir(parents=True, exist_ok=True)
+            prune_shards(self.out, keep=())
+        if len(self.kept) == self.params.shard_images:
+            self.close()
+        path = f"{shard_stem(len(self.shards))}/{image_id}.png"
+        (self.out / path).parent.mkdir(exist_ok=True)
+        (self.out / path).write_bytes(picture.stored)
+        self.seen.add(image_id, source, path, picture.look)
+        self.n_kept += 1
+        self.kept.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
+
+    def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
+        known = self.seen.same(image_id)
+        if known:
+            raise ImageError("duplicate", f"same pixels as {known}")
+        if self.params.near_duplicates == "reject":
+            near = self.seen.near(picture.look, picture.stored, self.out)
+            if near:
+                raise ImageError("near_duplicate", f"{near}, encoded again; ingest.near_duplicates=keep keeps both")
+
+    def reject(self, record: Rejected) -> None:
+        self.rejected.append(record)
+
+    def close(self) -> list[Path]:
+        """Finish the current shard; all shards so far."""
+        path = self.out / f"{shard_stem(len(self.shards))}.parquet"
+        n_in = len(self.kept) + len(self.rejected)
+        write_shard(path, Image, self.kept, n_in=n_in, rejected=self.rejected)
+        self.shards.append(path)
+        self.kept, self.rejected = [], []
+        return self.shards
+
+
+def _source(entry: Entry | Row, root: Path) -> str:
+    """A row's name, or a file's path relative to `root` where it lies in it, as text that any file can hold."""
+    if isinstance(entry, Row):
+        return entry.name
+    absolute, base = entry.path.absolute(), root.absolute()
+    path = absolute.relative_to(base) if absolute.is_relative_to(base) else entry.path
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

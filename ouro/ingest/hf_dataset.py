@@ -1,0 +1,103 @@
+"""Hugging Face datasets as collections: `hf:NAME[@SPLIT]`, or a folder that `Dataset.save_to_disk` wrote.
+
+Rows are read one after the other, a dataset of the hub streamed. Pictures are taken as the bytes that the dataset
+holds and decoded by ouro.core.images like any file, with its limits; a row that only names a file is rejected, since
+that name could lead anywhere. Scripts of datasets are not run (the library no longer does).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ouro.ingest.collection import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "hf:"
+
+
+class DatasetError(ValueError):
+    """A Hugging Face dataset that cannot be used, with what to do about it."""
+
+
+def is_dataset(source: str) -> bool:
+    """Whether a source names a Hugging Face dataset."""
+    folder = Path(source)
+    saved = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return source.startswith(PREFIX) or saved or (folder / "dataset_dict.json").is_file()
+
+
+def open_dataset(source: str, image_column: str, caption_column: str = "") -> Any:
+    """The dataset with undecoded images. Raises DatasetError: not found, no such split or column, no images."""
+    import datasets
+
+    whole = source.removeprefix(PREFIX)
+    head, at, tail = whole.rpartition("@")
+    name, split = (head, tail) if at and not Path(whole).is_dir() else (whole, "")
+    try:
+        opened: Any = (
+            datasets.load_from_disk(name)
+            if Path(name).is_dir() and is_dataset(name)
+            else datasets.load_dataset(name, streaming=True)
+        )
+    except Exception as error:  # the library raises its own, the hub's and the network's
+        raise DatasetError(
+            f"dataset {source}: {type(error).__name__}: {str(error)[:300]}; expected hf:NAME[@SPLIT] of the hub (which "
+            "needs a network) or a folder that Dataset.save_to_disk wrote"
+        ) from error
+    chosen = _split(opened, source, split)
+    return _undecoded(chosen, source, image_column, caption_column)
+
+
+def _split(opened: Any, source: str, split: str) -> Any:
+    if not hasattr(opened, "keys"):
+        return opened
+    names = list(opened.keys())
+    wanted = split or ("train" if "train" in names else names[0])
+    if wanted not in names:
+        raise DatasetError(f"dataset {source}: no split {wanted!r}; it has {', '.join(names)}")
+    return opened[wanted]
+
+
+def _undecoded(dataset: Any, source: str, image_column: str, caption_column: str) -> Any:
+    import datasets
+
+    columns = dataset.features or {}
+    for column, knob in ((image_column, "ingest.image_column"), (caption_column, "ingest.caption_column")):
+        if column and column not in columns:
+            raise DatasetError(f"dataset {source}: no column {column!r}; it has {', '.join(columns)}; set {knob}")
+    if not isinstance(columns[image_column], datasets.Image):
+        raise DatasetError(
+            f"dataset {source}: column {image_column!r} holds {columns[image_column]}, expected images; set "
+            "ingest.image_column"
+        )
+    if caption_column and not _holds_texts(columns[caption_column]):
+        raise DatasetError(
+            f"dataset {source}: column {caption_column!r} holds {columns[caption_column]}, expected texts or lists of "
+            "texts; set ingest.caption_column"
+        )
+    return dataset.cast_column(image_column, datasets.Image(decode=False))
+
+
+def _holds_texts(feature: Any) -> bool:
+    inner = getattr(feature, "feature", feature)
+    return getattr(inner, "dtype", "") in ("string", "large_string")
+
+
+def n_rows(dataset: Any) -> int:
+    """Its number of rows; 0 where the hub does not say."""
+    if hasattr(dataset, "__len__"):
+        return len(dataset)
+    splits = dataset.info.splits or {}
+    return splits[dataset.split].num_examples if dataset.split in splits else 0
+
+
+def rows(dataset: Any, image_column: str, caption_column: str = "") -> Iterator[Row]:
+    """The rows in order, named "row 000000", ...; captions are a text or a list of texts."""
+    for number, row in enumerate(dataset):
+        picture = row[image_column] or {}
+        captions: Any = row[caption_column] if caption_column else ()
+        texts: list[str] = [captions] if isinstance(captions, str) else list(captions or ())
+        yield Row(f"row {number:06d}", picture.get("bytes"), tuple(t for t in texts if t and t.strip()))

@@ -1,0 +1,162 @@
+"""What the gallery reads of a dataset: the shards of all stages, grouped by image.
+
+A folder may be unfinished: a stage that has not run, or has not run on every shard, leaves out what it would have
+brought, and is told in a note. A shard that is damaged raises.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ouro.core.artifacts import list_shards, read_shard, read_sidecar, rejected_path, sidecar_path
+from ouro.core.records import Description, Image, QAPair, Record, Region, Rejected, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+R = TypeVar("R", bound=Record)
+
+
+class GalleryError(ValueError):
+    """A folder that is no dataset of ours, or a place where no gallery may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the stages of one dataset wrote their shards."""
+
+    images: Path
+    regions: Path
+    descriptions: Path
+    scenes: Path
+    qa: Path
+
+    def stages(self) -> dict[str, Path]:
+        """Stage -> its folder, in the order of the stages."""
+        return {
+            "ingest": self.images, "propose": self.regions, "describe": self.descriptions,
+            "merge": self.scenes, "synthesize": self.qa,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecords:
+    """One image and all that was made of it, as far as the stages got."""
+
+    image: Image
+    regions: tuple[Region, ...] = ()
+    descriptions: tuple[Description, ...] = ()
+    scene: Scene | None = None
+    pairs: tuple[QAPair, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(slots=True)
+class ShardRecords:
+    """One shard of every stage. `whole`: rejected records of whole images; `n_stray`: records of other images."""
+
+    images: list[ImageRecords]
+    whole: list[Rejected]
+    pairs: list[QAPair] = field(default_factory=list[QAPair])
+    dropped_pairs: list[Rejected] = field(default_factory=list[Rejected])
+    n_stray: int = 0
+
+
+def finished(folder: Path) -> list[Path]:
+    """The shards of a folder that a stage has finished; none where it has not run."""
+    return [p for p in list_shards(folder) if sidecar_path(p).is_file()] if folder.is_dir() else []
+
+
+def check_dataset(root: Path, folders: Folders) -> list[Path]:
+    """The finished image shards. Raises GalleryError when there are none."""
+    shards = finished(folders.images)
+    if not shards:
+        got = "no such folder" if not root.is_dir() else f"no finished shard in {folders.images}"
+        raise GalleryError(
+            f"{root}: {got}; expected a folder that `ouro annotate --out` or the pipeline wrote (its data/), with"
+            " images/shard-00000.parquet; name that folder, or annotate some images first"
+        )
+    return shards
+
+
+def missing_stages(folders: Folders) -> list[str]:
+    """A note for every stage after ingest that has finished fewer shards than ingest."""
+    n = len(finished(folders.images))
+    brings = {
+        "propose": "regions", "describe": "descriptions", "merge": "merged descriptions",
+        "synthesize": "question-answer pairs",
+    }  # fmt: skip
+    notes: list[str] = []
+    for stage, what in brings.items():
+        done = len(finished(folders.stages()[stage]))
+        if done < n:
+            some = f"no {what} yet" if not done else f"{what} of {done} of {n} shards only"
+            notes.append(f"{some}: stage {stage} has not {'run' if not done else 'finished'}.")
+    return notes
+
+
+def read_dataset_shard(folders: Folders, name: str) -> ShardRecords:
+    """All records of one shard, grouped by image. Raises ArtifactError."""
+    images = read_shard(folders.images / name, Image)
+    known = {i.image_id for i in images}
+    regions = _by_image(_read(folders.regions / name, Region))
+    said = _by_image(_read(folders.descriptions / name, Description))
+    scenes = _by_image(_read(folders.scenes / name, Scene))
+    pairs = _read(folders.qa / name, QAPair)
+    asked = _by_image(pairs)
+    stages = [(stage, _read_rejected(folder / name)) for stage, folder in folders.stages().items()]
+    dropped = _by_owner([r for stage, records in stages if stage != "ingest" for r in records])
+    grouped = (regions, said, scenes, asked, dropped)
+    return ShardRecords(
+        [
+            ImageRecords(
+                i, tuple(regions[i.image_id]), tuple(said[i.image_id]), next(iter(scenes[i.image_id]), None),
+                tuple(asked[i.image_id]), tuple(dropped[i.image_id]),
+            )
+            for i in images
+        ],
+        [r for stage, records in stages for r in records if stage == "ingest" or r.record_id in known],
+        pairs,
+        next(records for stage, records in stages if stage == "synthesize"),
+        sum(len(records) for group in grouped for owner, records in group.items() if owner not in known),
+    )  # fmt: skip
+
+
+def _read(path: Path, kind: type[R]) -> list[R]:
+    return read_shard(path, kind) if path.is_file() and sidecar_path(path).is_file() else []
+
+
+def _read_rejected(path: Path) -> list[Rejected]:
+    there = rejected_path(path).is_file() and sidecar_path(path).is_file()
+    return read_shard(rejected_path(path), Rejected) if there else []
+
+
+def _by_image(records: Sequence[Any]) -> defaultdict[str, list[Any]]:
+    grouped: defaultdict[str, list[Any]] = defaultdict(list)
+    for record in records:
+        grouped[record.image_id].append(record)
+    return grouped
+
+
+def _by_owner(records: Sequence[Rejected]) -> defaultdict[str, list[Rejected]]:
+    """Rejected records by the image that their ids begin with: "<image>", "<image>/<path>", "<image>/<aspect>/<n>"."""
+    grouped: defaultdict[str, list[Rejected]] = defaultdict(list)
+    for record in records:
+        grouped[record.record_id.partition("/")[0]].append(record)
+    return grouped
+
+
+def stage_counts(folders: Folders, name: str) -> Iterator[tuple[str, int, int, dict[str, int]]]:
+    """(stage, in, out, reason -> count) of one shard, from its sidecars."""
+    for stage, folder in folders.stages().items():
+        if sidecar_path(folder / name).is_file():
+            sidecar = read_sidecar(folder / name)
+            yield stage, sidecar.n_in, sidecar.n_out, sidecar.rejected
+
+
+def aspects_meta(folders: Folders, name: str) -> Mapping[str, Any]:
+    """What stage synthesize says about one shard; {} where it has not run."""
+    return read_sidecar(folders.qa / name).meta if sidecar_path(folders.qa / name).is_file() else {}

@@ -1,0 +1,158 @@
+"""What a generated dataset looks like in numbers: caption lengths, regions, OCR, acceptance, rejections.
+
+Caption lengths by level and round are those of VILA^2, Table 1 ("Avg #words", mean and standard deviation), to
+which median and 95th percentile are added. Nothing here rounds. ouro.pages.measure counts; this module holds the
+result, its JSON and its metrics.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+ORIGINAL, MERGED = "original", "merged"
+"""Rows of caption lengths beside those of the levels: the collection's own captions, and Scene.text."""
+
+
+class StatisticsError(ValueError):
+    """Statistics of another round that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionLength:
+    """Words a caption in one round. `level`: "original", "0", "1", ... (regions alone) or "merged"."""
+
+    round: str
+    level: str
+    n: int
+    mean: float
+    std: float
+    median: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCount:
+    """How many regions have this `value` of `by` ("level", "source", "kind"), in all and a mean image."""
+
+    by: str
+    value: str
+    n: int
+    per_image: float
+
+
+@dataclass(frozen=True, slots=True)
+class OCRCoverage:
+    """`images`: share of images with text; `area`: mean share of an image's area under text boxes; `characters`:
+    of the outermost regions with text, since a block's text repeats that of its lines."""
+
+    images: float
+    area: float
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Of the question-answer pairs that were written for an aspect (eq. 5), how many were kept."""
+
+    aspect: str
+    kept: int
+    written: int
+
+    @property
+    def share(self) -> float:
+        return self.kept / self.written if self.written else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """What came into a stage, what went out, and (reason, count) of what was rejected."""
+
+    stage: str
+    n_in: int
+    n_out: int
+    rejected: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The statistics of one dataset. `regions_mean` and the like leave out the whole image.
+
+    `decisions`: what merges settled, by kind; `confidence`: the mean of the pairs that carry one.
+    """
+
+    round: str
+    images: int
+    scenes: int
+    pairs: int
+    captions: tuple[CaptionLength, ...]
+    regions_mean: float
+    regions_median: float
+    regions_p95: float
+    regions: tuple[RegionCount, ...]
+    ocr: OCRCoverage
+    acceptance: tuple[Acceptance, ...]
+    decisions: tuple[tuple[str, int], ...]
+    confidence: float | None
+    stages: tuple[StageRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for statistics.json."""
+        return asdict(self)
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers for a tracker; names hold letters, digits and _ - . / only."""
+        flat = _Metrics()
+        for name in ("images", "scenes", "pairs", "regions_mean", "regions_median", "regions_p95"):
+            flat.add(getattr(self, name), name)
+        for row in (c for c in self.captions if c.round == self.round):
+            for what in ("n", "mean", "std", "median", "p95"):
+                flat.add(getattr(row, what), "caption_words", row.level, what)
+        for count in self.regions:
+            flat.add(count.per_image, "regions_per_image", count.by, count.value)
+        for field in fields(self.ocr):
+            flat.add(getattr(self.ocr, field.name), "ocr", field.name)
+        for aspect in self.acceptance:
+            flat.add(aspect.share, "acceptance", aspect.aspect)
+        for kind, n in self.decisions:
+            flat.add(n, "decisions", kind)
+        if self.confidence is not None:
+            flat.add(self.confidence, "confidence")
+        for stage in self.stages:
+            for reason, n in stage.rejected:
+                flat.add(n, "rejected", stage.stage, reason)
+        return flat.values
+
+
+class _Metrics:
+    """Collects metrics under safe names; two names that become one are told apart by a number."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def add(self, value: float, *path: str) -> None:
+        plain = "/".join(re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:60] or "none" for part in path)
+        name, n = plain, 2
+        while name in self.values:
+            name, n = f"{plain}-{n}", n + 1
+        self.values[name] = float(value)
+
+
+def captions_from_json(name: str, value: Any) -> tuple[CaptionLength, ...]:
+    """The caption lengths of an earlier statistics.json, called `name` in errors. Raises StatisticsError."""
+    try:
+        rows = tuple(_caption(row) for row in value["captions"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StatisticsError(
+            f"{name}: got no caption lengths ({error!r}); expected a statistics.json that `ouro inspect` wrote"
+        ) from error
+    return rows
+
+
+def _caption(row: Any) -> CaptionLength:
+    numbers = {name: float(row[name]) for name in ("mean", "std", "median", "p95")}
+    if not all(map(math.isfinite, numbers.values())):
+        raise ValueError(f"not finite: {numbers}")
+    return CaptionLength(str(row["round"]), str(row["level"]), int(row["n"]), **numbers)

@@ -1,0 +1,181 @@
+"""What a person sees: progress with rate and remaining time, warnings in one line, counts as a table.
+
+On a terminal a live bar; elsewhere (a log file, CI) one line now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ouro.core.artifacts import Sidecar
+
+Advance = Callable[[int], None]
+LINE_SECONDS = 15.0
+RATE_SECONDS = 180.0  # the rate is that of the last minutes: shards restored at once say nothing of those to come
+
+
+@lru_cache(maxsize=1)
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
+    """A bar for `total` units of work (0: nobody knows how many); the yielded function, which any thread may call,
+    moves it by n. Ends with the time taken.
+    """
+    started = time.monotonic()
+    shown = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
+    done = 0
+    lock = Lock()
+    with shown as advance:
+
+        def count(n: int) -> None:
+            nonlocal done
+            with lock:
+                done += n
+                advance(n)
+
+        yield count
+    seconds = time.monotonic() - started
+    console().print(f"{stage}: {done} {unit} in {seconds:.1f} s", markup=False)
+
+
+@contextmanager
+def steps(stage: str) -> Generator[Callable[[int, int], None]]:
+    """Progress of a job that tells its own size as it goes: the yielded function takes (done, of)."""
+    with ExitStack() as stack:
+        bar: list[Advance] = []
+        seen = 0
+
+        def on_step(done: int, of: int) -> None:
+            nonlocal seen
+            if not bar:
+                bar.append(stack.enter_context(progress(stage, of, "steps")))
+            if done > seen:
+                bar[0](done - seen)
+                seen = done
+
+        yield on_step
+
+
+@contextmanager
+def _bar(stage: str, total: int, unit: str) -> Generator[Advance]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: object) -> Text:
+            speed: float | None = getattr(task, "speed", None)
+            return Text("" if speed is None else f"{speed:.1f} {unit}/s")
+
+    columns = (TextColumn(f"{stage:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True, speed_estimate_period=RATE_SECONDS) as bar:
+        task = bar.add_task(stage, total=total or None)
+        yield lambda n: bar.update(task, advance=n)
+
+
+@contextmanager
+def _lines(stage: str, total: int, unit: str) -> Generator[Advance]:
+    said = deque([(time.monotonic(), 0)], maxlen=round(RATE_SECONDS / LINE_SECONDS))  # when, and how many by then
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        now = time.monotonic()
+        if now - said[-1][0] < LINE_SECONDS or 0 < total <= done:
+            return
+        then, before = said[0]
+        said.append((now, done))
+        of = f"{done}/{total}" if total else str(done)
+        console().print(f"{stage}: {of} {unit}, {_pace((done - before) / (now - then), max(0, total - done))}")
+
+    yield advance
+
+
+def _pace(rate: float, left: int) -> str:
+    """Units a second (a minute where it is slow) and the time that so many more will take, as 1 day, 2:03:04."""
+    shown = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+    return f"{shown}, {timedelta(seconds=round(left / rate))} left" if rate and left else shown
+
+
+def say(text: str) -> None:
+    """A plain line on the screen; nothing in it is taken for markup."""
+    console().print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """An error for the person, on stderr, without a traceback."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {text}", markup=False, style="red")
+
+
+class _Notices(logging.Handler):
+    """Warnings of ours, and Prefect's word that a task failed and will be tried again: one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage().splitlines()[0] if record.getMessage() else ""
+        if record.levelno >= logging.WARNING or "Retry" in message:
+            run = getattr(record, "task_run_name", "")
+            say(f"{record.levelname.lower()}: {run + ': ' if run else ''}{message[:400]}")
+
+
+def show_notices() -> None:
+    """Put warnings and retries on the screen, once; call it after prefect has set up logging."""
+    handler = _Notices()
+    for name in ("ouro", "tasks", "flows", "cli", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(h, _Notices) for h in logger.handlers):
+            logger.addHandler(handler)
+    for name in ("ouro", "tasks", "flows", "cli"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def count_rows(names: Sequence[str], sidecars: Sequence[Sidecar]) -> list[dict[str, str | int]]:
+    """One row a shard: in, out, rejected by reason. For a Prefect table artifact."""
+    return [
+        {"shard": name, "in": s.n_in, "out": s.n_out, "rejected": _reasons(s.rejected)}
+        for name, s in zip(names, sidecars, strict=True)
+    ]
+
+
+def count_line(stage: str, sidecars: Sequence[Sidecar]) -> str:
+    """The counts of a whole stage in one line."""
+    rejected: dict[str, int] = {}
+    for sidecar in sidecars:
+        for reason, n in sidecar.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + n
+    n_in, n_out = sum(s.n_in for s in sidecars), sum(s.n_out for s in sidecars)
+    return f"{stage}: {n_in} in, {n_out} out, {sum(rejected.values())} rejected{_brackets(rejected)}"
+
+
+def _reasons(rejected: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in sorted(rejected.items()))
+
+
+def _brackets(rejected: Mapping[str, int]) -> str:
+    return f" ({_reasons(rejected)})" if rejected else ""

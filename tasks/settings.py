@@ -1,0 +1,235 @@
+"""Params for a command: a file or profile with --set overrides, and writing them into params.yaml.
+
+DVC reads params.yaml, nothing else. So what `ouro bootstrap --set` or `--profile` changes is written there,
+comments kept, after the difference was shown (as `dvc exp run -S` does); `git diff params.yaml` shows it later.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ouro.core.files import write_text
+from ouro.core.params import Model, Params, ParamsError, load_params
+from ouro.nano.model import is_nano
+from tasks.models import model_fingerprint, require_model
+
+HF_DATASET = "hf:"
+FILE = Path("params.yaml")
+PROFILES = Path("profiles")
+
+
+def params_file(params: Path | None, profile: str | None) -> Path:
+    """The file that --params or --profile names. Raises ParamsError when both do, or there is no such profile."""
+    if params and profile:
+        raise ParamsError(f"got both --params {params} and --profile {profile}; expected one of them")
+    if profile is None:
+        return params or FILE
+    path = PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml"))) or "none here"
+        raise ParamsError(f"--profile {profile}: no file {path}; known profiles: {known}; run ouro from its checkout")
+    return path
+
+
+class Asked(NamedTuple):
+    """What `ouro annotate` was asked on the command line; None: as the params say."""
+
+    source: str
+    model: str | None = None
+    backend: str | None = None
+    url: str | None = None
+    limit: int | None = None
+    runner: str | None = None
+    workers: int | None = None
+
+
+def pointed_at(params: Params, asked: Asked) -> Params:
+    """The params with what was asked. --model is a folder, or with the backend "openai" the server's name for it.
+
+    A folder or manifest becomes absolute, so that none is taken for the nano world. Nothing here goes through YAML,
+    which reads "photos #2" or "2024" in its own way.
+    """
+    backend = asked.backend or params.model.backend
+    model = {"backend": asked.backend, "url": asked.url, "base" if backend == "hf" else "name": asked.model}
+    source = asked.source if asked.source.startswith(HF_DATASET) else str(Path(asked.source).resolve())
+    changes = {
+        "model": params.model.model_copy(update=_given(model)),
+        "ingest": params.ingest.model_copy(update=_given({"source": source, "limit": asked.limit})),
+        "runner": params.runner.model_copy(update=_given({"kind": asked.runner, "workers": asked.workers})),
+    }
+    return params.model_copy(update=changes)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def annotator_name(model: Model) -> str:
+    """The folder of the model that annotates, or its name on the server."""
+    return model.base if model.backend == "hf" else model.name
+
+
+def check_proposers(params: Params) -> None:
+    """Raise MissingModel, FasterRCNNError or GroundingError unless the proposers' models are named and, as far as
+    they are folders, there."""
+    from ouro.vision.faster_rcnn import is_network
+    from ouro.vision.grounding import checked_texts, is_local
+
+    wanted = params.propose
+    if "rpn" in wanted.proposers and not is_network(params.model.proposer):
+        require_model(Path(params.model.proposer))
+    if "grounding" in wanted.proposers:
+        is_local(wanted.grounding_model)
+        checked_texts(wanted.grounding_texts)
+
+
+def check_annotator(params: Params) -> None:
+    """Raise MissingModel or ParamsError unless the annotator is there, as far as can be told without loading it."""
+    model = params.model
+    if model.backend == "hf":
+        require_model(Path(model.base))
+        if model.adapter:
+            require_model(Path(model.adapter))
+        return
+    if not model.name:
+        raise ParamsError(
+            f"model.name: got nothing; expected the name by which the server at {model.url} knows its model. Fix: "
+            "--model NAME, or set model.name"
+        )
+    from tasks.annotator import fingerprint
+
+    fingerprint(model)  # for its errors: an adapter, or an address that is none
+
+
+def check_out(params: Params, out: Path) -> None:
+    """Raise ParamsError when the results would lie among the images, to be annotated themselves the next time."""
+    source = Path(params.ingest.source)
+    if source.is_dir() and out.resolve().is_relative_to(source):
+        raise ParamsError(f"--out {out}: lies in {source}, whose images are annotated; expected a folder outside of it")
+
+
+def check_writer(params: Params) -> None:
+    """Raise ParamsError when the nano world's way of asking is set for a model that does not speak it."""
+    chosen, name = params.synthesize, annotator_name(params.model)
+    if (chosen.writer == "template" or chosen.template == "nano") and not is_nano(Path(name)):
+        key = "model.base" if params.model.backend == "hf" else "model.name"
+        raise ParamsError(
+            f"synthesize.writer {chosen.writer}, synthesize.template {chosen.template}: they are of the nano world, "
+            f"but {key} {name} is no nano model. Fix: --profile paper, or --set "
+            "synthesize.writer=vlm --set synthesize.template=instructed"
+        )
+
+
+def agreed(params: Params) -> dict[str, Any]:
+    """All that decides what `ouro annotate` makes, in flat keys: code, params and the weights of its models, not how
+    fast or where they run. (What a server's model holds cannot be seen from here.)
+    """
+    from tasks.annotator import fingerprint
+    from tasks.shards import code_of
+
+    speed = {"model": {"processes", "prepare_processes", "concurrency", "timeout", "retries"}}
+    values = params.model_dump(mode="json", exclude={"runner": True, "train": True, "benchmark": True, **speed})
+    stages = ("ingest", "propose", "describe", "merge", "synthesize")
+    proposer = Path(params.model.proposer)
+    weights = {
+        "weights.annotator": fingerprint(params.model),
+        "weights.proposer": model_fingerprint(proposer) if proposer.is_dir() else "",
+    }
+    return {**_flat(values), **{f"code.{stage}": code_of(stage) for stage in stages}, **weights}
+
+
+def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:
+    """Bring params.yaml to the wanted values; returns them and the difference ("" when nothing changed).
+
+    Everything is checked before anything is written. Raises ParamsError.
+    """
+    if not FILE.is_file():
+        raise ParamsError(f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout")
+    source = params_file(params, profile)
+    wanted = load_params(source, (*([] if source == FILE else _state(source)), *overrides))
+    before = FILE.read_text()
+    document = _yaml().load(before)
+    if document is None:
+        document = {}
+    changes = dict(map(_parse, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
+    for key, value in changes.items():
+        _put(document, key.split("."), value)
+    after = _dump(document) if changes else before
+    difference = "".join(_diff(before, after))
+    if difference:
+        write_text(FILE, after)
+    try:
+        if load_params(FILE) != wanted:
+            raise ParamsError(f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too")
+    except ParamsError:
+        write_text(FILE, before)
+        raise
+    return wanted, difference
+
+
+def _state(source: Path) -> list[str]:
+    """What params.yaml says of the rounds, which another file does not change: their number, and who annotates as long
+    as the base stays the same."""
+    now, there = load_params(FILE), load_params(source)
+    kept = [f"round={now.round}"]
+    if now.model.base == there.model.base and not there.model.adapter:
+        kept.append(f"model.adapter={json.dumps(now.model.adapter)}")
+    return kept
+
+
+def set_params(changes: Mapping[str, Any]) -> None:
+    """Write values by "stage.key" into params.yaml, atomically, comments kept."""
+    document = _yaml().load(FILE.read_text())
+    for key, value in changes.items():
+        _put(document, key.split("."), value)
+    write_text(FILE, _dump(document))
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    made = YAML()
+    made.width = 4096
+    made.preserve_quotes = True
+    return made
+
+
+def _dump(document: Any) -> str:
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    return text.getvalue()
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by "stage.key". One that is a mapping (describe.prompts) stays whole: it is replaced, not filled up."""
+    flat: dict[str, Any] = {}
+    for stage, value in values.items():
+        flat |= {f"{stage}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {stage: value}
+    return flat
+
+
+def _parse(override: str) -> tuple[str, Any]:
+    key, _, value = override.partition("=")
+    return key.strip(), yaml.safe_load(value)
+
+
+def _put(document: Any, path: list[str], value: Any) -> None:
+    *parents, last = path
+    for name in parents:
+        if document.get(name) is None:
+            document[name] = {}
+        document = document[name]
+    if document.get(last) != value:
+        document[last] = value
+
+
+def _diff(before: str, after: str) -> list[str]:
+    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(FILE), str(FILE), n=0)
+    return [line for line in lines if not line.startswith(("@@", "---", "+++"))]

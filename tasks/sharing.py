@@ -1,0 +1,173 @@
+"""Several `ouro annotate` on one folder: one ingests, the others wait for it, and all make the same.
+
+Who finds nobody else at work looks whether the collection and the params are those of DIR/.ouro/annotate.json. If the
+collection or the way to ingest has changed, it ingests again; if anything has, it removes what was made before (what
+still holds comes back from the cache). Who comes while others are at work takes the shards that are there, provided
+that all agree on what is to be made of them. The operating system frees the locks of a process that dies. They are
+flock's: over NFS they hold between machines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
+from ouro.core.layout import Layout
+from tasks import screen
+
+STATE = "annotate.json"
+INGESTING = "ingesting"  # a key of the state while its shards are not to be used
+
+
+class FolderInUse(ValueError):
+    """Another process is making something else of the same folder."""
+
+
+class Door:
+    """What a process knows of the folder that it shares. `agreed`: all that decides the results, in flat keys."""
+
+    def __init__(self, layout: Layout, lock: TextIOWrapper, alone: bool, agreed: Mapping[str, Any]) -> None:
+        self.layout, self.alone, self.agreed = layout, alone, dict(agreed)
+        self._lock, self._state = lock, _state_file(layout)
+
+    def admit(self, collection: str | None, ingest: Callable[[], object]) -> None:
+        """Ingest if it is on this process and there is something new, then let the others in.
+
+        `collection`: fingerprint of the source; None: it cannot be told, so it is read again. Raises FolderInUse.
+        """
+        if self.alone:
+            before = _read(self._state)
+            if collection is None or before != self._now(collection):
+                write_json(self._state, {**before, INGESTING: True})
+                if collection is None or _ingested(before) != _ingested(self._now(collection)):
+                    ingest()
+                self._begin(before, self._now(collection))
+            else:
+                screen.say("ingest: nothing new")
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self.agree()
+
+    def _begin(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """From here on the folder is that of `now`."""
+        if any(before.get(key) != now[key] for key in ("images", "agreed")):
+            clear(self.layout)
+        write_json(self._state, now)
+
+    def _now(self, collection: str | None) -> dict[str, Any]:
+        images = list_shards(self.layout.images) if self.layout.images.is_dir() else []
+        return {"collection": collection, "images": fingerprint_files(images), "agreed": self.agreed}
+
+    def agree(self) -> None:
+        """Raise FolderInUse unless what is being made is what this process is to make."""
+        theirs: dict[str, Any] = _read(self._state).get("agreed", {})
+        if theirs == self.agreed:
+            return
+        names = sorted(k for k in {*theirs, *self.agreed} if theirs.get(k) != self.agreed.get(k))
+        shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {self.agreed.get(k)!r} here" for k in names[:3])
+        raise FolderInUse(
+            f"{self.layout.root}: another `ouro annotate` is at work on it and makes something else ({shown}); "
+            "expected the same. Fix: wait for it to end, give the same params, or another --out"
+        )
+
+
+@contextmanager
+def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[Door]:
+    """Be one of the processes that work on this folder, until the end of the block. Raises FolderInUse."""
+    _state_file(layout).parent.mkdir(parents=True, exist_ok=True)
+    with _state_file(layout).with_suffix(".lock").open("a") as lock:
+        door = Door(layout, lock, _alone(lock, _state_file(layout)), agreed)
+        if not door.alone:
+            door.agree()
+        yield door
+
+
+def _alone(lock: TextIOWrapper, state: Path) -> bool:
+    """Hold the lock: exclusively if nobody else is there, else with the others, after the one that ingests."""
+    while not try_alone(lock):
+        screen.say("another `ouro annotate` is at work on this folder: sharing it")
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if _ready(state):
+            return False
+        fcntl.flock(lock, fcntl.LOCK_UN)  # who ingested has died; of those who waited one will be alone
+        time.sleep(random.uniform(0.05, 0.5))
+    return True
+
+
+def _ready(state: Path) -> bool:
+    """Whether the collection has been ingested, by whom ever."""
+    known = _read(state)
+    return bool(known) and INGESTING not in known
+
+
+def try_alone(lock: TextIOWrapper) -> bool:
+    """Take a flock exclusively, or see at once that others hold it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def clear(layout: Layout) -> None:
+    """Remove the shards that were made of earlier images; the cache keeps what still holds."""
+    for folder in (layout.qa, layout.scenes, layout.descriptions, layout.regions):
+        if folder.is_dir():
+            prune_shards(folder, keep=())
+
+
+def fingerprint(source: str) -> str | None:
+    """SHA-256 (hex) over names, sizes and times of all files of a folder, or of a manifest and the files it lists.
+
+    None when the source is no such thing: a data set by its name. A file that is written over in place with
+    another of the same size and time is not seen.
+    """
+    from ouro.ingest.manifest import read_manifest
+
+    path = Path(source)
+    if not path.exists():
+        return None
+    sha = hashlib.sha256()
+    files = _below(path) if path.is_dir() else [path, *(entry.path for entry in read_manifest(path))]
+    for file in files:
+        try:
+            stat = file.stat()
+            seen = (str(file), stat.st_size, stat.st_mtime_ns)
+        except OSError as error:
+            seen = (str(file), type(error).__name__, 0)
+        sha.update(repr(seen).encode("utf-8", "surrogateescape"))
+    return sha.hexdigest()
+
+
+def _below(folder: Path) -> Generator[Path]:
+    for base, folders, files in os.walk(folder):
+        folders.sort()
+        yield Path(base)  # its time tells of a changed permission or link
+        yield from (Path(base, name) for name in sorted(files))
+
+
+def _ingested(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the state that decides what ingest makes."""
+    decides = {k: v for k, v in state.get("agreed", {}).items() if k.startswith(("seed", "ingest.", "code.ingest"))}
+    return {**state, "agreed": decides}
+
+
+def _state_file(layout: Layout) -> Path:
+    return layout.cache.parent / STATE
+
+
+def _read(state: Path) -> dict[str, Any]:
+    """The state; {} before the first."""
+    try:
+        return json.loads(state.read_text())
+    except (OSError, ValueError):
+        return {}
