@@ -161,7 +161,7 @@ def seen_flops(one: World, start: int, n: int) -> float:
     """FLOPs of `n` samples from number `start` on, counted one by one."""
     from ouro.training.rows import Rows
     from ouro.vision.encoding import Encoder
-    from ouro.vision.hf import load_processor
+    from ouro.vision.folders import load_processor
     from tasks.train import training_job
 
     given, _ = done(one.params, one.layout.root)

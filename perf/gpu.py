@@ -172,7 +172,7 @@ def trainable(model: Any, params: Params) -> Any:
     from peft import LoraConfig, get_peft_model
 
     from ouro.training.attention import use_attention
-    from ouro.training.parts import target_modules
+    from ouro.training.lora import target_modules
 
     use_attention(model, params.train.attention)
     targets = target_modules(model, params.train)

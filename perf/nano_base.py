@@ -22,6 +22,7 @@ from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import ASPECTS, synthesis_prompt
 from ouro.core.crops import crop
 from ouro.nano import language as say
+from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import Scene, draw_scene, render
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.protocols import Request
@@ -72,7 +73,7 @@ def _described(vlm: HFVisionLM, scenes: list[tuple[Scene, PILImage.Image]]) -> d
 
 def _written(vlm: HFVisionLM, scenes: list[tuple[Scene, PILImage.Image]], rng: np.random.Generator) -> dict[str, Any]:
     asked = [(scene, picture, aspect) for scene, picture in scenes for aspect in ASPECTS]
-    texts = [say.merged_description(scene) for scene, _, _ in asked]
+    texts = [merged_description(scene) for scene, _, _ in asked]
     requests = [
         Request((picture,), synthesis_prompt("nano", aspect, text), (WHOLE,))
         for (_, picture, aspect), text in zip(asked, texts, strict=True)

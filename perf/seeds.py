@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ouro.benchmarks.evaluate import Run
     from ouro.core.params import Params
-    from ouro.training.samples import Job
+    from ouro.training.job import Job
 
 
 ARMS = {
@@ -82,8 +82,8 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
     from ouro.core.artifacts import read_all, write_json
     from ouro.core.layout import PIPELINE
     from ouro.core.records import Image
+    from ouro.training.checkpoints import checkpoint_key
     from ouro.training.lora import train_adapter
-    from ouro.training.samples import checkpoint_key
     from ouro.vision.hf import HFVisionLM
     from tasks.shards import Pictures
 

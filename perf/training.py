@@ -33,7 +33,7 @@ from PIL import Image as PILImage
 
 if TYPE_CHECKING:
     from ouro.core.params import Params
-    from ouro.training.samples import Job
+    from ouro.training.job import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 8  # images a step
@@ -107,7 +107,7 @@ def rows_of(job: Job, steps: int) -> list[list[Asked]]:
     from ouro.core.crops import crop
     from ouro.training.rows import Rows
     from ouro.vision.encoding import Encoder
-    from ouro.vision.hf import load_processor
+    from ouro.vision.folders import load_processor
     from ouro.vision.openai import bounded
 
     rows = Rows(job, Encoder(load_processor(job.base)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouro.core.params import Model
-from ouro.vision.hf import vlm_fingerprint
+from ouro.vision.folders import vlm_fingerprint
 from tasks.models import model_fingerprint, served_base
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
-    from ouro.training.samples import Job, Made, Sample, TrainSummary
+    from ouro.training.job import Job, TrainSummary
+    from ouro.training.samples import Made, Sample
     from ouro.training.store import SampleFile
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def train(
         "seed": params.training_seed,
         "start": model_fingerprint(start) if (start := begins_with(params)) else "",
     }
-    from ouro.training.samples import checkpoint_key, discard_checkpoints
+    from ouro.training.checkpoints import checkpoint_key, discard_checkpoints
 
     base = Path(params.model.base)
     key = cache_key(store, "train", adapter.name, settings, model_fingerprint(base), _inputs(layout, params))
@@ -113,7 +114,7 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
 
 def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
     """What trains `adapter` on everything below `layout`."""
-    from ouro.training.samples import Job
+    from ouro.training.job import Job
 
     return Job(
         samples(layout, params),
@@ -171,10 +172,10 @@ def samples(layout: Layout, params: Params) -> SampleFile:
     Raises TrainingError when none is left, or for a base that cannot be trained so.
     """
     from ouro.training.admission import admit, context_length
-    from ouro.training.samples import NOTHING, TrainingError
+    from ouro.training.job import NOTHING, TrainingError
     from ouro.training.store import keep_samples
     from ouro.vision.encoding import Encoder
-    from ouro.vision.hf import load_processor
+    from ouro.vision.folders import load_processor
 
     context = context_length(params.model.base, params.train)
     encoder = Encoder(load_processor(params.model.base), params.train.min_pixels)

@@ -19,7 +19,8 @@ from ouro.core.params import Describe, Model
 from ouro.core.records import Region
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import Encoder
-from ouro.vision.hf import HFVisionLM, ModelError, folder_fingerprint, load_model
+from ouro.vision.folders import ModelError, folder_fingerprint
+from ouro.vision.hf import HFVisionLM, load_model
 from ouro.vision.openai import OpenAIVisionLM
 from ouro.vision.pool import PooledVLM
 from ouro.vision.protocols import Request, VisionLM, batches

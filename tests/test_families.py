@@ -17,9 +17,10 @@ from tiny_models import FAMILIES, tiny_model, tiny_processor
 from ouro.core.params import Train
 from ouro.nano import model as nano
 from ouro.nano.scenes import draw_scene, render
-from ouro.training.parts import target_modules
+from ouro.training.lora import target_modules
 from ouro.vision.encoding import Encoder, UnsupportedProcessor, views
-from ouro.vision.hf import HFVisionLM, ModelError, load_model
+from ouro.vision.folders import ModelError
+from ouro.vision.hf import HFVisionLM, load_model
 from ouro.vision.protocols import Request
 
 BASE = Path(__file__).parent.parent / "models" / "nano"

@@ -17,8 +17,8 @@ from tiny_training import ROOT, curve, scene_job, start
 from cli.app import app, guarded
 from ouro.core.layout import Layout
 from ouro.core.params import Params
+from ouro.training.job import Job, TrainingError
 from ouro.training.launch import read_job, write_job
-from ouro.training.samples import Job, TrainingError
 
 
 def test_a_job_file_counts_the_processes_that_there_are(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from ouro.training.adapter_file import (
     check_vllm_names,
     model_outline,
 )
+from ouro.training.job import TrainingError
 from ouro.training.merge_adapter import merge_adapter
-from ouro.training.samples import TrainingError
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,12 @@ from ouro.annotate.prompts import ASPECTS
 from ouro.core.crops import crop
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
+from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.encoding import Encoder
-from ouro.vision.hf import HFVisionLM, ModelError, load_adapter, load_model
+from ouro.vision.folders import ModelError
+from ouro.vision.hf import HFVisionLM, load_adapter, load_model
 from ouro.vision.pool import PooledVLM
 from ouro.vision.protocols import Request
 
@@ -44,14 +46,14 @@ def test_things_are_inside_the_scene_and_names_are_unique_in_their_holder() -> N
 
 def test_a_perfect_description_states_every_fact_and_no_other() -> None:
     for scene in SCENES:
-        assert stated_facts(say.merged_description(scene)) == true_facts(asdict(scene))
+        assert stated_facts(merged_description(scene)) == true_facts(asdict(scene))
 
 
 def test_quality_counts_a_false_color_against_precision_and_recall() -> None:
     scene = next(s for s in SCENES if s.containers[0].items)
     item = scene.containers[0].items[0]
     other = "red" if item.color != "red" else "blue"
-    text = say.merged_description(scene)
+    text = merged_description(scene)
     wrong = text.replace(f"a {item.name} at", f"a {other} {item.pattern} {item.shape} at", 1)
     q = quality([(wrong, asdict(scene))])
     assert (q.stated, q.true, q.right) == (q.true, len(true_facts(asdict(scene))), q.true - 1)
@@ -60,7 +62,7 @@ def test_quality_counts_a_false_color_against_precision_and_recall() -> None:
 def test_the_template_writer_writes_only_what_holds() -> None:
     rng = np.random.default_rng(0)
     for scene in SCENES:
-        text = say.merged_description(scene)
+        text = merged_description(scene)
         for aspect in ASPECTS:
             [reply] = TemplateWriter().generate(
                 [Request((), f"{text} write questions about {aspect}.")], max_new_tokens=1

@@ -23,8 +23,10 @@ from ouro.core.artifacts import ArtifactError
 from ouro.core.params import Train
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.training.admission import admit, context_length
+from ouro.training.checkpoints import checkpoint_key
+from ouro.training.job import Job, TrainingError
 from ouro.training.rows import Rows, record_draws
-from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, make_samples
+from ouro.training.samples import Asked, Part, Sample, make_samples
 from ouro.training.selection import Draw, coverage, draw, select
 from ouro.training.store import SampleFile, keep_samples, lengths_of, write_samples
 from ouro.vision.encoding import Encoder

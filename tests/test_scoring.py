@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ouro.benchmarks.scoring.vqa import CONTRACTIONS, normalise, soft_accuracy
+from ouro.benchmarks.scoring.vqa import soft_accuracy
 from ouro.benchmarks.vqa import BenchmarkFileError, Question, read_vqa
+from ouro.core.text import CONTRACTIONS, normalise
 
 REST = [f"other {k}" for k in range(10)]
 

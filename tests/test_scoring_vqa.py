@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.benchmarks.scoring.vqa import Rule, normalise, soft_accuracy
+from ouro.benchmarks.scoring.vqa import Rule, soft_accuracy
+from ouro.core.text import normalise
 
 RULES: tuple[Rule, ...] = ("evalai", "vqav2", "vqaeval")
 text = st.text(alphabet="aA the1,.'?-%\n", max_size=10)

@@ -11,6 +11,7 @@ from ouro.annotate.pairs.replies import Written, parse_pairs
 from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import ASPECTS, synthesis_prompt
 from ouro.nano import language as say
+from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import draw_scene
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.protocols import Request
@@ -143,7 +144,7 @@ def test_of_a_perfect_description_all_template_pairs_and_no_other_answers_are_su
     for seed in range(30):
         rng = np.random.default_rng([5, seed])
         scene = draw_scene(rng)
-        text = say.merged_description(scene)
+        text = merged_description(scene)
         prompts = [synthesis_prompt("nano", aspect, text) for aspect in ASPECTS]
         replies = TemplateWriter().generate([Request((), p) for p in prompts], max_new_tokens=1)
         pairs = [pair for reply in replies for pair in parse_pairs(reply)]

@@ -20,7 +20,7 @@ from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Model, Params, Synthesize
 from ouro.core.records import Image, QAPair, Scene
-from ouro.nano import language as say
+from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import draw_scene, render
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.scripted import ScriptedVLM
@@ -219,9 +219,7 @@ def test_the_writer_sees_image_prompt_and_description_and_the_answerer_no_descri
 
 
 def test_good_pairs_of_nano_leak_no_answer_and_are_no_near_duplicates_of_each_other() -> None:
-    scenes = [
-        Scene(f"i{n}", say.merged_description(draw_scene(np.random.default_rng([9, n]))), (), ()) for n in range(12)
-    ]
+    scenes = [Scene(f"i{n}", merged_description(draw_scene(np.random.default_rng([9, n]))), (), ()) for n in range(12)]
     pictures = {s.image_id: PILImage.new("RGB", (8, 8)) for s in scenes}
     made = synthesize_shard(pictures, scenes, TemplateWriter(), Synthesize(max_similarity=0.95))
     assert len(made.pairs) > 400
@@ -249,7 +247,7 @@ def test_the_task_asks_the_shipped_model_again_and_notes_acceptance_by_aspect(tm
     (tmp_path / "images" / "shard-00000").mkdir(parents=True)
     PILImage.fromarray(render(scene)).save(tmp_path / "images" / "shard-00000" / "i.png")
     write_shard(layout.images / name, Image, [Image("i", "shard-00000/i.png", 256, 256, "i.png")], n_in=1)
-    write_shard(layout.scenes / name, Scene, [Scene("i", say.merged_description(scene), (), ())], n_in=1)
+    write_shard(layout.scenes / name, Scene, [Scene("i", merged_description(scene), (), ())], n_in=1)
     model = Model(base=str(Path(__file__).parent.parent / "models" / "nano"), dtype="float32", processes=1)
     params = Params(model=model, synthesize=Synthesize(aspects=("object details", "interactions"), round_trip=True))
     done: list[int] = []

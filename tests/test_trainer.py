@@ -19,11 +19,11 @@ from tiny_models import FAMILIES, tiny_model, tiny_processor
 
 from ouro.core.params import Train
 from ouro.training import lora, trainer
-from ouro.training.checkpoints import is_complete, last_checkpoint
+from ouro.training.checkpoints import checkpoint_key, is_complete, last_checkpoint
+from ouro.training.job import OutOfMemory, TrainingError, in_smaller_pieces
+from ouro.training.lora import part_of, target_modules
 from ouro.training.losses import joint_loss
 from ouro.training.packing import Batch, Branch, collate, pack_row, row_mask, taken_apart
-from ouro.training.parts import part_of, target_modules
-from ouro.training.samples import OutOfMemory, TrainingError, checkpoint_key, in_smaller_pieces
 
 
 def weights_of(adapter: Path) -> dict[str, torch.Tensor]:

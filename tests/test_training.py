@@ -20,7 +20,9 @@ from PIL import Image as PILImage
 from tiny_training import scene_job
 
 from ouro.core.params import Train
-from ouro.training.samples import Asked, Job, Part, Sample, TrainingError, checkpoint_key, discard_checkpoints
+from ouro.training.checkpoints import checkpoint_key, discard_checkpoints
+from ouro.training.job import Job, TrainingError
+from ouro.training.samples import Asked, Part, Sample
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
 

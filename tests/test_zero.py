@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_training import BASE, curve, start
 
-from ouro.training.samples import TrainingError
+from ouro.training.job import TrainingError
 from ouro.training.zero import assert_enabled, deepspeed_config, is_complete, watch
 
 

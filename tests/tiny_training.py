@@ -15,9 +15,11 @@ from ouro.core.artifacts import write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Train
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.nano.language import coarse_questions, merged_description
+from ouro.nano.ideal import merged_description
+from ouro.nano.language import coarse_questions
 from ouro.nano.scenes import draw_scene, render
-from ouro.training.samples import Asked, Job, Part, Sample
+from ouro.training.job import Job
+from ouro.training.samples import Asked, Part, Sample
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ROOT / "models" / "nano"

@@ -14,10 +14,11 @@ are ours, and need no language model, so that a merge costs a millisecond and is
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, Phrase, bare, noun_phrases, singular
 from ouro.annotate.merging.budget import Count, Size, within_budget
@@ -25,7 +26,6 @@ from ouro.annotate.merging.inscriptions import with_reading
 from ouro.annotate.merging.provenance import Marked, Piece, insertions, plain, sentences_of
 from ouro.annotate.merging.redundancy import without_repeats
 from ouro.annotate.merging.region import join
-from ouro.annotate.merging.tree import tree_json
 from ouro.core.boxes import area, relative_position
 from ouro.core.params import Merge
 from ouro.core.records import Decision, Description, Image, Region, Rejected, Scene
@@ -34,6 +34,8 @@ __all__ = [
     "BOUNDARY", "DETERMINERS", "Marked", "Merged", "Phrase", "Piece", "count_words", "merge_shard", "merge_text",
     "noun_phrases", "plain", "singular",
 ]  # fmt: skip
+
+Children = Mapping[str | None, Sequence[Region]]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -146,3 +148,22 @@ def _after_captions(captions: Sequence[str], marked: Marked, root: str) -> tuple
     """The collection's own captions before the description (VILA^2 section 2.1, "concatenated")."""
     words = [f"{bare(' '.join(c.split()))}." for c in captions if any(x.isalnum() for x in c)]
     return without_repeats((*(Piece(f"{w} ", root) for w in words), *marked)) if words else (marked, [])
+
+
+def tree_json(root: Region, children: Children, said: Mapping[str, str]) -> str:
+    """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
+
+    Compact, keys sorted. A region that was not described has the description "".
+    """
+    return json.dumps(_node(root, None, children, said), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _node(region: Region, parent: Region | None, children: Children, said: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "region_id": region.region_id,
+        "kind": region.kind,
+        "box": list(region.box),
+        "position": relative_position(region.box, parent.box) if parent else None,
+        "description": said.get(region.region_id, ""),
+        "children": [_node(child, region, children, said) for child in children.get(region.region_id, ())],
+    }

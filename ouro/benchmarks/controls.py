@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from ouro.benchmarks.scoring.vqa import Rule, normalise
+from ouro.benchmarks.scoring.vqa import Rule
+from ouro.core.text import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

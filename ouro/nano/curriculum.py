@@ -13,6 +13,7 @@ import numpy as np
 
 from ouro.annotate.prompts import ASPECTS, NANO
 from ouro.nano import language as say
+from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import (
     COLORS,
     PATTERNS,
@@ -131,7 +132,7 @@ def coarse(scene: Scene, picture: Pixels, rng: Rng, n_turns: int) -> Lesson:
 
 def writer(described: Scene, picture: Pixels, rng: Rng) -> Lesson:
     """Write question-answer pairs from a description. The picture shows another scene: look in the text."""
-    text = say.merged_description(described)
+    text = merged_description(described)
     turns: list[Turn] = []
     for aspect in rng.permutation(ASPECTS)[:2]:
         prompt = NANO.format(description="", aspect=str(aspect)).strip()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ouro.training.samples import TrainingError
+from ouro.training.job import TrainingError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_RANK = 512
@@ -87,7 +87,7 @@ def model_outline(base: str | Path) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from ouro.vision.hf import load_options
+    from ouro.vision.folders import load_options
 
     try:
         config = AutoConfig.from_pretrained(base, **load_options(base))

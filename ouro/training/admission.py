@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.core.records import Rejected
-from ouro.training.samples import Part, Sample, TrainingError
+from ouro.training.job import TrainingError
+from ouro.training.samples import Part, Sample
 
 if TYPE_CHECKING:
     from ouro.core.params import Train

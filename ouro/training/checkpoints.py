@@ -6,17 +6,21 @@ checkpoint is removed, so whatever happens while one is written (kill -9, a full
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ouro.core.files import sync
-from ouro.training.samples import TrainingError
+from ouro.core.files import code_fingerprint, sync
+from ouro.training.job import Job, TrainingError
+from ouro.training.store import SampleFile, write_samples
+from ouro.vision.folders import folder_fingerprint
 
 MARKER = "trainer_state.json"
 LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
@@ -74,3 +78,27 @@ def is_complete(folder: Path, processes: int = 1) -> bool:
 
         return all_shards(folder)
     return (folder / "optimizer.pt").is_file() and (folder / "scheduler.pt").is_file()
+
+
+def checkpoint_key(job: Job) -> str:
+    """Content address of a training: resuming is only right for the very same one, code included."""
+    code = code_fingerprint(["ouro.training.lora"], ("ouro",))
+    decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
+    digest = hashlib.sha256(repr(decisive).encode())
+    if job.start:
+        digest.update(folder_fingerprint(job.start).encode())
+    if isinstance(job.samples, SampleFile):
+        digest.update(job.samples.fingerprint.encode())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            digest.update(write_samples(Path(folder) / "samples.arrow", [job.samples]).fingerprint.encode())
+    if job.params.deepspeed:
+        from ouro.training.zero import deepspeed_file
+
+        digest.update(deepspeed_file(job.params.deepspeed).read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def discard_checkpoints(job: Job) -> None:
+    """Remove what a killed run would have continued from."""
+    shutil.rmtree(job.checkpoints / checkpoint_key(job), ignore_errors=True)

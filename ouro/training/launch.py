@@ -20,15 +20,7 @@ from typing import Any
 
 from ouro.core.files import write_json
 from ouro.core.params import Train
-from ouro.training.samples import (
-    NOTHING,
-    Job,
-    OnLog,
-    OutOfMemory,
-    TrainingError,
-    TrainSummary,
-    in_smaller_pieces,
-)
+from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
 from ouro.training.store import SampleFile, write_samples
 
 

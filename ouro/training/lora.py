@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,9 @@ from ouro.core.params import Train
 from ouro.training import zero
 from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention
-from ouro.training.checkpoints import alone, last_checkpoint
-from ouro.training.parts import target_modules
+from ouro.training.checkpoints import alone, checkpoint_key, last_checkpoint
+from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
 from ouro.training.rows import Rows
-from ouro.training.samples import (
-    NOTHING,
-    Job,
-    OnLog,
-    OutOfMemory,
-    TrainingError,
-    TrainSummary,
-    checkpoint_key,
-    in_smaller_pieces,
-)
 from ouro.training.trainer import Collator, JointTrainer, Report, arguments, steady
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import adapter_changes_output, load_model
@@ -184,3 +175,39 @@ def _reload(model: Any, saved: Path) -> None:
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
     """An adapter_config with its sets in order, so that the same training writes the same bytes."""
     return {k: sorted(v) if k == "target_modules" and isinstance(v, list) else v for k, v in config.items()}
+
+
+# Names of modules are those of transformers' Qwen2-VL, Qwen2.5-VL and Qwen3-VL: `model.visual.*`, in it `merger` and
+# Qwen3-VL's `deepstack_merger_list`, and `model.language_model.*`.
+
+PARTS = ("language", "merger", "vision")
+
+
+def part_of(name: str) -> str:
+    """Which part a module's full name belongs to."""
+    if not re.search(r"(^|\.)visual\.", name):
+        return "language"
+    return "merger" if re.search(r"\.(merger|deepstack_merger_list)\.", name) else "vision"
+
+
+def target_modules(model: Any, params: Train) -> str | list[str]:
+    """peft's target_modules: every linear layer of the parts that wear LoRA, but the output layer.
+
+    "all-linear" where all do; else the full names. Raises TrainingError when all are frozen.
+    """
+    import torch
+
+    worn = {part for part in PARTS if getattr(params, part) == "lora"}
+    if len(worn) == len(PARTS):
+        return "all-linear"
+    output = model.get_output_embeddings()
+    names = [
+        name for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not output and part_of(name) in worn
+    ]  # fmt: skip
+    if not names:
+        raise TrainingError(
+            "train.language, train.merger and train.vision are all frozen; expected one of them to be lora: there "
+            "would be nothing to train"
+        )
+    return names

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ouro.training.adapter_file import adapter_config, adapter_shapes, check_adapter, model_outline, shape_problems
-from ouro.training.samples import TrainingError
+from ouro.training.job import TrainingError
 from ouro.vision.encoding import Encoder
-from ouro.vision.hf import folder_fingerprint, load_adapter, load_model
+from ouro.vision.folders import folder_fingerprint
+from ouro.vision.hf import load_adapter, load_model
 
 
 def merge_adapter(adapter: Path, out: Path, base: str = "", dtype: str = "float32") -> str:

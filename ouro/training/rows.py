@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ouro.core.crops import crop
-from ouro.training.samples import Job, Sample, TrainingError
+from ouro.training.job import Job, TrainingError
+from ouro.training.samples import Sample
 from ouro.training.selection import Draw, coverage, draw
 from ouro.training.store import lengths_of
 

@@ -6,35 +6,14 @@ large. What an epoch shows of a sample is drawn in ouro.training.rows.
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import shutil
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ouro.core.artifacts import code_fingerprint
-from ouro.core.params import Train
 from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
-from ouro.vision.hf import folder_fingerprint
 
-log = logging.getLogger(__name__)
-
-OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
 Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
-
-NOTHING = "no training samples; expected at least one image with a description"
-
-
-class TrainingError(ValueError):
-    """Training cannot start, or did not do what it should have."""
-
-
-class OutOfMemory(RuntimeError):
-    """A step did not fit into memory."""
 
 
 class Asked(NamedTuple):
@@ -75,44 +54,6 @@ class Made(NamedTuple):
 
     samples: list[Sample]
     rejected: list[Rejected]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training: what decides its result, and the folders it reads and writes.
-
-    `samples` is any sequence; a SampleFile travels between processes by its path. `prompt` asks for the description;
-    `images` holds the files that samples name; the adapter goes to `out`, and checkpoints to a subfolder of
-    `checkpoints`. `pieces`: into how many a micro-batch is cut to fit into memory; it decides nothing. `start`: the
-    adapter that learns on; None begins with a new one.
-    """
-
-    samples: Sequence[Sample]
-    images: Path
-    base: str | Path
-    out: Path
-    params: Train
-    prompt: str
-    seed: int
-    checkpoints: Path
-    pieces: int = 1
-    start: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSummary:
-    """Steps taken, samples per epoch, trainable and all parameters, tokens seen by all, and the loss curve.
-
-    `notes`: what was done otherwise than asked, such as a smaller micro-batch.
-    """
-
-    steps: int
-    samples: int
-    trainable: int
-    parameters: int
-    tokens: int
-    curve: tuple[dict[str, float], ...]
-    notes: tuple[str, ...] = field(default=())
 
 
 def make_samples(
@@ -162,46 +103,3 @@ def _by_image(
     for p in pairs:
         asked[p.image_id].append(Asked(p.question, p.answer, p.aspect))
     return parts, {scene.image_id: scene.text for scene in scenes}, asked
-
-
-def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
-    """The job with twice as many pieces a micro-batch. Raises TrainingError when a piece is one image already, or
-    DeepSpeed counts the micro-batches itself."""
-    if job.params.deepspeed:
-        raise TrainingError(
-            f"out of memory ({error}). Fix: with train.deepspeed, halve train.batch_size and double train.accumulation"
-        ) from error
-    if job.pieces >= job.params.batch_size:
-        raise TrainingError(
-            f"out of memory with one image at a time ({error}). Fix: lower train.max_pixels, region_max_pixels, k or "
-            "questions, or set train.gradient_checkpointing=true"
-        ) from error
-    pieces = min(2 * job.pieces, job.params.batch_size)
-    log.warning("out of memory (%s): each micro-batch is now trained in %d pieces", error, pieces)
-    return replace(job, pieces=pieces)
-
-
-def checkpoint_key(job: Job) -> str:
-    """Content address of a training: resuming is only right for the very same one, code included."""
-    from ouro.training.store import SampleFile, write_samples
-
-    code = code_fingerprint(["ouro.training.lora"], ("ouro",))
-    decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
-    digest = hashlib.sha256(repr(decisive).encode())
-    if job.start:
-        digest.update(folder_fingerprint(job.start).encode())
-    if isinstance(job.samples, SampleFile):
-        digest.update(job.samples.fingerprint.encode())
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            digest.update(write_samples(Path(folder) / "samples.arrow", [job.samples]).fingerprint.encode())
-    if job.params.deepspeed:
-        from ouro.training.zero import deepspeed_file
-
-        digest.update(deepspeed_file(job.params.deepspeed).read_bytes())
-    return digest.hexdigest()[:24]
-
-
-def discard_checkpoints(job: Job) -> None:
-    """Remove what a killed run would have continued from."""
-    shutil.rmtree(job.checkpoints / checkpoint_key(job), ignore_errors=True)

@@ -15,11 +15,11 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 
 from ouro.core.params import Train
 from ouro.training.checkpoints import keep_only, last_checkpoint, sync_checkpoint
+from ouro.training.job import OnLog, TrainingError
 from ouro.training.losses import JointLoss, joint_loss, task_weights
 from ouro.training.meter import Meter
 from ouro.training.packing import Batch, collate, taken_apart
 from ouro.training.rows import Encoded
-from ouro.training.samples import OnLog, TrainingError
 
 # What of a log depends on nothing but the job; the rest is about time and machine.
 STEADY = ("step", "loss", "loss_desc", "loss_qa", "learning_rate", "grad_norm", "tokens", "padding", "saved_by_sharing")

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ouro.core.files import SOURCE_ROOT
-from ouro.training.samples import TrainingError
+from ouro.training.job import TrainingError
 
 SHIPPED = Path("profiles/deepspeed")
 

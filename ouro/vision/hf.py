@@ -6,23 +6,17 @@ on a GPU, worker processes prepare the next batches while the model generates.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ouro.core.files import fingerprint_files
+from ouro.vision.ahead import Ahead
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.pool import Ahead
+from ouro.vision.folders import ModelError, folder_fingerprint, load_options, load_processor, vlm_fingerprint
 from ouro.vision.protocols import Request, batches
 
 PROBE_SIDE = 112  # pixels; of the picture that shows whether an adapter does anything
-
-
-class ModelError(ValueError):
-    """A model folder or adapter that cannot be used, with what to do about it."""
 
 
 def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "none") -> tuple[Any, Any]:
@@ -66,40 +60,6 @@ def _in_four_bits(dtype: str, quantization: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )  # fmt: skip
     return {"quantization_config": config, "device_map": {"": "cuda" if torch.cuda.is_available() else "cpu"}}
-
-
-def load_processor(folder: str | Path) -> Any:
-    """The processor of a model. Raises ModelError for a missing or unsafe folder."""
-    from transformers import AutoProcessor
-
-    return AutoProcessor.from_pretrained(folder, **load_options(folder))
-
-
-def load_options(folder: str | Path) -> dict[str, bool]:
-    """Options of from_pretrained: no remote code, and nothing fetched for what looks like a local folder."""
-    path = Path(folder)
-    looks_local = path.is_absolute() or str(folder).startswith((".", "models/")) or path.exists()
-    if looks_local and not (path / "config.json").is_file():
-        raise ModelError(
-            f"model folder {folder}: no config.json found; expected a Hugging Face folder such as models/nano; "
-            "set model.base in params.yaml, or --model"
-        )
-    if looks_local and not list(path.glob("*.safetensors")):
-        raise ModelError(f"model folder {folder}: no *.safetensors; pickled weights are refused, convert them first")
-    return {"trust_remote_code": False, "local_files_only": looks_local}
-
-
-def folder_fingerprint(folder: str | Path) -> str:
-    """SHA-256 (hex) over the files of a folder (not of its subfolders, not its README); of the name if not local."""
-    path = Path(folder)
-    if not path.is_dir():
-        return hashlib.sha256(str(folder).encode()).hexdigest()
-    return fingerprint_files(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
-
-
-def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:
-    """SHA-256 (hex) over what a model's replies depend on; `base` and `adapter` are fingerprints of their folders."""
-    return hashlib.sha256(json.dumps([base, dtype, adapter]).encode()).hexdigest()
 
 
 class HFVisionLM:

@@ -6,15 +6,14 @@ free; so the replies do not depend on the number of processes.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.processes import Workers
-from ouro.vision.encoding import Encoder, Prepared, View, views
+from ouro.vision.encoding import View, views
 from ouro.vision.protocols import Request, batches
 
 if TYPE_CHECKING:
@@ -99,36 +98,3 @@ def _count(loading: Loading, shown: Sequence[Sequence[View]]) -> list[int]:
 
 def _answer(loading: Loading, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
     return _load(loading).answer(requests, max_new_tokens)
-
-
-class Ahead:
-    """Worker processes that prepare the next batches (resize, normalise, tokenize) while the model answers one."""
-
-    def __init__(self, folder: str | Path, processes: int) -> None:
-        self._folder, self._processes = folder, processes
-        self._workers = Workers(processes)
-
-    def prepare(self, parts: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
-        """Each batch's inputs, in order. One batch a worker is under way or waits beside the one in use."""
-        pool = self._workers.pool()
-        ready: deque[Future[Prepared]] = deque()
-        for requests in parts:
-            ready.append(pool.submit(_prepare, self._folder, requests, share))
-            if len(ready) > self._processes:
-                yield ready.popleft().result()
-        while ready:
-            yield ready.popleft().result()
-
-
-@lru_cache(maxsize=1)
-def _encoder(folder: str | Path) -> Encoder:
-    import torch
-
-    from ouro.vision.hf import load_processor
-
-    torch.set_num_threads(1)
-    return Encoder(load_processor(folder))
-
-
-def _prepare(folder: str | Path, requests: Sequence[Request], share: bool) -> Prepared:
-    return _encoder(folder).batch(requests, share)

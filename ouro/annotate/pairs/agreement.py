@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from ouro.benchmarks.scoring.vqa import normalise
+from ouro.core.text import normalise
 
 _POLAR = frozenset(["yes", "no"])
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

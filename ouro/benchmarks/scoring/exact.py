@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ouro.benchmarks.scoring.vqa import without_punctuation
+from ouro.core.text import without_punctuation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

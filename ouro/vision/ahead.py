@@ -1,0 +1,45 @@
+"""Batches of a VisionLM prepared by worker processes while the model answers the one before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+
+from ouro.core.processes import Workers
+from ouro.vision.encoding import Encoder, Prepared
+from ouro.vision.folders import load_processor
+from ouro.vision.protocols import Request
+
+
+class Ahead:
+    """Worker processes that prepare the next batches (resize, normalise, tokenize) while the model answers one."""
+
+    def __init__(self, folder: str | Path, processes: int) -> None:
+        self._folder, self._processes = folder, processes
+        self._workers = Workers(processes)
+
+    def prepare(self, parts: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
+        """Each batch's inputs, in order. One batch a worker is under way or waits beside the one in use."""
+        pool = self._workers.pool()
+        ready: deque[Future[Prepared]] = deque()
+        for requests in parts:
+            ready.append(pool.submit(_prepare, self._folder, requests, share))
+            if len(ready) > self._processes:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+
+
+@lru_cache(maxsize=1)
+def _encoder(folder: str | Path) -> Encoder:
+    import torch
+
+    torch.set_num_threads(1)
+    return Encoder(load_processor(folder))
+
+
+def _prepare(folder: str | Path, requests: Sequence[Request], share: bool) -> Prepared:
+    return _encoder(folder).batch(requests, share)
