@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-NANO = Path(__file__).resolve().parent.parent / "models/nano"
+NANO = Path(__file__).resolve().parents[2] / "models/nano"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from ouro.benchmarks.items import Item
 from ouro.benchmarks.loaders.pairs import DEEPFORM_KEYS, KLC_KEYS
 
-FIXTURES = Path(__file__).parent / "fixtures" / "benchmarks"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "benchmarks"
 WORD = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 CUP_7, CUP_9 = "COCO_val2014_000000000007.jpg", "COCO_val2014_000000000009.jpg"

@@ -21,7 +21,7 @@ from ouro.nano.scenes import draw_scene, render
 from ouro.training.job import Job
 from ouro.training.samples import Asked, Part, Sample
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "models" / "nano"
 
 
