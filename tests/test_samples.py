@@ -222,7 +222,7 @@ def rows_of_workers(folder: Path) -> None:
 
 def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
     """Workers are forked: here a server's threads of another test may be at work."""
-    code = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]; import pathlib, test_samples as t; "
+    code = f"import sys; sys.path[:0] = {sys.path!r}; import pathlib, test_samples as t; "
     code += "t.rows_of_workers(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=BASE.parent.parent)
 
