@@ -1,4 +1,4 @@
-"""The processes of a training on one machine: nothing listens to other machines, no credentials, none outlives another."""
+"""A training's processes on one machine: they listen on loopback alone, get no credentials, and end together."""
 
 from __future__ import annotations
 
@@ -114,9 +114,8 @@ def test_a_worker_that_cannot_start_is_named_with_what_it_wrote(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.stderr.write('no such luck\\n'); sys.exit(3)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"process [01] ended with exit code \d.*no such luck") as caught:
+    with pytest.raises(RuntimeError, match=r"(?s)process [01] ended with exit code \d.*no such luck"):
         train(scene_job(tmp_path / "a", 1))
-    assert "\n" in str(caught.value)
 
 
 CREDENTIALS = {
@@ -128,7 +127,7 @@ CREDENTIALS = {
 NONE = {
     "PATH": "/bin", "HOME": "/root", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@b.c", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "0,1",
-    "PWD": "/", "http_proxy": "http://proxy:3128", "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000", "LD_LIBRARY_PATH": "/a",
+    "PWD": "/", "http_proxy": "http://proxy:3128", "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Queue
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from ouro.processes import end, without_credentials
 from ouro.training.group import OF_A_LAUNCHER, STORE, on_loopback
@@ -78,7 +78,7 @@ def _message(line: str) -> dict[str, Any] | None:
         value: Any = json.loads(line) if line.startswith("{") else None
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return cast(dict[str, Any], value) if isinstance(value, dict) else None
 
 
 def run_workers(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
@@ -131,7 +131,8 @@ def _listen(workers: Sequence[Worker], events: Queue[Event], on_log: OnLog) -> T
 
 
 def _summary(values: dict[str, Any]) -> TrainSummary:
-    return TrainSummary(**{**values, "curve": tuple(values["curve"]), "notes": tuple(values["notes"])})
+    plain: dict[str, Any] = {**values, "curve": tuple(values["curve"]), "notes": tuple(values["notes"])}
+    return TrainSummary(**plain)
 
 
 def _obituary(workers: Sequence[Worker], rank: int, code: int) -> str:
