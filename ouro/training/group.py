@@ -44,6 +44,6 @@ def join_group(store: Path, rank: int, processes: int, backend: str) -> None:
     """
     import torch.distributed as dist
 
-    file = dist.FileStore(str(store), processes)
+    file = dist.FileStore(str(store), processes)  # pyright: ignore[reportPrivateImportUsage]
     file.set_timeout(TIMEOUT)
     dist.init_process_group(backend, store=file, rank=rank, world_size=processes, timeout=TIMEOUT)
