@@ -268,7 +268,7 @@ def train_job(
 ) -> None:
     """Write the training on data/ as a job, to start it with torchrun or DeepSpeed's launcher on several machines.
 
-    See docs/training.md.
+    On one machine `train.processes` needs no launcher. See docs/training.md.
 
     \b
     Examples:

@@ -30,4 +30,7 @@ def run(params: Params, file: Path, out: Path | None = None) -> None:
     )
     write_job(file, job)
     screen.say(f"train-job: {len(job.samples)} samples, adapter to {job.out}")
-    screen.say(f"{file}: torchrun --nproc-per-node 8 -m ouro.training.launch {file}")
+    screen.say(
+        f"{file}: on each machine of a private network, with your launcher: python -m ouro.training.launch {file} "
+        "(docs/training.md, Several machines)"
+    )

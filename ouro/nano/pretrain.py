@@ -191,13 +191,14 @@ def train(rank: int, options: Options) -> None:
 
     from ouro.nano.model import build_model, build_processor, save
     from ouro.training.attention import use_attention
+    from ouro.training.group import join_group, on_loopback
     from ouro.vision.fast import accelerate_vision
 
     torch.set_num_threads(1)
     if options.processes > 1:
         end_with_parent()
-        store = f"file://{options.work / 'rendezvous'}"
-        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=options.processes)
+        os.environ.update(on_loopback())
+        join_group(options.work / "rendezvous", rank, options.processes, "gloo")
     processor = build_processor()
     model = accelerate_vision(build_model(processor.tokenizer, options.seed))
     use_attention(model, "auto")

@@ -1,18 +1,16 @@
-"""Training in several processes on one machine, through torchrun; one process without DeepSpeed and workers trains in
+"""Training in several processes on one machine (ouro.training.workers); one without DeepSpeed and workers trains in
 place. Workers that decode are forked, which a process of Prefect's threads does not outlive: they get one of their own.
 
 On CPUs two processes of one thread train about twice as fast as one process with two threads. The parent hands
-over a JSON job and reads progress lines; when it dies, the next line has no reader and the workers end, too.
-A person's own launcher starts `python -m ouro.training.launch JOB` on every machine (docs/training.md).
+over a JSON job and reads progress lines. For several machines a person's own launcher, such as torchrun, starts
+`python -m ouro.training.launch JOB` on each of them (docs/training.md).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -20,14 +18,17 @@ from typing import Any
 
 from ouro.core.files import write_json
 from ouro.core.params import Train
+from ouro.core.processes import end_with_starter
+from ouro.training.group import STORE, join_group
 from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
 from ouro.training.store import SampleFile, write_samples
+from ouro.training.workers import run_workers
 
 
 def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
     """`ouro.training.lora.train_adapter` in `job.params.processes` processes, which share each step's rows.
 
-    Raises what train_adapter raises, and RuntimeError with the end of the workers' output when they end otherwise.
+    Raises what train_adapter raises, and RuntimeError with the end of a process's output when it ends otherwise.
     """
     if not len(job.samples):
         raise TrainingError(NOTHING)
@@ -40,7 +41,7 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
         while True:
             write_job(path, job)
             try:
-                return _watch(path, job.params.processes, on_log)
+                return run_workers(path, job.params.processes, on_log)
             except OutOfMemory as error:
                 job = in_smaller_pieces(job, error)
     finally:
@@ -79,51 +80,15 @@ def _from_json(value: dict[str, Any]) -> Job:
     return Job(SampleFile(Path(value["samples"])), params=Train.model_validate(value["params"]), **plain)
 
 
-def _watch(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command += ["-m", "ouro.training.launch", str(job)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    summary: TrainSummary | None = None
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as workers:
-        assert workers.stdout is not None and workers.stderr is not None
-        errors: list[str] = []
-        refused: list[str] = []
-        too_large: list[str] = []
-        reader = threading.Thread(target=lambda: errors.extend(workers.stderr or []), daemon=True)
-        reader.start()
-        for line in workers.stdout:
-            if not line.startswith("{"):
-                continue
-            message = json.loads(line)
-            if "error" in message:
-                refused.append(message["error"])
-            elif "memory" in message:
-                too_large.append(message["memory"])
-            elif "summary" in message:
-                values: dict[str, Any] = message["summary"]
-                values |= {"curve": tuple(values["curve"]), "notes": tuple(values["notes"])}
-                summary = TrainSummary(**values)
-            else:
-                on_log(message["step"], message["of"], message["values"])
-    reader.join(timeout=5)
-    if refused:
-        raise TrainingError(refused[0])
-    if too_large:
-        raise OutOfMemory(too_large[0])
-    if workers.returncode != 0 or summary is None:
-        raise RuntimeError(
-            f"training in {processes} processes ended with {workers.returncode}:\n{''.join(errors[-80:])}"
-        )
-    return summary
-
-
 def _say(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """One worker of torchrun or another launcher: `python -m ouro.training.launch JOB`."""
+    """One process of a training, of Ouro's own launcher or of another: `python -m ouro.training.launch JOB`."""
+    if STORE in os.environ:
+        end_with_starter()
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(f"got {sys.argv[1:]}, expected one job file: python -m ouro.training.launch JOB")
     try:
@@ -144,6 +109,9 @@ def _work(job: Job) -> None:
     else:
         torch.set_num_threads(1)
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # before DeepSpeed is imported
+    if STORE in os.environ:  # else the process group is the launcher's own: env://
+        rank, processes = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+        join_group(Path(os.environ[STORE]), rank, processes, "nccl" if torch.cuda.is_available() else "gloo")
     from ouro.training.lora import train_once
 
     first = os.environ.get("RANK", "0") == "0"
@@ -155,6 +123,8 @@ def _work(job: Job) -> None:
     summary = train_once(job, on_log)
     if first:
         _say({"summary": asdict(summary)})
+    if STORE in os.environ:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

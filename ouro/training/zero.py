@@ -66,7 +66,8 @@ def assert_enabled(trainer: Any, config: dict[str, Any]) -> None:
     if not trainer.is_deepspeed_enabled:
         raise TrainingError(
             "train.deepspeed is set, but the trainer runs without DeepSpeed; start the training through "
-            "`ouro bootstrap`, torchrun or the deepspeed launcher (`accelerate launch --cpu` ignores it)"
+            "`ouro bootstrap` or, on several machines, torchrun or the deepspeed launcher (`accelerate launch --cpu` "
+            "ignores it)"
         )
     engine = getattr(trainer, "deepspeed", None)
     if engine is None:
