@@ -22,9 +22,9 @@ import yaml
 from flows.arm import ARMS
 from flows.bootstrap import check_checkout, only_run
 from flows.matrix import FOLDER, PACKAGES, Job, jobs, scores_of, target, write_matrix
-from ouro.ablations.grid.figure import figure
-from ouro.ablations.grid.grid import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
-from ouro.ablations.grid.results import Result, findings, page, paper_rows, paper_table, results, table, to_json
+from ouro.ablations.figure import figure
+from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
+from ouro.ablations.results import Result, findings, page, paper_rows, paper_table, results, table, to_json
 from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params

@@ -20,7 +20,7 @@ from flows.merge import merge
 from flows.propose import propose
 from flows.runner import run_stage
 from flows.synthesize import synthesize
-from ouro.ablations.grid.grid import GridError, annotates, overrides
+from ouro.ablations.grid import GridError, annotates, overrides
 from ouro.benchmarks.vqa import read_vqa
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params

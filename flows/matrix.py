@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from flows.arm import ARMS
-from ouro.ablations.grid.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
+from ouro.ablations.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
 from ouro.core.artifacts import imported_files, write_text
 from ouro.core.params import Params
 from tasks.ablation import SCORES, place

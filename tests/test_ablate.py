@@ -16,9 +16,9 @@ from cli.app import app, guarded
 from flows.ablate import check_annotated, check_overwrites, plan, progress_line
 from flows.arm import read_arm
 from flows.matrix import Job, code, jobs, target, write_matrix
-from ouro.ablations.grid.figure import figure
-from ouro.ablations.grid.grid import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
-from ouro.ablations.grid.results import (
+from ouro.ablations.figure import figure
+from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, default_name, grid, overrides, reference
+from ouro.ablations.results import (
     MAIN,
     ResultsError,
     findings,

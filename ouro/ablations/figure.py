@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ouro.ablations.grid.grid import K, varied_keys
-from ouro.ablations.grid.results import MAIN, Result, Spread, paper_averages, paper_table
+from ouro.ablations.grid import K, varied_keys
+from ouro.ablations.results import MAIN, Result, Spread, paper_averages, paper_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

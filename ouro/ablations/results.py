@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ouro.ablations.grid.grid import SUPERVISION, Arm, K, reference, varied_keys
+from ouro.ablations.grid import SUPERVISION, Arm, K, reference, varied_keys
 from ouro.benchmarks.paper import Table, tables
 
 MAIN = "image/accuracy/macro-average"

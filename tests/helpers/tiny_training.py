@@ -74,7 +74,8 @@ def train_here(folder: Path, **params: Any) -> None:
 
 def start(folder: Path, **params: Any) -> subprocess.Popen[str]:
     """`train_here` in a process of its own; its output has a line for each step."""
-    code = "import sys; sys.path.insert(0, 'tests/helpers')\nfrom pathlib import Path; from tiny_training import train_here\n"
+    code = "import sys; sys.path.insert(0, 'tests/helpers')\n"
+    code += "from pathlib import Path; from tiny_training import train_here\n"
     code += f"train_here(Path({str(folder)!r}), **{params!r})"
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
