@@ -57,7 +57,8 @@ def train_here(folder: Path, processes: int) -> None:
 def _start(folder: Path, processes: int) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     call = f"train_here(Path({str(folder)!r}), {processes})"
-    code = "import sys; sys.path[:0] = ['tests', 'tests/helpers']\nfrom pathlib import Path; from test_training import train_here\n"
+    code = "import sys; sys.path[:0] = ['tests', 'tests/helpers']\n"
+    code += "from pathlib import Path; from test_training import train_here\n"
     root = Path(__file__).parent.parent
     return subprocess.Popen([sys.executable, "-c", code + call], cwd=root, stdout=subprocess.PIPE, text=True)
 
