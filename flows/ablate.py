@@ -90,7 +90,7 @@ def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, 
         todo = [job for job in wanted.jobs if target(wanted.name, job) in stale]
         screen.say(f"{len(wanted.jobs) - len(todo)} of {len(wanted.jobs)} arms and seeds are up to date")
         with prefect_server() as server:
-            screen.say(f"Prefect: {server.ui}")
+            screen.say_prefect(server)
             try:
                 _ablate(wanted, todo, digest(wanted, params, raw))
             finally:

@@ -42,7 +42,7 @@ def run(params: Params, out: Path, share: Share) -> None:
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")
     with shared(layout, agreed(params)) as door, prefect_server(online=needs_hub(params)) as server:
-        screen.say(f"Prefect: {server.ui}")
+        screen.say_prefect(server)
         try:
             with pool(params.runner):
                 seconds = _stages(params, layout, share, door)

@@ -85,7 +85,7 @@ def _bootstrap(
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
         with prefect_server(while_waiting=_import_prefect, online=needs_hub(params)) as server:
             ready.result()
-            screen.say(f"Prefect: {server.ui}")
+            screen.say_prefect(server)
             screen.say(f"MLflow:  {tracking.where()}")
             try:
                 return _rounds(rounds, committing, any(text.startswith("model.adapter=") for text in overrides))

@@ -6,19 +6,24 @@ On a terminal a live bar; elsewhere (a log file, CI) one line now and then.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from tasks.auth import login_hint
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ouro.artifacts import Sidecar
+    from tasks.servers import Server
 
 Advance = Callable[[int], None]
 LINE_SECONDS = 15.0
@@ -125,6 +130,11 @@ def _pace(rate: float, left: int) -> str:
 def say(text: str) -> None:
     """A plain line on the screen; nothing in it is taken for markup."""
     console().print(text, markup=False)
+
+
+def say_prefect(server: Server, state: Path = Path(".ouro")) -> None:
+    """Where the page of the Prefect server is, and, for one of Ouro's own, how to get in."""
+    say(f"Prefect: {server.ui}{'' if server.pid is None else login_hint(state, sys.stdout.isatty())}")
 
 
 def complain(text: str) -> None:

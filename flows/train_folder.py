@@ -28,7 +28,7 @@ def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     check_annotated(layout, params)
     started = time.monotonic()
     with prefect_server() as server:
-        screen.say(f"Prefect: {server.ui}")
+        screen.say_prefect(server)
         screen.show_notices()
         sweep_stale_runs()
         try:

@@ -13,7 +13,7 @@ from tiny_training import annotated
 from ouro.params import Params
 from tasks import tracking
 from tasks.models import needs_hub
-from tasks.servers import quiet_environment
+from tasks.environments import quiet_environment
 
 
 @pytest.fixture

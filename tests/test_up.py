@@ -247,7 +247,11 @@ class Up:
         raise AssertionError("\n".join(self.lines))
 
     def address(self, of: str) -> str:
-        return next(line.split()[-1] for line in self.lines if line.startswith(f"{of}:"))
+        return next(line.split()[1] for line in self.lines if line.startswith(f"{of}:"))
+
+    def auth(self) -> tuple[str, str]:
+        user, _, password = (self.checkout / ".ouro/prefect-server.auth").read_text().strip().partition(":")
+        return user, password
 
     def runs(self, flow: str = "nightly") -> list[dict[str, Any]]:
         """The runs of a flow that have begun, first one first."""
@@ -256,7 +260,7 @@ class Up:
         asked = {"sort": "START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
         begun = ["RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING"]
         asked |= {"flow_runs": {"state": {"type": {"any_": begun}}}}
-        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, timeout=60)
+        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, auth=self.auth(), timeout=60)
         answer.raise_for_status()
         return answer.json()
 
