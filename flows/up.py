@@ -177,8 +177,8 @@ def _check_answers(server: Server) -> None:
         )
     if not deployment.is_admitted():
         raise UpError(
-            f"PREFECT_API_URL: got {server.api}, which refuses these credentials, expected ones that it takes. Fix: set "
-            "PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
+            f"PREFECT_API_URL: got {server.api}, which refuses these credentials, expected ones that it takes. Fix: "
+            "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
         )
 
 

@@ -1,7 +1,7 @@
 """What the processes of a run find in their environment: quiet settings, and of the person's variables the needed ones.
 
-A server needs none of the person's keys, so it gets none: whoever gets it to tell its environment, or to run something,
-finds no OPENAI_API_KEY there. Names are lists, not guesses at what looks like a secret: a new key is left out by itself.
+A server needs none of the person's keys, so it gets none: whoever gets it to tell its environment, or to run
+something, finds no OPENAI_API_KEY there. Needed names are listed, not secret ones guessed: a new key is left out.
 """
 
 from __future__ import annotations

@@ -200,7 +200,6 @@ def test_a_run_that_names_its_command_environment_or_folder_is_refused(
     auth, made = auth_string(running.state), deployed(running, client)
     asked = {"job_variables": job_variables}
     assert running.ask("POST", f"/deployments/{made}/create_flow_run", auth, json=asked).status_code == 422
-    assert running.ask("PATCH", f"/deployments/{made}", auth, json=asked).status_code == 422
     assert running.ask("POST", f"/deployments/{made}/create_flow_run", auth, json={}).status_code == 201
 
 
@@ -239,7 +238,7 @@ def within(seconds: float, true: Callable[[], object]) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, client: Any, tmp_path: Path) -> None:
-    """Runs that stood in the database before the pool was mended: the server took them, the worker heeds them not."""
+    """Neither its own nor its deployment's: the server took both before the pool was mended, the worker heeds none."""
     from prefect.client.schemas.actions import WorkPoolUpdate
     from prefect.workers.process import ProcessWorker
 
@@ -248,10 +247,11 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
     made = deployed(running, client, "harmless_flow.harmless")
     earlier = ProcessWorker.get_default_base_job_template()
     client.update_work_pool(deployment.POOL, WorkPoolUpdate(base_job_template=earlier))
-    carried = {"command": f"touch {owned}", "env": {"OWNED": "1"}, "working_dir": "/"}
-    answer = running.ask("POST", f"/deployments/{made}/create_flow_run", auth, json={"job_variables": carried})
-    assert answer.status_code == 201, "as Prefect's default template takes it"
-    run = answer.json()["id"]
+    carried = {"job_variables": {"command": f"touch {owned}", "env": {"OWNED": "1"}, "working_dir": "/"}}
+    assert running.ask("PATCH", f"/deployments/{made}", auth, json=carried).status_code == 204
+    answers = [running.ask("POST", f"/deployments/{made}/create_flow_run", auth, json=it) for it in (carried, {})]
+    assert [answer.status_code for answer in answers] == [201, 201], "as Prefect's default template takes it"
+    runs = [answer.json()["id"] for answer in answers]
     deployment.make_pool(client)
 
     settings = {"PREFECT_API_URL": running.server.api, CLIENT: auth, "PREFECT_HOME": str(running.state / "prefect")}
@@ -264,14 +264,14 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
         )  # fmt: skip
     try:
 
-        def state() -> str:
-            return running.ask("GET", f"/flow_runs/{run}", auth).json()["state_type"]
+        def states() -> set[str]:
+            return {running.ask("GET", f"/flow_runs/{run}", auth).json()["state_type"] for run in runs}
 
-        assert within(150, lambda: state() in ("COMPLETED", "FAILED", "CRASHED")), (tmp_path / "log").read_text()
+        assert within(200, lambda: states() <= {"COMPLETED", "FAILED", "CRASHED"}), (tmp_path / "log").read_text()
     finally:
         worker.terminate()
         worker.wait(30)
-    assert state() == "COMPLETED", (tmp_path / "log").read_text()
+    assert states() == {"COMPLETED"}, (tmp_path / "log").read_text()
     assert out.read_text() == f"{ROOT} None", "the flow itself ran, in its folder, without the added variable"
     assert not owned.exists()
 

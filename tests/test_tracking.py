@@ -12,8 +12,8 @@ from tiny_training import annotated
 
 from ouro.params import Params
 from tasks import tracking
-from tasks.models import needs_hub
 from tasks.environments import quiet_environment
+from tasks.models import needs_hub
 
 
 @pytest.fixture
