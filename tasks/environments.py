@@ -7,7 +7,7 @@ something, finds no OPENAI_API_KEY there. Needed names are listed, not secret on
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # NAME* stands for all that begin so.
@@ -47,15 +47,15 @@ def round_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return _only(environment, ROUND)
 
 
-def _only(environment: Mapping[str, str], names: list[str]) -> dict[str, str]:
+def _only(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if _is_named(name, names)}
 
 
-def _without(environment: Mapping[str, str], names: list[str]) -> dict[str, str]:
+def _without(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not _is_named(name, names)}
 
 
-def _is_named(name: str, names: list[str]) -> bool:
+def _is_named(name: str, names: Sequence[str]) -> bool:
     return any(name.startswith(known[:-1]) if known.endswith("*") else name == known for known in names)
 
 
