@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from ouro.core.params import Params, ParamsError, load_params
 from tasks import screen
 from tasks.models import MissingModel, require_model
+from tasks.processes import deployment
 from tasks.processes.prefect_server import HOST, PORT, configured_api, healthy, started_earlier
 
 Verdict = Literal["ok", "note", "missing"]
@@ -130,9 +131,13 @@ def servers() -> list[Finding]:
     """The Prefect server that would be used, and whether the usual ports are free."""
     api = configured_api()
     if api:
-        up = healthy(api)
-        mend = "" if up else "start it, or unset PREFECT_API_URL: Ouro then starts its own"
-        return [Finding("Prefect server", "ok" if up else "missing", api, mend)]
+        if not healthy(api):
+            mend = "start it, or unset PREFECT_API_URL: Ouro then starts its own"
+            return [Finding("Prefect server", "missing", api, mend)]
+        if not deployment.is_admitted():
+            mend = "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
+            return [Finding("Prefect server", "missing", f"{api} refuses these credentials", mend)]
+        return [Finding("Prefect server", "ok", api)]
     running = started_earlier(Path(".ouro"))
     text = running.api if running else "none configured: ouro starts one"
     return [Finding("Prefect server", "ok", text), _port(PORT, "Prefect"), _port(5000, "MLflow")]

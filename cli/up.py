@@ -25,6 +25,7 @@ from flows.bootstrap import check_checkout
 from tasks import screen, tracking
 from tasks.processes import deployment
 from tasks.processes.children import Child, ChildError, end_of, family, start
+from tasks.processes.environments import mlflow_server_environment, round_environment
 from tasks.processes.prefect_server import (
     HOST,
     PORT,
@@ -33,6 +34,7 @@ from tasks.processes.prefect_server import (
     free_port,
     healthy,
     prefect_server,
+    say_address,
     started_earlier,
     sweep_stale_runs,
 )
@@ -151,7 +153,7 @@ def _serve(options: Options, schedule: list[str]) -> None:
                 last.callback(mlflow.child.stop)  # before Prefect's server; `first` has nothing left to do then
             _check_answers(server)
             screen.show_notices()
-            screen.say(f"Prefect: {server.ui}")
+            say_address(server)
             _deploy(schedule, server)
             _wait_for_mlflow(mlflow)
             screen.say(f"MLflow:  {mlflow.uri}")
@@ -173,6 +175,11 @@ def _check_answers(server: Server) -> None:
         raise UpError(
             f"PREFECT_API_URL: got {server.api}, where no Prefect server answers. Fix: start that server, or unset it, "
             "and `ouro up` starts one"
+        )
+    if not deployment.is_admitted():
+        raise UpError(
+            f"PREFECT_API_URL: got {server.api}, which refuses these credentials, expected ones that it takes. Fix: "
+            "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
         )
 
 
@@ -199,14 +206,13 @@ def _start_mlflow(wanted: int, lock: int) -> _Mlflow:
     _say_port("MLflow", wanted, port)
     artifacts = Path("mlartifacts").resolve().as_uri()
     environment = {
-        **os.environ,
+        **mlflow_server_environment(os.environ),
         "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which everybody sees: it may hold a password
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,  # files as without the server, so that runs can be read both ways
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what Ouro does not use
     }
-    environment.pop(tracking.URI, None)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, STATE / "mlflow-server.log", lock))
 
@@ -247,7 +253,7 @@ def worker_name() -> str:
 
 def _start_worker(mlflow: str, lock: int) -> Child:
     environment = {
-        **os.environ,
+        **round_environment(os.environ),
         tracking.URI: mlflow,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",

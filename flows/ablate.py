@@ -33,7 +33,7 @@ from tasks.asking import check_benchmarks
 from tasks.benchmark import question_files
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.delivery import deliver_events
-from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.processes.stage import repro_target
 
 ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
@@ -89,7 +89,7 @@ def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, 
         todo = [job for job in wanted.jobs if target(wanted.name, job) in stale]
         screen.say(f"{len(wanted.jobs) - len(todo)} of {len(wanted.jobs)} arms and seeds are up to date")
         with prefect_server() as server:
-            screen.say(f"Prefect: {server.ui}")
+            say_address(server)
             try:
                 _ablate(wanted, todo, digest(wanted, params, raw))
             finally:

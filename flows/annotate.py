@@ -25,7 +25,7 @@ from tasks.ingest import check_source
 from tasks.models import needs_hub
 from tasks.processes.delivery import deliver_events
 from tasks.processes.pool import pool
-from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
 from tasks.sharing import Door, fingerprint, shared
 
@@ -42,7 +42,7 @@ def run(params: Params, out: Path, share: Share) -> None:
         screen.say(f"note: {note}")
     layout = Layout(out, out / ".ouro/cache")
     with shared(layout, agreed(params)) as door, prefect_server(online=needs_hub(params)) as server:
-        screen.say(f"Prefect: {server.ui}")
+        say_address(server)
         try:
             with pool(params.runner):
                 seconds = _stages(params, layout, share, door)

@@ -31,7 +31,7 @@ from tasks.asking import check_benchmarks
 from tasks.ingest import check_source, inbox_digest
 from tasks.models import MissingModel, needs_hub, require_model
 from tasks.processes.delivery import deliver_events
-from tasks.processes.prefect_server import ROUND, prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.prefect_server import ROUND, prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.processes.stage import STAGES, repro_stage
 from tasks.promotion import is_candidate, promote
 from tasks.settings import check_proposers, check_writer, params_file, set_params, write_params
@@ -84,7 +84,7 @@ def _bootstrap(
         ready: Future[object] = pool.submit(tracking.client)  # some 10 s, while the server comes up
         with prefect_server(while_waiting=_import_prefect, online=needs_hub(params)) as server:
             ready.result()
-            screen.say(f"Prefect: {server.ui}")
+            say_address(server)
             screen.say(f"MLflow:  {tracking.where()}")
             try:
                 return _rounds(rounds, committing, any(text.startswith("model.adapter=") for text in overrides))

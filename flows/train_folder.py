@@ -13,7 +13,7 @@ from ouro.core.params import Params
 from tasks import screen
 from tasks.models import require_model
 from tasks.processes.delivery import deliver_events
-from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs
+from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.tracking import how_to_see
 from tasks.train import Trained, check_annotated
 
@@ -28,7 +28,7 @@ def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     check_annotated(layout, params)
     started = time.monotonic()
     with prefect_server() as server:
-        screen.say(f"Prefect: {server.ui}")
+        say_address(server)
         screen.show_notices()
         sweep_stale_runs()
         try:

@@ -14,9 +14,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64decode, b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,20 +65,66 @@ def wait(url: str, seconds: float = 180) -> None:
     sys.exit(f"{url}: no answer after {seconds:.0f} s")
 
 
-def ask(url: str, body: dict[str, Any]) -> Any:
-    """The JSON of a POST."""
+def ask(url: str, body: dict[str, Any], auth: str = "") -> Any:
+    """The JSON of a POST. `auth`: user:password."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    if auth:
+        request.add_header("Authorization", f"Basic {b64encode(auth.encode()).decode()}")
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read())
 
 
-def shoot(url: str, out: Path, size: str, seconds: int = 25) -> None:
-    """A page as PNG, once it has had `seconds` of its own time to load."""
-    command = [
-        chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-        f"--window-size={size}", f"--virtual-time-budget={1000 * seconds}", f"--screenshot={out.resolve()}", url,
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+class Browser:
+    """Headless Chromium, told what to do over a pipe: nothing of it listens."""
+
+    def __init__(self, folder: Path) -> None:
+        orders, self._orders = os.pipe()
+        self._answers, answers = os.pipe()
+        words = [chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        words += ["--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
+        script = f'exec "$@" 3<&{orders} 4>&{answers}'  # the two that Chromium expects
+        self.process = subprocess.Popen(["sh", "-c", script, "sh", *words], pass_fds=(orders, answers))
+        os.close(orders)
+        os.close(answers)
+        self._number, self._rest = 0, b""
+
+    def do(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """The result of a method of the DevTools protocol."""
+        self._number += 1
+        order = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        os.write(self._orders, json.dumps(order).encode() + b"\0")
+        while (answer := self._next()).get("id") != self._number:  # events
+            pass
+        if "error" in answer:
+            sys.exit(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            if not (more := os.read(self._answers, 1 << 16)):
+                sys.exit("chromium: ended by itself")
+            self._rest += more
+        first, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(first)
+
+
+def shoot(url: str, out: Path, size: str, auth: str = "", seconds: float = 25) -> None:
+    """A page as PNG, once it has had `seconds` to load. `auth`: what Prefect's page asks for."""
+    width, height = map(int, size.split(","))
+    stored = f"localStorage.setItem('prefect-password', btoa({json.dumps(auth)}))" if auth else ""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        browser = Browser(Path(folder))
+        try:
+            target = browser.do("Target.createTarget", url="about:blank", width=width, height=height)["targetId"]
+            session = browser.do("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            browser.do("Page.enable", session)
+            browser.do("Page.addScriptToEvaluateOnNewDocument", session, source=stored)
+            browser.do("Page.navigate", session, url=url)
+            time.sleep(seconds)
+            out.write_bytes(b64decode(browser.do("Page.captureScreenshot", session)["data"]))
+        finally:
+            browser.process.terminate()
+            browser.process.wait()
     print(f"{out}: {out.stat().st_size // 1024} KiB of {url}")
 
 
@@ -85,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs"))
     args = parser.parse_args()
+    from tasks.processes.auth import CLIENT
     from tasks.processes.prefect_server import prefect_server
 
     with prefect_server() as prefect, mlflow_server(5077) as mlflow:
@@ -93,8 +142,9 @@ def main() -> None:
             "sort": "START_TIME_DESC",
             "limit": 1,
         }
-        (run,) = ask(f"{prefect.api}/flow_runs/filter", wanted)
-        shoot(f"{prefect.ui}/runs/flow-run/{run['id']}", args.out / "prefect-round.png", "1500,1150")
+        auth = os.environ.get(CLIENT, "")
+        (run,) = ask(f"{prefect.api}/flow_runs/filter", wanted, auth)
+        shoot(f"{prefect.ui}/runs/flow-run/{run['id']}", args.out / "prefect-round.png", "1500,1150", auth)
         (experiment,) = ask(
             f"{mlflow}/api/2.0/mlflow/experiments/search", {"filter": "name = 'rounds'", "max_results": 1}
         )["experiments"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +15,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
-    """A real, temporary Prefect server (10 s, once a session); its address for child processes."""
+    """A real, temporary Prefect server (10 s, once a session); its address for child processes.
+
+    It has a string of its own, as Ouro's servers have; children find it in the environment.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    from prefect.settings import PREFECT_API_URL
+    from prefect import settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())
+    auth = f"admin:{secrets.token_urlsafe(24)}"
+    wanted: dict[Any, str] = {settings.PREFECT_API_AUTH_STRING: auth, settings.PREFECT_SERVER_API_AUTH_STRING: auth}
+    with pytest.MonkeyPatch.context() as patch:
+        for setting in wanted:
+            patch.setenv(setting.name, auth)
+        with settings.temporary_settings(wanted), prefect_test_harness(server_startup_timeout=120):
+            yield str(settings.PREFECT_API_URL.value())
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from tiny_training import annotated
 
-from tasks.processes.prefect_server import Server, free_port, healthy, launch, quiet_environment, stop, wait
+from tasks.processes.auth import CLIENT, auth_string
+from tasks.processes.environments import quiet_environment
+from tasks.processes.prefect_server import Server, free_port, healthy, launch, stop, wait
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +53,8 @@ def up(state: Path, port: int) -> Server:
 
 
 def training(folder: Path, server: Server, state: Path, epochs: int) -> subprocess.Popen[str]:
-    env = {**os.environ, **quiet_environment(state), "PREFECT_API_URL": server.api, "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, **quiet_environment(state), "PREFECT_API_URL": server.api, CLIENT: auth_string(state)}
+    env["PYTHONUNBUFFERED"] = "1"
     command = [sys.executable, "-c", TRAINING, str(folder), str(epochs)]
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
 
@@ -64,11 +67,12 @@ def steps_of(process: subprocess.Popen[str]) -> Iterator[int]:
             yield int(line.split()[1].split("/")[0])
 
 
-def asked(server: Server, what: str, **body: Any) -> list[dict[str, Any]]:
+def asked(server: Server, state: Path, what: str, **body: Any) -> list[dict[str, Any]]:
     """What the server has of flow runs, task runs or artifacts."""
     import httpx
 
-    answer = httpx.post(f"{server.api}/{what}/filter", json=body, timeout=20)
+    user, _, password = auth_string(state).partition(":")
+    answer = httpx.post(f"{server.api}/{what}/filter", json=body, auth=(user, password), timeout=20)
     answer.raise_for_status()
     return answer.json()
 
@@ -80,12 +84,12 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return true()
 
 
-def ended(server: Server) -> dict[str, str]:
+def ended(server: Server, state: Path) -> dict[str, str]:
     """The state of every flow run and task run, by name without its random part."""
     return {
         run["name"].split("-")[0] if what == "task_runs" else "flow": run["state_name"]
         for what in ("flow_runs", "task_runs")
-        for run in asked(server, what)
+        for run in asked(server, state, what)
     }
 
 
@@ -109,9 +113,9 @@ def test_a_training_outlives_its_server_and_ends_completed(tmp_path: Path, state
         assert within(200, lambda: healthy(first.api))
         assert list(steps)[-1] >= 50 and process.wait() == 0
         assert (tmp_path / "adapter/adapter_model.safetensors").is_file()
-        within(30, lambda: set(ended(first).values()) == {"Completed"})
-        assert ended(first) == {"flow": "Completed", "train": "Completed"}
-        shown = {made["key"]: made["data"] for made in asked(first, "artifacts")}
+        within(30, lambda: set(ended(first, state).values()) == {"Completed"})
+        assert ended(first, state) == {"flow": "Completed", "train": "Completed"}
+        shown = {made["key"]: made["data"] for made in asked(first, state, "artifacts")}
         assert shown.keys() == {"train-progress", "train-losses"} and shown["train-progress"] == 100.0
     finally:
         process.kill()

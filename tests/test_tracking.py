@@ -13,7 +13,7 @@ from tiny_training import annotated
 from ouro.core.params import Params
 from tasks import tracking
 from tasks.models import needs_hub
-from tasks.processes.prefect_server import quiet_environment
+from tasks.processes.environments import quiet_environment
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
+from listening import Listeners, listeners
 
 from cli import up
 from cli.app import app, guarded
@@ -227,6 +229,24 @@ def run(params_path, profile, overrides, rounds=1, commit=None):
 """
 
 
+KEYS = {"OPENAI_API_KEY": "sk-person", "SOME_OTHER_KEY": "person"}
+
+
+def assert_round_out_of_turn(started: Up) -> None:
+    """As docs/nightly.md says; a run that names a command is refused."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    environment["PREFECT_API_URL"] = f"{started.address('Prefect')}/api"
+    environment["PREFECT_HOME"] = str(started.checkout / ".ouro/prefect")
+    command = (
+        'PREFECT_API_AUTH_STRING=$(cat .ouro/prefect-server.auth) exec "$0" -m prefect deployment run nightly/nightly'
+    )
+    for more, code in ((["--job-variable", "command=touch owned"], 1), ([], 0)):
+        words = ["sh", "-c", f'{command} "$@"', sys.executable, *more]
+        done = subprocess.run(words, cwd=started.checkout, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+    assert not (started.checkout / "owned").exists()
+
+
 class Up:
     """`ouro up` in a checkout, and what its servers know."""
 
@@ -236,7 +256,7 @@ class Up:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(names)}
         command = [sys.executable, "-m", "cli.app", "up", *options]
         self.process = subprocess.Popen(
-            command, cwd=checkout, env={**environment, "PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
+            command, cwd=checkout, env={**environment, **KEYS, "PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -248,7 +268,11 @@ class Up:
         raise AssertionError("\n".join(self.lines))
 
     def address(self, of: str) -> str:
-        return next(line.split()[-1] for line in self.lines if line.startswith(f"{of}:"))
+        return next(line.split()[1] for line in self.lines if line.startswith(f"{of}:"))
+
+    def auth(self) -> tuple[str, str]:
+        user, _, password = (self.checkout / ".ouro/prefect-server.auth").read_text().strip().partition(":")
+        return user, password
 
     def runs(self, flow: str = "nightly") -> list[dict[str, Any]]:
         """The runs of a flow that have begun, first one first."""
@@ -257,7 +281,7 @@ class Up:
         asked = {"sort": "START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
         begun = ["RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING"]
         asked |= {"flow_runs": {"state": {"type": {"any_": begun}}}}
-        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, timeout=60)
+        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, auth=self.auth(), timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -316,12 +340,20 @@ def ports() -> tuple[str, ...]:
 @pytest.mark.timeout(1200)
 def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everything(checkout: Path) -> None:
     started = Up(checkout, "--interval", "15", *ports())
+    with listeners(started.process.pid) as seen:
+        rounds_of(started, checkout)
+    assert_loopback(started, seen)
+
+
+def rounds_of(started: Up, checkout: Path) -> None:
     again = subprocess.run([sys.executable, "-m", "cli.app", "up"], cwd=checkout, capture_output=True, text=True)
     assert again.returncode == 2 and "another `ouro up` runs" in again.stderr
     completed = started.until("Completed", times=2)
     assert all("auto-scheduled" in run["tags"] for run in completed)
     assert len(started.states("bootstrap")) >= 2, "the round is a subflow"
     assert_artifact_served(started)
+    assert_foreign_refused(started)
+    assert_keys_only_where_needed(checkout)
 
     (checkout / "fails").touch()
     (failed, *_) = started.until("Failed")
@@ -336,11 +368,50 @@ def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everythin
     started.at_work()
     runs = started.runs()
 
+    password = started.auth()[1]
+    assert not [path for path in (checkout / ".ouro").glob("*.log*") if password in path.read_text()]
+    assert not [line for line in started.lines if password in line], "its output is no terminal"
     started.process.send_signal(signal.SIGTERM)
     assert started.process.wait(90) == 0
     assert not pids_in(checkout)
     assert len(runs) >= 5 and all(at(one["end_time"]) <= at(two["start_time"]) for one, two in pairwise(runs))
     assert_artifact_in_store(checkout)
+
+
+def assert_loopback(started: Up, seen: Listeners) -> None:
+    for server, command in (("Prefect", "prefect server start"), ("MLflow", "mlflow")):
+        port = int(started.address(server).rpartition(":")[2])
+        assert all(command in listener for listener in seen.commands[("127.0.0.1", port)])
+    assert not seen.open_to_others
+
+
+def assert_foreign_refused(started: Up) -> None:
+    """Another page's request and another name for 127.0.0.1; the person's own goes through."""
+    import httpx
+
+    prefect, mlflow = started.address("Prefect"), started.address("MLflow")
+    asked = f"{mlflow}/api/2.0/mlflow/experiments/search"
+    for headers, status in (
+        ({}, 200), ({"Origin": mlflow}, 200), ({"Origin": "http://attacker.example"}, 403),
+        ({"Host": "attacker.example"}, 403),
+    ):  # fmt: skip
+        answer = httpx.post(asked, json={"max_results": 1}, headers=headers, timeout=60)
+        assert answer.status_code == status, (headers, answer.text)
+    assert httpx.post(f"{prefect}/api/flow_runs/filter", json={}, timeout=60).status_code == 401
+    headers = {"Origin": "http://attacker.example", "Access-Control-Request-Method": "POST"}
+    for api in (f"{prefect}/api/flow_runs/filter", asked):
+        assert "access-control-allow-origin" not in httpx.options(api, headers=headers, timeout=60).headers
+
+
+def assert_keys_only_where_needed(checkout: Path) -> None:
+    """The worker, whose rounds may ask a model server, has its key; the servers have none."""
+    found: dict[str, set[str]] = {}
+    for pid in pids_in(checkout):
+        process = psutil.Process(pid)
+        words = process.cmdline()[1:4]
+        if words[:2] == ["-m", "prefect"] or words[:3] == ["-m", "mlflow", "server"]:
+            found[" ".join(words[1:])] = KEYS.keys() & process.environ().keys()
+    assert found == {"prefect server": set(), "mlflow server": set(), "prefect worker": {"OPENAI_API_KEY"}}
 
 
 def mlflow_runs(store: str) -> list[Any]:
@@ -388,6 +459,7 @@ def test_after_kill_9_the_next_one_starts_and_marks_the_round_that_was_at_work(c
     assert second.address("Prefect") == first.address("Prefect"), "the server of the checkout is shared"
     assert next(run["state_name"] for run in second.runs() if run["id"] == killed["id"]) == "Crashed"
     second.until("Completed")
+    assert_round_out_of_turn(second)
 
     note = checkout / ".ouro/prefect-server.json"
     server = json.loads(note.read_text())

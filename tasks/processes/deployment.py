@@ -5,11 +5,14 @@ Needs PREFECT_API_URL (tasks/processes/prefect_server.py sets it).
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from tasks.processes.environments import round_environment
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -17,6 +20,13 @@ if TYPE_CHECKING:
 
 NAME = "nightly"
 POOL = "ouro"
+
+# The whole of what the worker is told of a run: its command, environment and folder are the worker's own. Prefect's
+# default takes all three from whoever asks for a run (`job_variables`); here such a request is refused with 422.
+TEMPLATE: dict[str, Any] = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
 
 
 class DeploymentError(RuntimeError):
@@ -31,9 +41,12 @@ def register(schedule: list[str]) -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        _make_pool(client)
+        make_pool(client)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", NAME, *schedule]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env=round_environment(os.environ),
+    )  # fmt: skip
     if done.returncode != 0:
         raise DeploymentError(
             f"prefect.yaml: Prefect did not take the deployment {NAME}; it says:\n"
@@ -41,17 +54,30 @@ def register(schedule: list[str]) -> None:
         )
 
 
-def _make_pool(client: SyncPrefectClient) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
-    from prefect.workers.process import ProcessWorker
+def is_admitted() -> bool:
+    """Whether the server takes the credentials that Prefect's settings hold."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
 
-    template = ProcessWorker.get_default_base_job_template()
-    pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+    with get_client(sync_client=True) as client:
+        try:
+            client.hello()
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code in (401, 403):
+                return False
+            raise
+    return True
+
+
+def make_pool(client: SyncPrefectClient) -> None:
+    """The work pool with TEMPLATE; one that is there gets it, as an earlier version made it with Prefect's default."""
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectAlreadyExists
+
     try:
-        client.create_work_pool(pool)
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=TEMPLATE))
     except ObjectAlreadyExists:
-        return
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=TEMPLATE))
 
 
 def check_cron(text: str) -> None:

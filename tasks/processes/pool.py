@@ -2,7 +2,7 @@
 
 A local Ray listens on loopback alone, shows no dashboard and reports nothing to anybody. On a running cluster
 (runner.address) every node needs this checkout, the models and the folder of the run at the same paths, and
-PREFECT_API_URL has to name a server that all of them reach.
+PREFECT_API_URL has to name a server that all of them reach, with its PREFECT_API_AUTH_STRING.
 """
 
 from __future__ import annotations

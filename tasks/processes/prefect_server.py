@@ -1,7 +1,8 @@
 """One local Prefect server on loopback for everything that runs together, started only when none is configured.
 
 Without a server every process starts a temporary one (about 10 s each). The server's state file
-.ouro/prefect-server.json names its pid and address; a live one is reused, also when who started it was killed.
+.ouro/prefect-server.json names its pid and address; a live one is reused, also when who started it was killed. It
+answers only to who has the string of tasks/processes/auth.py.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
 from filelock import FileLock
 
 from ouro.core.artifacts import write_json
+from tasks import screen
+from tasks.processes.auth import CLIENT, SERVER, admits, auth_string, login_hint, stored_auth
+from tasks.processes.environments import prefect_server_environment, quiet_environment
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,7 @@ START_SECONDS = 120
 WATCH_SECONDS = 2.0  # between two looks at whether the server is still there
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
+URL = "PREFECT_API_URL"
 FILE = Path("prefect-server.json")
 USERS = "prefect-server.users.lock"
 
@@ -58,37 +64,9 @@ class ServerError(RuntimeError):
     """The local Prefect server did not come up."""
 
 
-def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
-    """Settings of every process of a run: quiet, with its state in the checkout, offline unless `online`. Set ones
-    win."""
-    wanted = {
-        "PREFECT_HOME": str((state / "prefect").resolve()),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "INFO",  # to the server; the screen shows what tasks/screen.py lets through
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "ouro,tasks,flows",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # a warning before or after the flow is of no run
-        "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2 + 4 + ... + 64 = 126 s: a server may take START_SECONDS to come back
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
-        **({} if online else {"HF_HUB_OFFLINE": "1"}),
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TQDM_DISABLE": "1",
-        "PYTHONWARNINGS": "ignore::FutureWarning",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
-        "MALLOC_MMAP_THRESHOLD_": "1000000000",  # glibc: keep large blocks, a fifth of training is page faults else
-        "MALLOC_TRIM_THRESHOLD_": "4000000000",
-    }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
-
-
 def configured_api() -> str | None:
     """The API address that the person has set: PREFECT_API_URL, or the active profile's."""
-    if url := os.environ.get("PREFECT_API_URL"):
+    if url := os.environ.get(URL):
         return url
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     try:
@@ -140,19 +118,28 @@ def alive(pid: int | None) -> bool:
 
 
 def started_earlier(state: Path) -> Server | None:
-    """The server of the state file, if it still answers."""
-    server = _noted(state)
-    return server if server and alive(server.pid) and healthy(server.api) else None
+    """The server of the state file, if it still answers, and to the string of this checkout alone."""
+    server, auth = _noted(state), stored_auth(state)
+    if server is None or auth is None or not (alive(server.pid) and healthy(server.api)):
+        return None
+    return server if admits(server.api, auth) and admits(server.api, None) is False else None
 
 
 def launch(state: Path, port: int = PORT) -> tuple[Server, subprocess.Popen[bytes]]:
-    """Start a server in the background, on `port` if that is free; it answers some 10 s later (see `wait`)."""
+    """Start a server in the background, on `port` if that is free; it answers some 10 s later (see `wait`).
+
+    It answers to the string of this checkout alone (`auth_string`), and a browser's requests from its own page alone.
+    """
     port = free_port(port)
     api = f"http://{HOST}:{port}/api"
     state.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **quiet_environment(state), "PREFECT_SERVER_UI_API_URL": api}
-    for name in ("PREFECT_API_URL", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"):
-        environment.pop(name, None)
+    environment = {
+        **prefect_server_environment({**os.environ, **quiet_environment(state)}),
+        SERVER: auth_string(state),
+        "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}",
+    }
+    environment.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     with (state / "prefect-server.log").open("wb") as output:
         process = subprocess.Popen(
@@ -221,7 +208,7 @@ def prefect_server(
     os.environ.update(quiet_environment(state, online=online))
     if configured := configured_api():
         while_waiting()
-        with _reporting_to(configured):
+        with _reporting_to({URL: configured}):
             yield Server(configured)
         return
     state.mkdir(parents=True, exist_ok=True)
@@ -230,10 +217,9 @@ def prefect_server(
         with FileLock(state / "prefect-server.start.lock"):
             server = started_earlier(state) or _started(state, while_waiting, port)
         try:
-            with _reporting_to(server.api), _watched(server, state):
+            with _reporting_to({URL: server.api, CLIENT: auth_string(state)}), _watched(server, state):
                 yield server
         finally:
-            os.environ.pop("PREFECT_API_URL", None)
             if _is_last(users):
                 stop(_noted(state) or server, state)
 
@@ -278,7 +264,28 @@ def _noted(state: Path) -> Server | None:
         return None
 
 
+def _stop_unguarded(state: Path) -> None:
+    """Stop a server of this checkout that still runs and answers to anybody, or to a string that is gone.
+
+    An earlier version started such ones. That the pid is another process's by now is ruled out: who is stopped is a
+    Prefect server at that address, started in this folder.
+    """
+    server = _noted(state)
+    if server is None or server.pid is None or not alive(server.pid):
+        return
+    auth = stored_auth(state)
+    if not (admits(server.api, None) or (auth is None or admits(server.api, auth)) is False):
+        return
+    with suppress(psutil.Error):
+        process = psutil.Process(server.pid)
+        started = process.cmdline()[1:4] == ["-m", "prefect", "server"] and server.ui.endswith(process.cmdline()[-1])
+        if started and Path(process.cwd()) == Path.cwd():
+            log.warning("the Prefect server at %s answers without this checkout's string; it is stopped", server.api)
+            stop(server, state)
+
+
 def _started(state: Path, while_waiting: Callable[[], None], port: int) -> Server:
+    _stop_unguarded(state)
     server, process = launch(state, port)
     try:
         while_waiting()
@@ -290,10 +297,18 @@ def _started(state: Path, while_waiting: Callable[[], None], port: int) -> Serve
 
 
 @contextmanager
-def _reporting_to(api: str) -> Generator[None]:
-    os.environ["PREFECT_API_URL"] = api
+def _reporting_to(settings: Mapping[str, str]) -> Generator[None]:
+    """Prefect's settings in the environment of this process and its children; afterwards as they were."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     _use_environment()
-    yield
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _is_last(users: IO[str]) -> bool:
@@ -314,6 +329,11 @@ def _use_environment() -> None:
 
     refresh_global_settings_context()
     setup_logging(incremental=False)
+
+
+def say_address(server: Server, state: Path = Path(".ouro")) -> None:
+    """Where the page of the Prefect server is, and, for one of Ouro's own, how to get in."""
+    screen.say(f"Prefect: {server.ui}{'' if server.pid is None else login_hint(state, sys.stdout.isatty())}")
 
 
 def sweep_stale_runs() -> int:
