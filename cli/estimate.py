@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
 from ouro.core.rates import Rates, rates
@@ -24,7 +25,7 @@ TOKENS_A_WORD = 1.3
 PICTURED = ("width", "height", "area1", "area2", "area3")  # with --like measured picture by picture
 
 
-class EstimateError(ValueError):
+class EstimateError(OuroError, ValueError):
     """An estimate that cannot be made of what was given."""
 
 

@@ -34,6 +34,11 @@ class Job(NamedTuple):
     arm: Arm
     seed: int
 
+    @property
+    def name(self) -> str:
+        """As DVC and MLflow tell it from the other ones."""
+        return f"{self.arm.name}-{self.seed}"
+
 
 def jobs(arms: Sequence[Arm], seeds: int) -> list[Job]:
     """In the order in which they run: whole seeds, so that an ablation that is stopped has some of every arm."""
@@ -42,7 +47,7 @@ def jobs(arms: Sequence[Arm], seeds: int) -> list[Job]:
 
 def target(name: str, job: Job) -> str:
     """As DVC names the stage."""
-    return f"{(FOLDER / name / 'dvc.yaml').as_posix()}:arm@{job.arm.name}-{job.seed}"
+    return f"{(FOLDER / name / 'dvc.yaml').as_posix()}:arm@{job.name}"
 
 
 def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Params], raw: Mapping[str, Any]) -> Path:

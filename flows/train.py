@@ -10,17 +10,18 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.runner import measured, run_stage
+from flows.session import run_stage, stage_run_name
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
+from tasks.timing import measured
 from tasks.train import LOG, SAMPLES, Step, Trained
 from tasks.train import train as train_task
 
 EVERY = 5.0  # seconds between two updates of Prefect's progress
 
 
-@flow(name="train", validate_parameters=False)
+@flow(name="train", flow_run_name=stage_run_name, validate_parameters=False)
 def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool = True) -> Trained:
     with measured("train", layout), screen.steps("train") as on_step, _shown_by_prefect(on_step) as tell:
         trained = train_task(layout, params, adapter, tell, track)

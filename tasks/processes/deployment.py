@@ -11,6 +11,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, StateType
@@ -19,7 +21,7 @@ NAME = "nightly"
 POOL = "ouro"
 
 
-class DeploymentError(RuntimeError):
+class DeploymentError(OuroError, RuntimeError):
     """Prefect did not take the deployment."""
 
 

@@ -28,6 +28,7 @@ from typing import IO
 from filelock import FileLock
 
 from ouro.core.artifacts import write_json
+from ouro.core.errors import OuroError
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Server:
         return self.api.removesuffix("/api")
 
 
-class ServerError(RuntimeError):
+class ServerError(OuroError, RuntimeError):
     """The local Prefect server did not come up."""
 
 
