@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tasks import screen
+import typer
+
+from cli.options import Form
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str, str, str]
 HEADS = ("benchmark", "figure", "n", "first", "second", "difference", "p")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of `ouro benchmark`: first, others.")],
+    form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = "table",
+    kinds: Annotated[bool, typer.Option(help="Differences by kind of question, too.")] = True,
+    track: Annotated[bool, typer.Option(help="Log the differences to MLflow.")] = False,
+) -> None:
+    """Compare runs on the same questions: paired difference, 95% interval and p, by benchmark and kind.
+
+    \b
+    Examples:
+      ouro compare runs/base runs/boot
+      ouro compare runs/base runs/boot runs/second --format markdown --no-kinds
+    """
+    run(runs, form, kinds, track)
 
 
 def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
@@ -64,16 +82,9 @@ def _show(form: str, names: Sequence[str], table: Sequence[Row]) -> None:
     if form == "markdown":
         print(markdown(title, table))
         return
-    show_whole(_rich(title, table))
+    from tasks import screen
 
-
-def show_whole(shown: Table) -> None:
-    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
-    from rich.measure import Measurement
-
-    console = screen.console()
-    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
-    console.print(shown)
+    screen.print_table(_rich(title, table))
 
 
 def markdown(title: str, table: Sequence[Row]) -> str:

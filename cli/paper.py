@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from cli.compare import escaped, show_whole
-from tasks import screen
+import typer
+
+from cli.compare import escaped
+from cli.options import Form
 
 if TYPE_CHECKING:
     from rich.table import Table as Shown
@@ -20,17 +22,33 @@ if TYPE_CHECKING:
 PAPER, HERE = "paper", "measured here"
 
 
-def run(folders: Sequence[Path], form: Literal["table", "markdown", "json"], tables: Sequence[int]) -> None:
+def paper(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN...]", help="Folders of `ouro benchmark`.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How they are printed.")] = "table",
+    table: Annotated[list[int] | None, typer.Option(metavar="N", help="Only table N. May be repeated.")] = None,
+) -> None:
+    """Print tables 1 to 6 of the paper, each figure the paper's own, with what was measured here in rows below.
+
+    \b
+    Examples:
+      ouro paper
+      ouro paper runs/base runs/boot --table 2
+      ouro paper runs/base runs/boot --format markdown
+    """
+    run(runs or [], form, table or [])
+
+
+def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
     """Print tables (all of them for an empty `tables`). Raises BenchmarkFileError for a folder that is no run, and a
     table that the paper has not."""
-    from ouro.benchmarks import paper
+    from ouro.benchmarks import paper as tables_of_paper
     from ouro.benchmarks.items import BenchmarkFileError
 
-    known = [table.number for table in paper.tables()]
+    known = [table.number for table in tables_of_paper.tables()]
     if unknown := [n for n in tables if n not in known]:
         raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, known))}")
-    here = paper.measured(folders)
-    chosen = [table for table in paper.tables() if not tables or table.number in tables]
+    here = tables_of_paper.measured(folders)
+    chosen = [table for table in tables_of_paper.tables() if not tables or table.number in tables]
     if form == "json":
         print(json.dumps([_json(table, here) for table in chosen], indent=1))
         return
@@ -82,7 +100,9 @@ def _markdown(table: Table, here: Here) -> str:
 
 
 def _show(table: Table, here: Here) -> None:
-    show_whole(_rich(table, here))
+    from tasks import screen
+
+    screen.print_table(_rich(table, here))
     if table.note:
         screen.say(table.note)
 

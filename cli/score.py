@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from tasks import screen
+import typer
+
+from cli.options import AsJson
 
 if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
@@ -19,6 +21,39 @@ if TYPE_CHECKING:
     from ouro.core.records import Rejected
 
     Load = Callable[[], Iterator[Item | Rejected]]
+
+
+def score(
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="Its name, e.g. docvqa; any other lists them.")],
+    annotations: Annotated[
+        list[Path],
+        typer.Option("--annotations", metavar="PATH", help="Its official file, or their folder. May be repeated."),
+    ],
+    predictions: Annotated[
+        Path, typer.Option(metavar="FILE", help='JSON Lines: {"question_id": ..., "prediction": "..."}.')
+    ],
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="Another way to count, e.g. vqaeval, lenient, plain.")
+    ] = "",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Questions without a prediction count as wrong.")
+    ] = False,
+    controls: Annotated[bool, typer.Option(help="Score the most frequent answer, too.")] = True,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Writes scores.json, samples.parquet.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Score any model's predictions as the benchmark's official evaluator does.
+
+    Ids of captions stand under image_id. Missing, unknown and repeated ids are errors. docs/benchmarks.md has the
+    benchmarks, their files, protocols and ids.
+
+    \b
+    Examples:
+      ouro score docvqa --annotations val_v1.0_withQT.json --predictions replies.jsonl
+      ouro score vqav2 --annotations data/benchmarks/vqav2 --predictions replies.jsonl --protocol vqaeval
+      ouro score textcaps --annotations TextCaps_0.1_val.json --predictions replies.jsonl --protocol plain --json
+    """
+    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_))
 
 
 class Options(NamedTuple):
@@ -47,7 +82,9 @@ def run(options: Options) -> None:
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
     from ouro.benchmarks.run_folder import check_folder, write_score
-    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
+    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge
+    from ouro.benchmarks.scored import score as score_samples
+    from tasks import screen
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
@@ -66,7 +103,7 @@ def run(options: Options) -> None:
             raise _of_another(options, error, predictions.unknown()) from error
         _check_unknown(options, predictions.unknown(), judged[1])
         null = dict(predictions.rejected)
-    made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
+    made = score_samples(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
     if options.controls:
         made = replace(made, constant=constant_score(load, metric))
     if options.out:
@@ -83,6 +120,8 @@ def run(options: Options) -> None:
 
 
 def _progress(options: Options) -> AbstractContextManager[Callable[[int], None]]:
+    from tasks import screen
+
     return nullcontext(lambda n: None) if options.json else screen.progress("score", 0, "questions")
 
 

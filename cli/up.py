@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from flows.bootstrap import check_checkout
 from ouro.core.errors import OuroError
 from tasks import screen, tracking
+from tasks.checkout import check_checkout
 from tasks.processes import deployment
 from tasks.processes.children import Child, ChildError, end_of, family, start
 from tasks.processes.prefect_server import (
