@@ -142,17 +142,17 @@ def _one(source: object, params: Params, options: Options) -> list[Score]:
     assert isinstance(source, Source)
     name = source.bench.name
     with screen.progress(name, 0, "answers") as advance:
-        made = run_benchmark(
+        score = run_benchmark(
             source, params, options.out, k=options.k, limit=options.limit,
             protocol=options.protocols.get(name, ""), controls=options.controls, cache=CACHE,
             adapter=options.adapter, progress=advance,
         )  # fmt: skip
-    if made is None:
+    if score is None:
         screen.say(f"{source.bench.title}: no metric of its own; its replies are in {options.out / name}")
         return []
-    for line in lines(made):
+    for line in lines(score):
         screen.say(line)
-    return [made]
+    return [score]
 
 
 def _write_run(params: Params, options: Options) -> None:
@@ -172,8 +172,8 @@ def _write_run(params: Params, options: Options) -> None:
 def table(scores: Sequence[Score]) -> list[str]:
     """One line a benchmark."""
     width = max((len(s.bench.title) for s in scores), default=0)
-    made = [(s, f"{s.bench.title:<{width}}  {figure(s.reported, s.metric.points):<22}") for s in scores]
-    return [f"{said} {s.metric.names[0]}, n = {s.account.n_out}" for s, said in made]
+    heads = [f"{s.bench.title:<{width}}  {figure(s.reported, s.metric.points):<22}" for s in scores]
+    return [f"{head} {s.metric.names[0]}, n = {s.account.n_out}" for s, head in zip(scores, heads, strict=True)]
 
 
 def _track(params: Params, options: Options, scores: Sequence[Score]) -> None:

@@ -49,13 +49,13 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
     everything: list[dict[str, Any]] = []
     for folder, label in zip(folders[1:], called[1:], strict=True):
         second = read_run(folder, label)
-        made = compare_runs(first, second, seed=seed, resamples=resamples)
+        compared = compare_runs(first, second, seed=seed, resamples=resamples)
         names = [called[0], label]
-        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in made]})
+        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in compared]})
         if form != "json":
-            _show(form, names, [row for c in made for row in rows(c, kinds)])
+            _show(form, names, [row for c in compared for row in rows(c, kinds)])
         if track:
-            _track(names, made)
+            _track(names, compared)
     if form == "json":
         print(json.dumps(everything, indent=1))
 
@@ -104,18 +104,18 @@ def _rich(title: str, table: Sequence[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(title=escape(title), title_justify="left")
+    printed = Table(title=escape(title), title_justify="left")
     for head in HEADS:
-        made.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
+        printed.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
     for row in table:
-        made.add_row(*map(escape, row))
-    return made
+        printed.add_row(*map(escape, row))
+    return printed
 
 
-def _track(names: Sequence[str], made: Sequence[Compared]) -> None:
+def _track(names: Sequence[str], compared: Sequence[Compared]) -> None:
     from tasks import tracking
 
     with tracking.run("compare", {"first": names[0], "second": names[1]}) as run:
-        for c in made:
+        for c in compared:
             d = c.reported
             run.metrics({f"{c.benchmark}/{key}": value for key, value in d.to_json().items()})

@@ -62,16 +62,16 @@ def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
 def _measured(table: Table, here: Here) -> Iterator[tuple[str, list[Measured | None]]]:
     """Of each run its label and what it has of a table's benchmarks; runs that have nothing of them are left out."""
     for label in dict.fromkeys(label for label, _ in here):
-        found = [here.get((label, name)) for name in table.benchmarks]
-        if any(found):
-            yield label, found
+        figures = [here.get((label, name)) for name in table.benchmarks]
+        if any(figures):
+            yield label, figures
 
 
 def _rows(table: Table, here: Here, between: str) -> list[list[str]]:
     rows = [[PAPER, row.model, *("" if f is None else f"{f:.1f}" for f in row.figures)] for row in table.rows]
     return rows + [
-        [HERE, label, *(between.join(one.texts()) if one else "" for one in found)]
-        for label, found in _measured(table, here)
+        [HERE, label, *(between.join(one.texts()) if one else "" for one in figures)]
+        for label, figures in _measured(table, here)
     ]
 
 
@@ -84,9 +84,9 @@ def _json(table: Table, here: Here) -> dict[str, object]:
     ours = [
         {
             "model": label,
-            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, found, strict=True)},
+            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, figures, strict=True)},
         }
-        for label, found in _measured(table, here)
+        for label, figures in _measured(table, here)
     ]
     return {"table": table.number, "title": table.title, PAPER: theirs, HERE: ours, "note": table.note}
 
@@ -113,9 +113,9 @@ def _rich(table: Table, here: Here) -> Shown:
     from rich.table import Table as Shown
 
     title = f"Table {table.number} of the paper: {table.title}"
-    made = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    printed = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(["whose figures", "model", *table.heads()]):
-        made.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+        printed.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for row in _rows(table, here, "\n"):
-        made.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
-    return made
+        printed.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
+    return printed

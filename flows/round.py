@@ -27,9 +27,9 @@ from tasks.models import needs_hub
 from tasks.processes.prefect_server import ROUND
 from tasks.processes.stage import STAGES, repro_stage
 from tasks.promotion import begin_round
-from tasks.publishing import check_next_commit, commit_finished, commit_pending, push, push_pending
+from tasks.publishing import check_next_commit, commit_finished, finish_pending, push
 from tasks.round_screen import say_params, show_round
-from tasks.round_tracking import log_pending, log_round, round_run
+from tasks.round_tracking import log_round, round_run
 from tasks.saturation import nothing_to_do
 from tasks.settings import params_file, write_params
 from tasks.timing import forget_work
@@ -57,15 +57,6 @@ def run(file: Path | None, profile: str | None, overrides: Sequence[str], rounds
             screen.say(f"MLflow:  {tracking.where()}")
             promoting = not any(text.startswith("model.adapter=") for text in overrides)
             return run_rounds(rounds, committing, promoting)
-
-
-def finish_pending(number: int, committing: bool) -> None:
-    """What an earlier process did not come to: the commit of its round, the push, MLflow."""
-    if committing:
-        commit_pending(number)
-        check_next_commit()
-    push_pending()
-    log_pending(number)
 
 
 def run_rounds(rounds: int, committing: bool, promoting: bool) -> str:

@@ -57,12 +57,12 @@ def estimate_round(params: Params, options: Options) -> Figures:
     raises."""
     chosen = rates(options.gpu, options.mfu_train, options.mfu_prefill, params.model.backend == "openai")
     known = _Model(params.model.base)
-    given, said, found = _inputs(params, options, known)
-    images = _images(params, options, found)
+    given, assumptions, measured_images = _inputs(params, options, known)
+    images = _images(params, options, measured_images)
     last = _last_round(known) if options.measured else None
     notes = [f"model: {known.where}", known.counting]
     notes += [last.note] if last else [fits(given, chosen)]
-    return Figures(estimate(given, images, chosen, last.seconds if last else None), said, chosen, notes)
+    return Figures(estimate(given, images, chosen, last.seconds if last else None), assumptions, chosen, notes)
 
 
 class _Model:
@@ -86,29 +86,33 @@ def _tokens(path: Path) -> tuple[Callable[[str], float], str]:
 
 def _inputs(params: Params, options: Options, known: _Model) -> tuple[Inputs, Assumed, int]:
     """What decides the work, the assumptions with their sources, and how many images --like has."""
-    said = assumed(params, is_nano(Path(known.base)))
+    assumptions = assumed(params, is_nano(Path(known.base)))
     given = _assignments(options)
-    found, seen = 0, None
+    measured_images, seen = 0, None
     if options.like is not None:
         if clash := sorted(set(given) & set(PICTURED)):
             raise EstimateError(
                 f"--like {options.like} measures {', '.join(clash)}; leave --size and --assume of it out"
             )
-        found, values, seen = _like(options.like, params, known)
-        said = with_values(said, values, f"measured on {options.like}")
-    said = with_values(said, given, "given")
-    seen = seen or pictures(params, known.sight, said.values)
-    return Inputs(params, known.arch, known.sight, said.values, seen, known.tokens_of), said, found
+        measured_images, values, seen = _like(options.like, params, known)
+        assumptions = with_values(assumptions, values, f"measured on {options.like}")
+    assumptions = with_values(assumptions, given, "given")
+    seen = seen or pictures(params, known.sight, assumptions.values)
+    return (
+        Inputs(params, known.arch, known.sight, assumptions.values, seen, known.tokens_of),
+        assumptions,
+        measured_images,
+    )
 
 
 def _like(root: Path, params: Params, known: _Model) -> tuple[int, dict[str, float], Pictures]:
     from ouro.costs.workload_like import measure
 
     layout = layout_of(root)
-    found = measure(layout, params, known.sight, known.tokens_of)
-    if not found.images:
+    dataset = measure(layout, params, known.sight, known.tokens_of)
+    if not dataset.images:
         raise EstimateError(f"--like {root}: holds no training image; expected an annotated dataset with some")
-    return found.images, {**found.values, **_questions(layout)}, found.seen
+    return dataset.images, {**dataset.values, **_questions(layout)}, dataset.seen
 
 
 def _questions(layout: Layout) -> dict[str, float]:
@@ -138,11 +142,11 @@ def _assignments(options: Options) -> dict[str, float]:
     return values
 
 
-def _images(params: Params, options: Options, found: int) -> int:
+def _images(params: Params, options: Options, measured_images: int) -> int:
     if options.images is not None:
         return options.images
-    if found or (params.ingest.source == "nano" and is_nano(Path(params.model.base))):
-        return found or params.ingest.train_images
+    if measured_images or (params.ingest.source == "nano" and is_nano(Path(params.model.base))):
+        return measured_images or params.ingest.train_images
     raise EstimateError("--images: got none; expected how many images are to be annotated, such as --images 1400000")
 
 
@@ -160,14 +164,14 @@ def _last_round(wanted: _Model) -> _Last:
     params = load_params()
     work: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
     given, images = done(params, PIPELINE.root)
-    made = estimate(given, images, rates("h100", 0.5, 0.5, False))
+    estimated = estimate(given, images, rates("h100", 0.5, 0.5, False))
     note = f"measured: seconds of the last round, on {images} images with {params.model.base}, on this machine"
     if params.model.base != wanted.base:
         note += f"; CAUTION: another model than {wanted.base}, so FLOPs/s may differ by far"
-    return _Last(unit_seconds(made, work), note)
+    return _Last(unit_seconds(estimated, work), note)
 
 
 def done(params: Params, root: Path) -> tuple[Inputs, int]:
     """The work that lies in a folder: its inputs, and how many training images."""
-    given, _, found = _inputs(params, Options(like=root), _Model(params.model.base))
-    return given, found
+    given, _, measured_images = _inputs(params, Options(like=root), _Model(params.model.base))
+    return given, measured_images

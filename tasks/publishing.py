@@ -1,4 +1,4 @@
-"""A finished round in git and in DVC's remote, also one whose process was killed before it came to that."""
+"""A finished round in git and in DVC's remote, also one whose process was killed before that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from ouro.core.params import load_params
 from ouro.rounds.ledger import Round, read_round, tag
 from tasks import screen, versioning
+from tasks.round_tracking import log_pending
 from tasks.saturation import is_finished
 
 UNPUSHED = Path(".ouro/unpushed")  # there is a round that the remote has not got
@@ -35,10 +36,15 @@ def commit_pending(number: int) -> None:
             screen.say(f"round {number} ended without a commit, and something has changed since: it gets no tag")
 
 
-def push_pending() -> None:
-    """Send the data of rounds that the remote has not got, if there is a remote. Raises VersioningError."""
+def finish_pending(number: int, committing: bool) -> None:
+    """What the process of an earlier round did not come to: its commit, the push, MLflow. Raises VersioningError, also
+    where the next round could not be committed."""
+    if committing:
+        commit_pending(number)
+        check_next_commit()
     if UNPUSHED.exists():
         push()
+    log_pending(number)
 
 
 def push() -> None:

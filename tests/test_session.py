@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -124,3 +125,20 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
         clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, Door())  # type: ignore[arg-type]
     assert list(clock) == ran == ["ingest", "propose", "describe", "merge", "synthesize"]
     assert f"annotate, {out}" in [run.name for run in runs_tagged("names-of-an-annotation")]
+
+
+def test_a_night_is_called_by_the_time_it_was_scheduled_for(
+    prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import tags
+
+    from flows.nightly import nightly
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.round.run", lambda *_, rounds, commit: f"{rounds} round, commit {commit}")
+    with tags("name-of-a-night"):
+        state = nightly(return_state=True)
+    assert state.message == "1 round, commit True"
+    (run,) = runs_tagged("name-of-a-night")
+    assert re.fullmatch(r"nightly, \d{4}-\d\d-\d\d \d\d:\d\d", run.name)
+    assert any(tag.startswith("pid:") for tag in run.tags), "a sweep finds it"
