@@ -1,4 +1,4 @@
-"""The command `ouro ablate`. Registered by cli.app."""
+"""`ouro ablate`: a grid over params, several seeds an arm."""
 
 from __future__ import annotations
 
@@ -40,8 +40,3 @@ def ablate(
     from flows.ablate import run
 
     run(known, set_ or [], seeds, epochs, name)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(ablate)

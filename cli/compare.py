@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tasks import screen
+import typer
+
+from cli.options import Form
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str, str, str]
 HEADS = ("benchmark", "figure", "n", "first", "second", "difference", "p")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of `ouro benchmark`: first, others.")],
+    form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = "table",
+    kinds: Annotated[bool, typer.Option(help="Differences by kind of question, too.")] = True,
+    track: Annotated[bool, typer.Option(help="Log the differences to MLflow.")] = False,
+) -> None:
+    """Compare runs on the same questions: paired difference, 95% interval and p, by benchmark and kind.
+
+    \b
+    Examples:
+      ouro compare runs/base runs/boot
+      ouro compare runs/base runs/boot runs/second --format markdown --no-kinds
+    """
+    run(runs, form, kinds, track)
 
 
 def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
@@ -31,13 +49,13 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
     everything: list[dict[str, Any]] = []
     for folder, label in zip(folders[1:], called[1:], strict=True):
         second = read_run(folder, label)
-        made = compare_runs(first, second, seed=seed, resamples=resamples)
+        compared = compare_runs(first, second, seed=seed, resamples=resamples)
         names = [called[0], label]
-        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in made]})
+        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in compared]})
         if form != "json":
-            _show(form, names, [row for c in made for row in rows(c, kinds)])
+            _show(form, names, [row for c in compared for row in rows(c, kinds)])
         if track:
-            _track(names, made)
+            _track(names, compared)
     if form == "json":
         print(json.dumps(everything, indent=1))
 
@@ -64,16 +82,9 @@ def _show(form: str, names: Sequence[str], table: Sequence[Row]) -> None:
     if form == "markdown":
         print(markdown(title, table))
         return
-    show_whole(_rich(title, table))
+    from tasks import screen
 
-
-def show_whole(shown: Table) -> None:
-    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
-    from rich.measure import Measurement
-
-    console = screen.console()
-    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
-    console.print(shown)
+    screen.print_table(_rich(title, table))
 
 
 def markdown(title: str, table: Sequence[Row]) -> str:
@@ -93,18 +104,18 @@ def _rich(title: str, table: Sequence[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(title=escape(title), title_justify="left")
+    printed = Table(title=escape(title), title_justify="left")
     for head in HEADS:
-        made.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
+        printed.add_column(head, justify="left" if head in HEADS[:2] else "right", no_wrap=True)
     for row in table:
-        made.add_row(*map(escape, row))
-    return made
+        printed.add_row(*map(escape, row))
+    return printed
 
 
-def _track(names: Sequence[str], made: Sequence[Compared]) -> None:
+def _track(names: Sequence[str], compared: Sequence[Compared]) -> None:
     from tasks import tracking
 
     with tracking.run("compare", {"first": names[0], "second": names[1]}) as run:
-        for c in made:
+        for c in compared:
             d = c.reported
             run.metrics({f"{c.benchmark}/{key}": value for key, value in d.to_json().items()})

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ouro.core.params import Params, ParamsError, load_params
-from tasks import screen
-from tasks.models import MissingModel, require_model
-from tasks.processes import deployment
-from tasks.processes.prefect_server import HOST, PORT, configured_api, healthy, started_earlier
+if TYPE_CHECKING:
+    from ouro.core.params import Params
 
 Verdict = Literal["ok", "note", "missing"]
 MIN_DISK_GB = 10.0
@@ -39,8 +32,20 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
+def doctor() -> None:
+    """Check this machine and say per finding how to mend it. Exit code 1 when something needed is missing.
+
+    \b
+    Examples:
+      ouro doctor
+    """
+    raise SystemExit(run())
+
+
 def run() -> int:
     """Look at everything, print a table, return the exit code: 1 when something needed is missing."""
+    from tasks import screen
+
     findings = [finding for look in LOOKS for finding in _safely(look)]
     _show(findings)
     missing = sum(f.verdict == "missing" for f in findings)
@@ -65,6 +70,8 @@ def python() -> list[Finding]:
 
 def packages() -> list[Finding]:
     """Whether the big packages are installed; nothing is imported."""
+    import importlib.util
+
     names = (
         "torch",
         "torchvision",
@@ -83,6 +90,8 @@ def packages() -> list[Finding]:
 
 def opencv() -> list[Finding]:
     """PaddleOCR's OpenCV needs libGL.so.1. Tried in a process of its own: a broken one may crash."""
+    import subprocess
+
     code = "import cv2; print(cv2.__version__, hasattr(cv2, 'ximgproc'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -97,6 +106,8 @@ def opencv() -> list[Finding]:
 
 
 def java() -> list[Finding]:
+    import shutil
+
     path = shutil.which("java")
     if path:
         return [Finding("Java", "ok", path)]
@@ -116,6 +127,8 @@ def gpu() -> list[Finding]:
 
 
 def disk() -> list[Finding]:
+    import shutil
+
     free = shutil.disk_usage(".").free / 1e9
     fits = free >= MIN_DISK_GB
     mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and .ouro/cache are safe to clear"
@@ -129,6 +142,9 @@ def writable() -> list[Finding]:
 
 def servers() -> list[Finding]:
     """The Prefect server that would be used, and whether the usual ports are free."""
+    from tasks.processes import deployment
+    from tasks.processes.prefect_server import PORT, configured_api, healthy, started_earlier
+
     api = configured_api()
     if api:
         if not healthy(api):
@@ -144,6 +160,10 @@ def servers() -> list[Finding]:
 
 
 def _port(port: int, whose: str) -> Finding:
+    import socket
+
+    from tasks.processes.prefect_server import HOST
+
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
         taken = probe.connect_ex((HOST, port)) == 0
@@ -153,6 +173,8 @@ def _port(port: int, whose: str) -> Finding:
 
 def model() -> list[Finding]:
     """params.yaml, and the model folders that it names."""
+    from ouro.core.params import ParamsError, load_params
+
     try:
         params = load_params()
     except ParamsError as error:
@@ -161,7 +183,9 @@ def model() -> list[Finding]:
 
 
 def _folders(params: Params) -> list[Finding]:
-    made: list[Finding] = []
+    from tasks.models import MissingModel, require_model
+
+    findings: list[Finding] = []
     served = params.model.backend == "openai"  # then the server holds the annotator
     named = [("model.base", params.model.base)]
     if "rpn" in params.propose.proposers and not params.model.proposer.startswith("fasterrcnn"):
@@ -169,20 +193,20 @@ def _folders(params: Params) -> list[Finding]:
     for key, folder in named:
         try:
             require_model(Path(folder))
-            made.append(Finding(key, "ok", f"{folder}: {_size(Path(folder)):.1f} MB of weights"))
+            findings.append(Finding(key, "ok", f"{folder}: {_size(Path(folder)):.1f} MB of weights"))
         except MissingModel as error:
             found, _, mend = str(error).partition(" Fix: ")
             if served and key == "model.base":
-                made.append(Finding(key, "note", found, f"only to train and benchmark: {mend or 'see its text'}"))
+                findings.append(Finding(key, "note", found, f"only to train and benchmark: {mend or 'see its text'}"))
             else:
-                made.append(Finding(key, "missing", found, mend or "see its text"))
+                findings.append(Finding(key, "missing", found, mend or "see its text"))
     base = Path(params.model.base)
     absent = [" or ".join(names) for names in FILES if not any((base / name).is_file() for name in names)]
-    if absent and made[0].verdict == "ok":
-        made.append(
+    if absent and findings[0].verdict == "ok":
+        findings.append(
             Finding("model files", "note", f"not in {params.model.base}: {', '.join(absent)}", "fetch it again")
         )
-    return made
+    return findings
 
 
 def _size(folder: Path) -> float:
@@ -193,6 +217,7 @@ def server() -> list[Finding]:
     """With model.backend openai: whether the server answers a question about a picture, with the key there is."""
     from PIL import Image as PILImage
 
+    from ouro.core.params import ParamsError, load_params
     from ouro.vision.openai import KEY, OpenAIVisionLM, ServerRefused, ServerUnavailable
     from ouro.vision.protocols import Request
 
@@ -215,6 +240,9 @@ def server() -> list[Finding]:
 
 def repository() -> list[Finding]:
     """git and DVC: the checkout they work in."""
+    import shutil
+    import subprocess
+
     if shutil.which("git") is None:
         return [Finding("git", "missing", "not found on the PATH", "install git")]
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
@@ -234,6 +262,8 @@ LOOKS = (python, packages, opencv, java, gpu, disk, writable, servers, repositor
 def _show(findings: list[Finding]) -> None:
     from rich.markup import escape
     from rich.table import Table
+
+    from tasks import screen
 
     colors = {"ok": "green", "note": "yellow", "missing": "red"}
     table = Table("", "what", "found", "how to mend it")

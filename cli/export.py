@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ouro.core.artifacts import read_shard, read_sidecar
-from ouro.core.layout import Layout, shard_names
-from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.export.conversations import CONTENTS, PROMPT
-from ouro.export.folder import ExportError, Shard, Wanted, export
-from tasks import screen
+import typer
 
+from cli.options import Dataset
+
+if TYPE_CHECKING:
+    from ouro.core.layout import Layout
+    from ouro.export.folder import Shard
+
+ExportFormat = Literal["ms-swift", "llava", "sharegpt", "trl", "webdataset"]
+ExportImages = Literal["copy", "link", "reference"]
 # How to point each trainer at the folder; {out} is its absolute path.
 NEXT = {
     "ms-swift": "ROOT_IMAGE_DIR={out} swift sft --dataset {out}/*.jsonl ...",
@@ -22,30 +26,68 @@ NEXT = {
 }
 
 
+def export(
+    folder: Dataset,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="The form that your trainer reads.")],
+    out: Annotated[Path, typer.Option(help="Where it goes; made if missing.")],
+    images: Annotated[ExportImages, typer.Option(help="How the pictures get there.")] = "copy",
+    contents: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="description, questions, regions, grounding: what goes in. May be repeated."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What asks for the description; by default the usual words.")
+    ] = None,
+) -> None:
+    """Write a dataset in the form of another trainer, and say how to point that trainer at it.
+
+    \b
+    Examples:
+      ouro export out/photos --format ms-swift --out out/swift
+      ouro export out/photos --format webdataset --out out/tars
+      ouro export data --format trl --out out/trl --images link
+      ouro export out/photos --format llava --out out/llava --contents description --contents questions
+    """
+    from ouro.export.conversations import CONTENTS, PROMPT
+
+    run(folder, out, format_, images, contents or CONTENTS, PROMPT if prompt is None else prompt)
+
+
 def run(
     folder: Path,
     out: Path,
     format: str,
-    images: str = "copy",
-    contents: Sequence[str] = CONTENTS,
-    prompt: str = PROMPT,
+    images: str,
+    contents: Sequence[str],
+    prompt: str,
 ) -> None:
     """The command. Raises ExportError, and ArtifactError for a folder that was not annotated to its end."""
+    from ouro.core.artifacts import read_sidecar
+    from ouro.core.layout import layout_of, shard_names
+    from ouro.export.conversations import CONTENTS
+    from ouro.export.folder import ExportError, Wanted
+    from ouro.export.folder import export as write_export
+    from tasks import screen
+
     strange = [name for name in contents if name not in CONTENTS]
     if strange or not contents:
         raise ExportError(f"--contents: got {strange or 'nothing'}, expected some of {', '.join(CONTENTS)}")
-    layout = Layout(folder, folder / ".ouro/cache")
+    layout = layout_of(folder)
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:
         wanted = Wanted(format, contents, prompt, images)
-        counts = export(_shards(layout, names, contents), layout.images, out, wanted, advance)
+        counts = write_export(_shards(layout, names, contents), layout.images, out, wanted, advance)
     screen.say(counts.line())
     screen.say(f"{out}: {NEXT[format].format(out=out.resolve())}")
 
 
 def _shards(layout: Layout, names: Sequence[str], contents: Sequence[str]) -> Iterator[Shard]:
     """Shard after shard; pairs are read only where they are wanted."""
+    from ouro.core.artifacts import read_shard
+    from ouro.core.records import Image, QAPair, Region, Scene
+    from ouro.export.folder import Shard
+
     for name in names:
         yield Shard(
             Path(name).stem,

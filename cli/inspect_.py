@@ -1,7 +1,6 @@
 """`ouro inspect DIR`: a gallery of a dataset and its statistics, on disk and, when asked, in MLflow.
 
-Not flows/inspect.py: Prefect puts a flow file's folder first on sys.path, and that name would hide the standard
-library's.
+Not cli/inspect.py: where this folder stands on sys.path, that name would hide the standard library's.
 """
 
 from __future__ import annotations
@@ -10,32 +9,63 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from ouro.core.artifacts import read_sidecar
-from ouro.core.layout import Layout
-from ouro.pages.gallery import Gallery, check_target, write_gallery
-from ouro.pages.gallery_data import Folders, check_dataset
-from ouro.pages.statistics import CaptionLength, StatisticsError, captions_from_json
-from tasks import screen
+import typer
+
+from cli.options import Dataset
+
+if TYPE_CHECKING:
+    from ouro.pages.gallery import Gallery
+    from ouro.pages.statistics import CaptionLength
+
+
+def inspect(
+    folder: Dataset,
+    out: Annotated[Path | None, typer.Option(help="Where the gallery goes; by default DIR/gallery.")] = None,
+    round_: Annotated[
+        str | None, typer.Option("--round", metavar="NAME", help="What to call this dataset in the statistics.")
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="statistics.json of an earlier round, to compare. May be repeated."),
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Log the statistics to MLflow, too.")] = False,
+) -> None:
+    """Make a gallery of a dataset, to be opened in a browser without a server, and its statistics.
+
+    \b
+    Examples:
+      ouro inspect out/photos
+      ouro inspect data --out report/gallery --mlflow
+      ouro inspect out/second --round second --earlier out/first/gallery/statistics.json
+    """
+    run(folder, out, round_, earlier or [], mlflow)
 
 
 def run(
     folder: Path, out: Path | None = None, round_: str | None = None, earlier: Sequence[Path] = (), mlflow: bool = False
 ) -> None:
     """The command. Raises GalleryError, StatisticsError or ArtifactError."""
-    folders = _folders(folder)
+    from ouro.core.artifacts import read_sidecar
+    from ouro.core.layout import layout_of
+    from ouro.pages.gallery import check_target, write_gallery
+    from ouro.pages.gallery_data import check_dataset
+    from tasks import screen
+
+    layout = layout_of(folder)
     out = folder / "gallery" if out is None else out
-    n = sum(read_sidecar(shard).n_out for shard in check_dataset(folder, folders))
+    n = sum(read_sidecar(shard).n_out for shard in check_dataset(layout))
     check_target(out)
     lengths = [row for path in earlier for row in _earlier(path)]
     name = _name(folder)
     with screen.progress("inspect", n, "images") as advance:
-        made = write_gallery(folder, folders, out, title=name, round_=round_ or name, earlier=lengths, progress=advance)
-    for note in made.notes:
+        gallery = write_gallery(layout, out, title=name, round_=round_ or name, earlier=lengths, progress=advance)
+    for note in gallery.notes:
         screen.say(f"note: {note}")
     if mlflow:
-        screen.say(f"MLflow run: {_track(made, name)}")
-    screen.say(_summary(made))
+        screen.say(f"MLflow run: {_track(gallery, name)}")
+    screen.say(_summary(gallery))
 
 
 def _name(folder: Path) -> str:
@@ -43,13 +73,10 @@ def _name(folder: Path) -> str:
     return os.fsencode(folder.resolve().name).decode("utf-8", "backslashreplace") or "dataset"
 
 
-def _folders(folder: Path) -> Folders:
-    layout = Layout(folder, folder / ".ouro/cache")
-    return Folders(layout.images, layout.regions, layout.descriptions, layout.scenes, layout.qa)
-
-
 def _earlier(path: Path) -> tuple[CaptionLength, ...]:
     """The caption lengths of another round, from its statistics.json. Raises StatisticsError."""
+    from ouro.pages.statistics import StatisticsError, captions_from_json
+
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -59,19 +86,20 @@ def _earlier(path: Path) -> tuple[CaptionLength, ...]:
     return captions_from_json(str(path), value)
 
 
-def _track(made: Gallery, name: str) -> str:
+def _track(gallery: Gallery, name: str) -> str:
     """Log the statistics as a run of MLflow; its id."""
     from tasks import tracking
 
-    with tracking.run("inspect", {"dataset": name, "round": made.statistics.round}) as run:
-        run.metrics(made.statistics.metrics())
-        run.artifact(made.path.with_name("statistics.json"))
+    with tracking.run("inspect", {"dataset": name, "round": gallery.statistics.round}) as run:
+        run.metrics(gallery.statistics.metrics())
+        run.artifact(gallery.path.with_name("statistics.json"))
     return run.run_id
 
 
-def _summary(made: Gallery) -> str:
-    s = made.statistics
+def _summary(gallery: Gallery) -> str:
+    s = gallery.statistics
     return (
-        f"gallery: {made.path} ({made.images:,} images on {made.pages:,} pages, {s.regions_mean:.1f} regions an image,"
-        f" {s.pairs:,} question-answer pairs, {made.rejected:,} images rejected); open it in a browser"
+        f"gallery: {gallery.path} ({gallery.images:,} images on {gallery.pages:,} pages, "
+        f"{s.regions_mean:.1f} regions an image, {s.pairs:,} question-answer pairs, "
+        f"{gallery.rejected:,} images rejected); open it in a browser"
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from cli.compare import escaped, show_whole
-from tasks import screen
+import typer
+
+from cli.compare import escaped
+from cli.options import Form
 
 if TYPE_CHECKING:
     from rich.table import Table as Shown
@@ -20,17 +22,33 @@ if TYPE_CHECKING:
 PAPER, HERE = "paper", "measured here"
 
 
-def run(folders: Sequence[Path], form: Literal["table", "markdown", "json"], tables: Sequence[int]) -> None:
+def paper(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN...]", help="Folders of `ouro benchmark`.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How they are printed.")] = "table",
+    table: Annotated[list[int] | None, typer.Option(metavar="N", help="Only table N. May be repeated.")] = None,
+) -> None:
+    """Print tables 1 to 6 of the paper, each figure the paper's own, with what was measured here in rows below.
+
+    \b
+    Examples:
+      ouro paper
+      ouro paper runs/base runs/boot --table 2
+      ouro paper runs/base runs/boot --format markdown
+    """
+    run(runs or [], form, table or [])
+
+
+def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
     """Print tables (all of them for an empty `tables`). Raises BenchmarkFileError for a folder that is no run, and a
     table that the paper has not."""
-    from ouro.benchmarks import paper
+    from ouro.benchmarks import paper as tables_of_paper
     from ouro.benchmarks.items import BenchmarkFileError
 
-    known = [table.number for table in paper.tables()]
+    known = [table.number for table in tables_of_paper.tables()]
     if unknown := [n for n in tables if n not in known]:
         raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, known))}")
-    here = paper.measured(folders)
-    chosen = [table for table in paper.tables() if not tables or table.number in tables]
+    here = tables_of_paper.measured(folders)
+    chosen = [table for table in tables_of_paper.tables() if not tables or table.number in tables]
     if form == "json":
         print(json.dumps([_json(table, here) for table in chosen], indent=1))
         return
@@ -44,16 +62,16 @@ def run(folders: Sequence[Path], form: Literal["table", "markdown", "json"], tab
 def _measured(table: Table, here: Here) -> Iterator[tuple[str, list[Measured | None]]]:
     """Of each run its label and what it has of a table's benchmarks; runs that have nothing of them are left out."""
     for label in dict.fromkeys(label for label, _ in here):
-        found = [here.get((label, name)) for name in table.benchmarks]
-        if any(found):
-            yield label, found
+        figures = [here.get((label, name)) for name in table.benchmarks]
+        if any(figures):
+            yield label, figures
 
 
 def _rows(table: Table, here: Here, between: str) -> list[list[str]]:
     rows = [[PAPER, row.model, *("" if f is None else f"{f:.1f}" for f in row.figures)] for row in table.rows]
     return rows + [
-        [HERE, label, *(between.join(one.texts()) if one else "" for one in found)]
-        for label, found in _measured(table, here)
+        [HERE, label, *(between.join(one.texts()) if one else "" for one in figures)]
+        for label, figures in _measured(table, here)
     ]
 
 
@@ -66,9 +84,9 @@ def _json(table: Table, here: Here) -> dict[str, object]:
     ours = [
         {
             "model": label,
-            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, found, strict=True)},
+            "figures": {n: one and one.to_json() for n, one in zip(table.benchmarks, figures, strict=True)},
         }
-        for label, found in _measured(table, here)
+        for label, figures in _measured(table, here)
     ]
     return {"table": table.number, "title": table.title, PAPER: theirs, HERE: ours, "note": table.note}
 
@@ -82,7 +100,9 @@ def _markdown(table: Table, here: Here) -> str:
 
 
 def _show(table: Table, here: Here) -> None:
-    show_whole(_rich(table, here))
+    from tasks import screen
+
+    screen.print_table(_rich(table, here))
     if table.note:
         screen.say(table.note)
 
@@ -93,9 +113,9 @@ def _rich(table: Table, here: Here) -> Shown:
     from rich.table import Table as Shown
 
     title = f"Table {table.number} of the paper: {table.title}"
-    made = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    printed = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(["whose figures", "model", *table.heads()]):
-        made.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+        printed.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for row in _rows(table, here, "\n"):
-        made.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
-    return made
+        printed.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
+    return printed

@@ -1,10 +1,20 @@
-"""The commands about rounds: rounds, rounds show, rounds diff, up. Registered by cli.app."""
+"""`ouro rounds`, `ouro rounds show`, `ouro rounds diff`: what every round was and what came of it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli.options import AsJson
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ouro.rounds.gate import Measured
+    from ouro.rounds.ledger import Round
 
 rounds = typer.Typer(
     name="rounds",
@@ -20,20 +30,18 @@ Examples:
   ouro rounds diff 1 2""",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NONE = "no round has ended here; run: ouro bootstrap"
 Number = Annotated[int, typer.Argument(min=1, metavar="N", help="A round's number.")]
 
 
 @rounds.callback()
-def all_rounds(context: typer.Context, json_: Json = False) -> None:
+def all_rounds(context: typer.Context, json_: AsJson = False) -> None:
     if context.invoked_subcommand is None:
-        from cli.rounds_view import show_all
-
         show_all(json_)
 
 
 @rounds.command()
-def show(number: Number, json_: Json = False) -> None:
+def show(number: Number, json_: AsJson = False) -> None:
     """Everything that is kept of one round.
 
     \b
@@ -41,8 +49,6 @@ def show(number: Number, json_: Json = False) -> None:
       ouro rounds show 2
       ouro rounds show 2 --json
     """
-    from cli.rounds_view import show_one
-
     show_one(number, json_)
 
 
@@ -54,38 +60,143 @@ def diff(first: Number, second: Number) -> None:
     Examples:
       ouro rounds diff 1 2
     """
-    from cli.rounds_view import show_difference
-
     show_difference(first, second)
 
 
-def up(
-    interval: Annotated[
-        int | None, typer.Option(min=1, metavar="SECONDS", help="A round every so often, for trying it.")
-    ] = None,
-    cron: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="Another time than prefect.yaml's, in cron's words, UTC.")
-    ] = None,
-    prefect_port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="If free, else the next.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="If free, else the next.")] = 5000,
-) -> None:
-    """Run the nightly rounds: Prefect's server, MLflow's, and the worker, on this machine, until Ctrl-C.
+def show_all(as_json: bool) -> None:
+    """One line a round, the first one first. Raises LedgerError for a damaged file."""
+    from ouro.rounds.ledger import read_rounds
+    from tasks import screen
 
-    A round begins when prefect.yaml says, goes on where the last one was stopped, and never runs twice at a time.
-    docs/nightly.md has the rest: systemd, Postgres, logs, crashes.
-
-    \b
-    Examples:
-      ouro up
-      ouro up --cron "30 1 * * 1-5"
-      ouro up --interval 60
-    """
-    from cli.up import Options, run
-
-    run(Options(interval, cron, prefect_port, mlflow_port))
+    finished = read_rounds()
+    if as_json:
+        print(json.dumps([_json(one) for one in finished], indent=1))
+    elif not finished:
+        screen.say(NONE)
+    else:
+        screen.print_table(_table(finished))
 
 
-def register(app: typer.Typer) -> None:
-    """Add them to the command line."""
-    app.add_typer(rounds)
-    app.command()(up)
+def show_one(number: int, as_json: bool) -> None:
+    """Everything that is kept of a round. Raises LedgerError."""
+    from ouro.rounds.gate import shown
+    from ouro.rounds.ledger import read_round
+    from tasks import screen
+    from tasks.versioning import commit_of
+
+    one = read_round(number)
+    if as_json:
+        print(json.dumps(_json(one), indent=1))
+        return
+    facts = {
+        "annotated by": one.annotator, "trained from": f"the {one.trained_from}",
+        **{f"{name}": str(n) for name, n in one.counts.items()}, "words a description": f"{one.words:.1f}",
+        "candidate": one.candidate[:12], "verdict": _verdict(one), "commit": commit_of(one.tag) or "not committed",
+        "MLflow run": one.run or "none",
+    }  # fmt: skip
+    screen.say(f"round {one.number}")
+    for name, value in facts.items():
+        screen.say(f"  {name}: {value}")
+    screen.say(f"  against the {one.against}:")
+    for reason in one.verdict.reasons:
+        screen.say(f"    {reason}")
+    screen.say("  all that was measured:")
+    for m in one.measured:
+        screen.say(f"    {m.name}, over the {m.models[0]}: {shown(m)}")
+    screen.say("  seconds: " + ", ".join(f"{stage} {s:.0f}" for stage, s in one.seconds.items()))
+    for path, digest in one.data.items():
+        screen.say(f"  {path.removeprefix('data.')}: {digest}")
+
+
+def show_difference(first: int, second: int) -> None:
+    """Two rounds side by side; the data that differs between them. Raises LedgerError."""
+    from ouro.rounds.ledger import read_round
+    from tasks import screen
+    from tasks.versioning import commit_of
+
+    a, b = read_round(first), read_round(second)
+    rows = [
+        ("annotated by", a.annotator, b.annotator),
+        ("trained from", a.trained_from, b.trained_from),
+        *((name, str(a.counts.get(name, "")), str(n)) for name, n in b.counts.items()),
+        ("words a description", f"{a.words:.1f}", f"{b.words:.1f}"),
+        *_scores(a, b),
+        ("verdict", _verdict(a), _verdict(b)),
+        ("commit", commit_of(a.tag) or "-", commit_of(b.tag) or "-"),
+    ]
+    names = sorted(a.data.keys() | b.data.keys())
+    same = [_short(name) for name in names if a.data.get(name) == b.data.get(name)]
+    changed = [_short(name) for name in names if a.data.get(name) != b.data.get(name)]
+    table = _columns(["", f"round {first}", f"round {second}"])
+    for row in rows:
+        _add(table, row)
+    screen.print_table(table)
+    screen.say(f"same data: {', '.join(same) or 'none'}")
+    screen.say(f"other data: {', '.join(changed) or 'none'}")
+
+
+def _scores(a: Round, b: Round) -> list[tuple[str, str, str]]:
+    """The candidates' figures, each with its own gain over the base and interval: not a paired difference."""
+    from ouro.rounds.gate import shown
+
+    left, right = ({m.name: m for m in one.scores()} for one in (a, b))
+    names = dict.fromkeys([*left, *right])
+    return [(n, shown(left[n]) if n in left else "-", shown(right[n]) if n in right else "-") for n in names]
+
+
+def _table(finished: Sequence[Round]) -> Table:
+    from tasks.versioning import commit_of
+
+    heads = [
+        "round", "annotated by", "images", "regions", "words", "pairs", "benchmark", "base", "candidate",
+        "gain over the base", "gain over the champion", "verdict", "commit", "MLflow run",
+    ]  # fmt: skip
+    table = _columns(heads)
+    for one in finished:
+        over = {m.name: m for m in one.measured if m.models[0] == "champion"}
+        for number, m in enumerate(one.scores()):
+            about = (
+                str(one.number), one.annotator.rpartition("/")[2], str(one.counts.get("images", "")),
+                str(one.counts.get("regions", "")), f"{one.words:.1f}", str(one.counts.get("pairs", "")),
+            )  # fmt: skip
+            end = (_verdict(one), commit_of(one.tag) or "-", one.run[:8] or "-")
+            champion = _gain(over[m.name]) if m.name in over else "-"
+            figures = (m.name, f"{m.points * m.first:.1f}", f"{m.points * m.second:.1f}", _gain(m), champion)
+            first = number == 0
+            _add(table, (*(about if first else [""] * 6), *figures, *(end if first else [""] * 3)))
+    return table
+
+
+def _columns(heads: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, no_wrap=True)
+    return table
+
+
+def _add(table: Table, row: Sequence[str]) -> None:
+    from rich.markup import escape
+
+    table.add_row(*map(escape, row))
+
+
+def _gain(m: Measured) -> str:
+    from ouro.rounds.gate import shown
+
+    return shown(m).partition("gain ")[2].partition(", n")[0]
+
+
+def _verdict(one: Round) -> str:
+    return "promoted" if one.verdict.promoted else "refused"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("data.").removeprefix("data/")
+
+
+def _json(one: Round) -> dict[str, object]:
+    from tasks.versioning import commit_of
+
+    return {**one.to_json(), "commit": commit_of(one.tag)}

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from tasks import screen
+import typer
+
+from cli.options import AsJson
 
 if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
@@ -19,6 +21,39 @@ if TYPE_CHECKING:
     from ouro.core.records import Rejected
 
     Load = Callable[[], Iterator[Item | Rejected]]
+
+
+def score(
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="Its name, e.g. docvqa; any other lists them.")],
+    annotations: Annotated[
+        list[Path],
+        typer.Option("--annotations", metavar="PATH", help="Its official file, or their folder. May be repeated."),
+    ],
+    predictions: Annotated[
+        Path, typer.Option(metavar="FILE", help='JSON Lines: {"question_id": ..., "prediction": "..."}.')
+    ],
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="Another way to count, e.g. vqaeval, lenient, plain.")
+    ] = "",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Questions without a prediction count as wrong.")
+    ] = False,
+    controls: Annotated[bool, typer.Option(help="Score the most frequent answer, too.")] = True,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Writes scores.json, samples.parquet.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Score any model's predictions as the benchmark's official evaluator does.
+
+    Ids of captions stand under image_id. Missing, unknown and repeated ids are errors. docs/benchmarks.md has the
+    benchmarks, their files, protocols and ids.
+
+    \b
+    Examples:
+      ouro score docvqa --annotations val_v1.0_withQT.json --predictions replies.jsonl
+      ouro score vqav2 --annotations data/benchmarks/vqav2 --predictions replies.jsonl --protocol vqaeval
+      ouro score textcaps --annotations TextCaps_0.1_val.json --predictions replies.jsonl --protocol plain --json
+    """
+    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_))
 
 
 class Options(NamedTuple):
@@ -47,7 +82,9 @@ def run(options: Options) -> None:
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
     from ouro.benchmarks.run_folder import check_folder, write_score
-    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
+    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge
+    from ouro.benchmarks.scored import score as score_samples
+    from tasks import screen
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
@@ -57,24 +94,28 @@ def run(options: Options) -> None:
     paths = locate(bench, given[0]) if len(given) == 1 and given[0].is_dir() else given
     load = partial(bench.load, paths)
     with read_predictions(options.predictions) as predictions, _progress(options) as advance:
-        found = predictions.reply
+        reply_to = predictions.reply
         try:
             judged = judge(
-                load(), metric, lambda item: found(item.item_id), allow_missing=options.allow_missing, progress=advance
+                load(),
+                metric,
+                lambda item: reply_to(item.item_id),
+                allow_missing=options.allow_missing,
+                progress=advance,
             )
         except MissingPredictions as error:
             raise _of_another(options, error, predictions.unknown()) from error
         _check_unknown(options, predictions.unknown(), judged[1])
         null = dict(predictions.rejected)
-    made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
+    result = score_samples(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
     if options.controls:
-        made = replace(made, constant=constant_score(load, metric))
+        result = replace(result, constant=constant_score(load, metric))
     if options.out:
-        write_score(options.out, made, judged[0])
+        write_score(options.out, result, judged[0])
     if options.json:
-        print(json.dumps({**made.to_json(), "null_predictions": sum(null.values())}, indent=1))
+        print(json.dumps({**result.to_json(), "null_predictions": sum(null.values())}, indent=1))
         return
-    for line in lines(made):
+    for line in lines(result):
         screen.say(line)
     if null:
         screen.say(f"  predictions of null, counted as missing: {sum(null.values())}")
@@ -83,6 +124,8 @@ def run(options: Options) -> None:
 
 
 def _progress(options: Options) -> AbstractContextManager[Callable[[int], None]]:
+    from tasks import screen
+
     return nullcontext(lambda n: None) if options.json else screen.progress("score", 0, "questions")
 
 
@@ -90,11 +133,11 @@ def _check_unknown(options: Options, unknown: tuple[int, list[str]], account: Ac
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.predictions import listed
 
-    count, shown = unknown
+    count, examples = unknown
     if count:
         left_out = f"; not scored: {_rejected(account)}" if account.rejected else ""
         raise BenchmarkFileError(
-            f"{options.predictions}: {listed('id', count, shown)} that {options.benchmark} has no question for "
+            f"{options.predictions}: {listed('id', count, examples)} that {options.benchmark} has no question for "
             f"(it has {account.n_out}{left_out}). Fix: take them out, or name the benchmark that they are of"
         )
 
@@ -104,23 +147,23 @@ def _of_another(options: Options, error: BenchmarkFileError, unknown: tuple[int,
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.predictions import listed
 
-    count, shown = unknown
-    others = f"; it has {listed('id', count, shown)} that {options.benchmark} has no question for" if count else ""
+    count, examples = unknown
+    others = f"; it has {listed('id', count, examples)} that {options.benchmark} has no question for" if count else ""
     return BenchmarkFileError(f"{options.predictions}: {error}{others}")
 
 
-def lines(made: Score) -> list[str]:
+def lines(result: Score) -> list[str]:
     """A score for people: the reported figure first, then by kind, then what stands beside it."""
-    account, points = made.account, made.metric.points
-    head = f"{made.bench.title} ({made.bench.split}, protocol {made.protocol}): {made.metric.names[0]}"
-    out = [f"{head} {figure(made.reported, points)}, n = {account.n_out} on {made.images} pictures"]
-    out += _kinds(made.metric.names[0], made.figures[made.metric.names[0]], points)
-    for name in made.metric.names[1:]:
-        out.append(f"  {name}: {figure(made.figures[name].micro, points)}")
-    controls = {"most frequent answer": made.constant, "other pictures": made.shuffled}
+    account, points = result.account, result.metric.points
+    head = f"{result.bench.title} ({result.bench.split}, protocol {result.protocol}): {result.metric.names[0]}"
+    out = [f"{head} {figure(result.reported, points)}, n = {account.n_out} on {result.images} pictures"]
+    out += _kinds(result.metric.names[0], result.figures[result.metric.names[0]], points)
+    for name in result.metric.names[1:]:
+        out.append(f"  {name}: {figure(result.figures[name].micro, points)}")
+    controls = {"most frequent answer": result.constant, "other pictures": result.shuffled}
     known = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
     out += [f"  controls: {', '.join(known)}"] if known else []
-    out.append(f"  replies that could not be read: {100 * made.unreadable:.1f}%; missing: {account.missing}")
+    out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
     return out
@@ -135,8 +178,10 @@ def figure(e: Estimate, points: float) -> str:
     return f"{points * e.value:.1f} [{points * e.low:.1f}, {points * e.high:.1f}]"
 
 
-def _kinds(name: str, made: Ratios[Estimate], points: float) -> list[str]:
-    if len(made.kinds) == 1:  # one of ChartQA's or POPE's files is not the benchmark
-        return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in made.kinds.items() if kind != "all"]
-    rows = [("all questions", made.micro), ("mean of kinds", made.macro), *sorted(made.kinds.items())]
+def _kinds(name: str, ratios: Ratios[Estimate], points: float) -> list[str]:
+    if len(ratios.kinds) == 1:  # one of ChartQA's or POPE's files is not the benchmark
+        return [
+            f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in ratios.kinds.items() if kind != "all"
+        ]
+    rows = [("all questions", ratios.micro), ("mean of kinds", ratios.macro), *sorted(ratios.kinds.items())]
     return [f"  {name}, {kind}: {figure(e, points)}, n = {e.n}" for kind, e in rows]

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from flows.bootstrap import check_checkout
+from ouro.core.errors import OuroError
 from tasks import screen, tracking
+from tasks.checkout import check_checkout
 from tasks.processes import deployment
 from tasks.processes.children import Child, ChildError, end_of, family, start
 from tasks.processes.environments import mlflow_server_environment, round_environment
@@ -48,7 +49,7 @@ PREFECT_SECONDS = 180.0  # without an answer: a new one takes up to START_SECOND
 WATCH = 2.0
 
 
-class UpError(ValueError):
+class UpError(OuroError, ValueError):
     """`ouro up` cannot begin: it runs already, or its options do not fit."""
 
 

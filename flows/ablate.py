@@ -18,29 +18,31 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
 
 from flows.arm import ARMS
-from flows.bootstrap import check_checkout, only_run
 from flows.matrix import FOLDER, PACKAGES, Job, jobs, scores_of, target, write_matrix
+from flows.session import session
 from ouro.ablations.figure import figure
 from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
 from ouro.ablations.results import Result, findings, page, paper_rows, paper_table, results, table, to_json
 from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
+from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from tasks import screen, tracking
 from tasks.asking import check_benchmarks
 from tasks.benchmark import question_files
+from tasks.checkout import check_checkout, only_run
 from tasks.models import model_fingerprint, require_model
-from tasks.processes.delivery import deliver_events
-from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.processes.stage import repro_target
 
 ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
 WORK = Path(".ouro/ablations")
 
 
-class StatusError(RuntimeError):
+class StatusError(OuroError, RuntimeError):
     """DVC could not say what is up to date; it has printed why."""
 
 
@@ -88,12 +90,8 @@ def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, 
         check_annotated(stale)
         todo = [job for job in wanted.jobs if target(wanted.name, job) in stale]
         screen.say(f"{len(wanted.jobs) - len(todo)} of {len(wanted.jobs)} arms and seeds are up to date")
-        with prefect_server() as server:
-            say_address(server)
-            try:
-                _ablate(wanted, todo, digest(wanted, params, raw))
-            finally:
-                deliver_events()
+        with session(f"ablation:{wanted.name}"):
+            run_and_compare(wanted, todo, digest(wanted, params, raw))
 
 
 def _checked(params: Params) -> None:
@@ -107,21 +105,21 @@ def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
         assert process.stdout
-        said = process.stdout.read()  # its end; to close its standard input first would end it
+        output = process.stdout.read()  # its end; to close its standard input first would end it
         code = process.wait()
     if code != 0:
         raise StatusError(f"dvc status {' '.join(targets)}: ended with {code}, printed above. Fix what it names")
     # a process that waits for another stage says so first
-    return json.loads(said[said.index(b"{") :])
+    return json.loads(output[output.index(b"{") :])
 
 
 def check_overwrites(wanted: Plan) -> None:
     """Raise GridError where another grid has left its results in the folder that has this one's name by default."""
     path = wanted.folder / ARMS
-    there = yaml.safe_load(path.read_text()) if path.is_file() and (wanted.folder / "table.json").is_file() else None
-    if there is not None and there != {arm.name: arm.values for arm in wanted.arms}:
+    earlier = yaml.safe_load(path.read_text()) if path.is_file() and (wanted.folder / "table.json").is_file() else None
+    if earlier is not None and earlier != {arm.name: arm.values for arm in wanted.arms}:
         raise GridError(
-            f"{wanted.folder}: holds the results of another grid ({', '.join(there)}), which would be overwritten. "
+            f"{wanted.folder}: holds the results of another grid ({', '.join(earlier)}), which would be overwritten. "
             f"Fix: give this one a name of its own (--name NAME), or --name {wanted.name} to replace them"
         )
 
@@ -148,66 +146,59 @@ def digest(wanted: Plan, params: Sequence[Params], raw: Mapping[str, Any]) -> st
     """Of all that decides the results: the same one goes on in the same MLflow run."""
     files = [(wanted.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
     data = {key: value for key, value in tracking.dataset_digests().items() if "scores" not in key}
-    bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(own.model.base for own in params)]
+    bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(one.model.base for one in params)]
     code = code_fingerprint(["flows.arm"], PACKAGES)
     return hashlib.sha256(json.dumps([*files, raw, data, code, *bases], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _ablate(wanted: Plan, todo: Sequence[Job], key: str) -> None:
+def run_and_compare(wanted: Plan, todo: Sequence[Job], key: str) -> None:
     """Arms, table, figure, and where to compare."""
-    kept = WORK / f"{wanted.name}-{key}"
-    kept.mkdir(parents=True, exist_ok=True)
-    mark = kept / "parent.mlflow"
+    work = WORK / f"{wanted.name}-{key}"
+    work.mkdir(parents=True, exist_ok=True)
+    run_file = work / "parent.mlflow"
     tags = {"ablation": wanted.name}
     with (
         tracking.experiment(tracking.ABLATIONS),
-        tracking.run(f"ablation {wanted.name}", tags, continued=mark) as parent,
+        tracking.run(f"ablation {wanted.name}", tags, continued=run_file) as parent,
     ):
-        runs = _run_arms(wanted, todo, parent, kept)
-        made = _write_results(wanted)
-        parent.metrics({f"{r.arm.name}/{name}": s.mean for r in made for name, s in r.figures.items()})
+        earlier = {f"{run.tags.get('arm')}-{run.tags.get('seed')}": run for run in tracking.nested(parent)}
+        runs = [run_id for run_id in ablate(wanted, todo, parent.tracked_as, earlier, work) if run_id]
+        measured = _write_results(wanted)
+        parent.metrics({f"{r.arm.name}/{name}": s.mean for r in measured for name, s in r.figures.items()})
         for file in ("table.json", "table.md", "figure.png"):
             parent.artifact(wanted.folder / file)
         url = tracking.compare_url(parent, runs)
     if parent.tracked_as:
-        write_text(mark, parent.run_id)  # the same ablation, run again, is the same run
-    _tell(wanted, made)
+        write_text(run_file, parent.run_id)  # the same ablation, run again, is the same run
+    _show_results(wanted, measured)
     screen.say(f"MLflow: {url if runs else 'nothing was tracked'}")
     if runs and tracking.is_local():
         screen.say(f"        after `{tracking.UI_COMMAND}`")
 
 
-def _run_arms(wanted: Plan, todo: Sequence[Job], parent: tracking.Run, kept: Path) -> list[str]:
-    """Run what is out of date, log what is not logged; the ids of the arms' MLflow runs, in the order of the jobs."""
-    from prefect import flow, tags, task
+@flow(name="ablate", flow_run_name="ablation {wanted.name}", validate_parameters=False)
+def ablate(
+    wanted: Plan, todo: Sequence[Job], parent: str | None, earlier: Mapping[str, tracking.Nested], work: Path
+) -> list[str]:
+    """Run what is out of date, log what is not logged; the ids of the arms' MLflow runs, in the order of the jobs.
 
-    @task(name="arm", task_run_name="{arm} seed {seed}", persist_result=False)
-    def arm_task(arm: str, seed: int, stage: str) -> None:
-        repro_target(stage)
-
-    def work(job: Job) -> None:
-        arm_task(job.arm.name, job.seed, target(wanted.name, job))
-
-    @flow(name="ablate", flow_run_name=f"ablation {wanted.name}", validate_parameters=False)
-    def ablate() -> list[str]:
-        logged = {(n.tags.get("arm"), n.tags.get("seed")): n for n in tracking.nested(parent)}
-        ids: list[str] = []
-        started, done = time.monotonic(), 0
-        for job in wanted.jobs:
-            before = logged.get((job.arm.name, str(job.seed)))
-            if job not in todo:
-                ids.append(_arm(wanted, job, None, parent, kept, before))
-                continue
+    `parent`: the ablation's MLflow run; `earlier`: those below it, by job; `work`: keeps the ids of runs under way.
+    """
+    run_ids: list[str] = []
+    started, done = time.monotonic(), 0
+    for job in wanted.jobs:
+        is_stale = job in todo
+        if is_stale:
             screen.say(progress_line(job, done, len(todo), time.monotonic() - started))
-            ids.append(_arm(wanted, job, work, parent, kept, before))
-            done += 1
-        return ids
+        run_ids.append(run_and_log(wanted, job, is_stale, parent, earlier.get(job.name), work))
+        done += is_stale
+    return run_ids
 
-    screen.show_notices()
-    if swept := sweep_stale_runs():
-        screen.say(f"marked {swept} runs of killed processes as crashed")
-    with tags(process_tag(), f"ablation:{wanted.name}"):
-        return [run_id for run_id in ablate() if run_id]
+
+@task(name="arm", task_run_name="{arm} seed {seed}", persist_result=False, cache_policy=NO_CACHE)
+def run_job(arm: str, seed: int, stage: str) -> None:
+    """One stage of the ablation's matrix, through DVC."""
+    repro_target(stage)
 
 
 def progress_line(job: Job, done: int, total: int, seconds: float) -> str:
@@ -216,23 +207,22 @@ def progress_line(job: Job, done: int, total: int, seconds: float) -> str:
     return f"arm {done + 1} of {total}{left}: {job.arm.label}, seed {job.seed}"
 
 
-def _arm(
-    wanted: Plan, job: Job, work: Any, parent: tracking.Run, kept: Path, before: tracking.Nested | None
-) -> str:  # fmt: skip
-    """Run one arm (`work` None: it is up to date) and log its scores; the id of its MLflow run, "" without one."""
+def run_and_log(
+    wanted: Plan, job: Job, is_stale: bool, parent: str | None, before: tracking.Nested | None, work: Path
+) -> str:
+    """Run one arm if it is out of date and log its scores; the id of its MLflow run, "" without one."""
     scores = scores_of(wanted.name, job)
-    if work is None and before and before.finished and before.tags.get("scores") == _digest_of(scores):
+    if not is_stale and before and before.finished and before.tags.get("scores") == _digest_of(scores):
         return before.run_id
-    mark = kept / f"{job.arm.name}-{job.seed}.mlflow"
+    run_file = work / f"{job.name}.mlflow"
     if before:
-        write_text(mark, before.run_id)
+        write_text(run_file, before.run_id)
     title = f"{job.arm.label}, seed {job.seed}"
     tags = {"ablation": wanted.name, "arm": job.arm.name, "seed": str(job.seed)}
-    above = parent.run_id if parent.tracked_as else None
-    with tracking.run(title, tags, parent=above, continued=mark) as run:
+    with tracking.run(title, tags, parent=parent, continued=run_file) as run:
         with tracking.parent_of_children(run) if run.tracked_as else contextlib.nullcontext():
-            if work is not None:
-                work(job)
+            if is_stale:
+                run_job(job.arm.name, job.seed, target(wanted.name, job))
         content = json.loads(scores.read_text())
         run.tags({"k": str(content["k"]), "supervision": content["supervision"], "scores": _digest_of(scores)})
         run.params({"seed": job.seed, "set": content["set"]})
@@ -250,17 +240,17 @@ def _write_results(wanted: Plan) -> list[Result]:
     measured = {
         (job.arm.name, job.seed): json.loads(scores_of(wanted.name, job).read_text())["figures"] for job in wanted.jobs
     }
-    made = results(wanted.arms, measured)
-    write_json(wanted.folder / "table.json", to_json(wanted.name, made))
-    write_text(wanted.folder / "table.md", page(wanted.name, made))
-    write_bytes(wanted.folder / "figure.png", figure(wanted.name, made))
-    return made
+    compared = results(wanted.arms, measured)
+    write_json(wanted.folder / "table.json", to_json(wanted.name, compared))
+    write_text(wanted.folder / "table.md", page(wanted.name, compared))
+    write_bytes(wanted.folder / "figure.png", figure(wanted.name, compared))
+    return compared
 
 
-def _tell(wanted: Plan, made: Sequence[Result]) -> None:
-    heads, rows = table(made)
+def _show_results(wanted: Plan, compared: Sequence[Result]) -> None:
+    heads, rows = table(compared)
     _show(f"ablation {wanted.name}, measured here: points, mean over seeds [Student's 95%]", heads, rows)
-    for text in findings(made):
+    for text in findings(compared):
         screen.say(text)
     if paper := paper_table(wanted.arms):
         heads, rows = paper_rows(paper)
@@ -270,17 +260,13 @@ def _tell(wanted: Plan, made: Sequence[Result]) -> None:
 
 
 def _show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """As wide as its figures, however narrow the screen."""
     from rich import box
     from rich.markup import escape
-    from rich.measure import Measurement
     from rich.table import Table
 
-    console = screen.console()
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(heads):
-        shown.add_column(escape(head), justify="left" if number == 0 else "right", no_wrap=True)
+        printed.add_column(escape(head), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*map(escape, row))
-    shown.width = Measurement.get(console, console.options.update(max_width=10_000), shown).maximum
-    console.print(shown)
+        printed.add_row(*map(escape, row))
+    screen.print_table(printed)

@@ -18,7 +18,7 @@ from prefect import flow
 from flows.describe import describe
 from flows.merge import merge
 from flows.propose import propose
-from flows.runner import run_stage
+from flows.session import run_stage
 from flows.synthesize import synthesize
 from ouro.ablations.grid import GridError, annotates, overrides
 from ouro.benchmarks.vqa import read_vqa
@@ -52,17 +52,18 @@ def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
     parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}
     images = [dataset_digests().get(f"data.{folder}") for folder in (layout.images, layout.annotations)]
     decisive = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
-    own = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
-    own.root.mkdir(parents=True, exist_ok=True)
-    for link, folder in ((own.images, layout.images), (own.annotations, layout.annotations)):
+    annotations = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
+    annotations.root.mkdir(parents=True, exist_ok=True)
+    for link, folder in ((annotations.images, layout.images), (annotations.annotations, layout.annotations)):
         if not link.is_symlink():
             link.symlink_to(folder.resolve())
     for stage in (propose, describe, merge, synthesize):
-        stage(params, own)
-    return own
+        stage(params, annotations)
+    return annotations
 
 
-def run_arm(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
+@flow(name="arm", flow_run_name="{name} {arm} seed {seed}", validate_parameters=False)
+def arm_flow(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
     """Train, ask, score. Raises what these raise."""
     values = read_arm(name, arm)
     params = load_params(overrides=overrides(values))
@@ -70,11 +71,11 @@ def run_arm(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
     layout = annotated(params, values, layout)
     with screen.steps("train") as on_step:
         train(layout, params.model_copy(update={"seed": seed, "round": 1}), here.adapter, on_step)
-    asked = 4 * len(read_vqa(*question_files(layout))) * len(arms(params))
+    answers = 4 * len(read_vqa(*question_files(layout))) * len(arms(params))
     about = {
         "arm": arm, "seed": seed, "set": values, "k": params.train.k, "supervision": params.train.supervision,
     }  # fmt: skip
-    with screen.progress("benchmark", asked, "answers") as advance:
+    with screen.progress("benchmark", answers, "answers") as advance:
         scores = score_arm(about, layout, params, here, advance)
     figures = json.loads(scores.read_text())["figures"]
     accuracy, base = (100 * figures[f"image/{what}/macro-average"] for what in ("accuracy", "base"))
@@ -85,14 +86,7 @@ def main(arguments: list[str]) -> None:
     """Exits 2 on an error of the person's making."""
     if len(arguments) != 3 or not arguments[2].isdecimal():
         sys.exit(f"got {' '.join(arguments) or 'nothing'}, expected: python -m flows.arm NAME ARM SEED")
-    name, arm, seed = arguments[0], arguments[1], int(arguments[2])
-
-    @flow(name="arm", flow_run_name=f"{name} {arm} seed {seed}", validate_parameters=False)
-    def body(params: Params, layout: Layout) -> None:
-        del params  # those of params.yaml, without the arm's
-        run_arm(name, arm, seed, layout)
-
-    run_stage(body)
+    run_stage(arm_flow, {"name": arguments[0], "arm": arguments[1], "seed": int(arguments[2])})
 
 
 if __name__ == "__main__":

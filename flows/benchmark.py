@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.runner import measured, run_stage
+from flows.session import run_stage, stage_run_name
 from ouro.benchmarks.vqa import read_vqa
 from ouro.core.artifacts import write_json
 from ouro.core.layout import ADAPTER, Layout
@@ -28,9 +28,10 @@ from tasks.benchmark import (
     shown_regions,
     summarise,
 )
+from tasks.timing import measured
 
 
-@flow(name="benchmark", validate_parameters=False)
+@flow(name="benchmark", flow_run_name=stage_run_name, validate_parameters=False)
 def benchmark(params: Params, layout: Layout) -> None:
     check_benchmarks(params)
     clear_runs(layout)

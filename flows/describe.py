@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
+from flows.session import run_stage, stage_run_name
+from flows.shards import WHOLE, Share, over_shards
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Description, Image, Region
 from tasks.describe import describe as describe_shard
+from tasks.prefect_artifacts import sample_artifact
 
 
-@flow(name="describe", validate_parameters=False)
+@flow(name="describe", flow_run_name=stage_run_name, validate_parameters=False)
 def describe(params: Params, layout: Layout, share: Share = WHOLE) -> None:
     def regions(name: str) -> int:
         return _train_regions(layout, name)
@@ -29,8 +31,8 @@ def _train_regions(layout: Layout, name: str) -> int:
 
 
 def _sample(layout: Layout, names: list[str]) -> None:
-    said = [d for name in names[:1] for d in read_shard(layout.descriptions / name, Description)][:12]
-    sample_artifact("describe", "What the annotator said", "\n".join(f"{d.region_id}: {d.text}" for d in said))
+    descriptions = [d for name in names[:1] for d in read_shard(layout.descriptions / name, Description)][:12]
+    sample_artifact("describe", "What the annotator said", "\n".join(f"{d.region_id}: {d.text}" for d in descriptions))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import count_artifact, image_artifact, measured, run_stage
+from flows.session import run_stage, stage_run_name
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
@@ -12,9 +12,11 @@ from ouro.core.records import Image
 from tasks import screen
 from tasks.ingest import expected
 from tasks.ingest import ingest as ingest_task
+from tasks.prefect_artifacts import count_artifact, image_artifact
+from tasks.timing import measured
 
 
-@flow(name="ingest", validate_parameters=False)
+@flow(name="ingest", flow_run_name=stage_run_name, validate_parameters=False)
 def ingest(params: Params, layout: Layout) -> None:
     total = expected(params)
     with measured("ingest", layout), screen.progress("ingest", total, "files") as advance:

@@ -34,6 +34,11 @@ class Job(NamedTuple):
     arm: Arm
     seed: int
 
+    @property
+    def name(self) -> str:
+        """As DVC and MLflow tell it from the other ones."""
+        return f"{self.arm.name}-{self.seed}"
+
 
 def jobs(arms: Sequence[Arm], seeds: int) -> list[Job]:
     """In the order in which they run: whole seeds, so that an ablation that is stopped has some of every arm."""
@@ -42,7 +47,7 @@ def jobs(arms: Sequence[Arm], seeds: int) -> list[Job]:
 
 def target(name: str, job: Job) -> str:
     """As DVC names the stage."""
-    return f"{(FOLDER / name / 'dvc.yaml').as_posix()}:arm@{job.arm.name}-{job.seed}"
+    return f"{(FOLDER / name / 'dvc.yaml').as_posix()}:arm@{job.name}"
 
 
 def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Params], raw: Mapping[str, Any]) -> Path:
@@ -57,14 +62,14 @@ def write_matrix(name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Pa
 def _stage(
     name: str, arms: Sequence[Arm], seeds: int, params: Sequence[Params], raw: Mapping[str, Any]
 ) -> dict[str, Any]:
-    own = (FOLDER / name / ARMS).as_posix()
+    arms_file = (FOLDER / name / ARMS).as_posix()
     return {
         "desc": "one arm with one seed: train, ask, score",
         "matrix": {"arm": [arm.name for arm in arms], "seed": list(range(seeds))},
         "wdir": "../..",
         "cmd": f"python -m flows.arm {name} ${{item.arm}} ${{item.seed}}",
         "deps": [*_files(arms, params), *code()],
-        "params": [*_read_params(arms, params, raw), {own: ["${item.arm}"]}],
+        "params": [*_read_params(arms, params, raw), {arms_file: ["${item.arm}"]}],
         "outs": [f"{FOLDER.as_posix()}/{name}/${{item.arm}}/seed-${{item.seed}}"],
     }
 
@@ -77,16 +82,16 @@ def code() -> list[str]:
 def _files(arms: Sequence[Arm], params: Sequence[Params]) -> list[str]:
     """Of all arms, as the stages of a matrix have the same."""
     files = [*DATA]
-    for arm, own in zip(arms, params, strict=True):
-        files.append(own.model.base)
-        if own.benchmark.names:
-            files.append(own.benchmark.folder)
-        if own.benchmark.names or arm.annotates:
-            files.append(own.model.proposer)
-        if arm.annotates and own.model.adapter:
-            files.append(own.model.adapter)
-        if own.train.deepspeed and Path(own.train.deepspeed).is_file():
-            files.append(own.train.deepspeed)
+    for arm, arm_params in zip(arms, params, strict=True):
+        files.append(arm_params.model.base)
+        if arm_params.benchmark.names:
+            files.append(arm_params.benchmark.folder)
+        if arm_params.benchmark.names or arm.annotates:
+            files.append(arm_params.model.proposer)
+        if arm.annotates and arm_params.model.adapter:
+            files.append(arm_params.model.adapter)
+        if arm_params.train.deepspeed and Path(arm_params.train.deepspeed).is_file():
+            files.append(arm_params.train.deepspeed)
     return list(dict.fromkeys(files))
 
 
@@ -97,7 +102,7 @@ def _read_params(arms: Sequence[Arm], params: Sequence[Params], raw: Mapping[str
         given.add(SHOWN)
     sections = (*SECTIONS, *ANNOTATING, "ingest") if any(arm.annotates for arm in arms) else SECTIONS
     read = [f"{section}.{key}" for section in sections for key in raw.get(section) or {}]
-    fixed = [*ALWAYS, *(WITH_REGIONS if any(own.benchmark.names for own in params) else ())]
+    fixed = [*ALWAYS, *(WITH_REGIONS if any(arm_params.benchmark.names for arm_params in params) else ())]
     return [key for key in dict.fromkeys((*fixed, *read)) if key not in given and _present(raw, key)]
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.runner import WHOLE, Share, over_shards, run_stage, sample_artifact
+from flows.session import run_stage, stage_run_name
+from flows.shards import WHOLE, Share, over_shards
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Scene
 from tasks.merge import merge as merge_shard
+from tasks.prefect_artifacts import sample_artifact
 
 
-@flow(name="merge", validate_parameters=False)
+@flow(name="merge", flow_run_name=stage_run_name, validate_parameters=False)
 def merge(params: Params, layout: Layout, share: Share = WHOLE) -> None:
     def images(name: str) -> int:
         return read_sidecar(layout.images / name).n_out

@@ -13,31 +13,36 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.session import sweep
 from tasks import screen
 from tasks.errors import is_ours
-from tasks.processes.prefect_server import process_tag, sweep_stale_runs
+from tasks.processes.prefect_server import process_tag
 
 
-@flow(name="nightly", persist_result=False)
+def nightly_run_name() -> str:
+    """ "nightly, 2026-11-29 02:00": the time for which it was scheduled, in UTC."""
+    return f"nightly, {flow_run.get_scheduled_start_time():%Y-%m-%d %H:%M}"
+
+
+@flow(name="nightly", flow_run_name=nightly_run_name, persist_result=False)
 def nightly() -> State[None]:
     """Sweep what a crash left, then one round or nothing to do. Fails with one sentence on an error of ours."""
-    from flows.bootstrap import run
+    from flows.round import run
 
-    _tag_own_run()
-    if swept := sweep_stale_runs():
-        screen.say(f"marked {swept} runs of killed processes as crashed")
+    _tag_this_run()
+    sweep()
     try:
         with tags(process_tag()):
-            said = run(None, None, (), rounds=1, commit=True)
+            outcome = run(None, None, (), rounds=1, commit=True)
     except Exception as error:
         if not is_ours(error):
             raise
         screen.complain(str(error))
         return Failed(message=str(error))
-    return Completed(message=said)
+    return Completed(message=outcome)
 
 
-def _tag_own_run() -> None:
+def _tag_this_run() -> None:
     """A run that the schedule made has no process's tag: without one no sweep would find it."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(flow_run.get_id()), tags=[*flow_run.get_tags(), process_tag()])

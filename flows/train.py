@@ -10,22 +10,25 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.runner import measured, run_stage
+from flows.session import run_stage, stage_run_name
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
+from tasks.timing import measured
 from tasks.train import LOG, SAMPLES, Step, Trained
 from tasks.train import train as train_task
 
 EVERY = 5.0  # seconds between two updates of Prefect's progress
 
 
-@flow(name="train", validate_parameters=False)
+@flow(name="train", flow_run_name=stage_run_name, validate_parameters=False)
 def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool = True) -> Trained:
     with measured("train", layout), screen.steps("train") as on_step, _shown_by_prefect(on_step) as tell:
         trained = train_task(layout, params, adapter, tell, track)
-    made = json.loads((adapter / SAMPLES).read_text())
-    screen.say(f"train: {made['n_in']} images in, {made['n_out']} samples, rejected {made['rejected'] or 'none'}")
+    samples = json.loads((adapter / SAMPLES).read_text())
+    screen.say(
+        f"train: {samples['n_in']} images in, {samples['n_out']} samples, rejected {samples['rejected'] or 'none'}"
+    )
     curve = json.loads((adapter / LOG).read_text())
     if curve:
         _curve_artifact(curve)
@@ -47,10 +50,10 @@ def _shown_by_prefect(on_step: Step) -> Generator[Step]:
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    made, last = create_progress_artifact(0.0, key="train-progress", description="train: steps"), time.monotonic()
+    artifact, last = create_progress_artifact(0.0, key="train-progress", description="train: steps"), time.monotonic()
 
     def show(percent: float) -> None:
-        _try(lambda: update_progress_artifact(made, progress=percent))  # type: ignore[arg-type]
+        _try(lambda: update_progress_artifact(artifact, progress=percent))  # type: ignore[arg-type]
 
     def tell(done: int, of: int) -> None:
         nonlocal last

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from prefect import tags
-
+from flows.session import session
 from flows.train import train
-from ouro.core.layout import Layout
+from ouro.core.layout import layout_of
 from ouro.core.params import Params
 from tasks import screen
 from tasks.models import require_model
-from tasks.processes.delivery import deliver_events
-from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.tracking import how_to_see
 from tasks.train import Trained, check_annotated
 
@@ -24,18 +21,11 @@ def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
     """
     require_model(Path(params.model.base))
-    layout = Layout(folder, folder / ".ouro/cache")
+    layout = layout_of(folder)
     check_annotated(layout, params)
     started = time.monotonic()
-    with prefect_server() as server:
-        say_address(server)
-        screen.show_notices()
-        sweep_stale_runs()
-        try:
-            with tags(process_tag()):
-                trained = train(params, layout, out, track=track)
-        finally:
-            deliver_events()
+    with session():
+        trained = train(params, layout, out, track=track)
     screen.say(summary_line(trained, time.monotonic() - started))
     screen.say(how_to_see(trained.run_id))
     screen.say(f"adapter: {out}, trained for {params.model.base}")

@@ -26,7 +26,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.estimate import LAST, done
 from ouro.core.layout import PIPELINE, Layout, shard_names
 from ouro.core.params import Params, load_params
 from ouro.core.rates import rates
@@ -34,6 +33,8 @@ from ouro.costs.estimate import COUNTED, Estimate, Inputs, estimate
 from ouro.nano.world import write_world
 from ouro.vision.architecture import Grid
 from ouro.vision.flops import step_flops
+from tasks.estimating import done
+from tasks.timing import LAST_ROUND
 
 if TYPE_CHECKING:
     from ouro.training.rows import Encoded
@@ -210,10 +211,10 @@ def main() -> int:
     if args.one:
         child(args.one[0], Path(args.one[1]), args.scenes)
         return 0
-    if not LAST.is_file():
-        print(f"no {LAST}: run `uv run ouro bootstrap` first", file=sys.stderr)
+    if not LAST_ROUND.is_file():
+        print(f"no {LAST_ROUND}: run `uv run ouro bootstrap` first", file=sys.stderr)
         return 2
-    measured: dict[str, float] = json.loads(LAST.read_text())["work"]
+    measured: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
     with tempfile.TemporaryDirectory() as folder:
         params = load_params()
         paces = calibrate(Path(folder), params, args.scenes)

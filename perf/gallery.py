@@ -22,21 +22,16 @@ from PIL import Image as PILImage
 
 from ouro.core.artifacts import write_shard
 from ouro.core.images import encode_png
+from ouro.core.layout import Layout, layout_of
 from ouro.core.records import Description, Image, Insertion, QAPair, Region, Rejected, Scene, Sentence
 from ouro.pages.gallery import write_gallery
-from ouro.pages.gallery_data import Folders
 
 SHARD, REGIONS, PAIRS, DROPPED, SIDE = 100, 12, 15, 60, 384
 
 
-def folders_of(root: Path) -> Folders:
-    """The folders of a dataset below `root`."""
-    return Folders(*(root / name for name in ("images", "regions", "descriptions", "scenes", "qa")))
-
-
 def write_dataset(root: Path, n: int) -> None:
     """`n` images of noise in shards of SHARD, each with as many records as a busy photograph."""
-    folders, rng = folders_of(root), np.random.default_rng(0)
+    folders, rng = layout_of(root), np.random.default_rng(0)
     for start in range(0, n, SHARD):
         name = f"shard-{start // SHARD:05d}"
         numbers = range(start, min(n, start + SHARD))
@@ -49,7 +44,7 @@ def write_dataset(root: Path, n: int) -> None:
         write_records(folders, name, ids)
 
 
-def write_records(folders: Folders, name: str, ids: list[str]) -> None:
+def write_records(folders: Layout, name: str, ids: list[str]) -> None:
     """One shard of every stage."""
     file = f"{name}.parquet"
     images = [Image(i, f"{name}/{i}.png", SIDE, SIDE, f"photos/{i}.jpg") for i in ids]
@@ -92,7 +87,7 @@ def scene(image_id: str) -> Scene:
 def build(root: Path) -> None:
     """Make one gallery and print "seconds peak-MiB CPU-seconds"; runs in a process of its own."""
     started = time.monotonic()
-    write_gallery(root, folders_of(root), root / "gallery", title="bench", round_="1")
+    write_gallery(layout_of(root), root / "gallery", title="bench", round_="1")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(time.monotonic() - started, peak, time.process_time())
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.core.errors import OuroError
 from ouro.core.params import Model
 from ouro.vision.folders import vlm_fingerprint
 from tasks.models import model_fingerprint, served_base
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _loading = threading.Lock()  # shards in threads ask at the same time, and one model is enough
 
 
-class ServedAdapter(ValueError):
+class ServedAdapter(OuroError, ValueError):
     """An adapter where a server answers: it has its own."""
 
 

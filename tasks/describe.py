@@ -13,7 +13,7 @@ from tasks.annotator import annotator, fingerprint
 from tasks.shards import Pictures, Progress, chunks, produce, shard_task
 
 
-@shard_task(name="describe")
+@shard_task(name="describe", task_run_name="describe, {name}")
 def describe(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
     """data/regions/NAME -> data/descriptions/NAME, training images only. `progress` counts regions."""
     images, regions = layout.images / name, layout.regions / name

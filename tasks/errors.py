@@ -6,6 +6,7 @@ import errno
 import traceback
 from pathlib import Path
 
+from ouro.core.errors import OuroError
 from tasks import screen
 
 
@@ -29,5 +30,5 @@ def explain(error: Exception) -> int:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether the error's class is first-party: then its message says what, got, expected, fix."""
-    return type(error).__module__.split(".")[0] in {"ouro", "tasks", "flows", "cli"}
+    """Whether Ouro raised it: then its message says what, got, expected, fix."""
+    return isinstance(error, OuroError)

@@ -5,7 +5,6 @@ One task for the whole collection: duplicates are found over all of it, and it i
 
 from __future__ import annotations
 
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,28 +44,7 @@ def check_source(params: Params) -> None:
         next(iter(_items(params.ingest)), None)
 
 
-def inbox_digest(params: Params) -> str | None:
-    """What a folder or manifest holds, by names, sizes and times of its files: as long as it stays, nothing is new.
-
-    None where that cannot be told without reading everything (a Hugging Face dataset), "" for the nano world, which is
-    drawn from the params.
-    """
-    wanted = params.ingest
-    if wanted.source == "nano":
-        return ""
-    if is_dataset(wanted.source):
-        return None
-    digest = sha256()
-    if _is_manifest(Path(wanted.source)):
-        digest.update(Path(wanted.source).read_bytes())
-    for item in _items(wanted):
-        path = item if isinstance(item, Path) else getattr(item, "path", None)
-        status = path.stat() if isinstance(path, Path) and path.exists() else None
-        digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
-
-
-@shard_task(name="ingest")
+@shard_task(name="ingest", task_run_name="ingest")
 def ingest(layout: Layout, params: Params, progress: Progress = lambda n: None) -> list[Path]:
     """-> data/images (shards, PNG files) and data/annotations (empty unless the source brings some)."""
     layout.annotations.mkdir(parents=True, exist_ok=True)

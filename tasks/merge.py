@@ -13,13 +13,14 @@ from ouro.core.artifacts import fingerprint_files, read_shard, read_sidecar, wri
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Description, Image, Region, Scene
+from ouro.core.tokens import TOKENIZER, load_token_counter
 from tasks.models import served_base
 from tasks.shards import Progress, produce, shard_task
 
 log = logging.getLogger(__name__)
 
 
-@shard_task(name="merge")
+@shard_task(name="merge", task_run_name="merge, {name}")
 def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
     """data/{regions,descriptions}/NAME -> data/scenes/NAME, training images only. `progress` counts images."""
     inputs = [layout.images / name, layout.regions / name, layout.descriptions / name]
@@ -55,7 +56,7 @@ def _tokenizer(params: Params) -> Path:
     """The annotator's own; of a server's model only where model.base is that one."""
     model = params.model
     base = Path(model.base) if model.backend == "hf" else served_base(model.base, model.name)
-    return (base or Path("none")) / "tokenizer.json"
+    return (base or Path("none")) / TOKENIZER
 
 
 def _meta(merged: Merged) -> dict[str, int]:
@@ -70,11 +71,4 @@ def _meta(merged: Merged) -> dict[str, int]:
 @lru_cache(maxsize=4)
 def token_counter(tokenizer: Path, _fingerprint: str) -> Callable[[str], int]:
     """Counts the annotator's own tokens; words and marks where there is no tokenizer (`_fingerprint` "")."""
-    if not _fingerprint:
-        return count_words
-    from tokenizers import Tokenizer
-
-    loaded = Tokenizer.from_file(str(tokenizer))
-    loaded.no_truncation()
-    loaded.no_padding()
-    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+    return load_token_counter(tokenizer) or count_words

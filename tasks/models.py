@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
-from ouro.core.artifacts import fingerprint_files
+from ouro.core.errors import OuroError
 from ouro.core.params import Params
+from ouro.vision.folders import folder_fingerprint
 
 
 def served_base(base: str, name: str) -> Path | None:
@@ -15,7 +15,7 @@ def served_base(base: str, name: str) -> Path | None:
     return folder if folder.name and folder.name == name.rstrip("/").rpartition("/")[2] else None
 
 
-class MissingModel(ValueError):
+class MissingModel(OuroError, ValueError):
     """A model folder that params name and that is not there or holds no model."""
 
 
@@ -40,17 +40,10 @@ def needs_hub(params: Params) -> bool:
     return params.ingest.source.startswith("hf:") or grounding
 
 
-@lru_cache(maxsize=8)
-def _model_fingerprint(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
-    return fingerprint_files([folder / name for name, _, _ in _stamp])
-
-
 def model_fingerprint(folder: Path) -> str:
     """SHA-256 over the files of a model folder (not of its subfolders, not its README).
 
     Raises MissingModel when the folder is not there.
     """
     require_model(folder)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
-    stamp = tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-    return _model_fingerprint(folder, stamp)
+    return folder_fingerprint(folder)

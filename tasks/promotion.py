@@ -9,16 +9,21 @@ import os
 import shutil
 from pathlib import Path
 
+from ouro.core.errors import OuroError
 from ouro.core.files import sync
 from ouro.core.layout import ADAPTER
-from ouro.rounds.ledger import Round
+from ouro.core.params import Params, load_params
+from ouro.rounds.ledger import Round, read_round
+from tasks import screen
 from tasks.models import MissingModel, model_fingerprint
+from tasks.saturation import is_finished
+from tasks.settings import set_params
 from tasks.versioning import add_to_dvc
 
 CHAMPIONS = Path("models/champions")
 
 
-class PromotionError(ValueError):
+class PromotionError(OuroError, ValueError):
     """What lies in models/adapter is not what the verdict was about."""
 
 
@@ -71,3 +76,26 @@ def _copy(champion: Path) -> None:
     sync(*part.iterdir(), part)
     os.replace(part, champion)
     sync(champion.parent)
+
+
+def begin_round(promoting: bool = True) -> Params:
+    """Go on with the round that has not ended, or begin the next one: promote the candidate whose gate has passed.
+
+    Not without `promoting`, where a person has just set model.adapter, and not an adapter of another base than the
+    one that is set now. params.yaml is written once, at the end. Raises PromotionError and VersioningError.
+    """
+    params = load_params()
+    if not is_finished(params.round):
+        return params
+    last = read_round(params.round)
+    changes: dict[str, object] = {"round": params.round + 1}
+    base = last.annotator.partition(" + ")[0]
+    if last.verdict.promoted and not promoting:
+        screen.say(f"round {last.number}'s candidate is not promoted: model.adapter was set to another annotator")
+    elif last.verdict.promoted and base != params.model.base:
+        screen.say(f"round {last.number}'s candidate is not promoted: it is of {base}, model.base is another now")
+    elif last.verdict.promoted:
+        changes["model.adapter"] = str(promote(last))
+        screen.say(f"round {last.number}'s candidate is the champion now: {changes['model.adapter']}")
+    set_params(changes)
+    return load_params()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ouro.vision.protocols import RegionProposer
 
 
-@shard_task(name="propose")
+@shard_task(name="propose", task_run_name="propose, {name}")
 def propose(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
     """data/images/NAME -> data/regions/NAME. `progress` counts images."""
     source, out = layout.images / name, layout.regions / name

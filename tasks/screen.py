@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from ouro.core.artifacts import Sidecar
 
@@ -134,6 +135,14 @@ def complain(text: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {text}", markup=False, style="red")
 
 
+def print_table(table: Table) -> None:
+    """A table as wide as its figures, however narrow the screen: a figure that is cut is another figure."""
+    from rich.measure import Measurement
+
+    table.width = Measurement.get(console(), console().options.update(max_width=10_000), table).maximum
+    console().print(table)
+
+
 class _Notices(logging.Handler):
     """Warnings of ours, and Prefect's word that a task failed and will be tried again: one line each."""
 
@@ -165,12 +174,11 @@ def count_rows(names: Sequence[str], sidecars: Sequence[Sidecar]) -> list[dict[s
 
 def count_line(stage: str, sidecars: Sequence[Sidecar]) -> str:
     """The counts of a whole stage in one line."""
-    rejected: dict[str, int] = {}
-    for sidecar in sidecars:
-        for reason, n in sidecar.rejected.items():
-            rejected[reason] = rejected.get(reason, 0) + n
-    n_in, n_out = sum(s.n_in for s in sidecars), sum(s.n_out for s in sidecars)
-    return f"{stage}: {n_in} in, {n_out} out, {sum(rejected.values())} rejected{_brackets(rejected)}"
+    from ouro.core.counts import count_records
+
+    count = count_records(stage, sidecars)
+    rejected = sum(count.rejected.values())
+    return f"{stage}: {count.n_in} in, {count.n_out} out, {rejected} rejected{_brackets(count.rejected)}"
 
 
 def _reasons(rejected: Mapping[str, int]) -> str:

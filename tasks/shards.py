@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from ouro.core.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
 from ouro.core.files import publish
 from ouro.core.images import CHUNK_PIXELS, load_image
+from ouro.core.images import chunks as pixel_chunks
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -136,15 +137,5 @@ class Pictures(Mapping[str, "PILImage.Image"]):
 
 
 def chunks(images: Sequence[Image]) -> Iterator[list[Image]]:
-    """Runs of images whose decoded pixels fit into CHUNK_PIXELS; the order is kept, no image is lost."""
-    chunk: list[Image] = []
-    pixels = 0
-    for image in images:
-        size = image.width * image.height
-        if chunk and pixels + size > CHUNK_PIXELS:
-            yield chunk
-            chunk, pixels = [], 0
-        chunk.append(image)
-        pixels += size
-    if chunk:
-        yield chunk
+    """Runs of images whose decoded pixels fit into CHUNK_PIXELS."""
+    return pixel_chunks(images, lambda image: image.width * image.height)

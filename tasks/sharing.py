@@ -10,9 +10,7 @@ flock's: over NFS they hold between machines.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
+from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
 from tasks import screen
 
@@ -29,7 +28,7 @@ STATE = "annotate.json"
 INGESTING = "ingesting"  # a key of the state while its shards are not to be used
 
 
-class FolderInUse(ValueError):
+class FolderInUse(OuroError, ValueError):
     """Another process is making something else of the same folder."""
 
 
@@ -120,39 +119,10 @@ def try_alone(lock: TextIOWrapper) -> bool:
 
 def clear(layout: Layout) -> None:
     """Remove the shards that were made of earlier images; the cache keeps what still holds."""
-    for folder in (layout.qa, layout.scenes, layout.descriptions, layout.regions):
+    made_of_images = [folder for stage, folder in layout.stages().items() if stage != "ingest"]
+    for folder in reversed(made_of_images):
         if folder.is_dir():
             prune_shards(folder, keep=())
-
-
-def fingerprint(source: str) -> str | None:
-    """SHA-256 (hex) over names, sizes and times of all files of a folder, or of a manifest and the files it lists.
-
-    None when the source is no such thing: a data set by its name. A file that is written over in place with
-    another of the same size and time is not seen.
-    """
-    from ouro.ingest.manifest import read_manifest
-
-    path = Path(source)
-    if not path.exists():
-        return None
-    sha = hashlib.sha256()
-    files = _below(path) if path.is_dir() else [path, *(entry.path for entry in read_manifest(path))]
-    for file in files:
-        try:
-            stat = file.stat()
-            seen = (str(file), stat.st_size, stat.st_mtime_ns)
-        except OSError as error:
-            seen = (str(file), type(error).__name__, 0)
-        sha.update(repr(seen).encode("utf-8", "surrogateescape"))
-    return sha.hexdigest()
-
-
-def _below(folder: Path) -> Generator[Path]:
-    for base, folders, files in os.walk(folder):
-        folders.sort()
-        yield Path(base)  # its time tells of a changed permission or link
-        yield from (Path(base, name) for name in sorted(files))
 
 
 def _ingested(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@shard_task(name="synthesize")
+@shard_task(name="synthesize", task_run_name="synthesize, {name}")
 def synthesize(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
     """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene.
 

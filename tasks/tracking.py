@@ -8,10 +8,12 @@ unless MLFLOW_TRACKING_URI names another.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import subprocess
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -145,6 +147,14 @@ def client() -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=os.environ.get(URI, STORE))
+
+
+def import_libraries() -> None:
+    """MLflow and its store take some 10 s, Prefect's engine 2 s: both while a server comes up."""
+    with ThreadPoolExecutor(1) as threads:
+        store = threads.submit(client)
+        importlib.import_module("prefect.flow_engine")
+        store.result()
 
 
 def _experiment(store: MlflowClient) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ouro.core.artifacts import ArtifactError, Sidecar, list_shards, read_sidecar
+from ouro.core.counts import count_stages
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params
 from ouro.rounds.gate import Measured, Verdict, decide, gained
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ouro.benchmarks.summary import Comparison
 
+COUNTED = {"images": "merge", "regions": "describe", "pairs": "synthesize"}  # what a round's file counts, of whom
 NOTHING = (
     "nothing was measured: there are no held-out questions. Fix: name benchmarks in benchmark.names and in "
     "gate.benchmarks"
@@ -57,8 +59,8 @@ def read_measured(layout: Layout) -> list[Measured]:
 
 def _counts(layout: Layout) -> dict[str, int]:
     """Training images, their regions, and the pairs that were kept."""
-    folders = {"images": layout.scenes, "regions": layout.descriptions, "pairs": layout.qa}
-    return {name: sum(s.n_out for s in _sidecars(folder)) for name, folder in folders.items()}
+    kept = {count.stage: count.n_out for count in count_stages(layout)}
+    return {name: kept.get(stage, 0) for name, stage in COUNTED.items()}
 
 
 def _words(layout: Layout) -> float:

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ouro.core.errors import OuroError
+
 ROUND_PATHS = ("params.yaml", "dvc.lock", "data/.gitignore", "models/.gitignore", "models/champions", "rounds")
 
 
-class VersioningError(ValueError):
+class VersioningError(OuroError, ValueError):
     """git or DVC cannot do what a round needs; says what to do."""
 
 

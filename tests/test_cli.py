@@ -11,9 +11,9 @@ from PIL import Image as PILImage
 
 from cli import doctor
 from cli.app import app, guarded
-from flows.bootstrap import only_run
-from flows.report import notes
 from ouro.core.params import Params, ParamsError, load_params
+from tasks.checkout import only_run
+from tasks.report import notes
 from tasks.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -248,7 +248,7 @@ def test_bootstrap_refuses_a_proposer_that_dvc_cannot_watch(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_text()
     assert ouro("bootstrap", "--set", "model.proposer=fasterrcnn_resnet50_fpn_v2") == 2
     err = capfd.readouterr().err
@@ -278,9 +278,8 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
         raise ParamsError("no further")
 
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
-    monkeypatch.setattr("flows.bootstrap.tracking.client", lambda: None)
-    monkeypatch.setattr("flows.bootstrap.prefect_server", stop)
+    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.session.prefect_server", stop)
     assert ouro("bootstrap", "--set", f"ingest.source={photos}") == 2
     out = capfd.readouterr().out
     told = notes(load_params())
@@ -291,7 +290,7 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
 def test_bootstrap_checks_what_params_name_before_it_writes_them(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     assert ouro("bootstrap", "--set", "model.base=models/typo") == 2
     assert "model folder models/typo: not found" in capfd.readouterr().err
@@ -330,7 +329,7 @@ def test_a_defect_is_not_dressed_up_as_bad_input(capfd: pytest.CaptureFixture[st
 def test_a_second_bootstrap_in_one_checkout_is_refused(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     with only_run():
         assert ouro("bootstrap", "--set", "train.k=1") == 2

@@ -224,11 +224,10 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> None:
+    from ouro.core.layout import layout_of
     from ouro.costs.workload_like import measure
-    from ouro.pages.gallery_data import Folders
 
-    folders = Folders(*(dataset / n for n in ("images", "regions", "descriptions", "scenes", "qa")))
-    found = measure(dataset, folders, paper, SIGHT, words)
+    found = measure(layout_of(dataset), paper, SIGHT, words)
     assert found.images == 1
     wanted = {
         "width": 560, "height": 280, "regions1": 1, "regions2": 1, "regions3": 0, "area1": 0.25, "area2": 0.0625,

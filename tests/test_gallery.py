@@ -21,6 +21,7 @@ from cli.inspect_ import run as inspect
 from ouro.core.artifacts import write_shard
 from ouro.core.files import ArtifactError
 from ouro.core.images import encode_png
+from ouro.core.layout import Layout, layout_of
 from ouro.core.records import (
     Decision,
     Description,
@@ -35,7 +36,7 @@ from ouro.core.records import (
 from ouro.nano.scenes import draw_scene, render
 from ouro.pages import gallery
 from ouro.pages.gallery import script, write_gallery
-from ouro.pages.gallery_data import Folders, GalleryError, read_dataset_shard
+from ouro.pages.gallery_data import GalleryError, read_dataset_shard
 from ouro.pages.gallery_pictures import copy_pictures
 from ouro.pages.gallery_view import MAX_PER_REASON, rejected_box, segments
 from ouro.pages.statistics import StatisticsError
@@ -48,11 +49,6 @@ ODD = "line\u2028para\u2029\u202eright to left\u202c \u0634\u062c\u0631\u0629 \\
 LONG = "wordwithoutend" * 400
 TEXT = "a table at the top left. the table has a red star and a sign."
 NANO, HOSTILE, BARE = "a" * 16, "b" * 16, "c" * 16
-
-
-def folders_of(root: Path) -> Folders:
-    """The folders that ouro.core.layout.Layout names."""
-    return Folders(root / "images", root / "regions", root / "descriptions", root / "scenes", root / "qa")
 
 
 def nano_regions() -> list[Region]:
@@ -81,9 +77,9 @@ def nano_scene() -> Scene:
     )  # fmt: skip
 
 
-def write_dataset(root: Path) -> Folders:
+def write_dataset(root: Path) -> Layout:
     """Two shards of real files: a drawn scene with everything, an image with hostile text, a bare one."""
-    folders = folders_of(root)
+    folders = layout_of(root)
     drawn = render(draw_scene(np.random.default_rng(0)))
     photo = np.random.default_rng(1).integers(0, 255, (600, 1500, 3), dtype=np.uint8)
     bare = np.full((40, 30, 3), 200, dtype=np.uint8)
@@ -134,7 +130,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folders = write_dataset(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "PAGE", 2)
-        result = write_gallery(root, folders, root / "gallery", title=f"t {EVIL}", round_="1")
+        result = write_gallery(folders, root / "gallery", title=f"t {EVIL}", round_="1")
     return Made(root / "gallery", result)
 
 
@@ -196,7 +192,7 @@ def test_same_dataset_same_bytes_and_an_older_gallery_is_replaced(tmp_path: Path
     out = tmp_path / "gallery"
 
     def contents() -> dict[str, bytes]:
-        write_gallery(tmp_path, folders, out, title="t", round_="1")
+        write_gallery(folders, out, title="t", round_="1")
         return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
     before = contents()
@@ -208,11 +204,11 @@ def test_same_dataset_same_bytes_and_an_older_gallery_is_replaced(tmp_path: Path
 def test_a_failure_leaves_the_older_gallery_as_it_was(tmp_path: Path) -> None:
     folders = write_dataset(tmp_path)
     out = tmp_path / "gallery"
-    write_gallery(tmp_path, folders, out, title="t", round_="1")
+    write_gallery(folders, out, title="t", round_="1")
     page = (out / "index.html").read_bytes()
     (folders.qa / "shard-00000.parquet").write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match="not a readable Parquet file"):
-        write_gallery(tmp_path, folders, out, title="another", round_="1")
+        write_gallery(folders, out, title="another", round_="1")
     assert (out / "index.html").read_bytes() == page
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
@@ -221,7 +217,7 @@ def test_images_alone_make_a_gallery_with_notes(tmp_path: Path) -> None:
     folders = write_dataset(tmp_path)
     for folder in (folders.regions, folders.descriptions, folders.scenes, folders.qa):
         shutil.rmtree(folder)
-    result = write_gallery(tmp_path, folders, tmp_path / "g", title="t", round_="1")
+    result = write_gallery(folders, tmp_path / "g", title="t", round_="1")
     assert result.images == 3
     assert [note.partition(":")[0] for note in result.notes] == [
         "no regions yet", "no descriptions yet", "no merged descriptions yet", "no question-answer pairs yet",
@@ -238,14 +234,14 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     for folder, got in ((tmp_path, "no finished shard in"), (tmp_path / "none", "no such folder")):
         with pytest.raises(GalleryError, match=f"{got}.*; expected a folder that `ouro annotate --out`"):
-            write_gallery(folder, folders_of(folder), tmp_path / "g", title="t", round_="1")
+            write_gallery(layout_of(folder), tmp_path / "g", title="t", round_="1")
 
 
 def test_a_place_that_holds_something_else_is_never_replaced(tmp_path: Path) -> None:
     folders = write_dataset(tmp_path / "data")
     for out in (tmp_path, tmp_path / "data", folders.images):
         with pytest.raises(GalleryError, match="choose another --out"):
-            write_gallery(tmp_path / "data", folders, out, title="t", round_="1")
+            write_gallery(folders, out, title="t", round_="1")
     assert (folders.images / "shard-00000/a.png").is_file()
 
 
@@ -266,7 +262,7 @@ def test_rejected_candidates_are_sampled_by_reason_and_none_is_forgotten(tmp_pat
     dropped = [Rejected("propose", f"{NANO}/0", "nms", f"rpn box 0 0 {k + 1} 9") for k in range(100)]
     dropped.append(Rejected("propose", f"{NANO}/0", "too_small"))
     write_shard(folders.regions / "shard-00000.parquet", Region, nano_regions(), n_in=105, rejected=dropped)
-    write_gallery(tmp_path, folders, tmp_path / "g", title="t", round_="1")
+    write_gallery(folders, tmp_path / "g", title="t", round_="1")
     view = value_of(tmp_path / "g/data/images-00000.js")[0]
     propose = [r for r in view["rejected"] if r["stage"] == "propose"]
     assert len(propose) == MAX_PER_REASON + 1 and view["left_out"] == 100 - MAX_PER_REASON

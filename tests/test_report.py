@@ -16,9 +16,10 @@ from ouro.benchmarks.evaluate import Asked, evaluate
 from ouro.benchmarks.intervals import Estimate
 from ouro.benchmarks.summary import Comparison, compare
 from ouro.benchmarks.vqa import Question
+from ouro.core.counts import StageCount
 from ouro.core.records import Description, Image, Insertion, QAPair, Region, Scene
 from ouro.pages.charts import HEIGHT, TOP, WIDTH, loss_curve, nice_marks
-from ouro.pages.report import LossPoint, ReportSample, StageCount, interval, points, signed, verdict, write_report
+from ouro.pages.report import LossPoint, ReportSample, interval, points, signed, verdict, write_report
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}</style>"
 TEXT = "a table with a red star at the top left and some objects ."

@@ -304,44 +304,43 @@ def rounds_of(checkout: Path, *made: Round) -> None:
 def test_nothing_is_to_be_done_when_saturated_and_nothing_has_changed(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import bootstrap
     from ouro.core.params import Params
-    from tasks.ingest import inbox_digest
+    from tasks.inbox import inbox_fingerprint, note_inbox
+    from tasks.saturation import nothing_to_do
 
     params = Params(round=3)
-    assert bootstrap.nothing_to_do(params) is None, "the round has not ended"
+    assert nothing_to_do(params) is None, "the round has not ended"
     rounds_of(checkout, finished(1), finished(2, promoted=False, gained=False))
-    assert bootstrap.nothing_to_do(Params(round=2)) is None, "another draw may gain"
+    assert nothing_to_do(Params(round=2)) is None, "another draw may gain"
     rounds_of(checkout, finished(3, promoted=False, gained=False))
-    assert "saturated after round 3: 2 rounds in a row without a gain" in str(bootstrap.nothing_to_do(params))
+    assert "saturated after round 3: 2 rounds in a row without a gain" in str(nothing_to_do(params))
     folder = checkout / "inbox"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"a picture")
     watched = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": str(folder)})})
-    assert bootstrap.nothing_to_do(watched) is None, "it was never read in"
-    bootstrap._note_inbox(inbox_digest(watched))  # pyright: ignore[reportPrivateUsage]
-    assert bootstrap.nothing_to_do(watched)
+    assert nothing_to_do(watched) is None, "it was never read in"
+    note_inbox(inbox_fingerprint(watched))
+    assert nothing_to_do(watched)
     (folder / "b.png").write_bytes(b"another")
-    assert bootstrap.nothing_to_do(watched) is None, "there is a new image"
-    bootstrap._note_inbox(inbox_digest(watched))  # pyright: ignore[reportPrivateUsage]
+    assert nothing_to_do(watched) is None, "there is a new image"
+    note_inbox(inbox_fingerprint(watched))
     dataset = params.model_copy(update={"ingest": params.ingest.model_copy(update={"source": "hf:name@train"})})
-    assert bootstrap.nothing_to_do(dataset), "whether it has changed cannot be told without reading all of it"
+    assert nothing_to_do(dataset), "whether it has changed cannot be told without reading all of it"
     (checkout / "params.yaml").write_text("round: 9\n")
-    assert bootstrap.nothing_to_do(watched) is None, "something that DVC watches has changed"
+    assert nothing_to_do(watched) is None, "something that DVC watches has changed"
 
 
 def test_a_round_begins_with_the_promotion_and_writes_params_once(checkout: Path) -> None:
-    from flows import bootstrap
     from ouro.core.params import load_params
-    from tasks.promotion import candidate_digest
+    from tasks.promotion import begin_round, candidate_digest
 
-    assert bootstrap.begin() == load_params() and load_params().round == 1, "the first round has not ended"
+    assert begin_round() == load_params() and load_params().round == 1, "the first round has not ended"
     rounds_of(checkout, finished(1, candidate=candidate_digest()))
-    begun = bootstrap.begin()
+    begun = begin_round()
     assert (begun.round, begun.model.adapter) == (2, "models/champions/round-001")
-    assert bootstrap.begin() == begun, "it goes on"
+    assert begin_round() == begun, "it goes on"
     rounds_of(checkout, finished(2, promoted=False))
-    assert (bootstrap.begin().round, load_params().model.adapter) == (3, "models/champions/round-001")
+    assert (begin_round().round, load_params().model.adapter) == (3, "models/champions/round-001")
     assert load_params().training_seed != load_params(overrides=("round=2",)).training_seed
     assert load_params(overrides=("round=1",)).training_seed == 0
 
@@ -349,26 +348,25 @@ def test_a_round_begins_with_the_promotion_and_writes_params_once(checkout: Path
 def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows import bootstrap
     from ouro.core.params import load_params
-    from tasks.promotion import candidate_digest
+    from tasks.promotion import begin_round, candidate_digest
 
     rounds_of(checkout, finished(1, candidate=candidate_digest()))
     (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: '', base: models/another}\n")
-    begun = bootstrap.begin()
+    begun = begin_round()
     assert (begun.round, begun.model.adapter) == (2, "")
     assert "not promoted: it is of models/nano, model.base is another now" in capsys.readouterr().out
     (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: models/mine, base: models/nano}\n")
-    begun = bootstrap.begin(promoting=False)
+    begun = begin_round(promoting=False)
     assert (begun.round, begun.model.adapter) == (2, "models/mine")
     assert "model.adapter was set to another annotator" in capsys.readouterr().out
     (checkout / "params.yaml").write_text("round: 1\nmodel: {adapter: '', base: models/nano}\n")
-    assert bootstrap.begin().model.adapter == "models/champions/round-001"
+    assert begin_round().model.adapter == "models/champions/round-001"
     assert load_params().round == 2
 
 
 def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import bootstrap
+    from flows import round as rounds
     from ouro.core.params import Params
     from tasks.versioning import VersioningError
 
@@ -379,10 +377,10 @@ def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monk
         rounds_of(checkout, made := finished(params.round, promoted=False))
         return made
 
-    monkeypatch.setattr(bootstrap, "_round", round_)
+    monkeypatch.setattr(rounds, "run_round", round_)
     call("git", "tag", "round-002")
     with pytest.raises(VersioningError, match="the tag round-002 exists already"):
-        bootstrap._rounds(2, True, False)  # pyright: ignore[reportPrivateUsage]
+        rounds.run_rounds(2, True, True)
     assert ran == [1]
 
 

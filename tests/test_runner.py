@@ -12,7 +12,7 @@ from described import NAMES, described
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.runner import Share, parse_share
+from flows.shards import Share, parse_share
 from ouro.core.artifacts import ArtifactError, read_sidecar, write_shard
 from ouro.core.layout import shard_names
 from ouro.core.params import Params, ParamsError, Runner

@@ -12,8 +12,9 @@ import pytest
 from ouro.core.artifacts import write_shard
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Image, Scene
+from ouro.ingest.source import source_fingerprint
 from tasks.processes.prefect_server import alive, healthy, prefect_server
-from tasks.sharing import FolderInUse, fingerprint, shared
+from tasks.sharing import FolderInUse, shared
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
@@ -142,7 +143,7 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
     seen: list[tuple[str | None, str | None]] = []
 
     def look() -> None:
-        seen.append((fingerprint(str(folder)), fingerprint(str(manifest))))
+        seen.append((source_fingerprint(str(folder)), source_fingerprint(str(manifest))))
 
     look()
     picture.write_bytes(b"1")
@@ -156,7 +157,7 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
     for kind in (0, 1):
         assert len({pair[kind] for pair in seen[:4]}) == 4
     assert seen[4][1] == seen[0][1]
-    assert fingerprint("hf:beans@train") is None
+    assert source_fingerprint("hf:beans@train") is None
 
 
 # ---- one server, several processes -------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ouro.core.counts import StageCount
 from ouro.core.records import Box, Decision, Description, Image, QAPair, Region, Rejected, Scene
 from ouro.pages.measure import Collector, covered, outermost_texts, spread, written_by_aspect
 from ouro.pages.statistics import Statistics, StatisticsError, captions_from_json
@@ -48,8 +49,8 @@ def collected() -> Statistics:
         image(ONE, "a table"), regions, said, scene, [pair("style", 0.5), pair("style", 1.0), pair("style")]
     )
     collector.image(image(TWO, "a table and a box"), [], [], None, [])
-    collector.stage("propose", 4, 3, {"nms": 1})
-    collector.stage("propose", 3, 1, {"nms": 1, "too_small": 1})
+    collector.stage(StageCount("propose", 4, 3, {"nms": 1}))
+    collector.stage(StageCount("propose", 3, 1, {"nms": 1, "too_small": 1}))
     collector.aspects({"style": (3, 4)})
     collector.aspects({"style": (1, 1), "interactions": (0, 5)})
     return collector.result()

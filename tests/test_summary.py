@@ -7,9 +7,9 @@ from pathlib import Path
 
 from described import NAMES, described
 
-from flows.summary import lines, summarise
 from ouro.core.artifacts import write_shard
 from ouro.core.records import Image, QAPair, Rejected, Scene
+from ouro.pages.summary import lines, summarise
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -211,6 +211,10 @@ QUICK = """
 def run(params_path, profile, overrides, rounds=1, commit=None):
     from prefect import flow
 
+    from tasks.checkout import CheckoutError
+    from tasks.processes.delivery import deliver_events
+    from tasks.processes.prefect_server import prefect_server
+
     assert (params_path, profile, overrides, rounds, commit) == (None, None, (), 1, True)
     if Path("fails").exists():
         raise CheckoutError("photos: found nothing. Fix: correct the path")
@@ -317,7 +321,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
-    with (folder / "flows/bootstrap.py").open("a") as file:
+    with (folder / "flows/round.py").open("a") as file:
         file.write(QUICK)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     yield folder

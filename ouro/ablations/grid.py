@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from ouro.core.errors import OuroError
 from ouro.core.params import ParamsError
 
 NAMED: dict[str, tuple[str, ...]] = {
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COMMA = re.compile(r""",(?=(?:[^"']|"[^"]*"|'[^']*')*$)(?![^\[{]*[\]}])""")  # in no bracket and no quotes
 
 
-class GridError(ValueError):
+class GridError(OuroError, ValueError):
     """A grid that cannot be run."""
 
 

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 from ouro.ablations.grid import SUPERVISION, Arm, K, reference, varied_keys
 from ouro.benchmarks.paper import Table, tables
+from ouro.core.errors import OuroError
 
 MAIN = "image/accuracy/macro-average"
 Figures = Mapping[str, float]  # "image/accuracy/color" -> 0.5, of one training
 
 
-class ResultsError(ValueError):
+class ResultsError(OuroError, ValueError):
     """Scores of an ablation that do not make a table."""
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ouro.benchmarks.items import Item
 from ouro.benchmarks.predictions import encodable
 from ouro.core.crops import crop
-from ouro.core.images import CHUNK_PIXELS, ImageError, load_image
+from ouro.core.images import ImageError, chunks, load_image
 from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:
@@ -150,19 +150,8 @@ def _asked(todo: dict[str, Question], asker: Asker, pictures: Pictures, settings
     by_image: dict[str, list[str]] = {}
     for key, q in todo.items():
         by_image.setdefault(q.image, []).append(key)
-    held: list[tuple[str, PIL.Image.Image]] = []
-    pixels = 0
-    for image in by_image:
-        picture = _opened(pictures, image)
-        if picture is None:
-            continue
-        size = picture.width * picture.height
-        if held and pixels + size > CHUNK_PIXELS:
-            yield _generate(held, by_image, todo, asker, settings)
-            held, pixels = [], 0
-        held.append((image, picture))
-        pixels += size
-    if held:
+    opened = ((image, picture) for image in by_image if (picture := _opened(pictures, image)) is not None)
+    for held in chunks(opened, lambda pair: pair[1].width * pair[1].height):
         yield _generate(held, by_image, todo, asker, settings)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ouro.core.errors import OuroError
 
-class BenchmarkFileError(ValueError):
+
+class BenchmarkFileError(OuroError, ValueError):
     """A benchmark file that cannot be read: which file, which id, what was expected, what to do."""
 
 

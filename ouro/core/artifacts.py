@@ -28,7 +28,8 @@ from ouro.core.files import (
     write_json,
     write_text,
 )
-from ouro.core.records import Description, Image, QAPair, Record, Region, Rejected, Scene, from_row, schema, to_row
+from ouro.core.records import Record, Rejected, from_row, schema, to_row
+from ouro.core.stages import SHARD_STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,9 +42,7 @@ __all__ = [
 
 R = TypeVar("R", bound=Record)
 
-STAGE_OF: dict[type[Any], str] = {
-    Image: "ingest", Region: "propose", Description: "describe", Scene: "merge", QAPair: "synthesize",
-}  # fmt: skip
+STAGE_OF: dict[type[Any], str] = {stage.kind: stage.name for stage in SHARD_STAGES}
 _SHARD = re.compile(r"(shard-\d{5,})\.parquet")
 _SHARD_PART = re.compile(r"(shard-\d{5,})(\.parquet|\.rejected\.parquet|\.json)?")
 

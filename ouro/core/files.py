@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -20,7 +22,7 @@ SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _DAY = 86_400.0  # seconds
 
 
-class ArtifactError(ValueError):
+class ArtifactError(OuroError, ValueError):
     """A stored file that is missing, damaged or not what was expected: names it and the fix."""
 
 

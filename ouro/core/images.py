@@ -20,12 +20,15 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
+
+from ouro.core.errors import OuroError
 
 # Decoders that are tried (JPEG covers MPO). Others of Pillow's are left out: EPS starts Ghostscript.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
@@ -45,7 +48,10 @@ _TURNS: dict[object, PILImage.Transpose] = {
 }
 
 
-class ImageError(ValueError):
+T = TypeVar("T")
+
+
+class ImageError(OuroError, ValueError):
     """A file or collection that cannot be used: `reason` in snake_case, `detail` for the person."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -166,3 +172,21 @@ def content_id(stored: bytes) -> str:
 def _shown(path: Path) -> str:
     """A path as text that any file can hold: bytes that are no UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def chunks(items: Iterable[T], pixels: Callable[[T], int], limit: int = CHUNK_PIXELS) -> Iterator[list[T]]:
+    """Runs of items whose pixels together fit into `limit`, each of one item at least; the order is kept, none is lost.
+
+    The items are taken one by one: what opens pictures as it is read holds one more than a run of them.
+    """
+    chunk: list[T] = []
+    held = 0
+    for item in items:
+        size = pixels(item)
+        if chunk and held + size > limit:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(item)
+        held += size
+    if chunk:
+        yield chunk

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ouro.core.artifacts import list_shards
+from ouro.core.stages import SHARD_STAGES
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,18 @@ class Layout:
     def scores(self) -> Path:
         return self.root / "scores"
 
+    def stages(self) -> dict[str, Path]:
+        """Stage -> the folder of its shards, in the order of the stages."""
+        return {stage.name: self.root / stage.folder for stage in SHARD_STAGES}
+
 
 PIPELINE = Layout(Path("data"), Path(".ouro/cache"))
 ADAPTER = Path("models/adapter")
+
+
+def layout_of(folder: Path) -> Layout:
+    """Where `ouro annotate --out FOLDER` keeps what."""
+    return Layout(folder, folder / ".ouro/cache")
 
 
 def shard_names(folder: Path) -> list[str]:

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class ParamsError(ValueError):
+class ParamsError(OuroError, ValueError):
     """Everything that is wrong with a params file, one problem a line."""
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from ouro.core.errors import OuroError
 
-class RateError(ValueError):
+
+class RateError(OuroError, ValueError):
     """A GPU that is not in the table, or a share that is none."""
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
+from ouro.core.errors import OuroError
 from ouro.core.params import Params
 
 
-class AssumptionError(ValueError):
+class AssumptionError(OuroError, ValueError):
     """An assumption that is not known, or a value that cannot be one."""
 
 

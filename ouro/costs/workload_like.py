@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ouro.core.boxes import area
 from ouro.core.params import Params
 from ouro.costs.workload import Pictures, Shown
-from ouro.pages.gallery_data import Folders, ImageRecords, aspects_meta, check_dataset, read_dataset_shard
+from ouro.pages.gallery_data import ImageRecords, aspects_meta, check_dataset, read_dataset_shard
 from ouro.pages.measure import written_by_aspect
 from ouro.vision.architecture import Grid, Sight
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ouro.core.layout import Layout
     from ouro.core.records import Box
 
 PIECE = 4  # tokens of "Q:" and "A:" around a written pair
@@ -29,18 +28,18 @@ class Like(NamedTuple):
     seen: Pictures
 
 
-def measure(root: Path, folders: Folders, params: Params, sight: Sight, tokens_of: Callable[[str], float]) -> Like:
+def measure(layout: Layout, params: Params, sight: Sight, tokens_of: Callable[[str], float]) -> Like:
     """Count a folder of `ouro annotate`, or data/; `tokens_of` says how many tokens a text has.
 
     What a stage that has not run would tell is left out. Raises GalleryError and ArtifactError.
     """
     counted = _Counted(params, sight, tokens_of)
-    for shard in check_dataset(root, folders):
-        records = read_dataset_shard(folders, shard.name)
+    for shard in check_dataset(layout):
+        records = read_dataset_shard(layout, shard.name)
         for one in records.images:
             if one.image.split == "train":
                 counted.image(one)
-        aspects = written_by_aspect(aspects_meta(folders, shard.name), records.pairs, records.dropped_pairs)
+        aspects = written_by_aspect(aspects_meta(layout, shard.name), records.pairs, records.dropped_pairs)
         counted.pieces += sum(written for _, written in aspects.values())
     return Like(counted.images, counted.values(), counted.pictures())
 

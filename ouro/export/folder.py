@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from ouro.core.errors import OuroError
 from ouro.core.files import ArtifactError, write_json
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.export.conversations import Annotated, Conversation, conversations
@@ -21,7 +22,7 @@ PICTURES = ("copy", "link", "reference")
 COUNTS = "counts.json"
 
 
-class ExportError(ValueError):
+class ExportError(OuroError, ValueError):
     """An export that cannot be made as asked: what, got, expected, fix."""
 
 

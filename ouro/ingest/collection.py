@@ -61,15 +61,18 @@ def find_images(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing"
         raise ImageError("no_folder", f"{folder}: got {got}; expected a folder of images: correct the path")
-    files = _walk(folder)
+    files = list_files(folder)
     first = next(files, None)
     if first is None:
         raise ImageError("empty_folder", f"{folder}: got no files; expected images ({', '.join(formats())})")
     return chain([first], files)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Only the names of the folders on the way down are held at once."""
+def list_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder in the order of their relative paths, hidden ones left out.
+
+    A folder that cannot be read stands for its content. Only the names of the folders on the way down are held at once.
+    """
     try:
         with os.scandir(folder) as entries:
             found = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
@@ -78,7 +81,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         return
     for name, is_folder in sorted(found, key=lambda e: e[0] + "/" * e[1]):
         if is_folder:
-            yield from _walk(folder / name)
+            yield from list_files(folder / name)
         else:
             yield folder / name
 

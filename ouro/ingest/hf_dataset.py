@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.errors import OuroError
 from ouro.ingest.collection import Row
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "hf:"
 
 
-class DatasetError(ValueError):
+class DatasetError(OuroError, ValueError):
     """A Hugging Face dataset that cannot be used, with what to do about it."""
 
 

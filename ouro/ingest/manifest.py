@@ -18,6 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,7 +28,7 @@ _KEYS = {".csv": {"path", "split", "caption"}, ".jsonl": {"path", "split", "capt
 _SHOWN = 20  # problems listed in one error
 
 
-class ManifestError(ValueError):
+class ManifestError(OuroError, ValueError):
     """Everything that is wrong with a manifest, one problem a line."""
 
 

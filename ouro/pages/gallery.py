@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.core.artifacts import write_json
 from ouro.pages.gallery_data import (
-    Folders,
     GalleryError,
     ImageRecords,
     ShardRecords,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from ouro.core.layout import Layout
     from ouro.core.records import Rejected
     from ouro.pages.statistics import CaptionLength, Statistics
 
@@ -71,8 +71,7 @@ class Gallery(NamedTuple):
 
 
 def write_gallery(
-    root: Path,
-    folders: Folders,
+    layout: Layout,
     out: Path,
     *,
     title: str,
@@ -80,18 +79,18 @@ def write_gallery(
     earlier: Sequence[CaptionLength] = (),
     progress: Callable[[int], None] = lambda n: None,
 ) -> Gallery:
-    """Write the gallery of the dataset below `root` to `out`, whole or not at all; an older gallery is replaced.
+    """Write the gallery of a dataset to `out`, whole or not at all; an older gallery is replaced.
 
     `round_` labels this dataset in the statistics, `earlier` are the caption lengths of other rounds. Same dataset,
     same bytes. Raises GalleryError (no dataset; `out` holds something else) or ArtifactError (damaged).
     """
-    shards = check_dataset(root, folders)
+    shards = check_dataset(layout)
     check_target(out)
     with replacing(out.resolve()) as folder:
         build = _Build(folder, round_)
         for shard in shards:
-            build.shard(folders, shard.name, progress)
-        made = build.close(title, missing_stages(folders), earlier)
+            build.shard(layout, shard.name, progress)
+        made = build.close(title, missing_stages(layout), earlier)
     return made._replace(path=out / "index.html")
 
 
@@ -183,15 +182,15 @@ class _Build:
         self.unreadable = self.n_stray = 0
         self.whole: Counter[str] = Counter()
 
-    def shard(self, folders: Folders, name: str, progress: Callable[[int], None]) -> None:
+    def shard(self, layout: Layout, name: str, progress: Callable[[int], None]) -> None:
         """Take one shard of all stages."""
-        shard = read_dataset_shard(folders, name)
+        shard = read_dataset_shard(layout, name)
         first = self.pages.n_rows
         images = [r.image for r in shard.images]
-        for number, copies in enumerate(copy_pictures(images, folders.images, self.folder, first)):
+        for number, copies in enumerate(copy_pictures(images, layout.images, self.folder, first)):
             self._image(shard.images[number], copies)
             progress(1)
-        self._counts(folders, name, shard)
+        self._counts(layout, name, shard)
         numbers = {r.image.image_id: first + k for k, r in enumerate(shard.images)}
         for record in shard.whole:
             self.whole[_reason(record)] += 1
@@ -202,10 +201,10 @@ class _Build:
                 }
             )  # fmt: skip
 
-    def _counts(self, folders: Folders, name: str, shard: ShardRecords) -> None:
-        for counts in stage_counts(folders, name):
-            self.collector.stage(*counts)
-        meta = aspects_meta(folders, name)
+    def _counts(self, layout: Layout, name: str, shard: ShardRecords) -> None:
+        for count in stage_counts(layout, name):
+            self.collector.stage(count)
+        meta = aspects_meta(layout, name)
         self.collector.aspects(written_by_aspect(meta, shard.pairs, shard.dropped_pairs))
         self.n_stray += shard.n_stray
 

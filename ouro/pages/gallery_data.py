@@ -11,35 +11,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar, rejected_path, sidecar_path
+from ouro.core.counts import StageCount, count_records
+from ouro.core.errors import OuroError
 from ouro.core.records import Description, Image, QAPair, Record, Region, Rejected, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ouro.core.layout import Layout
+
 R = TypeVar("R", bound=Record)
 
 
-class GalleryError(ValueError):
+class GalleryError(OuroError, ValueError):
     """A folder that is no dataset of ours, or a place where no gallery may be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where the stages of one dataset wrote their shards."""
-
-    images: Path
-    regions: Path
-    descriptions: Path
-    scenes: Path
-    qa: Path
-
-    def stages(self) -> dict[str, Path]:
-        """Stage -> its folder, in the order of the stages."""
-        return {
-            "ingest": self.images, "propose": self.regions, "describe": self.descriptions,
-            "merge": self.scenes, "synthesize": self.qa,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,44 +56,44 @@ def finished(folder: Path) -> list[Path]:
     return [p for p in list_shards(folder) if sidecar_path(p).is_file()] if folder.is_dir() else []
 
 
-def check_dataset(root: Path, folders: Folders) -> list[Path]:
+def check_dataset(layout: Layout) -> list[Path]:
     """The finished image shards. Raises GalleryError when there are none."""
-    shards = finished(folders.images)
+    shards = finished(layout.images)
     if not shards:
-        got = "no such folder" if not root.is_dir() else f"no finished shard in {folders.images}"
+        got = "no such folder" if not layout.root.is_dir() else f"no finished shard in {layout.images}"
         raise GalleryError(
-            f"{root}: {got}; expected a folder that `ouro annotate --out` or the pipeline wrote (its data/), with"
-            " images/shard-00000.parquet; name that folder, or annotate some images first"
+            f"{layout.root}: {got}; expected a folder that `ouro annotate --out` or the pipeline wrote (its data/), "
+            "with images/shard-00000.parquet; name that folder, or annotate some images first"
         )
     return shards
 
 
-def missing_stages(folders: Folders) -> list[str]:
+def missing_stages(layout: Layout) -> list[str]:
     """A note for every stage after ingest that has finished fewer shards than ingest."""
-    n = len(finished(folders.images))
+    n = len(finished(layout.images))
     brings = {
         "propose": "regions", "describe": "descriptions", "merge": "merged descriptions",
         "synthesize": "question-answer pairs",
     }  # fmt: skip
     notes: list[str] = []
     for stage, what in brings.items():
-        done = len(finished(folders.stages()[stage]))
+        done = len(finished(layout.stages()[stage]))
         if done < n:
             some = f"no {what} yet" if not done else f"{what} of {done} of {n} shards only"
             notes.append(f"{some}: stage {stage} has not {'run' if not done else 'finished'}.")
     return notes
 
 
-def read_dataset_shard(folders: Folders, name: str) -> ShardRecords:
+def read_dataset_shard(layout: Layout, name: str) -> ShardRecords:
     """All records of one shard, grouped by image. Raises ArtifactError."""
-    images = read_shard(folders.images / name, Image)
+    images = read_shard(layout.images / name, Image)
     known = {i.image_id for i in images}
-    regions = _by_image(_read(folders.regions / name, Region))
-    said = _by_image(_read(folders.descriptions / name, Description))
-    scenes = _by_image(_read(folders.scenes / name, Scene))
-    pairs = _read(folders.qa / name, QAPair)
+    regions = _by_image(_read(layout.regions / name, Region))
+    said = _by_image(_read(layout.descriptions / name, Description))
+    scenes = _by_image(_read(layout.scenes / name, Scene))
+    pairs = _read(layout.qa / name, QAPair)
     asked = _by_image(pairs)
-    stages = [(stage, _read_rejected(folder / name)) for stage, folder in folders.stages().items()]
+    stages = [(stage, _read_rejected(folder / name)) for stage, folder in layout.stages().items()]
     dropped = _by_owner([r for stage, records in stages if stage != "ingest" for r in records])
     grouped = (regions, said, scenes, asked, dropped)
     return ShardRecords(
@@ -149,14 +135,13 @@ def _by_owner(records: Sequence[Rejected]) -> defaultdict[str, list[Rejected]]:
     return grouped
 
 
-def stage_counts(folders: Folders, name: str) -> Iterator[tuple[str, int, int, dict[str, int]]]:
-    """(stage, in, out, reason -> count) of one shard, from its sidecars."""
-    for stage, folder in folders.stages().items():
+def stage_counts(layout: Layout, name: str) -> Iterator[StageCount]:
+    """The counts of one shard in every stage that has finished it."""
+    for stage, folder in layout.stages().items():
         if sidecar_path(folder / name).is_file():
-            sidecar = read_sidecar(folder / name)
-            yield stage, sidecar.n_in, sidecar.n_out, sidecar.rejected
+            yield count_records(stage, [read_sidecar(folder / name)])
 
 
-def aspects_meta(folders: Folders, name: str) -> Mapping[str, Any]:
+def aspects_meta(layout: Layout, name: str) -> Mapping[str, Any]:
     """What stage synthesize says about one shard; {} where it has not run."""
-    return read_sidecar(folders.qa / name).meta if sidecar_path(folders.qa / name).is_file() else {}
+    return read_sidecar(layout.qa / name).meta if sidecar_path(layout.qa / name).is_file() else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ouro.core.counts import StageCount
 from ouro.pages.statistics import (
     MERGED,
     ORIGINAL,
@@ -43,8 +44,7 @@ class Collector:
         self._asked = 0
         self._aspects: dict[str, Counter[str]] = defaultdict(Counter)
         self._decisions: Counter[str] = Counter()
-        self._stages: dict[str, Counter[str]] = {}
-        self._flow: dict[str, Counter[str]] = defaultdict(Counter)
+        self._stages: dict[str, StageCount] = {}
 
     def image(
         self,
@@ -90,10 +90,9 @@ class Collector:
         self._text_area += covered([r.box for r in texts], image.width, image.height)
         self._characters += sum(len(r.text) for r in outermost_texts(regions))
 
-    def stage(self, stage: str, n_in: int, n_out: int, rejected: Mapping[str, int]) -> None:
+    def stage(self, count: StageCount) -> None:
         """Add the counts of one shard of a stage."""
-        self._flow[stage].update({"in": n_in, "out": n_out})
-        self._stages.setdefault(stage, Counter()).update(rejected)
+        self._stages[count.stage] = self._stages.get(count.stage, StageCount(count.stage)).plus(count)
 
     def aspects(self, counts: Mapping[str, tuple[int, int]]) -> None:
         """Add (kept, written) by aspect of one shard: see `written_by_aspect`."""
@@ -126,8 +125,8 @@ class Collector:
             decisions=tuple(sorted(self._decisions.items())),
             confidence=self._confidence / self._asked if self._asked else None,
             stages=tuple(
-                StageRow(stage, self._flow[stage]["in"], self._flow[stage]["out"], tuple(sorted(reasons.items())))
-                for stage, reasons in self._stages.items()
+                StageRow(count.stage, count.n_in, count.n_out, tuple(sorted(count.rejected.items())))
+                for count in self._stages.values()
             ),
         )
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ouro.benchmarks.intervals import Estimate
     from ouro.benchmarks.summary import Comparison
+    from ouro.core.counts import StageCount
     from ouro.core.records import Description, Image, QAPair, Region, Scene
 
 LEVELS = 5
@@ -52,15 +53,6 @@ class LossPoint(NamedTuple):
     step: int
     desc: float | None
     qa: float | None
-
-
-class StageCount(NamedTuple):
-    """What went into a stage, what came out, and how many were rejected for which reason."""
-
-    stage: str
-    n_in: int
-    n_out: int
-    rejected: Mapping[str, int]
 
 
 def write_report(

@@ -12,11 +12,13 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ouro.core.errors import OuroError
+
 ORIGINAL, MERGED = "original", "merged"
 """Rows of caption lengths beside those of the levels: the collection's own captions, and Scene.text."""
 
 
-class StatisticsError(ValueError):
+class StatisticsError(OuroError, ValueError):
     """Statistics of another round that cannot be read."""
 
 

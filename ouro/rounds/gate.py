@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ouro.benchmarks.intervals import Estimate
+from ouro.core.errors import OuroError
 
 if TYPE_CHECKING:
     from ouro.core.params import Gate
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 HELD_OUT = "held-out"
 
 
-class GateError(ValueError):
+class GateError(OuroError, ValueError):
     """The gate asks for a benchmark that was not measured, or the measurements are no file of ours."""
 
 

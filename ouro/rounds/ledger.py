@@ -11,14 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ouro.core.errors import OuroError
 from ouro.core.files import write_text
+from ouro.core.params import Params
 from ouro.rounds.gate import GateError, Measured, Verdict
 
 FOLDER = Path("rounds")
 
 
-class LedgerError(ValueError):
+class LedgerError(OuroError, ValueError):
     """A round that is not there, or whose file is damaged."""
+
+
+def annotator_of(params: Params) -> str:
+    """models/nano, or models/nano + models/champions/round-001."""
+    return " + ".join(name for name in (params.model.base, params.model.adapter) if name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from ouro.core.params import Train
     from ouro.training.samples import Sample
@@ -20,11 +22,11 @@ OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, wha
 NOTHING = "no training samples; expected at least one image with a description"
 
 
-class TrainingError(ValueError):
+class TrainingError(OuroError, ValueError):
     """Training cannot start, or did not do what it should have."""
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(OuroError, RuntimeError):
     """A step did not fit into memory."""
 
 

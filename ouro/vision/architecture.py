@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ouro.core.errors import OuroError
 
-class ArchitectureError(ValueError):
+
+class ArchitectureError(OuroError, ValueError):
     """A model whose FLOPs cannot be counted: no config.json, or one of another family."""
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,7 +25,7 @@ View = tuple[tuple[int, int], int | None]  # an image's width and height, and it
 _SENTINEL = "\x1f"
 
 
-class UnsupportedProcessor(ValueError):
+class UnsupportedProcessor(OuroError, ValueError):
     """A processor whose images do not become a grid of patches."""
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ouro.core.errors import OuroError
 from ouro.core.files import fingerprint_files
 from ouro.vision.protocols import Proposal
 
@@ -42,7 +43,7 @@ MAX_OFFERED = 300  # proposals a picture (arXiv 1506.01497, section 4.1)
 PICKLED = {".pth", ".pt", ".bin", ".pkl", ".ckpt"}
 
 
-class FasterRCNNError(ValueError):
+class FasterRCNNError(OuroError, ValueError):
     """A network or weights that cannot be used, with what to do about it."""
 
 

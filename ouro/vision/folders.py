@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ouro.core.errors import OuroError
 from ouro.core.files import fingerprint_files
 
 
-class ModelError(ValueError):
+class ModelError(OuroError, ValueError):
     """A model folder or adapter that cannot be used, with what to do about it."""
 
 
@@ -40,7 +42,14 @@ def folder_fingerprint(folder: str | Path) -> str:
     path = Path(folder)
     if not path.is_dir():
         return hashlib.sha256(str(folder).encode()).hexdigest()
-    return fingerprint_files(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
+    files = sorted(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
+    return _fingerprint(path, tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    """Weights are read once as long as names, sizes and times of their files stay."""
+    return fingerprint_files([folder / name for name, _, _ in stamp])
 
 
 def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:

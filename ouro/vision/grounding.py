@@ -19,6 +19,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.errors import OuroError
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 LOCAL = (".", "/", "~", "models/", "data/")  # how the name of a local folder starts
 
 
-class GroundingError(ValueError):
+class GroundingError(OuroError, ValueError):
     """A grounding model or texts that cannot be used, with what to do about it."""
 
 

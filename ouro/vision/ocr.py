@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ouro.core.errors import OuroError
 from ouro.core.processes import Workers
 from ouro.vision.layout import READ_SIDE, as_proposals, read_page
 from ouro.vision.protocols import Proposal
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 _lock = threading.Lock()  # the pipeline keeps state while it predicts
 
 
-class OCRUnavailable(ImportError):
+class OCRUnavailable(OuroError, ImportError):
     """PaddleOCR or its models cannot be loaded on this machine."""
 
 

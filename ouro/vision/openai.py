@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image as PILImage
 
+from ouro.core.errors import OuroError
 from ouro.core.images import encode_png
 from ouro.vision.protocols import Refused, Request
 
@@ -43,11 +44,11 @@ NO_KEY = "EMPTY"  # local servers want none, the client wants one
 ENOUGH = 8  # requests of a call; where a server takes none of the first ones, params are wrong, not the requests
 
 
-class ServerUnavailable(RuntimeError):
+class ServerUnavailable(OuroError, RuntimeError):
     """A server that gave no usable reply, however often it was asked. May pass by itself."""
 
 
-class ServerRefused(ValueError):
+class ServerRefused(OuroError, ValueError):
     """A server's address, or an answer that asking again does not change: wrong key, model name or request."""
 
 

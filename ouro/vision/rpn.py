@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
 
+from ouro.core.errors import OuroError
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ STEP = 32  # a picture is padded to its own multiple of this, so that its result
 SMALLEST = 64
 
 
-class RPNError(ValueError):
+class RPNError(OuroError, ValueError):
     """A proposer folder that cannot be used."""
 
 

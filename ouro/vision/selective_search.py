@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ouro.core.boxes import nms
+from ouro.core.errors import OuroError
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
 
-class SelectiveSearchUnavailable(ImportError):
+class SelectiveSearchUnavailable(OuroError, ImportError):
     """OpenCV, or the part of it that holds selective search, cannot be loaded on this machine."""
 
 

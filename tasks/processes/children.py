@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ouro.core.errors import OuroError
 from tasks.processes.keeper import SECONDS, kill
 
 TAIL = 1500  # characters of a log that an error shows
 POLL = 0.2
 
 
-class ChildError(RuntimeError):
+class ChildError(OuroError, RuntimeError):
     """A child ended by itself, did not come up, or one of an earlier run is still there."""
 
 

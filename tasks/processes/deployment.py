@@ -12,6 +12,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.errors import OuroError
 from tasks.processes.environments import round_environment
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TEMPLATE: dict[str, Any] = {
 }
 
 
-class DeploymentError(RuntimeError):
+class DeploymentError(OuroError, RuntimeError):
     """Prefect did not take the deployment."""
 
 

@@ -12,6 +12,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
@@ -26,7 +28,7 @@ ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # whatever its name: one nod
 OBJECT_STORE = 100 * 2**20  # bytes; only paths and params travel
 
 
-class NoRay(ImportError):
+class NoRay(OuroError, ImportError):
     """runner.kind is ray, and prefect-ray is not installed."""
 
 

@@ -30,6 +30,7 @@ import psutil
 from filelock import FileLock
 
 from ouro.core.artifacts import write_json
+from ouro.core.errors import OuroError
 from tasks import screen
 from tasks.processes.auth import CLIENT, SERVER, admits, auth_string, login_hint, stored_auth
 from tasks.processes.environments import prefect_server_environment, quiet_environment
@@ -60,7 +61,7 @@ class Server:
         return self.api.removesuffix("/api")
 
 
-class ServerError(RuntimeError):
+class ServerError(OuroError, RuntimeError):
     """The local Prefect server did not come up."""
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ouro.core.errors import OuroError
 from tasks import screen
 from tasks.processes.prefect_server import TASK_RUN
 from tasks.timing import work_seconds
@@ -20,7 +21,7 @@ STAGES = ("ingest", "propose", "describe", "merge", "synthesize", "train", "benc
 GRACE = 5.0  # seconds that an interrupted stage has to end by itself
 
 
-class StageFailed(RuntimeError):
+class StageFailed(OuroError, RuntimeError):
     """A stage ended with an error, which it has printed itself."""
 
 

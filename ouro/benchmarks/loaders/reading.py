@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.json_stream import Entry, JsonStream
+from ouro.core.errors import OuroError
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ SHOWN = 10  # ids in an error
 _XZ = b"\xfd7zXZ\x00"
 
 
-class Unusable(Exception):
+class Unusable(OuroError):
     """One record that cannot be scored: a snake_case reason and a detail; the rest of the file is fine."""
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -15,13 +15,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAIN = "edu.stanford.nlp.process.PTBTokenizer"
 
 
-class MissingTokenizerError(RuntimeError):
+class MissingTokenizerError(OuroError, RuntimeError):
     """Java or pycocoevalcap is not installed."""
 
 

@@ -5,16 +5,79 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import typer
+
+from cli.options import ParamsFile, Profile, Set, Url, WhoRuns, read_params
 from cli.score import figure, lines
-from tasks import screen
 
 if TYPE_CHECKING:
     from ouro.benchmarks.scored import Score
     from ouro.core.params import Params
 
 CACHE = Path(".ouro/benchmark")
+
+
+def benchmark(
+    benchmarks: Annotated[
+        list[str], typer.Option("--benchmarks", metavar="LIST", help="Names with commas between; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where predictions and scores go.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Holds a folder for each, named as it is: files and pictures.")
+    ] = Path("data/benchmarks"),
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="By default model.base of the params.")] = None,
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter that the model wears.")] = None,
+    backend: WhoRuns = None,
+    url: Url = None,
+    k: Annotated[int, typer.Option(min=0, metavar="K", help="Largest regions shown beside each picture.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Only the first N questions of each (0: all).")] = 0,
+    protocol: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PROTOCOL", help="Another way to count one of them.")
+    ] = None,
+    hub: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DATASET[@SPLIT]", help="A Hugging Face dataset, or its folder, instead of --data."),
+    ] = None,
+    controls: Annotated[bool, typer.Option(help="Also: most frequent answer, and other pictures (asks twice).")] = True,
+    track: Annotated[bool, typer.Option(help="Log the scores to MLflow.")] = True,
+    set_: Set = None,
+    params: ParamsFile = None,
+    profile: Profile = None,
+) -> None:
+    """Ask a model the questions of benchmarks and score its replies, with n and 95% intervals.
+
+    Replies are kept by model, prompt and picture: a repeat asks nothing, a killed run goes on.
+
+    \b
+    Examples:
+      ouro benchmark --benchmarks docvqa,chartqa --data data/benchmarks --out runs/base
+      ouro benchmark --benchmarks docvqa --adapter models/adapter --k 5 --limit 500 --out runs/boot
+      ouro benchmark --benchmarks gqa --backend openai --url http://127.0.0.1:8000/v1 \\
+        --model Qwen/Qwen2-VL-7B-Instruct --profile paper --out runs/served
+      ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA@validation --out runs/base
+    """
+    from tasks.settings import Asked, pointed_at
+
+    wanted = pointed_at(read_params(params, profile, set_), Asked("nano", model, backend, url, None, None, None))
+    names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
+    options = Options(
+        names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub), controls, adapter, track
+    )
+    run(wanted, options)
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    from ouro.core.params import ParamsError
+
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, sign, value = text.partition("=")
+        if not (sign and name and value):
+            raise ParamsError(f"{option} {text!r}: expected NAME=VALUE, such as vqav2=vqaeval")
+        pairs[name] = value
+    return pairs
 
 
 class Options(NamedTuple):
@@ -40,13 +103,14 @@ def run(params: Params, options: Options) -> None:
     """
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.judging import metric_of
-    from ouro.benchmarks.loaders.registry import benchmark
+    from ouro.benchmarks.loaders.registry import benchmark as benchmark_of
     from ouro.benchmarks.run_folder import check_folder
+    from tasks import screen
     from tasks.asking import open_source
 
     check_folder(options.out)
     sources = [
-        open_source(benchmark(name), options.data, params.ingest.max_pixels, options.hubs.get(name, ""))
+        open_source(benchmark_of(name), options.data, params.ingest.max_pixels, options.hubs.get(name, ""))
         for name in dict.fromkeys(options.benchmarks)
     ]
     for source in sources:
@@ -72,22 +136,23 @@ def run(params: Params, options: Options) -> None:
 
 
 def _one(source: object, params: Params, options: Options) -> list[Score]:
+    from tasks import screen
     from tasks.asking import Source, run_benchmark
 
     assert isinstance(source, Source)
     name = source.bench.name
     with screen.progress(name, 0, "answers") as advance:
-        made = run_benchmark(
+        score = run_benchmark(
             source, params, options.out, k=options.k, limit=options.limit,
             protocol=options.protocols.get(name, ""), controls=options.controls, cache=CACHE,
             adapter=options.adapter, progress=advance,
         )  # fmt: skip
-    if made is None:
+    if score is None:
         screen.say(f"{source.bench.title}: no metric of its own; its replies are in {options.out / name}")
         return []
-    for line in lines(made):
+    for line in lines(score):
         screen.say(line)
-    return [made]
+    return [score]
 
 
 def _write_run(params: Params, options: Options) -> None:
@@ -107,8 +172,8 @@ def _write_run(params: Params, options: Options) -> None:
 def table(scores: Sequence[Score]) -> list[str]:
     """One line a benchmark."""
     width = max((len(s.bench.title) for s in scores), default=0)
-    made = [(s, f"{s.bench.title:<{width}}  {figure(s.reported, s.metric.points):<22}") for s in scores]
-    return [f"{said} {s.metric.names[0]}, n = {s.account.n_out}" for s, said in made]
+    heads = [f"{s.bench.title:<{width}}  {figure(s.reported, s.metric.points):<22}" for s in scores]
+    return [f"{head} {s.metric.names[0]}, n = {s.account.n_out}" for s, head in zip(scores, heads, strict=True)]
 
 
 def _track(params: Params, options: Options, scores: Sequence[Score]) -> None:

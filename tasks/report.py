@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ouro.benchmarks.summary import Comparison
-from ouro.core.artifacts import list_shards, read_shard, read_sidecar
+from ouro.core.artifacts import list_shards, read_shard
+from ouro.core.counts import count_stages
 from ouro.core.images import load_image
 from ouro.core.layout import ADAPTER, PIPELINE, Layout
 from ouro.core.params import Params, load_params
 from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.nano.model import is_nano
-from ouro.pages.report import LossPoint, ReportSample, StageCount, write_report
+from ouro.pages.report import LossPoint, ReportSample, write_report
 from tasks import screen
 
 OUT = Path("report")
@@ -56,7 +57,7 @@ def pipeline_report(params: Params, paths: Mapping[str, str]) -> Path:
         samples=samples(PIPELINE, params),
         losses=losses(ADAPTER),
         comparisons=comparisons(PIPELINE.scores / "scores.json"),
-        counts=counts(PIPELINE),
+        counts=count_stages(PIPELINE),
         paths=paths,
     )
 
@@ -115,21 +116,3 @@ def comparisons(scores: Path) -> list[Comparison]:
     if not scores.is_file():
         return []
     return [Comparison.from_json(value) for value in json.loads(scores.read_text())["comparisons"]]
-
-
-def counts(layout: Layout) -> list[StageCount]:
-    """In, out and rejected of every stage that has run."""
-    folders = {
-        "ingest": layout.images, "propose": layout.regions, "describe": layout.descriptions,
-        "merge": layout.scenes, "synthesize": layout.qa,
-    }  # fmt: skip
-    return [_count(stage, list_shards(folder)) for stage, folder in folders.items() if folder.is_dir()]
-
-
-def _count(stage: str, shards: Sequence[Path]) -> StageCount:
-    sidecars = [read_sidecar(shard) for shard in shards]
-    rejected: dict[str, int] = {}
-    for sidecar in sidecars:
-        for reason, n in sidecar.rejected.items():
-            rejected[reason] = rejected.get(reason, 0) + n
-    return StageCount(stage, sum(s.n_in for s in sidecars), sum(s.n_out for s in sidecars), rejected)

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.core.layout import PIPELINE
 from tasks import screen
-from tasks.timing import work_seconds
+from tasks.report import comparisons, notes
+from tasks.round_tracking import result_paths
+from tasks.timing import LAST_ROUND, work_seconds
 
 if TYPE_CHECKING:
     from ouro.benchmarks.intervals import Estimate
     from ouro.benchmarks.summary import Comparison
+    from ouro.core.params import Params
     from ouro.rounds.ledger import Round
+    from tasks import tracking
+
+
+def say_params(params: Params, difference: str) -> None:
+    """What was written into params.yaml, and what has to be known of these params."""
+    if difference:
+        screen.say(f"params.yaml now says:\n{difference.rstrip()}")
+    for note in notes(params):
+        screen.say(f"note: {note}")
+
+
+def show_round(
+    finished: Round, parent: tracking.Run, report: Path, seconds: Mapping[str, float], wall: float
+) -> None:  # fmt: skip
+    """Scores, where the results are, the verdict, and where the time went."""
+    for comparison in comparisons(PIPELINE.scores / "scores.json"):
+        show(comparison)
+    for name, path in {**result_paths(parent), "report": str(report)}.items():
+        screen.say(f"{name}: {path}")
+    say_verdict(finished)
+    say_times(seconds, wall)
 
 
 def show(c: Comparison) -> None:
@@ -43,21 +69,19 @@ def show(c: Comparison) -> None:
     screen.console().print(table, soft_wrap=False)
 
 
-def say_verdict(made: Round) -> None:
+def say_verdict(finished: Round) -> None:
     """Whether the candidate is promoted, and why."""
-    said = "promoted when the next round begins" if made.verdict.promoted else "NOT promoted"
-    champion = {"base": "the base", "champion": "the champion"}[made.against]
-    screen.say(f"round {made.number}: the candidate is {said}; against {champion}:")
-    for reason in made.verdict.reasons:
+    outcome = "promoted when the next round begins" if finished.verdict.promoted else "NOT promoted"
+    champion = {"base": "the base", "champion": "the champion"}[finished.against]
+    screen.say(f"round {finished.number}: the candidate is {outcome}; against {champion}:")
+    for reason in finished.verdict.reasons:
         screen.say(f"  {reason}")
 
 
-def say_times(seconds: dict[str, float], wall: float) -> None:
+def say_times(seconds: Mapping[str, float], wall: float) -> None:
     """Wall seconds of the stages, and what orchestration took of them; kept for `ouro estimate --measured`."""
     work = sum(work_seconds().values())
     stages = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
     screen.say(f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start")
-    Path(".ouro").mkdir(exist_ok=True)
-    Path(".ouro/last-round.json").write_text(
-        json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2)
-    )
+    LAST_ROUND.parent.mkdir(exist_ok=True)
+    LAST_ROUND.write_text(json.dumps({"wall": wall, "stages": dict(seconds), "work": work_seconds()}, indent=2))

@@ -6,15 +6,15 @@ Read back shard by shard from what the stages wrote, so that memory does not gro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
+from ouro.core.counts import count_records
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Description, QAPair, Region, Scene
-
-TOKENIZER = "tokenizer.json"
+from ouro.core.tokens import TOKENIZER, load_token_counter
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,19 @@ def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summ
     names = finished(layout)
     every = [read_sidecar(path) for path in list_shards(layout.images)]
     kept = sum(read_sidecar(layout.images / name).n_out for name in names)
-    merged = [read_sidecar(layout.scenes / name) for name in names]
-    count = _Counts(_token_counter(model / TOKENIZER))
+    count = _Counts(load_token_counter(model / TOKENIZER))
     for name in names:
         count.shard(layout, name)
-    rejected = {"ingest": _added(s.rejected for s in every)}
-    for stage, folder in _stages(layout).items():
-        rejected[stage] = _added(read_sidecar(folder / name).rejected for name in names)
+    counts = {"ingest": count_records("ingest", every)}
+    for stage, folder in list(layout.stages().items())[1:]:
+        counts[stage] = count_records(stage, (read_sidecar(folder / name) for name in names))
+    rejected = {stage: _added([count.rejected]) for stage, count in counts.items()}
     return Summary(
         shards=len(every),
         shards_done=len(names),
-        images_in=sum(s.n_in for s in every),
-        annotated=sum(s.n_out for s in merged),
-        held_out=kept - sum(s.n_in for s in merged),
+        images_in=counts["ingest"].n_in,
+        annotated=counts["merge"].n_out,
+        held_out=kept - counts["merge"].n_in,
         images_rejected=_added((rejected["ingest"], rejected["merge"])),
         regions=sum(count.levels.values()),
         regions_by_level=dict(sorted(count.levels.items(), key=lambda kv: int(kv[0]))),
@@ -108,7 +108,7 @@ def lines(summary: Summary) -> list[str]:
 class _Counts:
     """Takes one shard after the other."""
 
-    def __init__(self, tokens_of: Callable[[Sequence[str]], int] | None) -> None:
+    def __init__(self, tokens_of: Callable[[str], int] | None) -> None:
         self.levels: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
         self.aspects: Counter[str] = Counter()
@@ -126,23 +126,8 @@ class _Counts:
         texts = [scene.text for scene in read_shard(layout.scenes / name, Scene)]
         self.words += sum(len(text.split()) for text in texts)
         if self.tokens is not None and self._tokens_of is not None:
-            self.tokens += self._tokens_of(texts)
+            self.tokens += sum(map(self._tokens_of, texts))
         self.aspects.update(pair.aspect for pair in read_shard(layout.qa / name, QAPair))
-
-
-def _token_counter(file: Path) -> Callable[[Sequence[str]], int] | None:
-    if not file.is_file():
-        return None
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    return lambda texts: sum(len(e.ids) for e in tokenizer.encode_batch(list(texts), add_special_tokens=False))
-
-
-def _stages(layout: Layout) -> dict[str, Path]:
-    return {
-        "propose": layout.regions, "describe": layout.descriptions, "merge": layout.scenes, "synthesize": layout.qa,
-    }  # fmt: skip
 
 
 def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

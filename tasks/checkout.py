@@ -1,0 +1,47 @@
+"""The checkout that a command works in: is it one, and does nobody else work in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ouro.core.errors import OuroError
+
+LOCK = Path(".ouro/bootstrap.lock")
+
+
+class CheckoutError(OuroError, ValueError):
+    """Ouro is not run from a git checkout with its DVC files."""
+
+
+def check_checkout() -> None:
+    """Raise CheckoutError unless this is a git checkout with dvc.yaml, and git is there."""
+    here = Path.cwd()
+    if shutil.which("git") is None:
+        raise CheckoutError("git: not found on the PATH; DVC and the rounds need it. Fix: install git")
+    if not Path("dvc.yaml").is_file() or not Path(".dvc/config").is_file():
+        raise CheckoutError(f"{here}: no dvc.yaml and .dvc/config here; expected Ouro's checkout. Fix: cd into it")
+    inside = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, text=True, check=False)
+    if inside.returncode != 0:
+        raise CheckoutError(
+            f"{here}: not a git repository (an unpacked archive?); DVC needs one. Fix: git clone, or git init here"
+        )
+
+
+@contextmanager
+def only_run() -> Generator[None]:
+    """Hold this checkout's lock; the system frees it when the holder dies. Raises CheckoutError when it is held."""
+    LOCK.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise CheckoutError(
+            f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout, or an `ouro ablate`. Fix: wait for "
+            "it to end, or run in a second clone"
+        ) from error

@@ -1,0 +1,177 @@
+"""What a round would cost: the params, the model's architecture and what is assumed, put together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ouro.core.errors import OuroError
+from ouro.core.layout import PIPELINE, Layout, layout_of
+from ouro.core.params import Params, load_params
+from ouro.core.rates import Rates, rates
+from ouro.core.tokens import TOKENIZER, load_token_counter
+from ouro.costs.assumptions import Assumed, AssumptionError, assumed, with_values
+from ouro.costs.estimate import Estimate, Inputs, estimate, fits, unit_seconds
+from ouro.costs.workload import Pictures, pictures
+from ouro.nano.model import is_nano
+from ouro.vision.architecture import Architecture, Sight, architecture, model_config, sight
+from tasks.timing import LAST_ROUND
+
+TOKENS_A_WORD = 1.3
+PICTURED = ("width", "height", "area1", "area2", "area3")  # with --like measured picture by picture
+
+
+class EstimateError(OuroError, ValueError):
+    """An estimate that cannot be made of what was given."""
+
+
+class Options(NamedTuple):
+    """What the command line says beside the params. `gpus`: at work side by side; `price` of one for an hour."""
+
+    images: int | None = None
+    size: str | None = None
+    assume: Sequence[str] = ()
+    like: Path | None = None
+    gpu: str = "h100"
+    gpus: int = 8
+    mfu_train: float = 0.45
+    mfu_prefill: float = 0.5
+    measured: bool = False
+    price: float | None = None
+
+
+class Figures(NamedTuple):
+    """An estimate and what a person has to know to believe it."""
+
+    estimate: Estimate
+    assumed: Assumed
+    rates: Rates
+    notes: list[str]
+
+
+def estimate_round(params: Params, options: Options) -> Figures:
+    """What a round would cost. Raises EstimateError, AssumptionError, RateError, ArchitectureError and what `like`
+    raises."""
+    chosen = rates(options.gpu, options.mfu_train, options.mfu_prefill, params.model.backend == "openai")
+    known = _Model(params.model.base)
+    given, assumptions, measured_images = _inputs(params, options, known)
+    images = _images(params, options, measured_images)
+    last = _last_round(known) if options.measured else None
+    notes = [f"model: {known.where}", known.counting]
+    notes += [last.note] if last else [fits(given, chosen)]
+    return Figures(estimate(given, images, chosen, last.seconds if last else None), assumptions, chosen, notes)
+
+
+class _Model:
+    """The architecture of model.base, how it sees pictures, how it counts tokens."""
+
+    def __init__(self, base: str) -> None:
+        config, self.where = model_config(base)
+        self.base = base
+        self.arch: Architecture = architecture(config)
+        self.sight: Sight = sight(base, self.arch.vision)
+        self.tokens_of, self.counting = _tokens(Path(base) / TOKENIZER)
+
+
+def _tokens(path: Path) -> tuple[Callable[[str], float], str]:
+    count = load_token_counter(path)
+    if count is None:
+        note = f"tokens: {TOKENS_A_WORD:g} a word, assumed ({path} is not there to count them)"
+        return (lambda text: TOKENS_A_WORD * len(text.split())), note
+    return count, f"tokens: counted by {path}"
+
+
+def _inputs(params: Params, options: Options, known: _Model) -> tuple[Inputs, Assumed, int]:
+    """What decides the work, the assumptions with their sources, and how many images --like has."""
+    assumptions = assumed(params, is_nano(Path(known.base)))
+    given = _assignments(options)
+    measured_images, seen = 0, None
+    if options.like is not None:
+        if clash := sorted(set(given) & set(PICTURED)):
+            raise EstimateError(
+                f"--like {options.like} measures {', '.join(clash)}; leave --size and --assume of it out"
+            )
+        measured_images, values, seen = _like(options.like, params, known)
+        assumptions = with_values(assumptions, values, f"measured on {options.like}")
+    assumptions = with_values(assumptions, given, "given")
+    seen = seen or pictures(params, known.sight, assumptions.values)
+    return (
+        Inputs(params, known.arch, known.sight, assumptions.values, seen, known.tokens_of),
+        assumptions,
+        measured_images,
+    )
+
+
+def _like(root: Path, params: Params, known: _Model) -> tuple[int, dict[str, float], Pictures]:
+    from ouro.costs.workload_like import measure
+
+    layout = layout_of(root)
+    dataset = measure(layout, params, known.sight, known.tokens_of)
+    if not dataset.images:
+        raise EstimateError(f"--like {root}: holds no training image; expected an annotated dataset with some")
+    return dataset.images, {**dataset.values, **_questions(layout)}, dataset.seen
+
+
+def _questions(layout: Layout) -> dict[str, float]:
+    """How many benchmark questions there are, in all and about one image; nothing where there is no benchmark."""
+    path = layout.annotations / "test_questions.json"
+    if not path.is_file():
+        return {}
+    asked = Counter(q["image_id"] for q in json.loads(path.read_text("utf-8"))["questions"])
+    return {"asked": asked.total(), "asked_per_image": asked.total() / len(asked)} if asked else {}
+
+
+def _assignments(options: Options) -> dict[str, float]:
+    values: dict[str, float] = {}
+    if options.size is not None:
+        width, x, height = options.size.lower().partition("x")
+        if not (x and width.isdecimal() and height.isdecimal()):
+            raise EstimateError(f"--size {options.size}: expected WIDTHxHEIGHT in pixels, such as 1024x768")
+        values = {"width": float(width), "height": float(height)}
+    for text in options.assume:
+        name, eq, value = text.partition("=")
+        try:
+            values[name.strip()] = float(value) if eq else float("nan")
+        except ValueError as error:
+            raise AssumptionError(f"--assume {text}: expected NAME=NUMBER, such as regions=40") from error
+        if not eq:
+            raise AssumptionError(f"--assume {text}: expected NAME=NUMBER, such as regions=40")
+    return values
+
+
+def _images(params: Params, options: Options, measured_images: int) -> int:
+    if options.images is not None:
+        return options.images
+    if measured_images or (params.ingest.source == "nano" and is_nano(Path(params.model.base))):
+        return measured_images or params.ingest.train_images
+    raise EstimateError("--images: got none; expected how many images are to be annotated, such as --images 1400000")
+
+
+class _Last(NamedTuple):
+    seconds: dict[str, float]
+    note: str
+
+
+def _last_round(wanted: _Model) -> _Last:
+    """Seconds a unit of work of the last round in this checkout, by stage. Raises EstimateError without one."""
+    if not LAST_ROUND.is_file():
+        raise EstimateError(
+            f"--measured: no {LAST_ROUND}; expected a finished round. Fix: run `ouro bootstrap` here first"
+        )
+    params = load_params()
+    work: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
+    given, images = done(params, PIPELINE.root)
+    estimated = estimate(given, images, rates("h100", 0.5, 0.5, False))
+    note = f"measured: seconds of the last round, on {images} images with {params.model.base}, on this machine"
+    if params.model.base != wanted.base:
+        note += f"; CAUTION: another model than {wanted.base}, so FLOPs/s may differ by far"
+    return _Last(unit_seconds(estimated, work), note)
+
+
+def done(params: Params, root: Path) -> tuple[Inputs, int]:
+    """The work that lies in a folder: its inputs, and how many training images."""
+    given, _, measured_images = _inputs(params, Options(like=root), _Model(params.model.base))
+    return given, measured_images

@@ -1,0 +1,36 @@
+"""What a round needs, looked at before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ouro.core.params import Params
+from ouro.rounds.gate import check_gate
+from tasks.asking import check_benchmarks
+from tasks.ingest import check_source
+from tasks.models import MissingModel, require_model
+from tasks.settings import check_proposers, check_writer
+
+
+def check_inputs(params: Params) -> None:
+    """Raise for a missing model, adapter, proposer, folder, manifest or benchmark."""
+    require_model(Path(params.model.base))
+    if params.model.adapter:
+        require_model(Path(params.model.adapter))
+    check_proposer_file(params)
+    check_writer(params)
+    check_proposers(params)
+    check_source(params)
+    check_benchmarks(params)
+    check_gate(params.gate, params.benchmark.names, held_out=params.ingest.source == "nano")
+
+
+def check_proposer_file(params: Params) -> None:
+    """Raise MissingModel for a torchvision network by its name: DVC watches files, and this is none."""
+    if not Path(params.model.proposer).exists():
+        raise MissingModel(
+            f"model.proposer: got {params.model.proposer!r}, no file or folder here; `ouro bootstrap` expects one, "
+            "which DVC can watch. Fix: set model.proposer to a folder such as models/nano/rpn and propose.proposers to "
+            "what finds the regions (selective-search, grounding, ocr), or annotate with `ouro annotate`, which takes "
+            "torchvision's networks by name"
+        )

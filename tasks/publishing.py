@@ -1,0 +1,55 @@
+"""A finished round in git and in DVC's remote, also one whose process was killed before that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ouro.core.params import load_params
+from ouro.rounds.ledger import Round, read_round, tag
+from tasks import screen, versioning
+from tasks.round_tracking import log_pending
+from tasks.saturation import is_finished
+
+UNPUSHED = Path(".ouro/unpushed")  # there is a round that the remote has not got
+
+
+def check_next_commit() -> None:
+    """Raise VersioningError when the round that comes next could not be committed."""
+    number = load_params().round
+    versioning.check_commit(tag(number + 1 if is_finished(number) else number))
+
+
+def commit_finished(finished: Round) -> None:
+    """Commit and tag a finished round."""
+    verdict = "promoted" if finished.verdict.promoted else "refused"
+    UNPUSHED.touch()
+    commit_id = versioning.commit_round(finished.tag, f"{finished.tag}: {verdict}; {finished.verdict.reasons[0]}")
+    screen.say(f"git: {finished.tag} is commit {commit_id}")
+
+
+def commit_pending(number: int) -> None:
+    """Commit the round that ended without: its process was killed in between, or ran without --commit."""
+    if is_finished(number) and not versioning.has_tag(tag(number)):
+        if versioning.is_up_to_date():
+            commit_finished(read_round(number))
+        else:
+            screen.say(f"round {number} ended without a commit, and something has changed since: it gets no tag")
+
+
+def finish_pending(number: int, committing: bool) -> None:
+    """What the process of an earlier round did not come to: its commit, the push, MLflow. Raises VersioningError, also
+    where the next round could not be committed."""
+    if committing:
+        commit_pending(number)
+        check_next_commit()
+    if UNPUSHED.exists():
+        push()
+    log_pending(number)
+
+
+def push() -> None:
+    """Send the round's data to the remote, if one is set. Raises VersioningError."""
+    if versioning.has_remote():
+        versioning.push_data()
+        screen.say("dvc push: the remote has everything")
+    UNPUSHED.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""A round in MLflow: its run, which goes on when the round does, its figures, its adapter, its report."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ouro.core.counts import count_stages
+from ouro.core.layout import ADAPTER, PIPELINE
+from ouro.core.params import Params, load_params
+from ouro.rounds.ledger import Round, read_round, tag
+from tasks import screen, tracking, versioning
+from tasks.promotion import is_candidate
+from tasks.report import comparisons, pipeline_report
+from tasks.saturation import is_finished
+from tasks.verdict import headline
+
+
+@contextmanager
+def round_run(params: Params) -> Generator[tracking.Run]:
+    """The round's run, and below it those of the stages that are started in this block."""
+    tags = {"round": str(params.round), "k": str(params.train.k), "supervision": params.train.supervision}
+    with tracking.run(f"round {params.round}", tags, continued=_run_file(params.round)) as parent:
+        parent.params(params.model_dump(mode="json"))
+        with tracking.parent_of_children(parent):
+            yield parent
+
+
+def _run_file(number: int) -> Path:
+    """Keeps the id of a round's MLflow run until that has everything."""
+    return Path(f".ouro/{tag(number)}.mlflow")
+
+
+def result_paths(parent: tracking.Run) -> dict[str, str]:
+    """Where the person finds the results of a round."""
+    run = f"experiment {tracking.EXPERIMENT}, run {parent.run_id}"
+    return {"adapter": str(ADAPTER), "datasets": str(PIPELINE.root), "MLflow run": run}
+
+
+def log_round(params: Params, parent: tracking.Run, finished: Round, seconds: Mapping[str, float]) -> Path:
+    """Give MLflow the results of a round, and write the report; returns its path."""
+    numbers = {
+        f"{count.stage}.{name}": float(n)
+        for count in count_stages(PIPELINE)
+        for name, n in (("in", count.n_in), ("out", count.n_out))
+    }
+    headlines = headline(comparisons(PIPELINE.scores / "scores.json"))
+    parent.metrics({**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **headlines})
+    about = _describe(finished)
+    annotations = str(finished.counts.get("pairs", 0))
+    parent.tags({**tracking.provenance(), **tracking.dataset_digests(), **about, "annotations": annotations})
+    parent.artifact(Path("rounds") / f"{finished.tag}.json")
+    version = {key: tracking.provenance()[key] for key in ("git_commit", "dvc_lock")}
+    tracking.register(parent, ADAPTER, {**version, "round": str(finished.number), **about})
+    if params.model.adapter:
+        tracking.crown(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
+    report = pipeline_report(params, result_paths(parent))
+    parent.artifact(report, "report")
+    return report
+
+
+def _describe(finished: Round) -> dict[str, str]:
+    return {
+        "verdict": "promoted" if finished.verdict.promoted else "refused",
+        "annotator": finished.annotator,
+        "why": "; ".join(finished.verdict.reasons),
+        "git_tag": tag(finished.number) if versioning.has_tag(finished.tag) else "",
+    }
+
+
+def log_pending(number: int) -> None:
+    """Log the round that ended without: its process was killed in between."""
+    if not (_run_file(number).is_file() and is_finished(number)):
+        return
+    finished = read_round(number)
+    if is_candidate(finished):
+        screen.say(f"round {number} ended before MLflow was told; its figures and its adapter are added now")
+        with tracking.run(f"round {number}", continued=_run_file(number)) as parent:
+            log_round(load_params(), parent, finished, finished.seconds)
+    else:
+        _run_file(number).unlink()

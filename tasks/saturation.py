@@ -1,0 +1,33 @@
+"""Whether another round could bring anything."""
+
+from __future__ import annotations
+
+from ouro.core.params import Params
+from ouro.rounds.ledger import barren, read_rounds
+from tasks.inbox import inbox_changed, inbox_fingerprint
+from tasks.versioning import is_up_to_date
+
+
+def is_finished(number: int) -> bool:
+    """Whether a round has its file."""
+    return any(finished.number == number for finished in read_rounds())
+
+
+def nothing_to_do(params: Params) -> str | None:
+    """Why no round need begin: the last bootstrap.patience of them gained nothing, and nothing has changed since.
+
+    None where a round has been begun, passed its gate or may still gain. Raises VersioningError, LedgerError.
+    """
+    if not is_finished(params.round):
+        return None
+    without_gain, patience = barren(read_rounds()), params.bootstrap.patience
+    if without_gain < patience:
+        return None
+    known = inbox_fingerprint(params) is not None  # of a Hugging Face dataset it cannot be told
+    if (known and inbox_changed(params)) or not is_up_to_date():
+        return None
+    return (
+        f"saturated after round {params.round}: {without_gain} round{'s' if without_gain > 1 else ''} in a row "
+        f"without a gain beyond the interval (bootstrap.patience: {patience}), and no image, param or code has "
+        "changed since"
+    )
