@@ -41,13 +41,11 @@ def run(options: Options) -> None:
 
     Raises BenchmarkFileError for files that cannot be read, and ids that are missing, unknown or twice there.
     """
-    from dataclasses import replace
-
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
     from ouro.benchmarks.run_folder import check_folder, write_score
-    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge, score
+    from ouro.benchmarks.scored import MissingPredictions, judge, score, with_constant
 
     bench = benchmark(options.benchmark)
     metric = metric_of(bench, options.protocol)
@@ -59,18 +57,18 @@ def run(options: Options) -> None:
     with read_predictions(options.predictions) as predictions, _progress(options) as advance:
         found = predictions.reply
         try:
-            judged = judge(
+            samples, account = judge(
                 load(), metric, lambda item: found(item.item_id), allow_missing=options.allow_missing, progress=advance
             )
         except MissingPredictions as error:
             raise _of_another(options, error, predictions.unknown()) from error
-        _check_unknown(options, predictions.unknown(), judged[1])
+        _check_unknown(options, predictions.unknown(), account)
         null = dict(predictions.rejected)
-    made = score(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
     if options.controls:
-        made = replace(made, constant=constant_score(load, metric))
+        samples = with_constant(samples, load, metric)
+    made = score(bench, options.protocol, metric, samples, account, seed=options.seed, resamples=options.resamples)
     if options.out:
-        write_score(options.out, made, judged[0])
+        write_score(options.out, made, samples)
     if options.json:
         print(json.dumps({**made.to_json(), "null_predictions": sum(null.values())}, indent=1))
         return
@@ -120,6 +118,10 @@ def lines(made: Score) -> list[str]:
     controls = {"most frequent answer": made.constant, "other pictures": made.shuffled}
     known = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
     out += [f"  controls: {', '.join(known)}"] if known else []
+    if made.margin:
+        out.append(
+            f"  grounded margin (above other pictures): {figure(made.margin.reported(made.metric.macro), points)}"
+        )
     out.append(f"  replies that could not be read: {100 * made.unreadable:.1f}%; missing: {account.missing}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")

@@ -29,8 +29,7 @@ from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, wr
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from tasks import screen, tracking
-from tasks.asking import check_benchmarks
-from tasks.benchmark import question_files
+from tasks.asking import check_benchmarks, question_files
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.delivery import deliver_events
 from tasks.processes.prefect_server import prefect_server, process_tag, sweep_stale_runs

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ouro.benchmarks.summary import Comparison
+from ouro.benchmarks.comparison import Comparison
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar
 from ouro.core.images import load_image
 from ouro.core.layout import ADAPTER, PIPELINE, Layout

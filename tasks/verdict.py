@@ -17,7 +17,7 @@ from tasks.promotion import candidate_digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ouro.benchmarks.summary import Comparison
+    from ouro.benchmarks.comparison import Comparison
 
 NOTHING = (
     "nothing was measured: there are no held-out questions. Fix: name benchmarks in benchmark.names and in "
@@ -76,12 +76,12 @@ def headline(made: Sequence[Comparison]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for c in made:
         row = c.macro
-        values = {
-            "accuracy.base": row.base_accuracy.value, "accuracy.boot": row.boot_accuracy.value,
-            "accuracy.gain": row.accuracy_gain.value, "margin.base": row.base_margin.value,
-            "margin.boot": row.boot_margin.value, "margin.gain": row.margin_gain.value,
+        figures = {
+            "accuracy.base": row.base_accuracy, "accuracy.boot": row.boot_accuracy,
+            "accuracy.gain": row.accuracy_gain, "margin.base": row.base_margin, "margin.boot": row.boot_margin,
+            "margin.gain": row.margin_gain,
         }  # fmt: skip
-        numbers.update({f"{c.arm}.{name}": value for name, value in values.items()})
+        numbers |= {f"{c.arm}.{name}": figure.value for name, figure in figures.items() if figure}
     return numbers
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HELD_OUT = "held-out"  # the benchmark of the collection's own questions
+
 
 class BenchmarkFileError(ValueError):
     """A benchmark file that cannot be read: which file, which id, what was expected, what to do."""
