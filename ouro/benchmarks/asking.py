@@ -1,9 +1,9 @@
 """A model's replies to a benchmark's questions, each asked once and kept.
 
 A reply is kept under all that decides it: the model's fingerprint, the prompt, the bytes of the picture, which regions
-are shown beside it, the bounds of pixels and the length. It is kept when its batch is answered. So a repeat asks nothing,
-a killed run goes on with the batch that it was at, and the same question in another run is not asked again. Models
-answer greedily.
+are shown beside it, the bounds of pixels and the length. It is kept as soon as its batch is answered. So a repeat asks
+nothing, a killed run goes on with the batch that it was at, and the same question in another run is not asked again.
+Models answer greedily.
 
 With k > 0 the picture's k largest sub-regions are shown beside it, cut and bounded as in training
 (ouro.training.samples).

@@ -221,7 +221,8 @@ def _cider(protocol: str) -> Metric:
 
 
 _METRICS: dict[str, Callable[[str], Metric]] = {
-    "vqa": _vqa, "vqa-types": _vqa_types, "gqa": _gqa, "vsr": _vsr, "choice-strict": _choice, "choice-letter": _choice, "iconqa": _iconqa,
+    "vqa": _vqa, "vqa-types": _vqa_types, "gqa": _gqa,
+    "vsr": _vsr, "choice-strict": _choice, "choice-letter": _choice, "iconqa": _iconqa,
     "anls": _anls, "relaxed": _relaxed, "key-values": _key_values, "denotation": _denotation, "contains": _contains,
     "cider": _cider, "pope": _pope, "refcoco": _refcoco,
 }  # fmt: skip

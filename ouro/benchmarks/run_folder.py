@@ -189,9 +189,8 @@ def _samples(path: Path) -> Samples:
         sums = [f"{prefix}{name}.{end}" for name in names for end in ("top", "bottom")]
         return [array("d", table[column].to_numpy().tobytes()) for column in sums]
 
-    controls = {
-        control: parts(f"{control}:") for control in dict.fromkeys(c.split(":")[0] for c in columns if ":" in c)
-    }
+    known = dict.fromkeys(name.split(":")[0] for name in columns if ":" in name)
+    controls = {control: parts(f"{control}:") for control in known}
     others = cast("list[str]", table["other_image"].to_pylist()) if "other_image" in table.column_names else []
     return Samples(names, ids, images, kinds, readable, parts(""), controls, others)
 

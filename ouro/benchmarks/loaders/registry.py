@@ -1,10 +1,11 @@
 """All benchmarks: what they are called, read with, asked with and scored with.
 
-The 20 of OURO's tables 1 to 4 in their order, and beyond them POPE, RefCOCO, ConTextual and the probes of reporting
-bias, and the collection's own held-out questions, which are asked as params.yaml says. Prompts are those that evaluation harnesses use, kept as they stand: of LLaVA and lmms-eval for most; VSR's is
-InstructBLIP's, RefCOCO's InternVL's, WTQ's none at all as in DocOwl, the probes' that of the slides. Where we differ:
-lmms-eval capitalises the questions of TextVQA and VizWiz (and so lowers their other letters), we leave them; the count
-of the probes is asked as a choice among captions. No OCR tokens are added to TextVQA's questions.
+The 20 of OURO's tables 1 to 4 in their order, and beyond them POPE, RefCOCO, ConTextual, the probes of reporting bias,
+and the collection's own held-out questions, which are asked as params.yaml says (tasks/asking.py). Prompts are those
+that evaluation harnesses use, kept as they stand: of LLaVA and lmms-eval for most; VSR's is InstructBLIP's, RefCOCO's
+InternVL's, WTQ's none at all as in DocOwl, the probes' that of the slides. Where we differ: lmms-eval capitalises the
+questions of TextVQA and VizWiz (and so lowers their other letters), we leave them; the count of the probes is asked as
+a choice among captions. No OCR tokens are added to TextVQA's questions.
 """
 
 from __future__ import annotations
