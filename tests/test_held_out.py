@@ -106,8 +106,8 @@ def test_a_seeing_model_keeps_its_margin_and_a_blind_one_has_none(
 
 def test_the_margin_and_its_paired_difference_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """i0 is red with a star, i1 green without; each is shown for the other, so that who sees is wrong on every shuffled
-    picture: margin 1 - 0. Who is blind says red and yes: right of i0, whatever it is shown, wrong of i1: 0.5 - 0.5. The
-    difference is (1 - 0.5) - (0 - 0.5) = 1 in every draw of pictures: i0 twice 0 + 1, i1 twice 1 - 0, both 0.5 + 0.5."""
+    picture: margin 1 - 0, in every draw of pictures. Who is blind says red and yes: right of i0, wrong of i1, whatever
+    it is shown: margin 0 in every draw. So the margins differ by 1; accuracy by 0 (i0 twice) to 1 (i1 twice)."""
     layout = collection(tmp_path, 2)
     for name, reply in (("blind", blind), ("seeing", seeing)):
         ask(layout, tmp_path / name, reply, monkeypatch)

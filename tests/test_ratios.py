@@ -95,8 +95,8 @@ def test_draws_in_parts_cover_all_resamples(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_difference_of_two_margins_by_hand() -> None:
-    """Pictures a and b, of kinds x and y. First: 1 and 0, shuffled 1 and 0, margin 0. Second: 1 and 1, shuffled 0 and 1,
-    margin 1 on a and 0 on b, 1/2 in the mean; drawn a twice it is 1, b twice 0."""
+    """Pictures a and b, of kinds x and y. First: 1 and 0, shuffled 1 and 0, margin 0. Second: 1 and 1, shuffled 0 and
+    1, margin 1 on a and 0 on b, 1/2 in the mean; drawn a twice it is 1, b twice 0."""
     first, first_shuffled = np.array([1.0, 0.0]), np.array([1.0, 0.0])
     second, second_shuffled, ones = np.array([1.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)
     where = {"images": ["a", "b"], "kinds": ["x", "y"], "seed": 0, "resamples": 400}

@@ -47,8 +47,9 @@ class Row:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Row:
-        values = {field.name: row[field.name] for field in fields(cls)}
-        return cls(**{name: Estimate.from_json(v) if isinstance(v, dict) else v for name, v in values.items()})
+        values: dict[str, Any] = {field.name: row[field.name] for field in fields(cls)}
+        estimates = {name: Estimate.from_json(value) for name, value in values.items() if isinstance(value, dict)}
+        return cls(**values | estimates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,12 @@ class Comparison:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
         """What `to_json` wrote."""
-        values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         values |= {name: Row.from_json(content[name]) for name in ("macro", "overall")}
-        return cls(**{**values, "rows": tuple(map(Row.from_json, content["rows"]))})
+        return cls(**values | {"rows": tuple(map(Row.from_json, content["rows"]))})
 
     def summary(self) -> dict[str, Any]:
-        """The reported figure of both, and the differences by kind; the same of the margin, null where it is not known."""
+        """The reported figure of both and the differences by kind, and the same of the margin, null where unknown."""
         margins = self.reported.margin_gain is not None
         return {
             "benchmark": self.benchmark, "title": self.title, "figure": self.figure, "macro": self.by_kind,
@@ -128,16 +129,16 @@ def compare(base: ScoredFolder, boot: ScoredFolder, *, seed: int, resamples: int
     name = str(base.scores["reported"])
     gains, margin_gains = _gains(base, boot, name, seed, resamples)
     accuracies = [from_json(run.scores["figures"][name]) for run in (base, boot)]
-    margins = [_figures(run, "margin") for run in (base, boot)]
-    shuffled = [_control(run, SHUFFLED) for run in (base, boot)]
+    base_margin, boot_margin = (_figures(run.scores.get("margin")) for run in (base, boot))
+    base_shuffled, boot_shuffled = (_control(run, SHUFFLED) for run in (base, boot))
     constant = _control(base, CONSTANT)
 
     def row(kind: str) -> Row:
         own, other = (figure.of(kind) for figure in accuracies)
         return Row(
-            kind, own.n, _value(constant, kind), own, other, gains.of(kind),
-            *(_value(figure, kind) for figure in shuffled),
-            *(cast("Difference | None", figure and figure.of(kind)) for figure in (*margins, margin_gains)),
+            kind, own.n, _value(constant, kind), own, other, gains.of(kind), _value(base_shuffled, kind),
+            _value(boot_shuffled, kind), _difference(base_margin, kind), _difference(boot_margin, kind),
+            margin_gains.of(kind) if margin_gains else None,
         )  # fmt: skip
 
     return Comparison(
@@ -161,18 +162,20 @@ def _gains(
     return gains, contrasts(plus, minus, **where)
 
 
-def _figures(run: ScoredFolder, key: str) -> Figures:
-    content = run.scores.get(key)
+def _figures(content: Any) -> Figures:
     return from_json(content) if content else None
 
 
 def _control(run: ScoredFolder, name: str) -> Figures:
-    content = run.scores.get("control figures", {}).get(name)
-    return from_json(content) if content else None
+    return _figures(run.scores.get("control figures", {}).get(name))
 
 
 def _value(figures: Figures, kind: str) -> float | None:
     return figures.of(kind).value if figures else None
+
+
+def _difference(figures: Figures, kind: str) -> Difference | None:
+    return cast("Difference", figures.of(kind)) if figures else None
 
 
 def _check_paired(a: ScoredFolder, b: ScoredFolder) -> None:

@@ -1,4 +1,4 @@
-"""What benchmarks are asked of in tests: files with pictures, small collections with questions, and a scripted model."""
+"""What benchmarks are asked about in tests: files with pictures, small collections with questions; scripted models."""
 
 from __future__ import annotations
 
