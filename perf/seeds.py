@@ -77,10 +77,10 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
     from ouro.benchmarks.items import HELD_OUT
     from ouro.benchmarks.run_folder import RUN
     from ouro.core.artifacts import write_json
+    from ouro.core.layout import PIPELINE, Layout
     from ouro.training.checkpoints import checkpoint_key
     from ouro.training.lora import train_adapter
-    from tasks.asking import run_benchmark, source_of
-    from tasks.benchmark import asked_model
+    from tasks.benchmark import ask_model
 
     torch.set_num_threads(1)
     params = _params(arm, epochs)
@@ -91,12 +91,9 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
     if out.is_file() and json.loads(out.read_text())["key"] == key:
         return
     summary = train_adapter(job) if adapter else None
-    model = asked_model(params).model_copy(update={"processes": 1})
+    params = params.model_copy(update={"model": params.model.model_copy(update={"processes": 1})})
     write_json(run / RUN, {"label": f"{arm}-{seed}", "k": 0})
-    run_benchmark(
-        source_of(HELD_OUT, params), params.model_copy(update={"model": model}), run, k=0, limit=0, protocol="",
-        controls=True, cache=work / "replies", adapter=adapter,
-    )  # fmt: skip
+    ask_model(HELD_OUT, run, 0, adapter, Layout(PIPELINE.root, work / "cache"), params, lambda n: None)
     write_json(out, {"key": key, **({"steps": summary.steps, "tokens": summary.tokens} if summary else {})})
 
 

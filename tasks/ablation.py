@@ -19,8 +19,7 @@ from ouro.benchmarks.run_folder import RUN, prediction_rows, read_run, reported,
 from ouro.core.artifacts import write_json
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from tasks.asking import run_benchmark, source_of
-from tasks.benchmark import asked_model, asked_names, held_out_items, limit_of, shown_regions
+from tasks.benchmark import ask_model, asked_names, held_out_items, shown_regions
 from tasks.shards import Progress
 from tasks.train import LOG
 
@@ -82,11 +81,7 @@ def _ask(
     out = here.out / f"k{k}" if who == "arm" else here.work / f"base-k{k}"
     write_json(out / RUN, {"label": who, "model": params.model.base, "k": k})
     for name in names:
-        run_benchmark(
-            source_of(name, params, layout=layout), params.model_copy(update={"model": asked_model(params)}), out, k=k,
-            limit=limit_of(name, params), protocol="", controls=True, cache=layout.cache.parent / "replies",
-            adapter=here.adapter if who == "arm" else None, progress=progress,
-        )  # fmt: skip
+        ask_model(name, out, k, here.adapter if who == "arm" else None, layout, params, progress)
     return out
 
 

@@ -14,7 +14,7 @@ from ouro.benchmarks.items import HELD_OUT, Item
 from ouro.benchmarks.run_folder import RUN, ScoredFolder, prediction_rows, read_run, write_rows
 from ouro.core.artifacts import write_bytes, write_json
 from ouro.core.layout import Layout
-from ouro.core.params import Model, Params
+from ouro.core.params import Params
 from ouro.rounds.gate import Measured
 from tasks import tracking
 from tasks.asking import held_out_count, run_benchmark, source_of
@@ -40,14 +40,17 @@ def shown_regions(params: Params) -> tuple[int, ...]:
     return (0, params.benchmark.k) if params.benchmark.k else (0,)
 
 
-def asked_model(params: Params) -> Model:
-    """The base, without its adapter, in the number format of the benchmarks."""
-    return params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
-
-
-def limit_of(name: str, params: Params) -> int:
-    """Of questions; 0, which is all, for the held-out ones."""
-    return 0 if name == HELD_OUT else params.benchmark.limit
+def ask_model(
+    name: str, out: Path, k: int, adapter: Path | None, layout: Layout, params: Params, progress: Progress
+) -> None:
+    """The replies of the base, with an adapter or without, to one benchmark, scored -> out/<name>. benchmark.limit
+    holds for named ones alone. Raises BenchmarkFileError."""
+    model = params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
+    run_benchmark(
+        source_of(name, params, layout=layout), params.model_copy(update={"model": model}), out, k=k,
+        limit=0 if name == HELD_OUT else params.benchmark.limit, protocol="", controls=True,
+        cache=layout.cache.parent / "replies", adapter=adapter, progress=progress,
+    )  # fmt: skip
 
 
 @shard_task(name="ask", task_run_name="ask {name} {which} k={k}")
@@ -66,11 +69,7 @@ def ask_benchmark(
     """
     out = _run_folder(layout, which, k)
     write_json(out / RUN, {"label": f"{which}, k = {k}", "model": params.model.base, "k": k})
-    run_benchmark(
-        source_of(name, params, layout=layout), params.model_copy(update={"model": asked_model(params)}), out, k=k,
-        limit=limit_of(name, params), protocol="", controls=True, cache=layout.cache.parent / "replies",
-        adapter=_adapter_of(which, params, adapter), progress=progress,
-    )  # fmt: skip
+    ask_model(name, out, k, _adapter_of(which, params, adapter), layout, params, progress)
     return out / name
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +228,17 @@ def test_a_killed_arm_goes_on_without_asking_again(tmp_path: Path, monkeypatch: 
 # ---- the stage -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The stage with a base that is blind, a champion that says no, and a candidate that sees; what it wrote."""
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.chdir(tmp_path)
-    layout = collection(tmp_path, IMAGES)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _asked(tmp_path_factory.mktemp("stage"), monkeypatch)
+
+
+def _asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv(tracking.URI, f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.chdir(folder)
+    layout = collection(folder, IMAGES)
     settings = params("benchmark.k=1", "benchmark.bootstrap_samples=200", "model.adapter=models/champion")
     for name in ("models/champion", "models/adapter"):
         Path(name).mkdir(parents=True)
@@ -286,8 +291,8 @@ def test_mlflow_has_the_figures_under_their_names(asked: dict[str, Any]) -> None
     client = tracking.client()
     (logged,) = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])  # type: ignore[union-attr]
     metrics, row = logged.data.metrics, asked["scores"]["comparisons"][1]["macro"]
-    assert metrics["image+regions/macro-average/gain"] == pytest.approx(row["accuracy_gain"]["value"])
-    assert metrics["image+regions/macro-average/margin gain low"] == pytest.approx(row["margin_gain"]["low"])
+    assert metrics["image_regions/macro-average/gain"] == pytest.approx(row["accuracy_gain"]["value"])
+    assert metrics["image_regions/macro-average/margin gain low"] == pytest.approx(row["margin_gain"]["low"])
     names = "majority base boot gain|gain low|gain high|margin base|margin boot|margin gain|margin gain low"
     of_color = {name.rpartition("/")[2] for name in metrics if name.startswith("image/color/")}
     assert of_color == {*names.split("|")[0].split(), *names.split("|")[1:]}

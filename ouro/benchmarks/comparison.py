@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
+
 from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError
 from ouro.benchmarks.ratios import MACRO, OVERALL, contrasts, differences, from_json
@@ -18,7 +20,7 @@ from ouro.benchmarks.scored import CONSTANT, SHUFFLED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ouro.benchmarks.ratios import Ratios
+    from ouro.benchmarks.ratios import Ratios, Sums
     from ouro.benchmarks.run_folder import ScoredFolder
 
     Figures = Ratios[Estimate] | None
@@ -152,14 +154,19 @@ def _gains(
     base: ScoredFolder, boot: ScoredFolder, name: str, seed: int, resamples: int
 ) -> tuple[Ratios[Difference], Ratios[Difference] | None]:
     """Paired differences of the figure, and of the margin."""
-    a, b = base.samples, boot.samples.ordered(base.samples.ids)
+    a, b = base.samples, boot.samples
+    place = {item_id: i for i, item_id in enumerate(b.ids)}
+    order = np.asarray([place[item_id] for item_id in a.ids])
+
+    def second(control: str = "") -> Sums:
+        tops, bottoms = b.figure(name, control)
+        return tops[order], bottoms[order]
+
     where: dict[str, Any] = {"images": a.images, "kinds": a.kinds, "seed": seed, "resamples": resamples}
-    gains = differences(a.figure(name), b.figure(name), **where)
-    if SHUFFLED not in a.controls or SHUFFLED not in b.controls or a.other_images != b.other_images:
+    gains = differences(a.figure(name), second(), **where)
+    if not a.other_images or a.other_images != [b.other_images[i] for i in order if b.other_images]:
         return gains, None
-    plus = [b.figure(name), a.figure(name, SHUFFLED)]
-    minus = [a.figure(name), b.figure(name, SHUFFLED)]
-    return gains, contrasts(plus, minus, **where)
+    return gains, contrasts([second(), a.figure(name, SHUFFLED)], [a.figure(name), second(SHUFFLED)], **where)
 
 
 def _figures(content: Any) -> Figures:

@@ -73,21 +73,6 @@ class Samples:
         at = 2 * self.names.index(name)
         return np.asarray(parts[at]), np.asarray(parts[at + 1])
 
-    def ordered(self, ids: Sequence[str]) -> Samples:
-        """The same samples in the order of `ids`."""
-        place = {item_id: i for i, item_id in enumerate(self.ids)}
-        order = [place[item_id] for item_id in ids]
-
-        def parts(columns: Sequence[array[float]]) -> list[array[float]]:
-            return [array("d", (column[i] for i in order)) for column in columns]
-
-        return Samples(
-            self.names, list(ids), [self.images[i] for i in order], [self.kinds[i] for i in order],
-            array("b", (self.readable[i] for i in order)), parts(self.parts),
-            {name: parts(columns) for name, columns in self.controls.items()},
-            [self.other_images[i] for i in order] if self.other_images else [],
-        )  # fmt: skip
-
     def beside(self, name: str, control: Samples, other_images: Sequence[str] = ()) -> Samples:
         """These with a control of the same questions. Raises ValueError for one of others."""
         if control.ids != self.ids:
