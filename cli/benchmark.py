@@ -103,15 +103,13 @@ def run(params: Params, options: Options) -> None:
     """
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.judging import metric_of
-    from ouro.benchmarks.loaders.registry import benchmark as benchmark_of
     from ouro.benchmarks.run_folder import check_folder
     from tasks import screen
-    from tasks.asking import open_source
+    from tasks.asking import source_of
 
     check_folder(options.out)
     sources = [
-        open_source(benchmark_of(name), options.data, params.ingest.max_pixels, options.hubs.get(name, ""))
-        for name in dict.fromkeys(options.benchmarks)
+        source_of(name, params, options.data, options.hubs.get(name, "")) for name in dict.fromkeys(options.benchmarks)
     ]
     for source in sources:
         if source.bench.metric != "contextual":
@@ -186,5 +184,8 @@ def _track(params: Params, options: Options, scores: Sequence[Score]) -> None:
             values = {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "unreadable": s.unreadable}
             controls = {"constant": s.constant, "shuffled": s.shuffled}
             values |= {key: value for key, value in controls.items() if value is not None}
+            if s.margin:
+                margin = s.margin.reported(s.metric.macro).to_json()
+                values |= {f"margin {key}": value for key, value in margin.items()}
             run.metrics({f"{name}/{key}": value for key, value in values.items()})
         run.artifact(options.out, "benchmarks")

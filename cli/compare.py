@@ -14,8 +14,8 @@ from cli.options import Form
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ouro.benchmarks.ratios import Difference
-    from ouro.benchmarks.run_folder import Compared
+    from ouro.benchmarks.comparison import Comparison
+    from ouro.benchmarks.intervals import Difference, Estimate
 
 Row = tuple[str, str, str, str, str, str, str]
 HEADS = ("benchmark", "figure", "n", "first", "second", "difference", "p")
@@ -39,8 +39,9 @@ def compare(
 
 def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
     """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired."""
+    from ouro.benchmarks.comparison import compare_runs
     from ouro.benchmarks.items import BenchmarkFileError
-    from ouro.benchmarks.run_folder import compare_runs, labels, read_run
+    from ouro.benchmarks.run_folder import labels, read_run
 
     if len(folders) < 2:
         raise BenchmarkFileError(f"got {len(folders)} run, expected two or more: ouro compare FIRST SECOND ...")
@@ -51,7 +52,7 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
         second = read_run(folder, label)
         compared = compare_runs(first, second, seed=seed, resamples=resamples)
         names = [called[0], label]
-        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in compared]})
+        everything.append({"first": names[0], "second": names[1], "benchmarks": [c.summary() for c in compared]})
         if form != "json":
             _show(form, names, [row for c in compared for row in rows(c, kinds)])
         if track:
@@ -60,16 +61,21 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
         print(json.dumps(everything, indent=1))
 
 
-def rows(c: Compared, kinds: bool) -> list[Row]:
-    """The reported figure, then by kind."""
-    points = c.points
-    total = c.reported
-    out: list[Row] = [
-        (c.title, c.figure, str(total.n), f"{points * c.first:.1f}", f"{points * c.second:.1f}", _gain(total, points),
-         f"{total.p:.3f}")
-    ]  # fmt: skip
-    if kinds and len(c.gains.kinds) > 1:
-        out += [(c.title, kind, str(g.n), "", "", _gain(g, points), f"{g.p:.3f}") for kind, g in c.gains.kinds.items()]
+def rows(c: Comparison, kinds: bool) -> list[Row]:
+    """The reported figure and the grounded margin, then the figure by kind."""
+    total, points = c.reported, c.points
+
+    def row(figure: str, gain: Difference, first: str, second: str) -> Row:
+        return c.title, figure, str(gain.n), first, second, _gain(gain, points), f"{gain.p:.3f}"
+
+    def shown(estimate: Estimate) -> str:
+        return f"{points * estimate.value:.1f}"
+
+    out = [row(c.figure, total.accuracy_gain, shown(total.base_accuracy), shown(total.boot_accuracy))]
+    if total.base_margin and total.boot_margin and total.margin_gain:
+        out.append(row("grounded margin", total.margin_gain, shown(total.base_margin), shown(total.boot_margin)))
+    if kinds and len(c.rows) > 1:
+        out += [row(kind.question_type, kind.accuracy_gain, "", "") for kind in c.rows]
     return out
 
 
@@ -112,10 +118,12 @@ def _rich(title: str, table: Sequence[Row]) -> Table:
     return printed
 
 
-def _track(names: Sequence[str], compared: Sequence[Compared]) -> None:
+def _track(names: Sequence[str], compared: Sequence[Comparison]) -> None:
     from tasks import tracking
 
     with tracking.run("compare", {"first": names[0], "second": names[1]}) as run:
         for c in compared:
-            d = c.reported
-            run.metrics({f"{c.benchmark}/{key}": value for key, value in d.to_json().items()})
+            gain, margin = c.reported.accuracy_gain, c.reported.margin_gain
+            run.metrics({f"{c.benchmark}/{key}": value for key, value in gain.to_json().items()})
+            if margin:
+                run.metrics({f"{c.benchmark}/margin {key}": value for key, value in margin.to_json().items()})

@@ -76,13 +76,11 @@ def run(options: Options) -> None:
 
     Raises BenchmarkFileError for files that cannot be read, and ids that are missing, unknown or twice there.
     """
-    from dataclasses import replace
-
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
     from ouro.benchmarks.run_folder import check_folder, write_score
-    from ouro.benchmarks.scored import MissingPredictions, constant_score, judge
+    from ouro.benchmarks.scored import MissingPredictions, judge, with_constant
     from ouro.benchmarks.scored import score as score_samples
     from tasks import screen
 
@@ -96,7 +94,7 @@ def run(options: Options) -> None:
     with read_predictions(options.predictions) as predictions, _progress(options) as advance:
         reply_to = predictions.reply
         try:
-            judged = judge(
+            samples, account = judge(
                 load(),
                 metric,
                 lambda item: reply_to(item.item_id),
@@ -105,13 +103,15 @@ def run(options: Options) -> None:
             )
         except MissingPredictions as error:
             raise _of_another(options, error, predictions.unknown()) from error
-        _check_unknown(options, predictions.unknown(), judged[1])
+        _check_unknown(options, predictions.unknown(), account)
         null = dict(predictions.rejected)
-    result = score_samples(bench, options.protocol, metric, *judged, seed=options.seed, resamples=options.resamples)
     if options.controls:
-        result = replace(result, constant=constant_score(load, metric))
+        samples = with_constant(samples, load, metric)
+    result = score_samples(
+        bench, options.protocol, metric, samples, account, seed=options.seed, resamples=options.resamples
+    )
     if options.out:
-        write_score(options.out, result, judged[0])
+        write_score(options.out, result, samples)
     if options.json:
         print(json.dumps({**result.to_json(), "null_predictions": sum(null.values())}, indent=1))
         return
@@ -163,6 +163,10 @@ def lines(result: Score) -> list[str]:
     controls = {"most frequent answer": result.constant, "other pictures": result.shuffled}
     known = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
     out += [f"  controls: {', '.join(known)}"] if known else []
+    if result.margin:
+        out.append(
+            f"  grounded margin (above other pictures): {figure(result.margin.reported(result.metric.macro), points)}"
+        )
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")

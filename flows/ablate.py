@@ -32,8 +32,7 @@ from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from tasks import screen, tracking
-from tasks.asking import check_benchmarks
-from tasks.benchmark import question_files
+from tasks.asking import check_benchmarks, question_files
 from tasks.checkout import check_checkout, only_run
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.stage import repro_target

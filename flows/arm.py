@@ -21,12 +21,12 @@ from flows.propose import propose
 from flows.session import run_stage
 from flows.synthesize import synthesize
 from ouro.ablations.grid import GridError, annotates, overrides
-from ouro.benchmarks.vqa import read_vqa
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
 from tasks import screen
 from tasks.ablation import place, score_arm
-from tasks.benchmark import arms, question_files
+from tasks.asking import held_out_count
+from tasks.benchmark import shown_regions
 from tasks.tracking import dataset_digests
 from tasks.train import train
 
@@ -71,7 +71,7 @@ def arm_flow(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
     layout = annotated(params, values, layout)
     with screen.steps("train") as on_step:
         train(layout, params.model_copy(update={"seed": seed, "round": 1}), here.adapter, on_step)
-    answers = 4 * len(read_vqa(*question_files(layout))) * len(arms(params))
+    answers = 4 * held_out_count(layout) * len(shown_regions(params))
     about = {
         "arm": arm, "seed": seed, "set": values, "k": params.train.k, "supervision": params.train.supervision,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stage benchmark: base and bootstrapped on the held-out questions, beside their controls.
+"""Stage benchmark: base, champion and bootstrapped on the held-out questions and benchmark.names.
 
 `python -m flows.benchmark`
 """
@@ -11,22 +11,18 @@ from typing import Any
 from prefect import flow
 
 from flows.session import run_stage, stage_run_name
-from ouro.benchmarks.vqa import read_vqa
-from ouro.core.artifacts import write_json
+from ouro.benchmarks.items import HELD_OUT
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
-from tasks.asking import check_benchmarks
+from tasks.asking import check_benchmarks, held_out_count, question_files
 from tasks.benchmark import (
-    answer,
-    arms,
     ask_benchmark,
+    asked_names,
     clear_runs,
     compare_benchmarks,
     contenders,
-    question_files,
     shown_regions,
-    summarise,
 )
 from tasks.timing import measured
 
@@ -35,36 +31,27 @@ from tasks.timing import measured
 def benchmark(params: Params, layout: Layout) -> None:
     check_benchmarks(params)
     clear_runs(layout)
-    files = question_files(layout)
-    asked = len(read_vqa(*files)) if files[0].is_file() else 0
-    if not asked:
-        screen.say(f"benchmark: nothing to ask, no questions in {files[0]}")
-        empty = {"comparisons": [], "over champion": [], "k": params.benchmark.k}
-        write_json(layout.scores / "scores.json", empty)
-        _named(params, layout)
-        return
-    total = 2 * asked * len(contenders(params)) * len(arms(params))
-    with measured("benchmark", layout), screen.progress("benchmark", total, "answers") as advance:
-        answers = [
-            answer(which, arm, layout, params, ADAPTER, advance) for which in contenders(params) for arm in arms(params)
-        ]
-    scores = summarise(answers, layout, params)
-    _named(params, layout)
-    _score_artifact(json.loads(scores.read_text())["comparisons"])
-
-
-def _named(params: Params, layout: Layout) -> None:
-    """The benchmarks of benchmark.names, asked of every model, with regions and without."""
-    for name in params.benchmark.names:
-        with measured("benchmark", layout), screen.progress(name, 0, "answers") as advance:
-            for which in contenders(params):
-                for k in shown_regions(params):
-                    ask_benchmark(name, which, k, layout, params, ADAPTER, advance)
+    names = asked_names(layout, params)
+    if HELD_OUT not in names:
+        screen.say(f"benchmark: nothing to ask, no questions in {question_files(layout)[0]}")
+    for name in names:
+        _ask(name, params, layout)
     gate = json.loads(compare_benchmarks(layout, params).read_text())["benchmarks"]
     for row in gate:
         screen.say(_line(row))
-    if gate:
-        _gate_artifact(gate)
+    _score_artifact(json.loads((layout.scores / "scores.json").read_text())["comparisons"])
+    _gate_artifact(gate)
+
+
+def _ask(name: str, params: Params, layout: Layout) -> None:
+    """One benchmark, asked of every model, with regions and without."""
+    models, ks = contenders(params), shown_regions(params)
+    total = 2 * held_out_count(layout) * len(models) * len(ks) if name == HELD_OUT else 0
+    title = "benchmark" if name == HELD_OUT else name
+    with measured("benchmark", layout), screen.progress(title, total, "answers") as advance:
+        for which in models:
+            for k in ks:
+                ask_benchmark(name, which, k, layout, params, ADAPTER, advance)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -78,6 +65,8 @@ def _line(row: dict[str, Any]) -> str:
 def _gate_artifact(gate: list[dict[str, Any]]) -> None:
     from prefect.artifacts import create_table_artifact
 
+    if not gate:
+        return
     table = [{"benchmark": row["title"], "k": row["k"], "what": _line(row)} for row in gate]
     create_table_artifact(key="benchmark-gate", table=table, description="benchmark: base against bootstrapped")
 
@@ -85,6 +74,8 @@ def _gate_artifact(gate: list[dict[str, Any]]) -> None:
 def _score_artifact(comparisons: list[dict[str, Any]]) -> None:
     from prefect.artifacts import create_table_artifact
 
+    if not comparisons:
+        return
     rows = [
         {"arm": c["arm"], "question type": row["question_type"], "n": row["n"], "base": row["base_accuracy"]["value"],
          "bootstrapped": row["boot_accuracy"]["value"], "gain": row["accuracy_gain"]["value"]}

@@ -30,7 +30,7 @@ from PIL import Image as PILImage
 
 from ouro.core.layout import Layout
 from ouro.core.params import Ingest, Params, Propose, Synthesize
-from ouro.vision.protocols import Proposal, Request
+from ouro.vision.protocols import OnReplies, Proposal, Request
 from ouro.vision.scripted import ScriptedVLM
 
 SIDE, FOLDER = 32, 1000  # pixels; files a folder
@@ -65,9 +65,14 @@ class Forgetful(ScriptedVLM):
     n = 0
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
-        replies = super().generate(requests, max_new_tokens=max_new_tokens, progress=progress)
+        replies = super().generate(requests, max_new_tokens=max_new_tokens, progress=progress, on_replies=on_replies)
         self.n += len(requests)
         self.asked.clear()
         return replies

@@ -126,7 +126,7 @@ def ouro(folder: Path) -> dict[str, Any]:
             yield made
 
     scored.judge, predictions.read_predictions = judged, opened
-    scored.constant_score = phases.timed("control", scored.constant_score)
+    scored.with_constant = phases.timed("control", scored.with_constant)
     scored.score = phases.timed("interval", scored.score)
     files = [folder / QUESTIONS, folder / ANNOTATIONS]
     with contextlib.redirect_stdout(io.StringIO()) as out, phases.phase("rest"):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ouro.benchmarks.evaluate import Run
+    from ouro.benchmarks.comparison import Comparison
     from ouro.core.params import Params
     from ouro.training.job import Job
 
@@ -72,50 +72,39 @@ def tokens_a_row(arm: str, rows: int = 400) -> float:
 
 def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
     """Train (unless it is the base) and answer the held-out questions; writes work/<arm>-<seed>.json."""
-    import numpy as np
     import torch
 
-    from ouro.benchmarks.answering import vlm_answerer
-    from ouro.benchmarks.controls import wrong_images
-    from ouro.benchmarks.evaluate import evaluate
-    from ouro.benchmarks.vqa import read_vqa
-    from ouro.core.artifacts import read_all, write_json
-    from ouro.core.layout import PIPELINE
-    from ouro.core.records import Image
+    from ouro.benchmarks.items import HELD_OUT
+    from ouro.benchmarks.run_folder import RUN
+    from ouro.core.artifacts import write_json
+    from ouro.core.layout import PIPELINE, Layout
     from ouro.training.checkpoints import checkpoint_key
     from ouro.training.lora import train_adapter
-    from ouro.vision.hf import HFVisionLM
-    from tasks.shards import Pictures
+    from tasks.benchmark import ask_model
 
     torch.set_num_threads(1)
     params = _params(arm, epochs)
-    out = work / f"{arm}-{seed}.json"
+    out, run = work / f"{arm}-{seed}.json", work / "runs" / f"{arm}-{seed}"
     adapter = None if arm == "base" else work / f"{arm}-{seed}"
     job = _job(params, seed, work, adapter or work)
     key = [checkpoint_key(job), params.benchmark.model_dump_json(), *_digests()]
     if out.is_file() and json.loads(out.read_text())["key"] == key:
         return
     summary = train_adapter(job) if adapter else None
-    files = [PIPELINE.annotations / f"test_{name}.json" for name in ("questions", "annotations")]
-    questions = read_vqa(files[0], files[1])
-    asked = {q.image_id for q in questions}
-    images = [i for i in read_all(PIPELINE.images, Image) if i.image_id in asked]
-    settings = params.benchmark
-    vlm = HFVisionLM(params.model.base, adapter, dtype=settings.dtype, batch_size=settings.batch_size)
-    answer = vlm_answerer(vlm, Pictures(images, PIPELINE.images, 10**8), {}, settings)
-    wrong = wrong_images(asked, np.random.default_rng(0))
-    run = evaluate(questions, answer, model=f"{arm}-{seed}", arm="image", wrong=wrong)
-    cost = {"steps": summary.steps, "tokens": summary.tokens} if summary else {}
-    write_json(out, {"key": key, **cost, **run.to_json()})
+    params = params.model_copy(update={"model": params.model.model_copy(update={"processes": 1})})
+    write_json(run / RUN, {"label": f"{arm}-{seed}", "k": 0})
+    ask_model(HELD_OUT, run, 0, adapter, Layout(PIPELINE.root, work / "cache"), params, lambda n: None)
+    write_json(out, {"key": key, **({"steps": summary.steps, "tokens": summary.tokens} if summary else {})})
 
 
 def _digests() -> list[str]:
     from ouro.core.artifacts import code_fingerprint
     from ouro.core.files import fingerprint_files
     from ouro.core.layout import PIPELINE
+    from tasks.asking import question_files
 
-    files = [PIPELINE.annotations / f"test_{name}.json" for name in ("questions", "annotations")]
-    return [code_fingerprint(["ouro.benchmarks.answering"], ("ouro",)), fingerprint_files([*files, PIPELINE.images])]
+    files = [*question_files(PIPELINE), PIPELINE.images]
+    return [code_fingerprint(["ouro.benchmarks.asking"], ("ouro",)), fingerprint_files(files)]
 
 
 def table(work: Path, arms: list[str], seeds: list[int]) -> dict[str, Any]:
@@ -131,19 +120,20 @@ def _read(work: Path, name: str) -> dict[str, Any]:
     return json.loads((work / f"{name}.json").read_text())
 
 
-def _run(work: Path, name: str) -> Run:
-    from ouro.benchmarks.evaluate import Prediction, Run
+def _compared(work: Path, first: str, second: str) -> Comparison:
+    from ouro.benchmarks.comparison import compare_runs
+    from ouro.benchmarks.run_folder import read_run
 
-    value = _read(work, name)
-    return Run(value["model"], value["arm"], tuple(Prediction(**p) for p in value["predictions"]))
+    runs = [read_run(work / "runs" / name, name) for name in (first, second)]
+    (comparison,) = compare_runs(*runs, resamples=2000, seed=0)
+    return comparison
 
 
 def _row(work: Path, arm: str, seed: int) -> dict[str, Any]:
-    from ouro.benchmarks.summary import compare
-
-    c = compare(_run(work, "base-0"), _run(work, f"{arm}-{seed}"), resamples=2000, seed=0)
+    c = _compared(work, "base-0", f"{arm}-{seed}")
     m = c.macro
     cost = {name: _read(work, f"{arm}-{seed}")[name] for name in ("tokens", "steps")}
+    assert m.margin_gain is not None
     return {
         "seed": seed, "arm": arm, **cost, "n": m.n, "images": c.n_images, "majority": m.majority,
         "base": m.base_accuracy.to_json(), "base_shuffled": m.base_shuffled,
@@ -154,9 +144,7 @@ def _row(work: Path, arm: str, seed: int) -> dict[str, Any]:
 
 
 def _difference(work: Path, arm: str, other: str, seed: int) -> dict[str, Any]:
-    from ouro.benchmarks.summary import compare
-
-    c = compare(_run(work, f"{other}-{seed}"), _run(work, f"{arm}-{seed}"), resamples=2000, seed=0)
+    c = _compared(work, f"{other}-{seed}", f"{arm}-{seed}")
     return {"seed": seed, "arm": f"{arm} - {other}", "gain": c.macro.accuracy_gain.to_json()}
 
 

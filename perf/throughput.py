@@ -44,7 +44,7 @@ from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import views
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.pool import PooledVLM
-from ouro.vision.protocols import Request, batches
+from ouro.vision.protocols import OnReplies, Request, batches
 from ouro.vision.rpn import RPNProposer
 
 WAVES_TARGET, BARE_TARGET = 6.0, 0.85
@@ -74,10 +74,15 @@ class Clocked:
         self.wall = self.cpu = 0.0
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         start = time.perf_counter(), time.process_time()
-        replies = self.vlm.generate(requests, max_new_tokens=max_new_tokens, progress=progress)
+        replies = self.vlm.generate(requests, max_new_tokens=max_new_tokens, progress=progress, on_replies=on_replies)
         self.wall += time.perf_counter() - start[0]
         self.cpu += time.process_time() - start[1]
         self.asked += requests

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,17 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ouro.benchmarks.answering import largest_regions
-from ouro.benchmarks.asking import Asker, FilePictures, Pictures, Question, ReplyStore, Settings, ask
+from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, ask, largest_regions
 from ouro.benchmarks.controls import wrong_images
-from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
 from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, locate, prompt_of
+from ouro.benchmarks.pictures import FilePictures, Pictures, StoredPictures
 from ouro.benchmarks.predictions import read_predictions
-from ouro.benchmarks.run_folder import PREDICTIONS, write_score
-from ouro.benchmarks.scored import Account, Samples, Score, constant_score, judge, point, score
+from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_score
+from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
+from ouro.core.artifacts import read_all
+from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params
-from ouro.core.records import Image, Rejected
+from ouro.core.records import Image, Region, Rejected
 from tasks.annotator import annotator, fingerprint
 
 if TYPE_CHECKING:
@@ -36,16 +39,62 @@ if TYPE_CHECKING:
     Found = Item | Rejected
 
 Progress = Callable[[int], None]
-SHUFFLED = "shuffled.jsonl"  # replies to the same questions about other pictures
 
 
 @dataclass(frozen=True)
 class Source:
-    """A benchmark's questions, read anew with every call, and its pictures."""
+    """A benchmark's questions, read anew with every call, and its pictures.
+
+    regions: of k, the boxes of each picture's k largest sub-regions; None where they have to be proposed first
+    """
 
     bench: Benchmark
     load: Callable[[], Iterator[Found]]
     pictures: Pictures
+    regions: Callable[[int], dict[str, list[Box]]] | None = None
+
+
+def source_of(name: str, params: Params, data: Path | None = None, hub: str = "", layout: Layout = PIPELINE) -> Source:
+    """A benchmark by its name: the held-out questions of `layout`, any other as `open_source` has it.
+
+    `data`: by default benchmark.folder. Raises BenchmarkFileError.
+    """
+    if name == HELD_OUT:
+        return _held_out(layout, params)
+    return open_source(benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub)
+
+
+def question_files(layout: Layout) -> list[Path]:
+    """The held-out questions and their answers."""
+    (names,) = benchmark(HELD_OUT).files
+    return [layout.annotations / name for name in names]
+
+
+def held_out_count(layout: Layout) -> int:
+    """How many held-out questions there are; 0 where the collection came without."""
+    questions = question_files(layout)[0]
+    return len(json.loads(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
+
+
+def _held_out(layout: Layout, params: Params) -> Source:
+    """Asked as params.benchmark says, about the stored pictures and the regions that stage propose has found."""
+    if not held_out_count(layout):
+        raise BenchmarkFileError(
+            f"{question_files(layout)[0]}: got no questions, expected those of stage ingest; the collection came "
+            "without. Fix: name other benchmarks"
+        )
+    b = params.benchmark
+    suffix = b.suffix.replace("{", "{{").replace("}", "}}")
+    bench = replace(benchmark(HELD_OUT), template="{question}" + suffix, max_new_tokens=b.max_new_tokens)
+    files = {
+        image.image_id: layout.images / image.path for image in read_all(layout.images, Image) if image.split == "test"
+    }
+
+    def regions(k: int) -> dict[str, list[Box]]:
+        return largest_regions((r for r in read_all(layout.regions, Region) if r.image_id in files), k)
+
+    pictures = StoredPictures(files, params.ingest.max_pixels)
+    return Source(bench, partial(bench.load, question_files(layout)), pictures, regions)
 
 
 def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") -> Source:
@@ -69,7 +118,8 @@ def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") ->
 def check_benchmarks(params: Params) -> None:
     """Raise BenchmarkFileError for an unknown one of benchmark.names, or one whose files are not there."""
     for name in params.benchmark.names:
-        open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
+        if name != HELD_OUT:  # stage ingest brings them
+            source_of(name, params)
 
 
 def _is_table(folder: Path) -> bool:
@@ -96,28 +146,26 @@ def run_benchmark(
     bench = source.bench
     metric = None if bench.metric == "contextual" else metric_of(bench, protocol)
     folder = out / bench.name
+    boxes = source.regions(k) if source.regions and k else None
     with closing(ReplyStore(cache / "replies.db")) as store:
-        asker, settings = _asker(params, adapter, store, k), _settings(bench, params, k)
+        asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
         load = partial(_limited, source.load, limit)
         own = ((item, item.image) for item in _items(load()))
-        broken = _keep(folder / PREDICTIONS, own, asker, source.pictures, settings, progress)
-        load = partial(_without, load, broken)
+        rejected = _keep(folder / PREDICTIONS, own, asker, source.pictures, settings, progress)
+        load = partial(_without, load, rejected)
         if metric is None:
             return None
         samples, account = _judged(load, metric, folder / PREDICTIONS)
-        made = score(bench, protocol, metric, samples, account, seed=params.seed, resamples=_resamples(params))
         if controls:
-            other = _shuffled(load, params.seed)
-            _keep(folder / SHUFFLED, other, asker, source.pictures, settings, progress)
-            made = replace(
-                made, constant=constant_score(load, metric), shuffled=_shuffled_score(load, metric, folder / SHUFFLED)
-            )
-    write_score(folder, made, samples)
-    return made
-
-
-def _resamples(params: Params) -> int:
-    return params.benchmark.bootstrap_samples
+            wrong = _wrong_images(load, params.seed)
+            other = ((item, wrong[item.image]) for item in _items(load()) if item.image in wrong)
+            _keep(folder / OTHER_PREDICTIONS, other, asker, source.pictures, settings, progress)
+            samples = with_constant(samples, load, metric)
+            samples = _with_shuffled(samples, load, metric, folder / OTHER_PREDICTIONS, wrong)
+    resamples = params.benchmark.bootstrap_samples
+    result = score(bench, protocol, metric, samples, account, seed=params.seed, resamples=resamples)
+    write_score(folder, result, samples)
+    return result
 
 
 def _limited(load: Callable[[], Iterator[Found]], limit: int) -> Iterator[Found]:
@@ -128,31 +176,39 @@ def _items(found: Iterable[Found]) -> Iterator[Item]:
     return (one for one in found if isinstance(one, Item))
 
 
-def _without(load: Callable[[], Iterator[Found]], broken: dict[str, str]) -> Iterator[Found]:
+def _without(load: Callable[[], Iterator[Found]], reasons: Mapping[str, str]) -> Iterator[Found]:
     """Items whose picture could not be shown are rejected, with the reason."""
     for one in load():
-        reason = broken.get(one.item_id, "") if isinstance(one, Item) else ""
+        reason = reasons.get(one.item_id, "") if isinstance(one, Item) else ""
         yield Rejected("benchmark", one.item_id, reason, one.image) if reason and isinstance(one, Item) else one
 
 
-def _settings(bench: Benchmark, params: Params, k: int) -> Settings:
+def _settings(bench: Benchmark, params: Params, k: int, boxes: Mapping[str, Sequence[Box]] | None) -> Settings:
     b = params.benchmark
-    regions = json.dumps([k, params.propose.model_dump(mode="json"), params.model.proposer]) if k else ""
-    return Settings(partial(prompt_of, bench), bench.max_new_tokens, (b.max_pixels, b.region_max_pixels), regions)
+    decides = [k, params.propose.model_dump(mode="json"), params.model.proposer]
+    regions = json.dumps(decides) if boxes is None else hashlib.sha256(json.dumps(boxes).encode()).hexdigest()
+    bounds = (b.max_pixels, b.region_max_pixels)
+    return Settings(partial(prompt_of, bench), bench.max_new_tokens, bounds, k, regions if k else "")
 
 
-def _asker(params: Params, adapter: Path | None, store: ReplyStore, k: int) -> Asker:
+def _asker(
+    params: Params, adapter: Path | None, store: ReplyStore, k: int, boxes: Mapping[str, list[Box]] | None
+) -> Asker:
     b = params.benchmark
     model = params.model.model_copy(update={"dtype": b.dtype})
     return Asker(
         fingerprint(model, adapter),
         lambda: annotator(model, b.batch_size, adapter),
-        partial(_boxes, params, k),
+        partial(_proposed, params, k) if boxes is None else partial(_known, boxes),
         store,
     )
 
 
-def _boxes(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
+def _known(boxes: Mapping[str, list[Box]], pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
+    return {name: boxes.get(name, []) for name, _ in pictures}
+
+
+def _proposed(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
     """The k largest sub-regions of each picture, by the proposers of params.propose."""
     from ouro.annotate.recurse import propose_shard
     from tasks.proposers import proposers
@@ -171,7 +227,7 @@ def _keep(
     progress: Progress,
 ) -> dict[str, str]:
     """Write the reply to each question as a line; ids of those without one, and why."""
-    broken: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -179,7 +235,7 @@ def _keep(
             asked = (Question(item, image) for item, image in questions)
             for item, reply, reason in ask(asked, asker, pictures, settings, progress):
                 if reply is None:
-                    broken[item.item_id] = reason
+                    reasons[item.item_id] = reason
                 else:
                     line = {"question_id": item.item_id, "prediction": reply}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -187,7 +243,7 @@ def _keep(
         temporary.unlink(missing_ok=True)
         raise
     os.replace(temporary, path)
-    return broken
+    return reasons
 
 
 def _judged(load: Callable[[], Iterator[Found]], metric: Metric, path: Path) -> tuple[Samples, Account]:
@@ -198,16 +254,18 @@ def _judged(load: Callable[[], Iterator[Found]], metric: Metric, path: Path) -> 
         return judge(load(), metric, lambda item: predictions.reply(item.item_id))
 
 
-def _shuffled(load: Callable[[], Iterator[Found]], seed: int) -> Iterator[tuple[Item, str]]:
-    """Every item with another item's picture; nothing where all are about one picture."""
+def _wrong_images(load: Callable[[], Iterator[Found]], seed: int) -> dict[str, str]:
+    """Every picture -> another one; nothing where all questions are about one picture."""
     images = {item.image for item in _items(load())}
-    wrong = wrong_images(images, np.random.default_rng(seed)) if len(images) > 1 else {}
-    return ((item, wrong[item.image]) for item in _items(load()) if item.image in wrong)
+    return wrong_images(images, np.random.default_rng(seed)) if len(images) > 1 else {}
 
 
-def _shuffled_score(load: Callable[[], Iterator[Found]], metric: Metric, path: Path) -> float | None:
+def _with_shuffled(
+    samples: Samples, load: Callable[[], Iterator[Found]], metric: Metric, path: Path, wrong: Mapping[str, str]
+) -> Samples:
+    """The samples beside those of the replies about other pictures; as they are where there is no reply."""
     if not path.stat().st_size:
-        return None
+        return samples
     with read_predictions(path) as predictions:
-        samples, _ = judge(load(), metric, lambda item: predictions.reply(item.item_id), allow_missing=True)
-    return point(samples, metric)
+        control, _ = judge(load(), metric, lambda item: predictions.reply(item.item_id), allow_missing=True)
+    return samples.beside(SHUFFLED, control, [wrong[item.image] for item in _items(load())])

@@ -1,128 +1,56 @@
-"""The tasks of stage benchmark: one per model and arm (answers, cached), and one that compares them."""
+"""The tasks of stage benchmark: one per benchmark, model and number of regions, and one that compares the models."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from ouro.benchmarks.answering import largest_regions, vlm_answerer
-from ouro.benchmarks.controls import wrong_images
-from ouro.benchmarks.evaluate import Arm, Prediction, Run, evaluate
+from ouro.benchmarks.comparison import Comparison, compare_runs
 from ouro.benchmarks.figures import Series, bars
 from ouro.benchmarks.intervals import Estimate
-from ouro.benchmarks.loaders.registry import benchmark
-from ouro.benchmarks.run_folder import RUN, Compared, ScoredFolder, compare_runs, read_run
-from ouro.benchmarks.summary import Comparison, compare
-from ouro.benchmarks.vqa import Question, read_vqa
-from ouro.core.artifacts import list_shards, read_all, write_bytes, write_json
+from ouro.benchmarks.items import HELD_OUT, Item
+from ouro.benchmarks.run_folder import RUN, ScoredFolder, prediction_rows, read_run, write_rows
+from ouro.core.artifacts import write_bytes, write_json
 from ouro.core.layout import Layout
-from ouro.core.params import Model, Params
-from ouro.core.records import Image, Region
-from ouro.rounds.gate import HELD_OUT, Measured
+from ouro.core.params import Params
+from ouro.rounds.gate import Measured
 from tasks import tracking
-from tasks.annotator import annotator, fingerprint
-from tasks.asking import open_source, run_benchmark
-from tasks.shards import Pictures, Progress, produce, shard_task
+from tasks.asking import held_out_count, run_benchmark, source_of
+from tasks.shards import Progress, shard_task
 
 Contender = Literal["base", "champion", "bootstrapped"]
+Runs = Mapping[str, Mapping[str, ScoredFolder]]  # of every contender, the benchmarks by name
 
 
-def question_files(layout: Layout) -> tuple[Path, Path]:
-    """The held-out questions and their answers, VQAv2 format."""
-    return layout.annotations / "test_questions.json", layout.annotations / "test_annotations.json"
+def asked_names(layout: Layout, params: Params) -> list[str]:
+    """The benchmarks that are asked: the held-out questions, where there are any, and benchmark.names."""
+    held_out = [HELD_OUT] if held_out_count(layout) else []
+    return list(dict.fromkeys([*held_out, *params.benchmark.names]))
 
 
-def arms(params: Params) -> tuple[Arm, ...]:
-    """The ways of asking: the image alone, and, with k > 0, its regions beside it."""
-    return ("image", "image+regions") if params.benchmark.k else ("image",)
+def contenders(params: Params) -> tuple[Contender, ...]:
+    """The models that are asked, the candidate last. There is a champion where the annotator wore an adapter."""
+    return ("base", "champion", "bootstrapped") if params.model.adapter else ("base", "bootstrapped")
 
 
-@shard_task(name="answer", task_run_name="answer {which} {arm}")
-def answer(
-    which: Contender, arm: Arm, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
-) -> Path:
-    """One model's answers in one arm, and to wrong images. `progress` counts answers, two a question."""
-    out = layout.cache.parent / "answers" / f"{which}-{arm}.json"
-    files = question_files(layout)
-    questions = read_vqa(*files)
-    worn = _worn(which, params, adapter)
-
-    def make() -> None:
-        write_json(out, _answer(questions, which, arm, layout, params, worn, progress).to_json())
-
-    shards = [*list_shards(layout.images), *(list_shards(layout.regions) if arm != "image" else [])]
-    settings = {**params.benchmark.model_dump(mode="json"), "seed": params.seed, "which": which, "arm": arm}
-    del settings["bootstrap_samples"]
-    if produce(
-        "benchmark", out, inputs=[*files, *shards], params=settings, model=fingerprint(_model(params), worn),
-        cache=layout.cache, make=make,
-    ):  # fmt: skip
-        progress(2 * len(questions))
-    return out
+def shown_regions(params: Params) -> tuple[int, ...]:
+    """The numbers of regions shown: none, and with benchmark.k > 0 that many."""
+    return (0, params.benchmark.k) if params.benchmark.k else (0,)
 
 
-def _worn(which: Contender, params: Params, adapter: Path) -> Path | None:
-    """The adapter of a contender; the champion's is the one that the annotator of this round wore."""
-    return {"base": None, "champion": Path(params.model.adapter), "bootstrapped": adapter}[which]
-
-
-def _model(params: Params) -> Model:
-    return params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
-
-
-def _answer(
-    questions: list[Question],
-    which: Contender,
-    arm: Arm,
-    layout: Layout,
-    params: Params,
-    worn: Path | None,
-    progress: Progress,
-) -> Run:
-    asked = {q.image_id for q in questions}
-    images = [image for image in read_all(layout.images, Image) if image.image_id in asked]
-    regions = read_all(layout.regions, Region) if arm != "image" else []
-    said = vlm_answerer(
-        annotator(_model(params), params.benchmark.batch_size, worn),
-        Pictures(images, layout.images, params.ingest.max_pixels),
-        largest_regions(regions, params.benchmark.k),
-        params.benchmark,
-        progress,
-    )
-    wrong = wrong_images(asked, np.random.default_rng(params.seed))
-    return evaluate(questions, said, model=which, arm=arm, wrong=wrong)
-
-
-@shard_task(name="compare")
-def summarise(answers: list[Path], layout: Layout, params: Params) -> Path:
-    """Base, and the champion if there is one, against bootstrapped in each arm -> data/scores/{scores.json,
-    predictions.parquet}, and MLflow."""
-    runs = {(run.model, run.arm): run for run in map(_read_run, answers)}
-    settings = {"resamples": params.benchmark.bootstrap_samples, "seed": params.seed}
-    over = {
-        other: [compare(runs[other, arm], runs["bootstrapped", arm], **settings) for arm in arms(params)]
-        for other in contenders(params)[:-1]
-    }
-    made = over["base"]
-    scores = layout.scores / "scores.json"
-    champion = [c.to_json() for c in over.get("champion", ())]
-    write_json(scores, {"comparisons": [c.to_json() for c in made], "over champion": champion, "k": params.benchmark.k})
-    _write_predictions(layout.scores / "predictions.parquet", [row for run in runs.values() for row in run.rows()])
-    for c in made:
-        write_bytes(layout.scores / f"{c.arm}.png", _by_type(c))
-    with tracking.run("benchmark") as run:
-        run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
-        run.metrics({name: value for c in made for name, value in numbers(c).items()})
-        for c in over.get("champion", ()):
-            gain = c.macro.accuracy_gain
-            run.metrics({f"{c.arm}/over champion {key}": getattr(gain, key) for key in ("value", "low", "high")})
-        run.artifact(layout.scores, "scores")
-    return scores
+def ask_model(
+    name: str, out: Path, k: int, adapter: Path | None, layout: Layout, params: Params, progress: Progress
+) -> None:
+    """The replies of the base, with an adapter or without, to one benchmark, scored -> out/<name>. benchmark.limit
+    holds for named ones alone. Raises BenchmarkFileError."""
+    model = params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
+    run_benchmark(
+        source_of(name, params, layout=layout), params.model_copy(update={"model": model}), out, k=k,
+        limit=0 if name == HELD_OUT else params.benchmark.limit, protocol="", controls=True,
+        cache=layout.cache.parent / "replies", adapter=adapter, progress=progress,
+    )  # fmt: skip
 
 
 @shard_task(name="ask", task_run_name="ask {name} {which} k={k}")
@@ -135,21 +63,23 @@ def ask_benchmark(
     adapter: Path,
     progress: Progress = lambda n: None,
 ) -> Path:
-    """One model's replies to one of benchmark.names, scored -> data/scores/runs/<which>-k<k>/<name>."""
-    out = layout.scores / "runs" / f"{which}-k{k}"
+    """One model's replies to one benchmark, scored -> data/scores/runs/<which>-k<k>/<name>.
+
+    `progress` counts answers, two a question: about its own picture and about another one.
+    """
+    out = _run_folder(layout, which, k)
     write_json(out / RUN, {"label": f"{which}, k = {k}", "model": params.model.base, "k": k})
-    source = open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
-    run_benchmark(
-        source, params.model_copy(update={"model": _model(params)}), out, k=k, limit=params.benchmark.limit,
-        protocol="", controls=True, cache=layout.cache.parent / "replies",
-        adapter=_worn(which, params, adapter), progress=progress,
-    )  # fmt: skip
+    ask_model(name, out, k, _adapter_of(which, params, adapter), layout, params, progress)
     return out / name
 
 
-def contenders(params: Params) -> tuple[Contender, ...]:
-    """The models that are asked, the candidate last. There is a champion where the annotator wore an adapter."""
-    return ("base", "champion", "bootstrapped") if params.model.adapter else ("base", "bootstrapped")
+def _run_folder(layout: Layout, which: Contender, k: int) -> Path:
+    return layout.scores / "runs" / f"{which}-k{k}"
+
+
+def _adapter_of(which: Contender, params: Params, adapter: Path) -> Path | None:
+    """The champion's is the one with which this round was annotated."""
+    return {"base": None, "champion": Path(params.model.adapter), "bootstrapped": adapter}[which]
 
 
 def clear_runs(layout: Layout) -> None:
@@ -159,64 +89,77 @@ def clear_runs(layout: Layout) -> None:
 
 @shard_task(name="compare benchmarks")
 def compare_benchmarks(layout: Layout, params: Params) -> Path:
-    """Base and champion against bootstrapped on benchmark.names, with and without regions -> data/scores/gate.json, and
-    figures. gate.json is what a promotion is decided by (ouro.rounds.gate): `measured` holds the paired difference of
-    every benchmark, the held-out questions first; `benchmarks` the named ones by kind, with p.
+    """Base and champion against bootstrapped, with and without regions -> data/scores, and MLflow.
+
+    scores.json, predictions.parquet: the held-out questions. gate.json: what a promotion is decided by
+    (ouro.rounds.gate): `measured` holds the paired difference of every benchmark, the held-out questions first,
+    `benchmarks` the named ones by kind, with p and the grounded margin. Figures lie beside them.
     """
-    measured = _held_out(layout)
-    rows: list[dict[str, Any]] = []
-    settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
-    *others, candidate = contenders(params)
-    for k in shown_regions(params) if params.benchmark.names else ():
-        runs = {which: read_run(layout.scores / "runs" / f"{which}-k{k}") for which in contenders(params)}
-        for other in others:
-            made = compare_runs(runs[other], runs[candidate], **settings)
-            rows += [{"k": k, **c.to_json(), "models": [other, candidate]} for c in made]
-            measured += [_measured(c, k, other) for c in made]
-        write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, runs))
+    names = asked_names(layout, params)
+    runs = {k: _read_runs(layout, params, k) for k in shown_regions(params)} if names else {}
+    compared = _compare(runs, params)
+    own, named = ([c for c in compared if (c.benchmark == HELD_OUT) is held_out] for held_out in (True, False))
+    _write_held_out(own, runs, layout, params)
+    rows = [{"k": c.k, **c.summary(), "models": [c.base, c.boot]} for c in named]
     gate = layout.scores / "gate.json"
-    write_json(gate, {"measured": [m.to_json() for m in measured], "benchmarks": rows})
-    with tracking.run("benchmarks") as run:
-        for row in rows:
-            d = row["difference"]["macro" if row["macro"] else "micro"]
-            prefix = f"{row['benchmark']}/k{row['k']}"
-            first, second = row["models"]
-            run.metrics({f"{prefix}/{first}": row["first"], f"{prefix}/{second}": row["second"]})
-            run.metrics({f"{prefix}/over {first} {key}": float(value) for key, value in d.items()})
+    write_json(gate, {"measured": [_measured(c).to_json() for c in (*own, *named)], "benchmarks": rows})
+    for k in runs if named else ():
+        write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, runs[k]))
+    with tracking.run("benchmark") as run:
+        run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
+        for c in compared:
+            run.metrics(held_out_numbers(c) if c.benchmark == HELD_OUT else numbers(c))
         run.artifact(layout.scores, "scores")
     return gate
 
 
-def _held_out(layout: Layout) -> list[Measured]:
-    """The held-out questions as rows of the gate, mean over question types; none where nothing was asked."""
-    scores = layout.scores / "scores.json"
-    if not scores.is_file():
-        return []
-    content = json.loads(scores.read_text())
-    made = [Comparison.from_json(value) for key in ("comparisons", "over champion") for value in content[key]]
-    return [
-        Measured(
-            HELD_OUT, 0 if c.arm == "image" else content["k"], (c.base, c.boot), c.macro.base_accuracy.value,
-            c.macro.boot_accuracy.value, c.macro.accuracy_gain,
-        )
-        for c in made
+def _read_runs(layout: Layout, params: Params, k: int) -> Runs:
+    return {which: read_run(_run_folder(layout, which, k), which) for which in contenders(params)}
+
+
+def _compare(runs: Mapping[int, Runs], params: Params) -> list[Comparison]:
+    """Every other contender against the candidate."""
+    *others, candidate = contenders(params)
+    settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
+    compared = [
+        c for k in runs for other in others for c in compare_runs(runs[k][other], runs[k][candidate], **settings)
+    ]
+    place = {other: i for i, other in enumerate(map(str, others))}
+    return sorted(compared, key=lambda c: place[c.base] if c.benchmark == HELD_OUT else len(place))
+
+
+def _write_held_out(compared: Sequence[Comparison], runs: Mapping[int, Runs], layout: Layout, params: Params) -> None:
+    """scores.json (empty where nothing was asked), predictions.parquet, and a figure for each arm."""
+    against = {other: [c.to_json() for c in compared if c.base == other] for other in ("base", "champion")}
+    content = {"comparisons": against["base"], "over champion": against["champion"], "k": params.benchmark.k}
+    write_json(layout.scores / "scores.json", content)
+    if not compared:
+        return
+    items = held_out_items(layout, params)
+    rows = [
+        row for which in contenders(params) for k in runs
+        for row in prediction_rows(runs[k][which][HELD_OUT], _run_folder(layout, which, k) / HELD_OUT, items)
     ]  # fmt: skip
+    write_rows(layout.scores / "predictions.parquet", rows)
+    for c in compared:
+        if c.base == "base":
+            write_bytes(layout.scores / f"{c.arm}.png", _by_type(c))
 
 
-def _measured(c: Compared, k: int, other: Contender) -> Measured:
-    d = c.reported
-    return Measured(
-        c.benchmark, k, (other, "bootstrapped"), c.first, c.second, Estimate(d.value, d.low, d.high, d.n), c.points
-    )
+def held_out_items(layout: Layout, params: Params) -> list[Item]:
+    """The held-out questions that can be asked."""
+    return [one for one in source_of(HELD_OUT, params, layout=layout).load() if isinstance(one, Item)]
 
 
-def shown_regions(params: Params) -> tuple[int, ...]:
-    """The numbers of regions shown: none, and with benchmark.k > 0 that many."""
-    return (0, params.benchmark.k) if params.benchmark.k else (0,)
+def _measured(c: Comparison) -> Measured:
+    base, boot, gain = c.reported.base_accuracy, c.reported.boot_accuracy, c.reported.accuracy_gain
+    estimate = Estimate(gain.value, gain.low, gain.high, gain.n)
+    return Measured(c.benchmark, c.k, (c.base, c.boot), base.value, boot.value, estimate, c.points)
 
 
-def _figure(k: int, runs: Mapping[str, Mapping[str, ScoredFolder]]) -> bytes:
-    names = list(runs["base"])
+def _figure(k: int, runs: Runs) -> bytes:
+    """All named benchmarks."""
+    names = [name for name in runs["base"] if name != HELD_OUT]
     labels = [str(runs["base"][name].scores["title"]) for name in names]
     series = [
         Series(
@@ -226,20 +169,6 @@ def _figure(k: int, runs: Mapping[str, Mapping[str, ScoredFolder]]) -> bytes:
         for which, run in runs.items()
     ]  # fmt: skip
     return bars(f"benchmarks, {k} regions beside the image", labels, series)
-
-
-def _read_run(path: Path) -> Run:
-    value = json.loads(path.read_text())
-    return Run(value["model"], value["arm"], tuple(Prediction(**p) for p in value["predictions"]))
-
-
-def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), sink, compression="zstd")
-    write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def _by_type(c: Comparison) -> bytes:
@@ -252,14 +181,33 @@ def _by_type(c: Comparison) -> bytes:
 
 
 def numbers(c: Comparison) -> dict[str, float]:
-    """A comparison as flat metrics: arm/question type/what."""
+    """A named benchmark as flat metrics: benchmark/k/what."""
+    prefix, row = f"{c.benchmark}/k{c.k}", c.reported
+    flat = {f"{prefix}/{c.base}": row.base_accuracy.value, f"{prefix}/{c.boot}": row.boot_accuracy.value}
+    flat |= {f"{prefix}/over {c.base} {key}": float(value) for key, value in row.accuracy_gain.to_json().items()}
+    if row.base_margin and row.boot_margin and row.margin_gain:
+        flat |= {f"{prefix}/margin {c.base}": row.base_margin.value, f"{prefix}/margin {c.boot}": row.boot_margin.value}
+        gains = row.margin_gain.to_json()
+        flat |= {f"{prefix}/margin over {c.base} {key}": float(value) for key, value in gains.items()}
+    return flat
+
+
+def held_out_numbers(c: Comparison) -> dict[str, float]:
+    """The held-out questions as flat metrics: arm/question type/what; over the champion the mean over types alone."""
+    if c.base != "base":
+        gain = c.macro.accuracy_gain
+        return {f"{c.arm}/over {c.base} {key}": getattr(gain, key) for key in ("value", "low", "high")}
     flat: dict[str, float] = {}
     for row in (*c.rows, c.macro, c.overall):
         values = {
             "majority": row.majority, "base": row.base_accuracy.value, "boot": row.boot_accuracy.value,
             "gain": row.accuracy_gain.value, "gain low": row.accuracy_gain.low, "gain high": row.accuracy_gain.high,
-            "margin base": row.base_margin.value, "margin boot": row.boot_margin.value,
-            "margin gain": row.margin_gain.value, "margin gain low": row.margin_gain.low,
         }  # fmt: skip
-        flat.update({f"{c.arm}/{row.question_type}/{name}": value for name, value in values.items()})
+        if row.base_margin and row.boot_margin and row.margin_gain:
+            values |= {
+                "margin base": row.base_margin.value, "margin boot": row.boot_margin.value,
+                "margin gain": row.margin_gain.value, "margin gain low": row.margin_gain.low,
+            }  # fmt: skip
+        known = {name: value for name, value in values.items() if value is not None}
+        flat |= {f"{c.arm}/{row.question_type}/{name}": value for name, value in known.items()}
     return flat

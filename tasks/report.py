@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ouro.benchmarks.summary import Comparison
+from ouro.benchmarks.comparison import Comparison
 from ouro.core.artifacts import list_shards, read_shard
 from ouro.core.counts import count_stages
 from ouro.core.images import load_image

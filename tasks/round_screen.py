@@ -14,8 +14,8 @@ from tasks.round_tracking import result_paths
 from tasks.timing import LAST_ROUND, work_seconds
 
 if TYPE_CHECKING:
+    from ouro.benchmarks.comparison import Comparison
     from ouro.benchmarks.intervals import Estimate
-    from ouro.benchmarks.summary import Comparison
     from ouro.core.params import Params
     from ouro.rounds.ledger import Round
     from tasks import tracking
@@ -51,8 +51,11 @@ def show(c: Comparison) -> None:
     def at(e: Estimate) -> str:
         return f"{points(e.value)}\n[dim]{points(e.low)}..{points(e.high)}[/]"
 
-    def by(e: Estimate) -> str:
-        return f"{signed(e.value)}\n[dim]{signed(e.low)}..{signed(e.high)}[/]"
+    def by(e: Estimate | None) -> str:
+        return f"{signed(e.value)}\n[dim]{signed(e.low)}..{signed(e.high)}[/]" if e else ""
+
+    def alone(share: float | None) -> str:
+        return "" if share is None else points(share)
 
     table = Table(
         title=f"{c.arm}: {c.base} and {c.boot} on {c.n_images} held-out images", box=None, padding=(0, 0, 0, 1)
@@ -61,9 +64,9 @@ def show(c: Comparison) -> None:
     for name in ("n", "most\nfreq.", "base", "boot-\nstrapped", "gain", "shuf-\nfled", "margin\ngain"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in (*c.rows, c.macro, c.overall):
-        shuffled = f"{points(row.base_shuffled)}\n{points(row.boot_shuffled)}"
+        shuffled = f"{alone(row.base_shuffled)}\n{alone(row.boot_shuffled)}"
         table.add_row(
-            escape(row.question_type), str(row.n), points(row.majority), at(row.base_accuracy),
+            escape(row.question_type), str(row.n), alone(row.majority), at(row.base_accuracy),
             at(row.boot_accuracy), by(row.accuracy_gain), shuffled, by(row.margin_gain),
         )  # fmt: skip
     screen.console().print(table, soft_wrap=False)

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any
 
-from ouro.benchmarks.vqa import read_vqa
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.loaders.general import own_questions
 from ouro.core.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
@@ -242,6 +243,10 @@ def _originals(layout: Layout) -> dict[str, list[tuple[str, str]]]:
     """The collection's own questions with their most frequent answer, by image; none where it has no files of them."""
     files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
     pairs: dict[str, list[tuple[str, str]]] = {}
-    for q in read_vqa(files[0], files[1]) if all(f.is_file() for f in files) else ():
-        pairs.setdefault(q.image_id, []).append((q.question, max(q.answers, key=q.answers.count)))
+    for item in own_questions(files) if all(f.is_file() for f in files) else ():
+        if not isinstance(item, Item):
+            raise BenchmarkFileError(
+                f"{files[1]}: {item.record_id} cannot be trained on: {item.reason} ({item.detail})"
+            )
+        pairs.setdefault(item.image, []).append((item.question, max(item.references, key=item.references.count)))
     return pairs

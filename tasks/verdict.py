@@ -18,7 +18,7 @@ from tasks.promotion import candidate_digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ouro.benchmarks.summary import Comparison
+    from ouro.benchmarks.comparison import Comparison
 
 COUNTED = {"images": "merge", "regions": "describe", "pairs": "synthesize"}  # what a round's file counts, of whom
 NOTHING = (
@@ -78,12 +78,12 @@ def headline(made: Sequence[Comparison]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for c in made:
         row = c.macro
-        values = {
-            "accuracy.base": row.base_accuracy.value, "accuracy.boot": row.boot_accuracy.value,
-            "accuracy.gain": row.accuracy_gain.value, "margin.base": row.base_margin.value,
-            "margin.boot": row.boot_margin.value, "margin.gain": row.margin_gain.value,
+        figures = {
+            "accuracy.base": row.base_accuracy, "accuracy.boot": row.boot_accuracy,
+            "accuracy.gain": row.accuracy_gain, "margin.base": row.base_margin, "margin.boot": row.boot_margin,
+            "margin.gain": row.margin_gain,
         }  # fmt: skip
-        numbers.update({f"{c.arm}.{name}": value for name, value in values.items()})
+        numbers |= {f"{c.arm}.{name}": figure.value for name, figure in figures.items() if figure}
     return numbers
 
 

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from asked import Scripted, collection, fill, seeing
 
 from cli.app import app, guarded
 from flows.ablate import check_annotated, check_overwrites, plan, progress_line
@@ -29,10 +30,9 @@ from ouro.ablations.results import (
     results,
     to_json,
 )
-from ouro.benchmarks.evaluate import Prediction, Run
 from ouro.core.artifacts import ArtifactError, imported_files
 from ouro.core.layout import Layout
-from ouro.core.params import Params, load_params
+from ouro.core.params import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 K = [Arm(f"k-{k}", f"k = {k}", {"train.k": k}) for k in (0, 5)]
@@ -286,32 +286,18 @@ def test_annotations_that_are_out_of_date_are_refused(checkout: Path) -> None:
 # ---- scores ----------------------------------------------------------------------------------------
 
 
-def prediction(number: int, kind: str, score: float, wrong: float) -> Prediction:
-    return Prediction(number, f"i{number}", kind, "?", "a", "a", score, "w", "b", wrong, 0.5)
-
-
 def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchmarks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two colors, one right, none with wrong images; one count, right either way: accuracy (1/2 + 1) / 2 = 0.75, margin
-    (1/2 + 0) / 2 = 0.25. The base has nothing right. docvqa: "no" is no answer of its two questions."""
-    from test_asking import Scripted, fill
-
+    """i0 and i1, red and green, with and without a star. The base says no: of existence a half, whatever it is shown;
+    the arm sees: everything, and nothing when it is shown the other. So accuracy 1, margin 1, base (0 + 1/2) / 2. The
+    base's "no" is no answer of docvqa's two questions, and the arm's "a star" neither."""
     from tasks import ablation, asking
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asking, "annotator", lambda *_: Scripted())
-    asked: list[tuple[str, int]] = []
-
-    def answer(which: str, view: Any, layout: Layout, params: Params, adapter: Path, progress: Any) -> Path:
-        asked.append((which, params.benchmark.k))
-        own = float(which == "bootstrapped")
-        rows = [(1, "color", own, 0.0), (2, "color", 0.0, 0.0), (3, "count", own, own)]
-        path = tmp_path / f"{which}.json"
-        path.write_text(json.dumps(Run(which, view, tuple(prediction(*row) for row in rows)).to_json()))
-        return path
-
-    monkeypatch.setattr(ablation, "answer", answer)
+    layout = collection(tmp_path, 2)
+    seen, said_no = Scripted(seeing), Scripted()
+    monkeypatch.setattr(asking, "annotator", lambda model, size, adapter: seen if adapter else said_no)
     here = ablation.place("k", "k-0", 1)
     here.adapter.mkdir(parents=True)
     (here.adapter / "adapter_model.safetensors").write_text("")
@@ -319,22 +305,27 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
     fill(tmp_path / "data/benchmarks", ["docvqa"])
     given = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")
     params = load_params(ROOT / "params.yaml", given)
-    about, layout = {"arm": "k-0", "seed": 1}, Layout(tmp_path / "data", tmp_path / ".ouro/cache")
+    about = {"arm": "k-0", "seed": 1}
     scores = ablation.score_arm(about, layout, params, here, lambda n: None)
     content = json.loads(scores.read_text())
     figures = content["figures"]
     assert (content["arm"], content["seed"], figures["tokens"]) == ("k-0", 1, 30.0)
-    assert figures["image/accuracy/macro-average"] == 0.75 and figures["image/accuracy/color"] == 0.5
-    assert figures["image/margin/macro-average"] == 0.25
-    assert figures["image/gain/macro-average"] == 0.75 and figures["image/base/macro-average"] == 0.0
+    assert figures["image/accuracy/macro-average"] == figures["image/accuracy/color"] == 1.0
+    assert figures["image/margin/macro-average"] == 1.0 and figures["image/shuffled/macro-average"] == 0.0
+    assert figures["image/gain/macro-average"] == 0.75 and figures["image/base/macro-average"] == 0.25
+    assert figures["image/margin gain/macro-average"] == 1.0 and figures["image/majority/macro-average"] == 0.5
     assert {name: figures[f"docvqa/k0/{name}"] for name in ("score", "base")} == {"score": 0.0, "base": 0.0}
     assert figures["docvqa/k0/constant"] > 0 and "docvqa/k0/shuffled" not in figures, "both are about one picture"
-    assert content["views"]["image"]["arm"]["macro"]["n"] == 3
-    assert asked == [("base", 0), ("bootstrapped", 0)]
-    assert (here.out / "k0/docvqa/predictions.jsonl").is_file() and (here.out / "predictions.parquet").is_file()
-    first = scores.read_bytes()
+    assert not any(name.startswith("held-out") for name in figures)
+    assert content["views"]["image"]["macro"]["n"] == 4
+    assert (here.out / "k0/docvqa/predictions.jsonl").is_file()
+    rows = pq.read_table(here.out / "predictions.parquet").to_pylist()
+    assert [(row["model"], row["question_id"], row["score"]) for row in rows] == [
+        ("k-0, seed 1", i, 1.0) for i in range(4)
+    ]
+    first, asked = scores.read_bytes(), len(seen.asked) + len(said_no.asked)
     ablation.score_arm(about, layout, params, here, lambda n: None)
-    assert scores.read_bytes() == first
+    assert scores.read_bytes() == first and len(seen.asked) + len(said_no.asked) == asked
 
 
 # ---- results ---------------------------------------------------------------------------------------

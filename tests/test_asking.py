@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from benchmark_cases import FIXTURES
+from asked import Scripted, fill
 from PIL import Image as PILImage
 from serving import served_nano
 
@@ -26,7 +25,6 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.registry import benchmark, prompt_of
 from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
-from ouro.nano.scenes import draw_scene, render
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
 from tasks import asking, tracking
@@ -34,39 +32,6 @@ from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("docvqa", "chartqa", "vqav2", "klc", "scienceqa", "pope")
-
-
-def fill(data: Path, names: Sequence[str] = NAMES) -> Path:
-    """The fixtures of benchmarks as a person has them: their files, and a drawn picture under every name."""
-    for name in names:
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        source = FIXTURES / name
-        for file in source.iterdir():
-            if file.is_file():
-                (data / name).mkdir(exist_ok=True)
-                (data / name / file.name).write_bytes(file.read_bytes())
-        opened = asking.open_source(benchmark(name), data, 10**8)
-        for number, item in enumerate(one for one in opened.load() if isinstance(one, Item)):
-            path = data / name / "images" / item.image
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                picture = PILImage.fromarray(render(draw_scene(np.random.default_rng([len(name), number]))))
-                picture.save(path, "PNG")
-    return data
-
-
-class Scripted:
-    """Answers what `reply` says, and remembers what it was asked."""
-
-    def __init__(self, reply: Callable[[Request], str] = lambda r: "no") -> None:
-        self.reply, self.asked, self.lengths = reply, list[Request](), set[int]()
-
-    def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
-    ) -> list[str]:
-        self.asked += requests
-        self.lengths.add(max_new_tokens)
-        return [self.reply(request) for request in requests]
 
 
 @pytest.fixture
@@ -177,6 +142,7 @@ def test_the_shuffled_control_shows_another_picture(tmp_path: Path, model: Scrip
     model.reply = lambda r: "B" if "solid" in r.prompt else "A"  # blind: right, whatever it is shown
     made = run(data, "scienceqa", tmp_path / "run", controls=True)
     assert (made.reported.value, made.shuffled, made.constant) == (1.0, 1.0, 1.0)
+    assert (made.margin.micro.value, made.margin.micro.p) == (0.0, 1.0)
     by_prompt: dict[str, list[bytes]] = {}
     for request in model.asked:
         by_prompt.setdefault(request.prompt, []).append(request.images[0].tobytes())
@@ -250,6 +216,8 @@ def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_g
     client = tracking.client()
     (logged,) = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])  # type: ignore[union-attr]
     assert logged.data.metrics["scienceqa/k2/over champion value"] == 0.5
+    assert logged.data.metrics["scienceqa/k2/margin bootstrapped"] == 0.0, "right whatever they are shown"
+    assert {row["margin"]["difference"]["micro"]["value"] for row in rows} == {0.0}
 
 
 def test_a_list_with_a_benchmark_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -284,7 +252,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loads_no_model(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    data = fill(checkout / "data")
+    data = fill(checkout / "data", NAMES)
     words = [sys.executable, "-m", "cli.app", *command(data, checkout / "killed")]
     process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     until(lambda: (checkout / "killed/docvqa/predictions.jsonl").is_file())
@@ -309,7 +277,7 @@ def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loa
 
 
 def test_nano_says_the_same_here_and_through_a_server(checkout: Path) -> None:
-    data = fill(checkout / "data")
+    data = fill(checkout / "data", NAMES)
     assert guarded(lambda: app(command(data, checkout / "here", "--no-controls"), standalone_mode=False)) == 0
     with served_nano(checkout / "log.txt") as (url, name):
         served = ("--backend", "openai", "--url", url, "--model", name, "--no-controls")

@@ -29,11 +29,8 @@ from serving import served_nano
 from cli import doctor
 from ouro.annotate.describe import describe_shard
 from ouro.annotate.synthesize import synthesize_shard
-from ouro.benchmarks.answering import vlm_answerer
-from ouro.benchmarks.evaluate import Asked
-from ouro.benchmarks.vqa import Question
 from ouro.core.crops import crop
-from ouro.core.params import Benchmark, Describe, Synthesize
+from ouro.core.params import Describe, Synthesize
 from ouro.core.records import Region, Rejected, Scene
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision import openai as backend
@@ -386,12 +383,13 @@ def test_synthesize_rejects_what_is_refused_to_the_writer_and_in_the_round_trip(
     assert made.n_in == len(made.pairs) + len(made.rejected)
 
 
-def test_a_refused_question_of_a_benchmark_is_an_empty_reply(server: FakeServer) -> None:
+def test_replies_are_handed_over_as_they_come_the_refused_ones_too(server: FakeServer) -> None:
+    """From the client's thread into SQLite, as benchmarks are asked."""
     server.script = [says(completion("red")), status(400)]
-    asked = [Asked(Question(k, "i", "what color ?", ("red",) * 10, "color"), "i") for k in range(2)]
-    answers = vlm_answerer(server.vlm(1), {"i": picture(1)}, {}, Benchmark())(asked)
-    assert answers == ["red", ""]
-    assert {type(answer) for answer in answers} == {str}  # what is written to a file is plain text
+    batches: list[dict[int, str]] = []
+    replies = server.vlm(1).generate(asks(2), max_new_tokens=4, on_replies=lambda batch: batches.append(dict(batch)))
+    assert batches == [{0: "red"}, {1: ""}] and replies == ["red", ""]
+    assert isinstance(batches[1][1], Refused)
 
 
 def test_nobody_listens_there(waits: list[float]) -> None:

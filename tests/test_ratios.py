@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.benchmarks import intervals
-from ouro.benchmarks.ratios import BLOCKS, differences, estimates, values
+from ouro.benchmarks import ratios
+from ouro.benchmarks.ratios import BLOCKS, contrasts, differences, estimates
 
 ONES = np.ones(4)
 
@@ -46,27 +47,86 @@ def test_an_f1s_interval_draws_both_sums_together() -> None:
     assert (made.value, made.low, made.high) == (pytest.approx(2 / 3), 0.0, 1.0)
 
 
+def test_interval_agrees_with_a_literal_resampling_of_images() -> None:
+    rng = np.random.default_rng(0)
+    images = [f"i{j}" for j in rng.integers(0, 40, 300)]
+    scores = (rng.random(300) < 0.6).astype(float)
+    micro = estimates(scores, np.ones(300), images, ["t"] * 300, seed=5, resamples=4000).micro
+    by_image = {i: [v for v, j in zip(scores, images, strict=True) if j == i] for i in set(images)}
+    names = sorted(by_image)
+    draws = [np.concatenate([by_image[n] for n in rng.choice(names, len(names))]).mean() for _ in range(4000)]
+    assert (micro.low, micro.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.006)
+
+
+def test_questions_of_one_image_count_as_one_draw() -> None:
+    """Ten copies of every question about the same image tell nothing new: the interval stays as wide."""
+    scores, images = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]), list("abcdef")
+    once = estimates(scores, np.ones(6), images, ["t"] * 6, seed=5, resamples=2000).micro
+    copied = estimates(np.tile(scores, 10), np.ones(60), images * 10, ["t"] * 60, seed=5, resamples=2000).micro
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+    assert once.high - once.low > 0.5
+
+
+def test_coverage_is_near_its_level() -> None:
+    rng, images = np.random.default_rng(3), [str(k) for k in range(120)]
+    hits = 0
+    for seed in range(200):
+        scores = (rng.random(120) < 0.5).astype(float)
+        micro = estimates(scores, np.ones(120), images, ["t"] * 120, seed=seed, resamples=400).micro
+        hits += micro.low <= 0.5 <= micro.high
+    assert 180 <= hits <= 199  # 95% of 200 is 190; 10 below is over three standard deviations
+
+
 @pytest.mark.filterwarnings("error")
-def test_values_are_those_of_the_estimates_without_a_draw() -> None:
-    rng = np.random.default_rng(8)
-    tops, bottoms, kinds = rng.random(40), rng.random(40) + 1, [str(i) for i in range(40)]
-    made, plain = estimates(tops, bottoms, kinds, kinds, seed=0, resamples=2000), values(tops, bottoms, kinds)
-    assert plain.kinds == {kind: e.value for kind, e in made.kinds.items()}
-    assert (plain.micro, plain.macro) == (pytest.approx(made.micro.value), pytest.approx(made.macro.value))
+def test_a_single_image_gives_a_point_and_a_rare_kind_no_nan() -> None:
+    alone = estimates(np.array([1.0, 0.0]), np.ones(2), ["i", "i"], ["t", "t"], seed=5, resamples=100).micro
+    assert (alone.low, alone.high) == (0.5, 0.5)
+    kinds, images = ["rare"] + ["t"] * 30, [str(k) for k in range(31)]
+    rare = estimates(np.array([1.0] + [0.0] * 30), np.ones(31), images, kinds, seed=5, resamples=300)
+    assert (rare.kinds["rare"].low, rare.kinds["rare"].high) == (1.0, 1.0)
+    assert not np.isnan([rare.macro.low, rare.macro.high]).any()
 
 
-def test_an_accuracy_has_the_interval_of_the_other_bootstrap() -> None:
-    rng = np.random.default_rng(5)
-    images = [str(i) for i in rng.integers(0, 80, 400)]
-    values = (rng.random(400) < 0.6).astype(float)
-    kinds = [str(i) for i in rng.integers(0, 3, 400)]
-    ours = estimates(values, np.ones(400), images, kinds, seed=1, resamples=4000)
-    theirs = intervals.estimate(
-        values.tolist(), images, kinds, rng=np.random.default_rng(2), resamples=4000
-    )  # fmt: skip
-    for a, b in ((ours.micro, theirs.overall), (ours.macro, theirs.macro), (ours.kinds["0"], theirs.groups["0"])):
-        assert a.value == pytest.approx(b.value)
-        assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.006)  # an end's Monte Carlo error: 0.001
+def test_draws_in_parts_cover_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, images = np.arange(50) % 2.0, [str(k) for k in range(50)]
+    whole = estimates(scores, np.ones(50), images, ["t"] * 50, seed=5, resamples=333)
+    monkeypatch.setattr(ratios, "_CELLS", 50 * 7)
+    assert estimates(scores, np.ones(50), images, ["t"] * 50, seed=5, resamples=333) == whole
+
+
+def test_the_difference_of_two_margins_by_hand() -> None:
+    """Pictures a and b, of kinds x and y. First: 1 and 0, shuffled 1 and 0, margin 0. Second: 1 and 1, shuffled 0 and
+    1, margin 1 on a and 0 on b, 1/2 in the mean; drawn a twice it is 1, b twice 0."""
+    first, first_shuffled = np.array([1.0, 0.0]), np.array([1.0, 0.0])
+    second, second_shuffled, ones = np.array([1.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)
+    where = {"images": ["a", "b"], "kinds": ["x", "y"], "seed": 0, "resamples": 400}
+    margin = differences((second_shuffled, ones), (second, ones), **where)
+    assert (margin.micro.value, margin.micro.low, margin.micro.high) == (0.5, 0.0, 1.0)
+    assert (margin.kinds["x"].value, margin.kinds["y"].value, margin.macro.value) == (1.0, 0.0, 0.5)
+    plus = [(second, ones), (first_shuffled, ones)]
+    minus = [(first, ones), (second_shuffled, ones)]
+    gain = contrasts(plus, minus, **where)
+    assert (gain.micro.value, gain.micro.low, gain.micro.high, gain.micro.n) == (0.5, 0.0, 1.0, 2)
+    assert (gain.kinds["x"].value, gain.kinds["y"].value, gain.kinds["x"].p) == (1.0, 0.0, pytest.approx(0.0, abs=0.01))
+    none = contrasts([(first, ones), (second, ones)], [(first, ones), (second, ones)], **where)
+    assert (none.macro.value, none.macro.low, none.macro.high, none.macro.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_margin_of_f1s_is_the_difference_of_the_two_ratios() -> None:
+    """Own F1 4/9; of the shuffled replies 2/9: one pair fewer of as many."""
+    own, shuffled = (np.array([2.0, 2.0]), np.array([2.0, 7.0])), (np.array([0.0, 2.0]), np.array([2.0, 7.0]))
+    margin = differences(shuffled, own, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
+    assert margin.value == pytest.approx(2 / 9)
+    assert (margin.low, margin.high) == (0.0, 1.0)  # b twice: 2/7 - 2/7; a twice: 1 - 0
+
+
+def test_two_thousand_resamples_of_two_thousand_questions_in_a_second() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(2000)
+    images, kinds = [str(k) for k in rng.integers(0, 300, 2000)], [str(k % 9) for k in range(2000)]
+    began = time.process_time()
+    estimates(scores, np.ones(2000), images, kinds, seed=0, resamples=2000)
+    assert time.process_time() - began < 1.0
 
 
 def test_many_pictures_in_blocks_have_the_interval_of_theory() -> None:
@@ -104,19 +164,6 @@ def test_paired_differences_know_that_the_questions_are_the_same() -> None:
     assert made.high - made.low < 0.5 * (apart[0].high - apart[0].low), "unpaired, the gain would drown"
     same = differences((first, ones), (first, ones), images, kinds, seed=0, resamples=200).macro
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_a_gain_has_the_interval_of_the_other_bootstrap() -> None:
-    rng = np.random.default_rng(6)
-    images, kinds = [str(i) for i in rng.integers(0, 90, 300)], [str(i) for i in rng.integers(0, 2, 300)]
-    first, second, ones = rng.random(300), rng.random(300), np.ones(300)
-    ours = differences((first, ones), (second, ones), images, kinds, seed=1, resamples=4000)
-    theirs = intervals.difference(
-        first.tolist(), second.tolist(), images, kinds, rng=np.random.default_rng(2), resamples=4000
-    )
-    for a, b in ((ours.micro, theirs.overall), (ours.macro, theirs.macro), (ours.kinds["1"], theirs.groups["1"])):
-        assert a.value == pytest.approx(b.value)
-        assert (a.low, a.high) == pytest.approx((b.low, b.high), abs=0.006)
 
 
 def test_a_difference_of_f1s_by_hand_and_the_other_way_round() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from ouro.benchmarks.controls import wrong_images
-from ouro.benchmarks.evaluate import Asked, evaluate
-from ouro.benchmarks.intervals import Estimate
-from ouro.benchmarks.summary import Comparison, compare
-from ouro.benchmarks.vqa import Question
+from ouro.benchmarks.comparison import Comparison, Row
+from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.core.counts import StageCount
 from ouro.core.records import Description, Image, Insertion, QAPair, Region, Scene
 from ouro.pages.charts import HEIGHT, TOP, WIDTH, loss_curve, nice_marks
@@ -70,16 +67,16 @@ def _sample(text: str = "a red star .", extra: str = "", picture: PILImage.Image
     )
 
 
+def _row(kind: str, n: int) -> Row:
+    """From nothing to the half, of which nothing is left on shuffled images."""
+    none, half = Estimate(0.0, 0.0, 0.0, n), Estimate(0.5, 0.3, 0.7, n)
+    flat, gain = Difference(0.0, 0.0, 0.0, n, 1.0), Difference(0.5, 0.3, 0.7, n, 0.001)
+    return Row(kind, n, 0.25, none, half, gain, 0.0, 0.0, flat, gain, gain)
+
+
 def _comparison(extra: str = "") -> Comparison:
-    questions = [Question(k, f"i{k}", "?", ("yes",) * 10, f"kind_{k % 2}{extra}") for k in range(20)]
-    wrong = wrong_images((q.image_id for q in questions), np.random.default_rng(0))
-
-    def half(asked: Sequence[Asked]) -> list[str]:
-        return ["yes" if a.question.question_id < 10 else "no" for a in asked]
-
-    base = evaluate(questions, lambda a: ["no"] * len(a), model="base" + extra, arm="image", wrong=wrong)
-    boot = evaluate(questions, half, model="boot" + extra, arm="image", wrong=wrong)
-    return compare(base, boot, resamples=100, seed=0)
+    rows = tuple(_row(f"kind_{k}{extra}", 10) for k in range(2))
+    return Comparison("base" + extra, "boot" + extra, 0, 20, rows, _row("macro-average", 20), _row("all questions", 20))
 
 
 def _html(tmp_path: Path, **content: object) -> str:
@@ -180,6 +177,14 @@ def test_numbers_and_reasons_are_on_the_page(tmp_path: Path) -> None:
     assert "+50.0 points" in text
     assert "too small 3" in text
     assert "kind 0" in text and "macro-average" in text
+
+
+def test_a_control_that_was_not_made_is_left_out(tmp_path: Path) -> None:
+    row = replace(_row("kind", 9), majority=None, boot_shuffled=None, base_margin=None, margin_gain=None)
+    html = _html(tmp_path, comparisons=[replace(_comparison(), rows=(row,), macro=row)])
+    tile = _Page(html).text.partition("Scores by question type")[0]
+    assert "Accuracy" in tile and "Grounded margin\n" not in tile
+    assert 'class="maj"' not in html and 'class="shu"' not in html
 
 
 def test_same_arguments_same_bytes_and_lone_surrogates_do_no_harm(tmp_path: Path) -> None:

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark_cases import BEYOND, CAPTIONS, DOCUMENTS, GENERAL, TEXT, Case
+from benchmark_cases import CASES as EVERY
+from benchmark_cases import Case
 
 from cli.app import app, guarded
 from cli.compare import run as compare
 from cli.score import Options, run
+from ouro.benchmarks.comparison import compare_runs
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import BENCHMARKS
 from ouro.benchmarks.paper import measured
-from ouro.benchmarks.run_folder import compare_runs, read_run, write_score
+from ouro.benchmarks.run_folder import read_run, write_score
 from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
 from tasks import tracking
 
-CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
+CASES = {f"{case.name}: {case.files[0]}": case for case in EVERY}
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
 
 # case, protocol, replies (the other questions: "None"), the reported figure, and the share of unreadable replies.
@@ -80,6 +82,8 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
       "testA-8_1-0": "<|box_start|>(104,139),(901,694)<|box_end|>"}, 2 / 3, 1 / 3),
     ("refcoco: sentences/refcoco_val.jsonl", "iou-0.5",
      {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0),
+    ("held-out: test_questions.json", "evalai",  # the mean of color, 1 of 2, and count, 1 of 1
+     {"0": "Red.", "1": "red", "2": "two"}, 0.75, 0),
     ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),
     ("reporting-bias: probes.jsonl", "lenient", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 1.0, 0),
 ]  # fmt: skip
@@ -390,16 +394,16 @@ def runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], *replies: Mapping[s
 def test_two_runs_are_compared_question_by_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (read_run(f) for f in runs(tmp_path, capsys, {**RIGHT, "8000": "2"}, {**RIGHT, "7001": "dark red"}))
     (made,) = compare_runs(first, second, seed=0, resamples=200)
-    assert made.first == pytest.approx((1 + 1 + 0.3) / 3) and made.second == pytest.approx((1 + 0.9 + 1) / 3)
-    assert made.reported.value == pytest.approx((0.7 - 0.1) / 3)
-    assert {kind: round(d.value, 9) for kind, d in made.gains.kinds.items()} == {
-        "number": 0.7,
-        "other": -0.1,
-        "yes/no": 0,
-    }
-    assert made.gains.kinds["yes/no"].p == 1.0
+    total = made.reported
+    assert total.base_accuracy.value == pytest.approx((1 + 1 + 0.3) / 3)
+    assert total.boot_accuracy.value == pytest.approx((1 + 0.9 + 1) / 3)
+    assert total.accuracy_gain.value == pytest.approx((0.7 - 0.1) / 3)
+    gains = {row.question_type: row.accuracy_gain for row in made.rows}
+    assert {kind: round(gain.value, 9) for kind, gain in gains.items()} == {"number": 0.7, "other": -0.1, "yes/no": 0}
+    assert gains["yes/no"].p == 1.0
     (same,) = compare_runs(first, first, seed=0, resamples=200)
-    assert (same.reported.value, same.reported.low, same.reported.high, same.reported.p) == (0, 0, 0, 1)
+    gain = same.reported.accuracy_gain
+    assert (gain.value, gain.low, gain.high, gain.p) == (0, 0, 0, 1)
 
 
 def test_runs_that_cannot_be_paired_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,10 @@
-"""VQA soft accuracy and the reader of its files. Expected values are derived by hand from the definition."""
+"""VQA soft accuracy. Expected values are derived by hand from the definition."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 
 from ouro.benchmarks.scoring.vqa import soft_accuracy
-from ouro.benchmarks.vqa import BenchmarkFileError, Question, read_vqa
 from ouro.core.text import CONTRACTIONS, normalise
 
 REST = [f"other {k}" for k in range(10)]
@@ -108,62 +104,3 @@ def test_every_contraction_only_moves_apostrophes() -> None:
 def test_another_number_of_answers_is_refused(n: int) -> None:
     with pytest.raises(ValueError, match=f"got {n} answers, expected 10"):
         soft_accuracy("yes", ["yes"] * n)
-
-
-# ---- the files ---------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path, questions: list[object], annotations: list[object]) -> tuple[Path, Path]:
-    q, a = folder / "questions.json", folder / "annotations.json"
-    q.write_text(json.dumps({"questions": questions}))
-    a.write_text(json.dumps({"annotations": annotations}))
-    return q, a
-
-
-def _asked(i: int = 7, image: object = "00ab") -> dict[str, object]:
-    return {"question_id": i, "image_id": image, "question": "Is it open?"}
-
-
-def _annotation(i: int = 7, image: object = "00ab", answers: object = None) -> dict[str, object]:
-    ten = [{"answer_id": j, "answer": "yes"} for j in range(1, 11)]
-    return {"question_id": i, "image_id": image, "question_type": "is it", "answers": answers or ten}
-
-
-def test_questions_come_in_the_order_of_their_file(tmp_path: Path) -> None:
-    files = _files(tmp_path, [_asked(9, 3), _asked(7)], [_annotation(7), _annotation(9, 3)])
-    assert read_vqa(*files) == [
-        Question(9, "3", "Is it open?", ("yes",) * 10, "is it"),
-        Question(7, "00ab", "Is it open?", ("yes",) * 10, "is it"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("questions", "annotations", "message"),
-    [
-        ([_asked(), _asked()], [_annotation()], "questions.json: question_id 7 stands twice"),
-        ([_asked()], [], "annotations.json: question_id 7 .* has no annotation"),
-        ([], [_annotation()], "questions.json: question_id 7 .* is not asked"),
-        ([_asked()], [_annotation(image="00ac")], "annotations.json: question_id 7 has image '00ac'"),
-        ([_asked(image=None)], [_annotation()], "questions.json: question_id 7: image_id is None"),
-        ([_asked(i=True)], [_annotation()], r"questions.json: questions\[0\]: question_id is True"),
-        ([_asked()], [_annotation(answers=["yes"])], "annotations.json: question_id 7: answer is 'yes'"),
-        ([_asked()], [_annotation(answers="yes")], "annotations.json: question_id 7: answers is 'yes'"),
-        (["what?"], [], r"questions.json: questions\[0\]: got str, expected an object"),
-    ],
-)
-def test_a_bad_file_is_named_with_the_id(
-    tmp_path: Path, questions: list[object], annotations: list[object], message: str
-) -> None:
-    with pytest.raises(BenchmarkFileError, match=message):
-        read_vqa(*_files(tmp_path, questions, annotations))
-
-
-def test_swapped_missing_and_broken_files_are_told_apart(tmp_path: Path) -> None:
-    q, a = _files(tmp_path, [_asked()], [_annotation()])
-    with pytest.raises(BenchmarkFileError, match=r"no list 'questions' .*swapped"):
-        read_vqa(a, q)
-    with pytest.raises(BenchmarkFileError, match=r"nowhere.json: not found"):
-        read_vqa(tmp_path / "nowhere.json", a)
-    a.write_text('{"annotations": [')
-    with pytest.raises(BenchmarkFileError, match=r"annotations.json: not valid JSON"):
-        read_vqa(q, a)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ouro.benchmarks.vqa import read_vqa
+from ouro.benchmarks.items import Item
+from ouro.benchmarks.loaders.general import own_questions
 from ouro.core.artifacts import read_all
 from ouro.core.params import Ingest
 from ouro.core.records import Image
@@ -33,12 +34,17 @@ def test_every_scene_is_stored_and_captions_go_to_training_images_only(world: Pa
     assert all((world / "images" / i.path).is_file() for i in images)
 
 
+def questions(world: Path, split: str) -> list[Item]:
+    files = [world / f"annotations/{split}_{name}.json" for name in ("questions", "annotations")]
+    return [one for one in own_questions(files) if isinstance(one, Item)]
+
+
 def test_held_out_questions_are_about_held_out_images_only(world: Path) -> None:
     split = {i.image_id: i.split for i in read_all(world / "images", Image)}
     for name in ("train", "test"):
-        asked = read_vqa(world / f"annotations/{name}_questions.json", world / f"annotations/{name}_annotations.json")
+        asked = questions(world, name)
         assert asked
-        assert {split[q.image_id] for q in asked} == {name}
+        assert {split[item.image] for item in asked} == {name}
 
 
 def test_facts_hold_the_ground_truth_of_every_image(world: Path) -> None:
@@ -49,9 +55,8 @@ def test_facts_hold_the_ground_truth_of_every_image(world: Path) -> None:
 
 def test_benchmark_answers_are_exactly_balanced_within_each_type(world: Path) -> None:
     counts: dict[str, Counter[str]] = {}
-    asked = read_vqa(world / "annotations/test_questions.json", world / "annotations/test_annotations.json")
-    for q in asked:
-        counts.setdefault(q.question_type, Counter())[q.answers[0]] += 1
+    for item in questions(world, "test"):
+        counts.setdefault(item.kind, Counter())[item.references[0]] += 1
     assert all(len(set(answers.values())) == 1 for answers in counts.values())
 
 

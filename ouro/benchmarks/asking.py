@@ -1,10 +1,12 @@
 """A model's replies to a benchmark's questions, each asked once and kept.
 
 A reply is kept under all that decides it: the model's fingerprint, the prompt, the bytes of the picture, which regions
-are shown beside it, the bounds of pixels and the length. So a repeat asks nothing, a killed run goes on where it was,
-and the same question in another run is not asked again. Models answer greedily.
+are shown beside it, the bounds of pixels and the length. It is kept as soon as its batch is answered. So a repeat asks
+nothing, a killed run goes on with the batch that it was at, and the same question in another run is not asked again.
+Models answer greedily.
 
-With k > 0 the picture's k largest sub-regions are shown beside it, as ouro.benchmarks.answering does for the stage.
+With k > 0 the picture's k largest sub-regions are shown beside it, cut and bounded as in training
+(ouro.training.samples).
 """
 
 from __future__ import annotations
@@ -12,48 +14,41 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.benchmarks.items import Item
 from ouro.benchmarks.predictions import encodable
+from ouro.core.boxes import area
 from ouro.core.crops import crop
-from ouro.core.images import ImageError, chunks, load_image
+from ouro.core.images import ImageError, chunks
 from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:
     import PIL.Image
 
-    from ouro.core.records import Box
+    from ouro.benchmarks.pictures import Pictures
+    from ouro.core.records import Box, Region
     from ouro.vision.protocols import VisionLM
 
 CHUNK = 2048  # questions that are looked up, and kept, at once
 
 
-class Pictures(Protocol):
-    """The pictures of a benchmark, by Item.image."""
-
-    def digest(self, image: str) -> str:
-        """Of the encoded picture; "" when it is missing."""
-        ...
-
-    def open(self, image: str) -> PIL.Image.Image:
-        """Decoded, RGB. Raises ImageError for one that cannot be."""
-        ...
-
-
 class Settings(NamedTuple):
-    """How a question is put. `regions` names what decides the boxes of a picture; "" shows none.
+    """How a question is put.
 
-    max_pixels: bounds of the picture and of each region.
+    max_pixels: bounds of the picture and of each region
+    k:          at most so many regions are shown; `regions` names what decides their boxes, "" where there are none
     """
 
     prompt: Callable[[Item], str]
     max_new_tokens: int
     max_pixels: tuple[int, int]
+    k: int = 0
     regions: str = ""
 
 
@@ -72,18 +67,19 @@ class ReplyStore:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # what a killed process committed is there all the same
         self._db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID")
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """The kept ones."""
-        found: dict[str, str] = {}
+        replies: dict[str, str] = {}
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
-            found.update(self._db.execute(f"SELECT key, reply FROM replies WHERE key IN ({marks})", part))
-        return found
+            replies.update(self._db.execute(f"SELECT key, reply FROM replies WHERE key IN ({marks})", part))
+        return replies
 
     def put(self, replies: dict[str, str]) -> None:
         """All of them, or none."""
@@ -93,6 +89,9 @@ class ReplyStore:
 
     def close(self) -> None:
         self._db.close()
+
+
+Keep = Callable[[Mapping[str, str]], None]
 
 
 class Question(NamedTuple):
@@ -121,16 +120,28 @@ def ask(
     waiting = iter(questions)
     while chunk := list(islice(waiting, CHUNK)):
         keys = [_key(q, asker, pictures, settings) for q in chunk]
-        known = asker.store.get([key for key in dict.fromkeys(keys) if key])
-        progress(sum(not key or key in known for key in keys))
-        todo = {key: q for key, q in zip(keys, chunk, strict=True) if key and key not in known}
+        replies = asker.store.get([key for key in dict.fromkeys(keys) if key])
+        progress(sum(not key or key in replies for key in keys))
+        todo = {key: q for key, q in zip(keys, chunk, strict=True) if key and key not in replies}
         reasons = dict.fromkeys(todo, "unreadable_image") | {"": "missing_image"}
-        for said in _asked(todo, asker, pictures, settings):
-            asker.store.put({key: str(reply) for key, reply in said.items() if not isinstance(reply, Refused)})
-            known |= {key: str(reply) for key, reply in said.items() if not isinstance(reply, Refused)}
-            reasons |= dict.fromkeys(said, "refused")
-            progress(sum(key in said for key in keys))
-        yield from (Answer(q.item, known.get(key), reasons.get(key, "")) for key, q in zip(keys, chunk, strict=True))
+        _ask_all(todo, asker, pictures, settings, _keeper(asker.store, replies, reasons, Counter(keys), progress))
+        yield from (Answer(q.item, replies.get(key), reasons.get(key, "")) for key, q in zip(keys, chunk, strict=True))
+
+
+def _keeper(
+    store: ReplyStore, replies: dict[str, str], reasons: dict[str, str], times: Mapping[str, int],
+    progress: Callable[[int], None],
+) -> Keep:  # fmt: skip
+    """What is done with the replies of a batch; `times`: how many questions share a key."""
+
+    def keep(batch: Mapping[str, str]) -> None:
+        texts = {key: encodable(reply) for key, reply in batch.items() if not isinstance(reply, Refused)}
+        store.put(texts)
+        replies.update(texts)
+        reasons.update(dict.fromkeys(batch, "refused"))
+        progress(sum(times[key] for key in batch))
+
+    return keep
 
 
 def _key(q: Question, asker: Asker, pictures: Pictures, settings: Settings) -> str:
@@ -145,14 +156,15 @@ def _key(q: Question, asker: Asker, pictures: Pictures, settings: Settings) -> s
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
-def _asked(todo: dict[str, Question], asker: Asker, pictures: Pictures, settings: Settings) -> Iterator[dict[str, str]]:
-    """Replies in runs of questions whose pictures fit into CHUNK_PIXELS, questions about one picture together."""
+def _ask_all(todo: Mapping[str, Question], asker: Asker, pictures: Pictures, settings: Settings, keep: Keep) -> None:
+    """Ask in runs of questions whose pictures, with the most that their regions can have, fit into CHUNK_PIXELS;
+    questions about one picture together."""
     by_image: dict[str, list[str]] = {}
     for key, q in todo.items():
         by_image.setdefault(q.image, []).append(key)
     opened = ((image, picture) for image in by_image if (picture := _opened(pictures, image)) is not None)
-    for held in chunks(opened, lambda pair: pair[1].width * pair[1].height):
-        yield _generate(held, by_image, todo, asker, settings)
+    for chunk in chunks(opened, lambda pair: pair[1].width * pair[1].height * (1 + settings.k)):
+        _generate(chunk, by_image, todo, asker, settings, keep)
 
 
 def _opened(pictures: Pictures, image: str) -> PIL.Image.Image | None:
@@ -163,54 +175,36 @@ def _opened(pictures: Pictures, image: str) -> PIL.Image.Image | None:
 
 
 def _generate(
-    held: Sequence[tuple[str, PIL.Image.Image]],
-    by_image: dict[str, list[str]],
-    todo: dict[str, Question],
-    asker: Asker,
-    settings: Settings,
-) -> dict[str, str]:
-    boxes = asker.boxes(held) if settings.regions else {}
+    opened: Sequence[tuple[str, PIL.Image.Image]], by_image: Mapping[str, Sequence[str]],
+    todo: Mapping[str, Question], asker: Asker, settings: Settings, keep: Keep,
+) -> None:  # fmt: skip
+    boxes = asker.boxes(opened) if settings.k else {}
     keys: list[str] = []
     requests: list[Request] = []
-    for image, picture in held:
+    for image, picture in opened:
         shown = (picture, *(crop(picture, box, 0.0) for box in boxes.get(image, ())))
         whole, region = settings.max_pixels
         bounds = (whole, *[region] * (len(shown) - 1))
         keys += by_image[image]
         requests += [Request(shown, settings.prompt(todo[key].item), bounds) for key in by_image[image]]
-    said = asker.load().generate(requests, max_new_tokens=settings.max_new_tokens)
-    return {
-        key: reply if isinstance(reply, Refused) else encodable(reply) for key, reply in zip(keys, said, strict=True)
-    }
+
+    def on_replies(batch: Mapping[int, str]) -> None:
+        keep({keys[i]: reply for i, reply in batch.items()})
+
+    asker.load().generate(requests, max_new_tokens=settings.max_new_tokens, on_replies=on_replies)
 
 
-class FilePictures:
-    """Pictures below folders, by their path there or by their file name."""
+def largest_regions(regions: Iterable[Region], k: int) -> dict[str, list[Box]]:
+    """image_id -> boxes of its k largest sub-regions, in the order of its tree; ties go to the earlier one.
 
-    def __init__(self, folders: Sequence[Path], max_pixels: int) -> None:
-        self._folders, self._max_pixels = folders, max_pixels
-        self._by_name: dict[str, Path] = {}
-        self._digests: dict[str, str] = {}
-
-    def path(self, image: str) -> Path | None:
-        """Where a picture lies; the folders are searched once when it is not where its path says."""
-        name = Path(image).name
-        for folder in self._folders:
-            for place in (folder / image, folder / "images" / image, folder / name, folder / "images" / name):
-                if place.is_file():
-                    return place
-        if not self._by_name:
-            files = (p for folder in self._folders for p in sorted(folder.rglob("*")) if p.is_file())
-            self._by_name = {p.name: p for p in files} or {"": Path()}
-        return self._by_name.get(name)
-
-    def digest(self, image: str) -> str:
-        if image not in self._digests:
-            path = self.path(image)
-            self._digests[image] = hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
-        return self._digests[image]
-
-    def open(self, image: str) -> PIL.Image.Image:
-        path = self.path(image)
-        assert path is not None  # `digest` found it
-        return load_image(path, self._max_pixels)
+    Training shows k random sub-regions (OURO section 3.2); a benchmark must not depend on a draw.
+    """
+    trees: dict[str, list[Region]] = {}
+    for region in regions:
+        if region.parent_id is not None:
+            trees.setdefault(region.image_id, []).append(region)
+    chosen: dict[str, list[Box]] = {}
+    for image_id, tree in trees.items():
+        ranked = sorted(range(len(tree)), key=lambda i: (-area(tree[i].box), i))
+        chosen[image_id] = [tree[i].box for i in sorted(ranked[:k])]
+    return chosen

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ouro.core.errors import OuroError
 
+HELD_OUT = "held-out"  # the benchmark of the collection's own questions
+
 
 class BenchmarkFileError(OuroError, ValueError):
     """A benchmark file that cannot be read: which file, which id, what was expected, what to do."""

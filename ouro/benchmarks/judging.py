@@ -8,7 +8,7 @@ the whole set. Metrics and their sources: ouro.benchmarks.scoring.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
@@ -20,7 +20,7 @@ from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_
 from ouro.benchmarks.scoring.grounding import hit, parse_box
 from ouro.benchmarks.scoring.key_values import NO_VALUE, Pair, answered, match_pairs
 from ouro.benchmarks.scoring.relaxed import relaxed_accuracy
-from ouro.benchmarks.scoring.vqa import Rule, soft_accuracy
+from ouro.benchmarks.scoring.vqa import Rule, normal_form, soft_accuracy
 
 if TYPE_CHECKING:
     from ouro.benchmarks.loaders.registry import Benchmark
@@ -51,6 +51,7 @@ class Metric:
     macro:  whether the reported figure is the mean over the kinds (ChartQA's and POPE's splits)
     points: what a figure of 1 is in the papers' tables
     absent: the reply by which a question without one is judged, before what it gained is taken away
+    normal: the form in which two references count as the same answer
     """
 
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class Metric:
     whole: bool = False
     points: float = 100.0
     absent: str = ""
+    normal: Callable[[str], str] = str
 
     def nothing(self, judged: Judged) -> Judged:
         """What a question adds that `absent` was judged for: as much is asked, and nothing is right."""
@@ -97,7 +99,13 @@ def _share(name: str, score: Callable[[Item, str], float], macro: bool = False) 
 
 def _vqa(protocol: str) -> Metric:
     rule = cast("Rule", protocol)
-    return _share("accuracy", lambda item, reply: soft_accuracy(reply, item.references, rule=rule))
+    share = _share("accuracy", lambda item, reply: soft_accuracy(reply, item.references, rule=rule))
+    return replace(share, normal=lambda answer: normal_form(answer, rule))
+
+
+def _vqa_types(protocol: str) -> Metric:
+    """Reported as the mean over question types."""
+    return replace(_vqa(protocol), macro=True)
 
 
 def _gqa(protocol: str) -> Metric:
@@ -213,7 +221,8 @@ def _cider(protocol: str) -> Metric:
 
 
 _METRICS: dict[str, Callable[[str], Metric]] = {
-    "vqa": _vqa, "gqa": _gqa, "vsr": _vsr, "choice-strict": _choice, "choice-letter": _choice, "iconqa": _iconqa,
+    "vqa": _vqa, "vqa-types": _vqa_types, "gqa": _gqa,
+    "vsr": _vsr, "choice-strict": _choice, "choice-letter": _choice, "iconqa": _iconqa,
     "anls": _anls, "relaxed": _relaxed, "key-values": _key_values, "denotation": _denotation, "contains": _contains,
     "cider": _cider, "pope": _pope, "refcoco": _refcoco,
 }  # fmt: skip

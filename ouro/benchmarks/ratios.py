@@ -1,47 +1,38 @@
 """Every benchmark's figure as a ratio of two sums, with its interval: sum(tops) / sum(bottoms).
 
 An accuracy has bottoms of 1; the micro-F1 of matched pairs is 2 matched over predicted + reference; the F1 of yes is
-2 true positives over those plus both kinds of error. So one bootstrap serves them all, and a paired difference of two
-models draws the same pictures for both. Whole pictures (documents) are drawn, as in ouro.benchmarks.intervals, whose
-percentile interval this is; more than BLOCKS pictures are put into BLOCKS random blocks first, which leaves the
-variance as it is and the work bounded.
+2 true positives over those plus both kinds of error. So one bootstrap serves them all: a figure, the paired difference
+of two models, the grounded margin (a model's figure minus its own on shuffled pictures), and the difference of two
+margins are sums of such ratios, some taken negatively, of which every draw takes the same pictures.
+
+Questions about one picture are not independent, so whole pictures (documents) are drawn with replacement: cluster
+bootstrap with percentile intervals (Efron and Tibshirani 1993, chapter 13; Davison and Hinkley 1997, section 3.8). More
+than BLOCKS pictures are put into BLOCKS random blocks first, which leaves the variance as it is and the work bounded.
 
 Legend: N questions, C clusters (pictures or blocks of them), G kinds, R resamples, K sums a question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from ouro.benchmarks.intervals import LEVEL, Estimate
+from ouro.benchmarks.intervals import LEVEL, Difference, Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
+    Sums = tuple[Floats, Floats]  # tops and bottoms (N,)
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Estimate)
+MACRO, OVERALL = "macro-average", "all questions"
 BLOCKS = 4096
 _CELLS = 4_000_000  # of the draws held at once: 32 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Second minus first on the same questions: 95% interval, and two-sided bootstrap p of no difference."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-    n: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +42,23 @@ class Ratios(Generic[T]):
     kinds: dict[str, T]
     micro: T
     macro: T
+
+    def of(self, kind: str) -> T:
+        """That of a kind, of MACRO or of OVERALL."""
+        return {MACRO: self.macro, OVERALL: self.micro}.get(kind) or self.kinds[kind]
+
+    def reported(self, macro: bool) -> T:
+        return self.macro if macro else self.micro
+
+    def to_json(self) -> dict[str, Any]:
+        kinds = {kind: value.to_json() for kind, value in self.kinds.items()}
+        return {"micro": self.micro.to_json(), "macro": self.macro.to_json(), "kinds": kinds}
+
+
+def from_json(content: Mapping[str, Any]) -> Ratios[Estimate]:
+    """What Ratios.to_json wrote; of differences where it wrote those."""
+    kinds = {kind: Estimate.from_json(row) for kind, row in content["kinds"].items()}
+    return Ratios(kinds, Estimate.from_json(content["micro"]), Estimate.from_json(content["macro"]))
 
 
 class Groups:
@@ -85,54 +93,72 @@ def _codes(values: Sequence[str]) -> tuple[list[str], Codes]:
     return names, order[seen] if len(names) else seen
 
 
-def values(tops: Floats, bottoms: Floats, kinds: Sequence[str]) -> Ratios[float]:
-    """sum(tops) / sum(bottoms), without intervals; all three of length N. Raises ValueError as `estimates` does."""
-    _check(tops, bottoms, kinds, kinds)
-    groups = Groups([""] * len(kinds), kinds, 0)
-    return _named(groups.names, [float(made[0]) for made in _figures(groups.sums([tops, bottoms]), 0, 1)])
-
-
 def estimates(
     tops: Floats, bottoms: Floats, images: Sequence[str], kinds: Sequence[str], *, seed: int, resamples: int
 ) -> Ratios[Estimate]:
     """sum(tops) / sum(bottoms) with 95% intervals; all four of length N. A kind that a draw lacks is left out of it.
 
-    Raises ValueError on empty or ragged input.
+    With a single picture the interval is a point. Raises ValueError on empty or ragged input.
     """
-    _check(tops, bottoms, images, kinds)
-    groups = Groups(images, kinds, seed)
-    sums = groups.sums([tops, bottoms])
-    point = _figures(sums.sum(0)[None], 0, 1)
-    drawn = [_figures(total, 0, 1) for total in _draws(sums, seed, resamples)]
-    made = [_interval(p[0], np.concatenate(d)) for p, d in zip(point, zip(*drawn, strict=True), strict=True)]
-    counts = [*sums[..., -1].sum(0).astype(int).tolist(), len(tops), len(tops)]
-    wrapped = [Estimate(*values, n) for values, n in zip(made, counts, strict=True)]
-    return _named(groups.names, wrapped)
+    drawn = _bootstrap([(tops, bottoms)], [], images, kinds, seed, resamples)
+    return _named({kind: Estimate(value, *_interval(draws), n) for kind, value, draws, n in drawn})
 
 
 def differences(
-    first: tuple[Floats, Floats], second: tuple[Floats, Floats], images: Sequence[str], kinds: Sequence[str], *,
+    first: Sums, second: Sums, images: Sequence[str], kinds: Sequence[str], *, seed: int, resamples: int
+) -> Ratios[Difference]:
+    """Second minus first, each (tops, bottoms) of the same N questions in the same order."""
+    return contrasts([second], [first], images, kinds, seed=seed, resamples=resamples)
+
+
+def contrasts(
+    plus: Sequence[Sums], minus: Sequence[Sums], images: Sequence[str], kinds: Sequence[str], *,
     seed: int, resamples: int,
 ) -> Ratios[Difference]:  # fmt: skip
-    """Second minus first, each (tops, bottoms) of the same N questions in the same order."""
-    for tops, bottoms in (first, second):
+    """The figures of `plus` minus those of `minus`, as many, of the same N questions in the same order; with p."""
+    drawn = _bootstrap(plus, minus, images, kinds, seed, resamples)
+    return _named({kind: Difference(value, *_interval(draws), n, _p(draws)) for kind, value, draws, n in drawn})
+
+
+class _Drawn(NamedTuple):
+    """A kind (or MACRO, OVERALL): the figure, the same in every resample (R,), and the number of questions."""
+
+    kind: str
+    value: float
+    draws: Floats
+    n: int
+
+
+def _bootstrap(
+    plus: Sequence[Sums], minus: Sequence[Sums], images: Sequence[str], kinds: Sequence[str], seed: int, resamples: int
+) -> list[_Drawn]:
+    """The contrast of the terms; those of one kind are subtracted pair by pair, so that equal ones leave exactly 0."""
+    for tops, bottoms in (*plus, *minus):
         _check(tops, bottoms, images, kinds)
     groups = Groups(images, kinds, seed)
-    sums = groups.sums([*first, *second])
+    sums = groups.sums([column for term in (*plus, *minus) for column in term])
 
-    def gains(totals: Floats) -> list[Floats]:
-        return [b - a for a, b in zip(_figures(totals, 0, 1), _figures(totals, 2, 3), strict=True)]
+    def contrast(totals: Floats) -> list[Floats]:
+        terms = [_figures(totals, 2 * i, 2 * i + 1) for i in range(len(plus) + len(minus))]
+        if not minus:
+            return terms[0]
+        pairs = zip(terms[: len(plus)], terms[len(plus) :], strict=True)
+        gains = [[a - b for a, b in zip(x, y, strict=True)] for x, y in pairs]
+        return [np.sum(column, axis=0) for column in zip(*gains, strict=True)]
 
-    point = gains(sums.sum(0)[None])
-    drawn = [gains(total) for total in _draws(sums, seed, resamples)]
-    every = [np.concatenate(d) for d in zip(*drawn, strict=True)]
+    points = contrast(sums.sum(0)[None])
+    draws = zip(*(contrast(total) for total in _draws(sums, seed, resamples)), strict=True)
     counts = [*sums[..., -1].sum(0).astype(int).tolist(), len(images), len(images)]
-    made = [Difference(*_interval(p[0], d), _p(d), n) for p, d, n in zip(point, every, counts, strict=True)]
-    return _named(groups.names, made)
+    names = [*groups.names, OVERALL, MACRO]
+    return [
+        _Drawn(name, float(point[0]), np.concatenate(drawn), n)
+        for name, point, drawn, n in zip(names, points, draws, counts, strict=True)
+    ]
 
 
-def _named(names: list[str], made: list[T]) -> Ratios[T]:
-    return Ratios(dict(zip(names, made, strict=False)), made[-2], made[-1])
+def _named(figures: dict[str, T]) -> Ratios[T]:
+    *kinds, (_, micro), (_, macro) = figures.items()
+    return Ratios(dict(kinds), micro, macro)
 
 
 def _check(tops: Floats, bottoms: Floats, images: Sequence[str], kinds: Sequence[str]) -> None:
@@ -169,14 +195,14 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
-def _interval(value: float, draws: Floats) -> tuple[float, float, float]:
+def _interval(draws: Floats) -> tuple[float, float]:
     tail = (1.0 - LEVEL) / 2
     low, high = np.nanquantile(draws, [tail, 1.0 - tail])
-    return float(value), float(low), float(high)
+    return float(low), float(high)
 
 
 def _p(draws: Floats) -> float:
     """Twice the share of resamples on the rarer side of 0, those at 0 on both (Davison and Hinkley 1997, 4.4)."""
-    kept = draws[~np.isnan(draws)]
-    sides = min((kept <= 0).sum(), (kept >= 0).sum())
-    return float(min(1.0, 2 * (1 + sides) / (1 + len(kept))))
+    present = draws[~np.isnan(draws)]
+    sides = min((present <= 0).sum(), (present >= 0).sum())
+    return float(min(1.0, 2 * (1 + sides) / (1 + len(present))))

@@ -1,30 +1,35 @@
-"""What a run of benchmarks leaves on disk, and two of them compared.
+"""What a run of benchmarks leaves on disk.
 
 RUN/run.json                       which model answered, and how
 RUN/<benchmark>/predictions.jsonl  {"question_id", "prediction"} a line: what `ouro score` reads
+RUN/<benchmark>/shuffled.jsonl     the same of other pictures
 RUN/<benchmark>/samples.parquet    item_id, image, kind, readable, and "<figure>.top", "<figure>.bottom": what each
-                                   reply adds to the two sums of each figure (ouro.benchmarks.ratios)
-RUN/<benchmark>/scores.json        the figures with n and 95% interval, and the controls
+                                   reply adds to the two sums of each figure (ouro.benchmarks.ratios); of the controls
+                                   "constant:<figure>.top" and so on, and other_image, which SHUFFLED was shown
+RUN/<benchmark>/scores.json        the figures with n and 95% interval, the controls, and the grounded margin
 """
 
 from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ouro.benchmarks.intervals import Estimate
-from ouro.benchmarks.items import BenchmarkFileError
-from ouro.benchmarks.ratios import Difference, Ratios, differences
-from ouro.benchmarks.scored import Samples, Score
+from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.scored import CONSTANT, SHUFFLED, Samples, Score
 from ouro.core.artifacts import write_bytes, write_json
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 RUN, SCORES, SAMPLES, PREDICTIONS = "run.json", "scores.json", "samples.parquet", "predictions.jsonl"
+OTHER_PREDICTIONS = "shuffled.jsonl"
 _KEYS = ("benchmark", "title", "split", "protocol", "reported", "macro", "points", "figures")  # of SCORES, read back
 
 
@@ -37,21 +42,38 @@ def check_folder(folder: Path) -> None:
             return
 
 
-def write_score(folder: Path, made: Score, samples: Samples) -> None:
+def write_score(folder: Path, score: Score, samples: Samples) -> None:
     """Write samples.parquet and scores.json into a benchmark's folder; the scores last."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {
         "item_id": samples.ids, "image": samples.images, "kind": samples.kinds,
         "readable": np.asarray(samples.readable, dtype=bool),
     }  # fmt: skip
-    for name in samples.names:
-        columns[f"{name}.top"], columns[f"{name}.bottom"] = samples.figure(name)
+    if samples.other_images:
+        columns["other_image"] = samples.other_images
+    for control in ("", *samples.controls):
+        for name in samples.names:
+            column = f"{control}:{name}" if control else name
+            columns[f"{column}.top"], columns[f"{column}.bottom"] = samples.figure(name, control)
+    _write_table(folder / SAMPLES, pa.table(columns))
+    write_json(folder / SCORES, score.to_json())
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of equal keys as a Parquet file."""
+    import pyarrow as pa
+
+    _write_table(path, pa.Table.from_pylist(list(rows)))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
-    write_bytes(folder / SAMPLES, sink.getvalue().to_pybytes())
-    write_json(folder / SCORES, made.to_json())
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,7 @@ class ScoredFolder:
     label: str
     scores: dict[str, Any]
     samples: Samples
+    k: int = 0
 
     @property
     def name(self) -> str:
@@ -74,8 +97,7 @@ class ScoredFolder:
 
 def reported(scores: dict[str, Any]) -> Estimate:
     """The figure that tables of papers show, on a scale of 1, of a scores.json."""
-    which = "macro" if scores["macro"] else "micro"
-    return Estimate.from_json(scores["figures"][scores["reported"]][which])
+    return Estimate.from_json(scores["figures"][scores["reported"]]["macro" if scores["macro"] else "micro"])
 
 
 def read_run(folder: Path, label: str = "") -> dict[str, ScoredFolder]:
@@ -83,10 +105,11 @@ def read_run(folder: Path, label: str = "") -> dict[str, ScoredFolder]:
 
     Raises BenchmarkFileError for a folder without scores, or with two of one benchmark, and for files that are damaged.
     """
-    places, said = scored_folders(folder), label or str(read_about(folder)["label"])
-    made = [ScoredFolder(said, read_scores(place / SCORES), _samples(place / SAMPLES)) for place in places]
-    check_once(places, [one.name for one in made])
-    return {one.name: one for one in made}
+    places, about = scored_folders(folder), read_about(folder)
+    label, k = label or str(about["label"]), int(about.get("k") or 0)
+    runs = [ScoredFolder(label, read_scores(place / SCORES), _samples(place / SAMPLES), k) for place in places]
+    check_once(places, [run.name for run in runs])
+    return {run.name: run for run in runs}
 
 
 def scored_folders(folder: Path) -> list[Path]:
@@ -159,77 +182,45 @@ def _samples(path: Path) -> Samples:
         readable = array("b", table["readable"].to_pylist())
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise BenchmarkFileError(f"{path}: cannot be read ({error}); run the benchmark again") from error
-    names = tuple(name.removesuffix(".top") for name in table.column_names if name.endswith(".top"))
-    columns = [f"{name}.{end}" for name in names for end in ("top", "bottom")]
-    parts = [array("d", table[name].to_numpy().tobytes()) for name in columns]
-    return Samples(names, ids, images, kinds, readable, parts)
+    columns = [name.removesuffix(".top") for name in table.column_names if name.endswith(".top")]
+    names = tuple(name for name in columns if ":" not in name)
+
+    def parts(prefix: str) -> list[array[float]]:
+        sums = [f"{prefix}{name}.{end}" for name in names for end in ("top", "bottom")]
+        return [array("d", table[column].to_numpy().tobytes()) for column in sums]
+
+    known = dict.fromkeys(name.split(":")[0] for name in columns if ":" in name)
+    controls = {control: parts(f"{control}:") for control in known}
+    others = cast("list[str]", table["other_image"].to_pylist()) if "other_image" in table.column_names else []
+    return Samples(names, ids, images, kinds, readable, parts(""), controls, others)
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Second minus first on one benchmark: the reported figure by kind, over all and as the mean of the kinds."""
-
-    benchmark: str
-    title: str
-    figure: str
-    macro: bool
-    points: float
-    first: float
-    second: float
-    gains: Ratios[Difference]
-
-    @property
-    def reported(self) -> Difference:
-        return self.gains.macro if self.macro else self.gains.micro
-
-    def to_json(self) -> dict[str, Any]:
-        kinds = {kind: gain.to_json() for kind, gain in self.gains.kinds.items()}
-        both = {"micro": self.gains.micro.to_json(), "macro": self.gains.macro.to_json(), "kinds": kinds}
-        return {
-            "benchmark": self.benchmark, "title": self.title, "figure": self.figure, "macro": self.macro,
-            "points": self.points, "first": self.first, "second": self.second, "difference": both,
+def prediction_rows(run: ScoredFolder, folder: Path, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
+    """One row a question of a run of VQA: what the model said about its picture and about another one (None where it
+    was not asked), with scores in 0..1. `folder`: the benchmark's, which holds the replies."""
+    known = {item.item_id: item for item in items}
+    own, other = (_replies(folder / name) for name in (PREDICTIONS, OTHER_PREDICTIONS))
+    samples = run.samples
+    scores, wrong, constant = (_scores(samples, control) for control in ("", SHUFFLED, CONSTANT))
+    for i, item in enumerate(known[item_id] for item_id in samples.ids):
+        yield {
+            "model": run.label, "arm": "image+regions" if run.k else "image", "question_id": int(item.item_id),
+            "image_id": item.image, "question_type": item.kind, "question": item.question,
+            "truth": max(item.references, key=item.references.count), "answer": own.get(item.item_id),
+            "score": scores[i], "wrong_image_id": samples.other_images[i] if samples.other_images else None,
+            "wrong_answer": other.get(item.item_id), "wrong_score": wrong[i], "majority_score": constant[i],
         }  # fmt: skip
 
 
-def compare_runs(
-    first: dict[str, ScoredFolder], second: dict[str, ScoredFolder], *, seed: int, resamples: int
-) -> list[Compared]:
-    """Paired differences on every benchmark that both runs have.
-
-    Raises BenchmarkFileError when they share none, or were asked other questions or judged by another protocol.
-    """
-    shared = [name for name in first if name in second]
-    if not shared:
-        raise BenchmarkFileError(f"the runs share no benchmark: got {', '.join(first)} and {', '.join(second)}")
-    return [_compared(first[name], second[name], seed, resamples) for name in shared]
+def _scores(samples: Samples, control: str) -> list[Any]:
+    """Of every question, under a control or none; None where the control was not made."""
+    if control and control not in samples.controls:
+        return [None] * len(samples)
+    return samples.figure(samples.names[0], control)[0].tolist()
 
 
-def _compared(a: ScoredFolder, b: ScoredFolder, seed: int, resamples: int) -> Compared:
-    _check_paired(a, b)
-    name, macro = str(a.scores["reported"]), bool(a.scores["macro"])
-    place = {item_id: i for i, item_id in enumerate(b.samples.ids)}
-    order = np.asarray([place[item_id] for item_id in a.samples.ids])
-    tops, bottoms = b.samples.figure(name)
-    gains = differences(
-        a.samples.figure(name), (tops[order], bottoms[order]), a.samples.images, a.samples.kinds,
-        seed=seed, resamples=resamples,
-    )  # fmt: skip
-    which = "macro" if macro else "micro"
-    values = [float(one.scores["figures"][name][which]["value"]) for one in (a, b)]
-    title, points = str(a.scores["title"]), float(a.scores["points"])
-    return Compared(a.name, title, name, macro, points, values[0], values[1], gains)
-
-
-def _check_paired(a: ScoredFolder, b: ScoredFolder) -> None:
-    for key in ("protocol", "split", "reported"):
-        if a.scores[key] != b.scores[key]:
-            raise BenchmarkFileError(
-                f"{a.scores['title']}: {key} is {a.scores[key]!r} in {a.label} and {b.scores[key]!r} in {b.label}; "
-                "score both alike"
-            )
-    apart = sorted(set(a.samples.ids) ^ set(b.samples.ids))
-    if apart:
-        raise BenchmarkFileError(
-            f"{a.scores['title']}: {len(apart)} questions stand in one run only ({', '.join(apart[:5])}); ask both "
-            "models the same, with the same --limit"
-        )
+def _replies(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line)
+    return {row["question_id"]: row["prediction"] for row in rows}

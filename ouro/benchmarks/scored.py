@@ -2,7 +2,8 @@
 
 What a model scores is reported beside what explains it away: `constant`, the score of each kind's most frequent answer
 (what a model without eyes but with the benchmark's priors would guess), and `shuffled`, its own score when it is shown
-other pictures (ouro.benchmarks.asking).
+other pictures (ouro.benchmarks.asking). The grounded margin is what it keeps above the latter: what it sees, not what
+it guesses.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ouro.benchmarks.intervals import Estimate
+from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
 from ouro.benchmarks.predictions import SHOWN, listed
-from ouro.benchmarks.ratios import Ratios, estimates, values
+from ouro.benchmarks.ratios import Ratios, differences, estimates
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ouro.benchmarks.loaders.registry import Benchmark
 
+CONSTANT, SHUFFLED = "constant", "shuffled"
 CHUNK = 10_000  # items that are judged at once
 Group = tuple[str, str]  # kind and key: what a constant answer is chosen for
 
@@ -46,6 +48,8 @@ class Samples:
     kinds: list[str] = field(default_factory=list[str])
     readable: array[int] = field(default_factory=lambda: array("b"))
     parts: list[array[float]] = field(default_factory=lambda: [])  # top and bottom of each figure in turn
+    controls: dict[str, list[array[float]]] = field(default_factory=lambda: {})  # parts of CONSTANT and SHUFFLED
+    other_images: list[str] = field(default_factory=list[str])  # shown in SHUFFLED; "" for none
     _known: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
@@ -63,10 +67,18 @@ class Samples:
         for column, value in zip(self.parts, (v for part in judged.parts for v in part), strict=True):
             column.append(value)
 
-    def figure(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Tops and bottoms (N,) of a figure."""
+    def figure(self, name: str, control: str = "") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tops and bottoms (N,) of a figure, or of what a control has of it."""
+        parts = self.controls[control] if control else self.parts
         at = 2 * self.names.index(name)
-        return np.asarray(self.parts[at]), np.asarray(self.parts[at + 1])
+        return np.asarray(parts[at]), np.asarray(parts[at + 1])
+
+    def beside(self, name: str, control: Samples, other_images: Sequence[str] = ()) -> Samples:
+        """These with a control of the same questions. Raises ValueError for one of others."""
+        if control.ids != self.ids:
+            raise ValueError(f"control {name}: got {len(control)} questions, expected the same {len(self)} in order")
+        controls = {**self.controls, name: control.parts}
+        return replace(self, controls=controls, other_images=list(other_images) or self.other_images)
 
 
 class Account(NamedTuple):
@@ -80,7 +92,11 @@ class Account(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The figures of one model on one benchmark. `constant`, `shuffled`: the reported figure of the two controls."""
+    """The figures of one model on one benchmark.
+
+    controls: CONSTANT and SHUFFLED, as far as they were made: what they score in the reported figure
+    margin:   the grounded margin, where the model was shown other pictures, too; p is that of none
+    """
 
     bench: Benchmark
     protocol: str
@@ -89,14 +105,24 @@ class Score:
     unreadable: float
     images: int
     figures: dict[str, Ratios[Estimate]]
-    constant: float | None = None
-    shuffled: float | None = None
+    controls: dict[str, Ratios[Estimate]]
+    margin: Ratios[Difference] | None
 
     @property
     def reported(self) -> Estimate:
         """The figure that tables of papers show, on a scale of 1."""
-        made = self.figures[self.metric.names[0]]
-        return made.macro if self.metric.macro else made.micro
+        return self.figures[self.metric.names[0]].reported(self.metric.macro)
+
+    @property
+    def constant(self) -> float | None:
+        return self._control(CONSTANT)
+
+    @property
+    def shuffled(self) -> float | None:
+        return self._control(SHUFFLED)
+
+    def _control(self, name: str) -> float | None:
+        return self.controls[name].reported(self.metric.macro).value if name in self.controls else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -104,14 +130,11 @@ class Score:
             "split": self.bench.split, "protocol": self.protocol, "reported": self.metric.names[0],
             "macro": self.metric.macro, "points": self.metric.points, "n": self.account.n_out, "images": self.images,
             "missing": self.account.missing, "rejected": self.account.rejected, "unreadable": self.unreadable,
-            "figures": {name: _ratios_json(made) for name, made in self.figures.items()},
+            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
+            "control figures": {name: figure.to_json() for name, figure in self.controls.items()},
+            "margin": self.margin.to_json() if self.margin else None,
         }  # fmt: skip
-
-
-def _ratios_json(made: Ratios[Estimate]) -> dict[str, Any]:
-    kinds = {kind: e.to_json() for kind, e in made.kinds.items()}
-    return {"micro": made.micro.to_json(), "macro": made.macro.to_json(), "kinds": kinds}
 
 
 # ---- judging ---------------------------------------------------------------------------------------
@@ -168,37 +191,38 @@ def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def constant_answers(found: Iterable[Item | Rejected]) -> dict[Group, str]:
-    """Each kind's (and key's) most frequent reference; of equally frequent ones the first by alphabet."""
+def constant_answers(found: Iterable[Item | Rejected], metric: Metric) -> dict[Group, str]:
+    """Each kind's (and key's) most frequent reference, in the metric's normal form; of equally frequent ones the first
+    by alphabet."""
     counts: dict[Group, Counter[str]] = {}
     for one in found:
         if isinstance(one, Item) and one.references:
-            counts.setdefault((one.kind, one.key), Counter()).update(one.references)
+            counts.setdefault((one.kind, one.key), Counter()).update(map(metric.normal, one.references))
     return {group: min(count, key=lambda answer: (-count[answer], answer)) for group, count in counts.items()}
 
 
-def constant_score(load: Callable[[], Iterable[Item | Rejected]], metric: Metric) -> float | None:
-    """The reported figure of `constant_answers`, counted on the benchmark's own answers; None where it has none."""
-    answers = constant_answers(load())
+def with_constant(samples: Samples, load: Callable[[], Iterable[Item | Rejected]], metric: Metric) -> Samples:
+    """The samples beside those of `constant_answers`, counted on the benchmark's own answers; as they are where it has
+    none."""
+    answers = constant_answers(load(), metric)
     if not answers:
-        return None
-    samples, _ = judge(load(), metric, lambda item: answers.get((item.kind, item.key), ""))
-    return point(samples, metric)
-
-
-def point(samples: Samples, metric: Metric) -> float:
-    """The reported figure without its interval."""
-    made = values(*samples.figure(metric.names[0]), samples.kinds)
-    return made.macro if metric.macro else made.micro
+        return samples
+    return samples.beside(CONSTANT, judge(load(), metric, lambda item: answers.get((item.kind, item.key), ""))[0])
 
 
 def score(
     bench: Benchmark, protocol: str, metric: Metric, samples: Samples, account: Account, *, seed: int, resamples: int
 ) -> Score:
     """Add the samples up. Intervals: bootstrap over pictures (documents)."""
-    groups: tuple[Sequence[str], Sequence[str]] = (samples.images, samples.kinds)
-    figures = {
-        name: estimates(*samples.figure(name), *groups, seed=seed, resamples=resamples) for name in samples.names
-    }
+    name = metric.names[0]
+    where: dict[str, Any] = {"images": samples.images, "kinds": samples.kinds, "seed": seed, "resamples": resamples}
+    figures = {figure: estimates(*samples.figure(figure), **where) for figure in samples.names}
+    controls = {control: estimates(*samples.figure(name, control), **where) for control in samples.controls}
+    margin = None
+    if SHUFFLED in controls:
+        margin = differences(samples.figure(name, SHUFFLED), samples.figure(name), **where)
     unreadable = 1 - sum(samples.readable) / len(samples)
-    return Score(bench, protocol or bench.protocols[0], metric, account, unreadable, len(set(samples.images)), figures)
+    return Score(
+        bench, protocol or bench.protocols[0], metric, account, unreadable, len(set(samples.images)), figures,
+        controls, margin,
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from ouro.annotate.prompts import ASPECTS
 from ouro.nano import language as say
 from ouro.nano.facts import Fact, stated_facts
 from ouro.nano.scenes import CONTAINERS, Box, Container, Item, Scene, Sign
-from ouro.vision.protocols import Request
+from ouro.vision.protocols import OnReplies, Request
 
 _NOWHERE: Box = (0, 0, 0, 0)
 
@@ -28,10 +28,17 @@ class TemplateWriter:
     fingerprint = "nano template writer 1"
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         """Pairs in the writer's form, in the order of the description; `max_new_tokens` is not needed."""
         replies = [_write(r.prompt) for r in requests]
+        if on_replies:
+            on_replies(dict(enumerate(replies)))
         if progress:
             progress(len(requests))
         return replies

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from PIL.Image import Image as Picture
 
+    from ouro.benchmarks.comparison import Comparison
     from ouro.benchmarks.intervals import Estimate
-    from ouro.benchmarks.summary import Comparison
     from ouro.core.counts import StageCount
     from ouro.core.records import Description, Image, QAPair, Region, Scene
 
@@ -96,7 +96,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     env = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters.update(points=points, signed=signed, interval=interval, verdict=verdict)
+    env.filters.update(points=points, share=share, signed=signed, interval=interval, verdict=verdict)
     source = files("ouro.pages").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
     return env.from_string(source)
 
@@ -104,6 +104,11 @@ def _template() -> Template:
 def points(share: float) -> str:
     """0.5649 -> "56.5": percentage points for the eye; the scores themselves are never rounded."""
     return f"{100 * share:.1f}".replace("-", "\u2212")
+
+
+def share(value: float | None) -> str:
+    """Percentage points, or nothing where a control was not made."""
+    return "" if value is None else points(value)
 
 
 def signed(share: float) -> str:

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ouro.benchmarks.intervals import Estimate
+from ouro.benchmarks.items import HELD_OUT
 from ouro.core.errors import OuroError
 
 if TYPE_CHECKING:
     from ouro.core.params import Gate
-
-HELD_OUT = "held-out"
 
 
 class GateError(OuroError, ValueError):

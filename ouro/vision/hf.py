@@ -14,7 +14,7 @@ from typing import Any
 from ouro.vision.ahead import Ahead
 from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.folders import ModelError, folder_fingerprint, load_options, load_processor, vlm_fingerprint
-from ouro.vision.protocols import Request, batches
+from ouro.vision.protocols import OnReplies, Request, batches
 
 PROBE_SIDE = 112  # pixels; of the picture that shows whether an adapter does anything
 
@@ -90,7 +90,12 @@ class HFVisionLM:
         self._one_at_a_time = threading.Lock()  # shared features and M-RoPE offsets are the model's own state
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         """One reply a request, in order; `progress` is told how many were answered after each batch."""
         replies = [""] * len(requests)
@@ -100,8 +105,11 @@ class HFVisionLM:
         share = self.shares is not None
         made = self._ahead.prepare(parts, share) if self._ahead else (self.encoder.batch(p, share) for p in parts)
         for chosen, prepared in zip(plan, made, strict=True):
-            for i, text in zip(chosen, self._reply(prepared, max_new_tokens), strict=True):
+            batch = dict(zip(chosen, self._reply(prepared, max_new_tokens), strict=True))
+            for i, text in batch.items():
                 replies[i] = text
+            if on_replies:
+                on_replies(batch)
             if progress:
                 progress(len(chosen))
         return replies

@@ -33,7 +33,7 @@ from PIL import Image as PILImage
 
 from ouro.core.errors import OuroError
 from ouro.core.images import encode_png
-from ouro.vision.protocols import Refused, Request
+from ouro.vision.protocols import OnReplies, Refused, Request
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAIError
@@ -80,15 +80,21 @@ class OpenAIVisionLM:
         self._started: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One reply a request, in order; `progress` is called from another thread, once a reply.
+        """One reply a request, in order; `progress` and `on_replies` are called from another thread, once a
+        reply.
 
         A request that the server does not take is Refused and the others go on, unless it took none of the first
         ENOUGH. Any other failure ends all; so does KeyboardInterrupt. Raises ServerUnavailable and ServerRefused.
         """
         loop, client = self._start()
-        job = asyncio.run_coroutine_threadsafe(self._all(client, requests, max_new_tokens, progress), loop)
+        job = asyncio.run_coroutine_threadsafe(self._all(client, requests, max_new_tokens, progress, on_replies), loop)
         try:
             return job.result()
         except BaseException:
@@ -114,6 +120,7 @@ class OpenAIVisionLM:
         requests: Sequence[Request],
         max_new_tokens: int,
         progress: Callable[[int], None] | None,
+        on_replies: OnReplies | None,
     ) -> list[str]:
         """As many workers as may ask at once take from one queue, so that little is encoded ahead of its turn."""
         replies = [""] * len(requests)
@@ -128,6 +135,8 @@ class OpenAIVisionLM:
                     trial.passed = True
                 except RequestRefused as error:
                     replies[i] = trial.refused(error)
+                if on_replies:
+                    on_replies({i: replies[i]})
                 if progress:
                     progress(1)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.processes import Workers
 from ouro.vision.encoding import View, views
-from ouro.vision.protocols import Request, batches
+from ouro.vision.protocols import OnReplies, Request, batches
 
 if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
@@ -50,7 +50,12 @@ class PooledVLM:
         self._workers = Workers(processes)
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         """One greedy reply a request, in order. A worker's error is raised here."""
         replies = [""] * len(requests)
@@ -62,8 +67,11 @@ class PooledVLM:
         }
         try:
             for job in as_completed(jobs):
-                for i, text in zip(jobs[job], job.result(), strict=True):
+                batch = dict(zip(jobs[job], job.result(), strict=True))
+                for i, text in batch.items():
                     replies[i] = text
+                if on_replies:
+                    on_replies(batch)
                 if progress:
                     progress(len(jobs[job]))
         finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import PIL.Image
 
@@ -111,15 +112,26 @@ def _pixels(request: Request) -> int:
     return sum(min(im.width * im.height, b) for im, b in zip(request.images, bounds, strict=True))
 
 
+OnReplies = Callable[[Mapping[int, str]], None]
+
+
 class VisionLM(Protocol):
     """A vision-language model. `fingerprint` changes whenever its answers may change."""
 
     fingerprint: str
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         """One answer per request, in order; `progress` is told how many more were answered, from time to time.
+
+        `on_replies` is given the answers of each batch by the index of their request, as soon as they are there, so
+        that they can be kept; it may be called from another thread, never twice at once.
 
         An answer may be Refused: the model's server takes others, not this request.
         """

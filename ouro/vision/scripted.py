@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ouro.vision.protocols import Request
+from ouro.vision.protocols import OnReplies, Request
 
 
 class ScriptedVLM:
@@ -25,12 +25,20 @@ class ScriptedVLM:
         self.remember = remember
 
     def generate(
-        self, requests: Sequence[Request], *, max_new_tokens: int, progress: Callable[[int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
     ) -> list[str]:
         """One scripted reply a request; at most `max_new_tokens` words of it."""
         self.asked += requests
         del self.asked[: max(0, len(self.asked) - self.remember)]
         texts = [self.replies(r) if callable(self.replies) else self.replies[r.prompt] for r in requests]
+        replies = [" ".join(t.split(" ")[:max_new_tokens]) for t in texts]
+        if on_replies:
+            on_replies(dict(enumerate(replies)))
         if progress:
             progress(len(requests))
-        return [" ".join(t.split(" ")[:max_new_tokens]) for t in texts]
+        return replies

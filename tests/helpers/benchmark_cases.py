@@ -348,4 +348,16 @@ BEYOND = (
     ),
 )  # fmt: skip
 
-CASES = GENERAL + DOCUMENTS + TEXT + CAPTIONS + BEYOND
+OWN = (
+    Case(
+        "held-out", ("test_questions.json", "test_annotations.json"),
+        (
+            Item("0", "00ab", "what color is the cup?", ("red",) * 10, "color"),
+            Item("1", "00cd", "what color is the cup?", ("blue",) * 10, "color"),
+            Item("2", "00cd", "how many cups are there?", ("2",) * 10, "count"),
+        ),
+        "what color is the cup?",
+    ),
+)  # fmt: skip
+
+CASES = GENERAL + DOCUMENTS + TEXT + CAPTIONS + BEYOND + OWN

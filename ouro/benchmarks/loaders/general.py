@@ -107,6 +107,11 @@ def okvqa(paths: Sequence[Path]) -> Iterator[Found]:
     return checked(_two_files(paths, "question_type"), paths)
 
 
+def own_questions(paths: Sequence[Path]) -> Iterator[Found]:
+    """A collection's own questions and annotations, as ingest leaves them: in the form of OKVQA."""
+    return okvqa(paths)
+
+
 def _two_files(paths: Sequence[Path], kind: str) -> Iterator[Found]:
     expect(paths, 2, "a file of questions and one of annotations, in any order")
     by_content = {which_section(path, ("questions", "annotations")): path for path in paths}

@@ -1,10 +1,11 @@
 """All benchmarks: what they are called, read with, asked with and scored with.
 
-The 20 of OURO's tables 1 to 4 in their order, and beyond them POPE, RefCOCO, ConTextual and the probes of reporting
-bias. Prompts are those that evaluation harnesses use, kept as they stand: of LLaVA and lmms-eval for most; VSR's is
-InstructBLIP's, RefCOCO's InternVL's, WTQ's none at all as in DocOwl, the probes' that of the slides. Where we differ:
-lmms-eval capitalises the questions of TextVQA and VizWiz (and so lowers their other letters), we leave them; the count
-of the probes is asked as a choice among captions. No OCR tokens are added to TextVQA's questions.
+The 20 of OURO's tables 1 to 4 in their order, and beyond them POPE, RefCOCO, ConTextual, the probes of reporting bias,
+and the collection's own held-out questions, which are asked as params.yaml says (tasks/asking.py). Prompts are those
+that evaluation harnesses use, kept as they stand: of LLaVA and lmms-eval for most; VSR's is InstructBLIP's, RefCOCO's
+InternVL's, WTQ's none at all as in DocOwl, the probes' that of the slides. Where we differ: lmms-eval capitalises the
+questions of TextVQA and VizWiz (and so lowers their other letters), we leave them; the count of the probes is asked as
+a choice among captions. No OCR tokens are added to TextVQA's questions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.loaders import beyond, captions, choices, documents, general, pairs, tables, text
 from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
     Load = Callable[[Sequence[Path]], Iterator[Item | Rejected]]
 
-GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND = (
+GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, OWN = (
     "General VQA",
     "Doc-oriented VQA",
     "Scene Text-centric VQA",
     "Image Captions",
     "Beyond the paper",
+    "The collection's own",
 )
-TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0}
+TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0, OWN: 0}
 SHORT = "{question}\nAnswer the question using a single word or phrase."
 UNSURE = (
     "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n"
@@ -284,6 +286,12 @@ _ALL = (
         (("spatial.jsonl", "negation.jsonl", "counting.jsonl", "temporal.jsonl"), ("probes.jsonl",)),
         "your own records in the form that ouro/benchmarks/loaders/beyond.py describes",
         None, BEST, "choice-letter", ("letter", "lenient"), option="({letter}) {choice}",
+    ),
+    Benchmark(
+        HELD_OUT, "Held-out questions", OWN, "test", general.own_questions,
+        (("test_questions.json", "test_annotations.json"),),
+        "ingest writes them into data/annotations where the collection has questions",
+        None, "{question}", "vqa-types", ("evalai",),
     ),
 )  # fmt: skip
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType({bench.name: bench for bench in _ALL})

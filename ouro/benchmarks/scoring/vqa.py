@@ -53,6 +53,11 @@ def soft_accuracy(prediction: str, answers: Sequence[str], *, rule: Rule = "eval
 def _normalised(text: str, answers: Sequence[str], rule: Rule) -> str:
     if rule == "vqaeval" and len({collapse_spaces(answer) for answer in answers}) == 1:
         return collapse_spaces(text)
+    return normal_form(text, rule)
+
+
+def normal_form(text: str, rule: Rule) -> str:
+    """A text as it is compared, where the annotators are not all of one mind."""
     return (_remembered if len(text) <= SHORT else _normalise)(text, rule == "evalai")
 
 
