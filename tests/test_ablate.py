@@ -295,7 +295,7 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
 ) -> None:
     """Two colors, one right, none with wrong images; one count, right either way: accuracy (1/2 + 1) / 2 = 0.75, margin
     (1/2 + 0) / 2 = 0.25. The base has nothing right. docvqa: "no" is no answer of its two questions."""
-    from test_asking import Scripted, fill
+    from asked_benchmarks import Scripted, fill
 
     from tasks import ablation, asking
 

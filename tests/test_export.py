@@ -250,7 +250,7 @@ def test_ms_swift_rows_fit_its_schema_and_datasets_reads_them(exported: dict[str
             assert (row.objects is not None) == (name == "grounding")
             assert all((out / image).is_file() for image in row.images)
         loaded = load_dataset("json", data_files=str(out / f"{name}.jsonl"), cache_dir=str(tmp_path))["train"]
-        assert [r["channel"] for r in loaded] == [r["channel"] for r in found]
+        assert list(loaded["channel"]) == [r["channel"] for r in found]
     assert rows["train"][0]["messages"][1]["content"] == NASTY
     weights = [m.get("loss_scale") for row in rows["train"] for m in row["messages"] if row["channel"] == "style"]
     assert weights == [None, 1.0] + [None, 0.5, None, 1.0] * 2
@@ -302,12 +302,14 @@ def _pixels(path: Path) -> np.ndarray[Any, Any]:
 
 
 def test_trl_trains_on_what_datasets_reads(exported: dict[str, Path], annotated: Path, tmp_path: Path) -> None:
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset
     from transformers import AutoProcessor
     from trl.data_utils import is_conversational, prepare_multimodal_messages
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-    rows = load_dataset(str(exported["trl"]), split="train", cache_dir=str(tmp_path))
+    loaded = load_dataset(str(exported["trl"]), split="train", cache_dir=str(tmp_path))
+    assert isinstance(loaded, Dataset)
+    rows = [loaded[n] for n in range(len(loaded))]
     assert len(rows) == 3
     for row in rows:
         assert is_conversational(row)
@@ -325,11 +327,11 @@ def test_trl_trains_on_what_datasets_reads(exported: dict[str, Path], annotated:
 
 
 def test_webdataset_reads_the_tars(exported: dict[str, Path], annotated: Path) -> None:
-    import webdataset
+    from webdataset.compat import WebDataset
 
     tars = sorted(str(p) for p in exported["webdataset"].glob("*.tar"))
     assert [Path(p).name for p in tars] == ["shard-00000.tar", "shard-00001.tar"]
-    samples = list(webdataset.WebDataset(tars, shardshuffle=False).decode("pil"))
+    samples = list(WebDataset(tars, shardshuffle=False).decode("pil"))
     assert len(samples) == 3
     for sample in samples:
         stored = annotated / "images" / sample["json"]["image"]["path"]

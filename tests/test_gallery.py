@@ -41,7 +41,7 @@ from ouro.pages.gallery_view import MAX_PER_REASON, rejected_box, segments
 from ouro.pages.statistics import StatisticsError
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 EVIL = "</script><script>window.hacked=1</script>\"'><img src=x onerror='window.hacked=1'>{{7*7}}${7*7}<!--"
 ODD = "line\u2028para\u2029\u202eright to left\u202c \u0634\u062c\u0631\u0629 \\u003c \\ \x00 __proto__"
@@ -373,7 +373,12 @@ def page(browser: Browser, made: Made) -> Iterator[Page]:
     wrong: list[str] = []
     page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda d: (wrong.append(d.message), d.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        wrong.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.on("request", lambda r: None if r.url.startswith("file://") else wrong.append(r.url))
     page.goto((made.out / "index.html").as_uri())
     page.wait_for_selector(".thumb")
