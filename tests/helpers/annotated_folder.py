@@ -17,7 +17,7 @@ from ouro.export.conversations import (
     Annotated,
 )
 from ouro.export.writers import FORMATS
-from ouro.nano.scenes import render
+from ouro.nano.scenes import draw_scene, render
 
 NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <im_end|> \U0001f600 ,'
 
