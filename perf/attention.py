@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
@@ -45,7 +46,7 @@ def _text(dtype: torch.dtype) -> dict[str, float]:
     k, v = (torch.randn(BATCH, HEADS // 2, length, size, dtype=dtype, requires_grad=True) for _ in range(2))
     grad = torch.randn(BATCH, length, HEADS, size, dtype=dtype)
     mask = tree_mask(torch.tensor([BRANCHES]).expand(BATCH, -1))
-    layer = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=True)
+    layer = cast(Any, SimpleNamespace(num_key_value_groups=2, is_causal=True, training=True))
 
     def fused() -> None:
         sdpa_attention_forward(layer, q, k, v, mask, scaling=size**-0.5, dropout=0.0)[0].backward(grad)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -128,12 +129,16 @@ class Photographs:
     def _grids(self, rng: np.random.Generator) -> list[Grid]:
         """Of the image, between 0.7 and 1.3 of the assumed sides, and of k regions."""
         said, train = self.said, self.params.train
-        sides = np.array([said.width, said.height]) * self.scale * rng.uniform(0.7, 1.3)
+        scale = self.scale * rng.uniform(0.7, 1.3)
+        width, height = said.width * scale, said.height * scale
         areas = np.array([said.area1, said.area2, said.area3])
         often = np.array([said.regions1, said.regions2, said.regions3]) / said.regions
-        grids = [self.sight.grid(*sides, train.max_pixels)]
+        grids = [self.sight.grid(width, height, train.max_pixels)]
         for area in rng.choice(areas, train.k, p=often):
-            grids.append(self.sight.grid(*np.maximum(28, sides * np.sqrt(area)), train.region_max_pixels))
+            factor = math.sqrt(area)
+            grids.append(
+                self.sight.grid(max(28.0, width * factor), max(28.0, height * factor), train.region_max_pixels)
+            )
         return grids
 
     def _rows(self, rng: np.random.Generator, prefix: list[int], grids: list[Grid]) -> tuple[Any, ...]:
@@ -253,11 +258,9 @@ def profiled(device: str) -> Generator[Any]:
 
 def by_kind(profiler: Any, device: str) -> dict[str, float]:
     """Seconds in matrix products, attention and the rest: of kernels on a GPU, of operators on a CPU."""
-    from torch.autograd import DeviceType
-
     sums = {"matrices": 0.0, "attention": 0.0, "other": 0.0}
     for event in profiler.events():
-        on_gpu = event.device_type == DeviceType.CUDA
+        on_gpu = event.device_type.name == "CUDA"
         if on_gpu != (device == "cuda") or event.is_user_annotation:  # those span the kernels within
             continue
         name = event.name.lower()
@@ -331,12 +334,10 @@ def between(spent: dict[str, float], data: Any, shown: range, t: Any, meter: Any
     for index in shown:
         made = data[index]
         grids = [tuple(g) for g in made.pixels["image_grid_thw"].tolist()] * len(made.rows)
-        counts = [
-            sum(row.ids.numel() for row in made.rows), sum(row.attended() for row in made.rows),
-            sum(int((row.weights > 0).sum()) for row in made.rows),
-        ]  # fmt: skip
-        done += step_flops(meter.config, grids, *counts, t)
-        needed += step_flops(meter.config, grids, *counts, t, recompute=False)
+        tokens, attended = sum(row.ids.numel() for row in made.rows), sum(row.attended() for row in made.rows)
+        supervised = sum(int((row.weights > 0).sum()) for row in made.rows)
+        done += step_flops(meter.config, grids, tokens, attended, supervised, t)
+        needed += step_flops(meter.config, grids, tokens, attended, supervised, t, recompute=False)
     seconds, working = spent["seconds"], spent["matrices"] + spent["attention"]
     return {
         "FLOPs repeated by checkpointing, over those needed": done / needed - 1,

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Phases:
         self._since = now
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> Generator[None]:
         self._turn()
         self.running.append(name)
         try:
@@ -119,7 +119,7 @@ def ouro(folder: Path) -> dict[str, Any]:
             return judge(found if control else phases.pulled("annotations", found), *args, **kwargs)
 
     @contextlib.contextmanager
-    def opened(*args: Any) -> Iterator[Any]:
+    def opened(*args: Any) -> Generator[Any]:
         with contextlib.ExitStack() as stack:
             with phases.phase("predictions"):
                 made = stack.enter_context(read(*args))

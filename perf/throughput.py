@@ -25,7 +25,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +93,7 @@ class Clocked:
 
 
 @contextmanager
-def clock(rounds: Rounds, name: str, crops: Callable[[], int]) -> Iterator[None]:
+def clock(rounds: Rounds, name: str, crops: Callable[[], int]) -> Generator[None]:
     start = time.perf_counter(), time.process_time()
     yield
     rounds[name].append(Took(time.perf_counter() - start[0], time.process_time() - start[1], crops()))

@@ -202,16 +202,18 @@ def plain(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
 def trl(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
     """The picture and the turns are the exported ones; those that ours drew are taken, and the regions added."""
     from datasets import Dataset, Features, Image, List, Value, load_dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     model, processor = lora_model(job)
     folder = job.images.parent.parent / "trl"
     exported = load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
-    said = {row["image_id"]: row for row in exported.remove_columns("images")}
+    assert isinstance(exported, Dataset)
+    messages = dict(zip(exported["image_id"], exported["messages"], strict=True))
     made = rows_of(job, steps)
     turn = List({"role": Value("string"), "content": Value("string")})
     features = Features({"images": List(Image()), "prompt": turn, "completion": turn})
-    rows = [_prompt_completion(row, said[row.image_id]["messages"]) for step in made for row in step]
+    rows = [_prompt_completion(row, messages[row.image_id]) for step in made for row in step]
     dataset = Dataset.from_list(rows, features=features)
     args = SFTConfig(**settings(job, len(made[0])), max_length=None)
     trainer = SFTTrainer(

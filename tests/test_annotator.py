@@ -64,7 +64,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(0)
     config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
-    get_peft_model(load_model(BASE)[0], config).save_pretrained(folder)
+    get_peft_model(load_model(BASE)[0], config).save_pretrained(str(folder))
     return folder
 
 

@@ -86,7 +86,7 @@ def test_the_own_prompt_is_that_of_params_and_the_default() -> None:
 
 
 def test_prompts_are_drawn_by_weight_per_region_and_again_the_same() -> None:
-    weights = {"long-v1": 1.0, "long-v2": 2.0, "long-v3": 1.0}
+    weights: dict[PromptName, float] = {"long-v1": 1.0, "long-v2": 2.0, "long-v3": 1.0}
     drawn = Counter(draw_prompt(weights, 0, f"i/0.{n}") for n in range(4000))
     assert all(abs(drawn[name] / 4000 - share / 4) < 0.03 for name, share in weights.items())  # 4 standard deviations
     backwards = dict(reversed(weights.items()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def assert_equal_gradients(ours: Any, theirs: Any, most: float = 1e-4) -> None:
 def compare(family: str, all_shown: list[Shown], budget: int, form: str, checkpointing: bool = False) -> None:
     encoder = encoder_of(family)
     theirs = copy.deepcopy(model_of(family))
-    ours = accelerate_vision(copy.deepcopy(theirs))
+    ours = cast(Any, accelerate_vision(copy.deepcopy(theirs)))
     assert use_attention(ours, form) == form
     if checkpointing:
         ours.activation_checkpointing_enable({"use_reentrant": False})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -73,9 +74,7 @@ def pictures() -> list[PIL.Image.Image]:
     return [*drawn, drawn[0].convert("L").resize((30, 30))]
 
 
-def test_boxes_and_scores_are_those_of_torchvisions_own_network(
-    whole: torch.nn.Module, proposer: FasterRCNNProposer
-) -> None:
+def test_boxes_and_scores_are_those_of_torchvisions_own_network(whole: Any, proposer: FasterRCNNProposer) -> None:
     """torchvision's `rpn` gives boxes without scores, in pixels of the scaled picture; its head gives the logits."""
     image = pictures()[2]  # 500 x 400, seen at 400 x 320: a factor of 0.8
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255

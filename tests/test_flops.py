@@ -63,7 +63,7 @@ def _model(family: str) -> Any:
         own = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
         if family == "Qwen2_5_VL":
             own = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
-        text = {
+        text: dict[str, Any] = {
             "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
@@ -124,7 +124,8 @@ def test_decoding_costs_what_pytorch_counts_token_by_token(family: str) -> None:
     "lora", [("language",), ("merger",), ("vision",), ("language", "merger"), ("language", "merger", "vision")]
 )
 def test_a_training_step_costs_what_pytorch_counts(family: str, lora: tuple[str, ...]) -> None:
-    params = Train(rank=4, **{part: "lora" if part in lora else "frozen" for part in PARTS})
+    trained: dict[str, Any] = {part: "lora" if part in lora else "frozen" for part in PARTS}
+    params = Train(rank=4, **trained)
     assert _step(family, params) == _measured_step(family, lora, 4, checkpointing=False)
 
 

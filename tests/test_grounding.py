@@ -44,8 +44,8 @@ def save_dino(folder: Path) -> None:
         vocabulary[i] = word  # the special ones where BERT has them: the model parts phrases at them
     vision = SwinConfig(
         image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
-        out_features=["stage2", "stage3", "stage4"],
     )  # fmt: skip
+    vision.out_features = ["stage2", "stage3", "stage4"]
     text = BertConfig(
         vocab_size=1100, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         max_position_embeddings=64,

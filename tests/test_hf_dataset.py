@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def _png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def _save(folder: Path, pictures: list[dict[str, Any] | None], captions: list[Any]) -> Path:
+def _save(folder: Path, pictures: Sequence[Mapping[str, Any] | None], captions: list[Any]) -> Path:
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "caption": _caption_type(captions)})
@@ -92,6 +93,7 @@ def test_a_split_is_chosen_by_name(saved: Path, tmp_path: Path) -> None:
     import datasets
 
     whole = datasets.load_from_disk(str(saved))
+    assert isinstance(whole, datasets.Dataset)
     folder = tmp_path / "splits"
     datasets.DatasetDict({"train": whole.select(range(3)), "test": whole.select(range(3, 5))}).save_to_disk(str(folder))
     assert n_rows(open_dataset(str(folder), "image")) == 3
@@ -116,7 +118,7 @@ def test_a_wrong_column_is_said_before_anything_is_read(saved: Path, knob: str, 
 
 
 def test_a_dataset_that_is_not_there_says_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
+    import datasets.config
     import huggingface_hub.constants
 
     for settings in (datasets.config, huggingface_hub.constants):  # the variable is read at import

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from ouro.core.artifacts import read_sidecar
 from ouro.core.params import Ingest
 from ouro.ingest.collection import find_images, ingest_files
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def hostile() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hostile", ROOT / "perf/hostile.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hostile"] = module
-    spec.loader.exec_module(module)
-    return module
+from perf import hostile
 
 
-def test_every_hostile_file_meets_its_end_and_none_disappears(hostile: ModuleType, tmp_path: Path) -> None:
+def test_every_hostile_file_meets_its_end_and_none_disappears(tmp_path: Path) -> None:
     folder = tmp_path / "hostile"
     folder.mkdir()
     made = hostile.build(folder)
@@ -37,7 +24,7 @@ def test_every_hostile_file_meets_its_end_and_none_disappears(hostile: ModuleTyp
 
 
 def test_the_bench_fails_when_a_file_meets_another_end(
-    hostile: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = hostile.Case(b"ordinary.png", hostile.encoded(hostile.photo(1)), "truncated", "an ordinary PNG")
     monkeypatch.setattr(hostile, "cases", lambda: [wrong])

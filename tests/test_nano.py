@@ -136,7 +136,7 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     model, processor = load_model(BASE)
-    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)  # B starts at zero
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(str(tmp_path))  # B is 0
     with pytest.raises(ModelError, match="does not change"):
         load_adapter(load_model(BASE)[0], tmp_path, Encoder(processor))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_rows_hold_every_token_once(lengths: list[int], prefix: int) -> None:
 
 def test_the_fast_vision_tower_equals_the_original(parts) -> None:  # type: ignore[no-untyped-def]
     model, encoder = parts
-    quick = accelerate_vision(copy.deepcopy(model))
+    quick = cast(Any, accelerate_vision(copy.deepcopy(model)))
     pixels = encoder.pixels(_pictures(2), [None, None, None])
     with torch.inference_mode():
         ours = quick.model.visual(pixels["pixel_values"], grid_thw=pixels["image_grid_thw"]).pooler_output

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_scores import CASES, predictions
+from predictions import NAMED_CASES, predictions
 
 from cli.app import app, guarded
 from cli.score import Options
@@ -54,7 +54,7 @@ def test_the_average_of_table_5_is_that_of_its_rows() -> None:
 def test_what_was_measured_has_its_own_row_and_the_rest_stays_empty(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    case = CASES["docvqa: val_v1.0_withQT.json"]
+    case = NAMED_CASES["docvqa: val_v1.0_withQT.json"]
     file = predictions(tmp_path / "p.jsonl", {"7": "12.50", "8": "none"})
     score(Options("docvqa", case.paths, file, "", False, True, tmp_path / "run/docvqa", True, resamples=100))
     (tmp_path / "run/run.json").write_text(json.dumps({"label": "a|b"}))

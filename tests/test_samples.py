@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import sample_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
+from sample_rows import BASE, job, sample
 from tiny_models import tiny_processor
 
 from ouro.core.artifacts import ArtifactError
@@ -24,26 +26,12 @@ from ouro.core.params import Train
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.training.admission import admit, context_length
 from ouro.training.checkpoints import checkpoint_key
-from ouro.training.job import Job, TrainingError
+from ouro.training.job import TrainingError
 from ouro.training.rows import Rows, record_draws
 from ouro.training.samples import Asked, Part, Sample, make_samples
 from ouro.training.selection import Draw, coverage, draw, select
 from ouro.training.store import SampleFile, keep_samples, lengths_of, write_samples
 from ouro.vision.encoding import Encoder
-
-BASE = Path(__file__).parent.parent / "models" / "nano"
-
-
-def sample(n_parts: int = 8, n_pairs: int = 9, name: str = "i", description: str = "a table") -> Sample:
-    parts = tuple(Part(f"{name}/0.{n}", (0.0, 0.0, 40.0 + n, 40.0), 1 + n % 3, f"a thing{n}") for n in range(n_parts))
-    pairs = tuple(Asked(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
-    return Sample(name, f"{name}.png", (64, 64), parts, description, pairs)
-
-
-def job(samples: Any, folder: Path = Path(), **knobs: Any) -> Job:
-    params = Train(**{"processes": 1, "batch_size": 2, "region_dropout": 0.0, "epochs": 2, **knobs})
-    return Job(samples, folder, BASE, folder / "out", params, "describe.", 0, folder / "checkpoints")
-
 
 # ---- supervision ---------------------------------------------------------------------------------------------
 
@@ -204,27 +192,10 @@ def test_a_list_and_its_file_are_the_same_training(tmp_path: Path) -> None:
     assert checkpoint_key(job(samples)) == checkpoint_key(job(file)) != checkpoint_key(job(samples[:2]))
 
 
-def rows_of_workers(folder: Path) -> None:
-    """Run in a process of its own by the test below, as training with workers is."""
-    import torch
-    from torch.utils.data import DataLoader
-
-    for i in range(4):
-        PILImage.new("RGB", (64, 64), (60 * i, 0, 0)).save(folder / f"{i}.png")
-    file = write_samples(folder / "a.arrow", [[sample(name=str(i)) for i in range(4)]])
-    rows = Rows(job(file, folder), Encoder(tiny_processor("Qwen2VL")))
-    here = [rows[i] for i in range(len(rows))]
-    there = list(DataLoader(rows, batch_size=None, num_workers=2))  # type: ignore[arg-type]
-    for a, b in zip(here, there, strict=True):
-        assert a.image_id == b.image_id and torch.equal(a.rows[0].ids, b.rows[0].ids)
-        assert torch.equal(a.pixels["pixel_values"], b.pixels["pixel_values"])
-
-
 def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
     """Workers are forked: here a server's threads of another test may be at work."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}; import pathlib, test_samples as t; "
-    code += "t.rows_of_workers(pathlib.Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=BASE.parent.parent)
+    helper = Path(sample_rows.__file__)
+    subprocess.run([sys.executable, helper, str(tmp_path)], check=True, cwd=BASE.parent.parent)
 
 
 def test_an_image_that_vanishes_or_breaks_in_mid_training_is_named(tmp_path: Path) -> None:

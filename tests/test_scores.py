@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark_cases import CASES as EVERY
 from benchmark_cases import Case
+from predictions import NAMED_CASES as CASES
+from predictions import predictions
 
 from cli.app import app, guarded
 from cli.compare import run as compare
@@ -24,7 +25,6 @@ from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
 from tasks import tracking
 
-CASES = {f"{case.name}: {case.files[0]}": case for case in EVERY}
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
 
 # case, protocol, replies (the other questions: "None"), the reported figure, and the share of unreadable replies.
@@ -87,11 +87,6 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
     ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),
     ("reporting-bias: probes.jsonl", "lenient", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 1.0, 0),
 ]  # fmt: skip
-
-
-def predictions(path: Path, replies: Mapping[str, str | None], key: str = "question_id") -> Path:
-    path.write_text("".join(json.dumps({key: name, "prediction": said}) + "\n" for name, said in replies.items()))
-    return path
 
 
 def scored(

@@ -133,7 +133,9 @@ whole_boxes = st.tuples(st.integers(-3, 14), st.integers(-3, 14), st.integers(-3
 @given(st.lists(whole_boxes, max_size=8))
 def test_covered_area_is_that_of_the_pixels(boxes: list[tuple[int, int, int, int]]) -> None:
     pixels = sum(any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes) for x in range(12) for y in range(9))
-    assert covered([tuple(map(float, b)) for b in boxes], 12, 9) == pytest.approx(pixels / 108)
+    assert covered([(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in boxes], 12, 9) == pytest.approx(
+        pixels / 108
+    )
 
 
 def test_boxes_that_are_no_numbers_cover_nothing() -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training import BASE, drawn_job
 from tiny_models import FAMILIES, tiny_model, tiny_processor
+from tiny_training import BASE, drawn_job
 
 from ouro.core.params import Train
 from ouro.training import lora, trainer

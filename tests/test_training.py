@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,50 +14,18 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from PIL import Image as PILImage
-from tiny_training import scene_job
+from tiny_training import BASE, drawn_job, start_drawn
 
 from ouro.core.params import Train
-from ouro.training.checkpoints import checkpoint_key, discard_checkpoints
+from ouro.training.checkpoints import checkpoint_key
 from ouro.training.job import Job, TrainingError
 from ouro.training.samples import Asked, Part, Sample
-
-BASE = Path(__file__).parent.parent / "models" / "nano"
 
 
 def _sample(n_parts: int = 8, n_pairs: int = 9) -> Sample:
     parts = tuple(Part(f"i/0.{n}", (0.0, 0.0, 20.0 + n, 20.0), 1) for n in range(n_parts))
     pairs = tuple(Asked(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
     return Sample("i", "i.png", (64, 64), parts, "a table", pairs)
-
-
-def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
-    """A job on `n` drawn scenes in one process, in steps of four images."""
-    given = {"processes": 1, "epochs": 2, "batch_size": 4, "save_steps": 2, "questions": 2, **knobs}
-    return scene_job(folder, n, **given)
-
-
-def train_here(folder: Path, processes: int) -> None:
-    """Run in a subprocess by the tests below: six steps with a checkpoint after every second."""
-    import torch
-
-    from ouro.training.launch import train
-
-    torch.set_num_threads(1)
-    job = drawn_job(folder, 12, processes=processes, batch_size=4 // processes)
-    summary = train(job, lambda step, of, values: print(step, flush=True))
-    (folder / "curve.json").write_text(json.dumps(summary.curve, sort_keys=True))
-    assert any(job.checkpoints.glob("*/checkpoint-*")), "they go once the adapter is safe"
-    discard_checkpoints(job)
-    assert not any(job.checkpoints.glob("*/checkpoint-*"))
-
-
-def _start(folder: Path, processes: int) -> subprocess.Popen[str]:
-    folder.mkdir(exist_ok=True)
-    call = f"train_here(Path({str(folder)!r}), {processes})"
-    code = "import sys; sys.path[:0] = ['tests', 'tests/helpers']\n"
-    code += "from pathlib import Path; from test_training import train_here\n"
-    root = Path(__file__).parent.parent
-    return subprocess.Popen([sys.executable, "-c", code + call], cwd=root, stdout=subprocess.PIPE, text=True)
 
 
 def _workers(folder: Path) -> list[int]:
@@ -82,8 +47,8 @@ def _digest(folder: Path) -> str:
 def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes: int) -> None:
     """With two, the workers see that the parent is gone and end by themselves."""
     undisturbed, killed = tmp_path / "a", tmp_path / "b"
-    whole = _start(undisturbed, processes)
-    broken = _start(killed, processes)
+    whole = start_drawn(undisturbed, processes)
+    broken = start_drawn(killed, processes)
     assert broken.stdout is not None
     for line in broken.stdout:
         if line.strip().isdigit() and int(line) >= 3:
@@ -97,7 +62,7 @@ def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes
     assert not _workers(killed)
     assert not (killed / "adapter").exists()
     assert list((killed / "checkpoints").glob("*/checkpoint-*"))
-    again = _start(killed, processes)
+    again = start_drawn(killed, processes)
     steps = [int(line) for line in again.communicate()[0].splitlines() if line.isdigit()]
     whole.communicate()
     assert whole.returncode == 0 and again.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
@@ -35,7 +36,7 @@ class Hashed:
     def __init__(self, name: str, salt: int) -> None:
         self.name, self.salt = name, salt
 
-    def propose(self, images: list[PIL.Image.Image]) -> list[list[Proposal]]:
+    def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         return [self._one(image) for image in images]
 
     def _one(self, image: PIL.Image.Image) -> list[Proposal]:

@@ -30,7 +30,9 @@ class Listeners:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 for socket in process.net_connections(kind="tcp"):
                     if socket.status == psutil.CONN_LISTEN:
-                        self.commands.setdefault(tuple(socket.laddr), set()).add(" ".join(process.cmdline()))
+                        self.commands.setdefault((socket.laddr.ip, socket.laddr.port), set()).add(
+                            " ".join(process.cmdline())
+                        )
 
 
 @contextlib.contextmanager

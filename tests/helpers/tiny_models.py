@@ -14,8 +14,8 @@ def tiny_processor(family: str) -> Any:
     import transformers as hf
 
     side = 32 if family == "Qwen3VL" else 28
-    kinds = {"size": {"shortest_edge": (2 * side) ** 2, "longest_edge": (4 * side) ** 2}, "patch_size": side // 2}
-    image = hf.Qwen2VLImageProcessor(**kinds, merge_size=2, temporal_patch_size=2)
+    bounds = {"shortest_edge": (2 * side) ** 2, "longest_edge": (4 * side) ** 2}
+    image = hf.Qwen2VLImageProcessor(size=bounds, patch_size=side // 2, merge_size=2, temporal_patch_size=2)
     video = hf.Qwen3VLVideoProcessor() if family == "Qwen3VL" else hf.Qwen2VLVideoProcessor()
     made = getattr(hf, f"{family}Processor")
     return made(image, nano.build_tokenizer(), video, chat_template=nano.CHAT_TEMPLATE)

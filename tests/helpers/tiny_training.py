@@ -18,6 +18,7 @@ from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.nano.ideal import merged_description
 from ouro.nano.language import coarse_questions
 from ouro.nano.scenes import draw_scene, render
+from ouro.training.checkpoints import discard_checkpoints
 from ouro.training.job import Job
 from ouro.training.samples import Asked, Part, Sample
 
@@ -38,6 +39,16 @@ def scene_job(folder: Path, n: int = 8, **params: Any) -> Job:
     given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
     train = Train(**{"batch_size": 2 // given["processes"], **given})
     return Job(samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
+
+
+def _four_images(processes: int) -> dict[str, Any]:
+    """Steps of four images, a checkpoint after every second."""
+    return {"processes": processes, "batch_size": 4 // processes, "save_steps": 2}
+
+
+def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
+    """A job on `n` drawn scenes in one process, in steps of four images."""
+    return scene_job(folder, n, **{**_four_images(1), **knobs})
 
 
 def annotated(root: Path, n: int = 8) -> Layout:
@@ -61,24 +72,46 @@ def annotated(root: Path, n: int = 8) -> Layout:
     return layout
 
 
-def train_here(folder: Path, **params: Any) -> None:
+def train_scenes(folder: Path, **params: Any) -> Job:
     """Train `scene_job` and write every step's log to curve.json."""
     import torch
 
     from ouro.training.launch import train
 
     torch.set_num_threads(1)
-    summary = train(scene_job(folder, **params), lambda step, of, values: print(step, flush=True))
+    job = scene_job(folder, **params)
+    summary = train(job, lambda step, of, values: print(step, flush=True))
     (folder / "curve.json").write_text(json.dumps(summary.curve, sort_keys=True))
+    return job
+
+
+def train_and_discard(folder: Path, **params: Any) -> None:
+    """The same, and assert that checkpoints are there until they are discarded."""
+    job = train_scenes(folder, **params)
+    assert any(job.checkpoints.glob("*/checkpoint-*")), "they go once the adapter is safe"
+    discard_checkpoints(job)
+    assert not any(job.checkpoints.glob("*/checkpoint-*"))
 
 
 def start(folder: Path, **params: Any) -> subprocess.Popen[str]:
-    """`train_here` in a process of its own; its output has a line for each step."""
-    code = "import sys; sys.path.insert(0, 'tests/helpers')\n"
-    code += "from pathlib import Path; from tiny_training import train_here\n"
-    code += f"train_here(Path({str(folder)!r}), **{params!r})"
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    """`train_scenes` in a process of its own; its output has a line for each step."""
+    return _start("train_scenes", folder, params)
+
+
+def start_drawn(folder: Path, processes: int) -> subprocess.Popen[str]:
+    """`train_and_discard` of 12 scenes in a process of its own: six steps, with a checkpoint after every second."""
+    return _start("train_and_discard", folder, {**_four_images(processes), "n": 12})
+
+
+def _start(function: str, folder: Path, params: dict[str, Any]) -> subprocess.Popen[str]:
+    words = [sys.executable, __file__, function, str(folder), json.dumps(params)]
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
     return json.loads((folder / "curve.json").read_text())
+
+
+if __name__ == "__main__":
+    function = {"train_scenes": train_scenes, "train_and_discard": train_and_discard}[sys.argv[1]]
+    function(Path(sys.argv[2]), **json.loads(sys.argv[3]))
