@@ -34,7 +34,7 @@ class Assumptions:
     image_reply: float = _assumption(
         132, "VILA^2, Table 2: its long prompts give 95 to 105 words; 1.3 tokens a word", 1
     )
-    region_reply: float = _assumption(100, "assumed: tokens said of a region; crops hold less than images", 1)
+    region_reply: float = _assumption(100, "assumed: tokens of a region's reply; crops show less than images", 1)
     merged: float = _assumption(280, "assumed: tokens of d0; merge.max_tokens bounds it", 1)
     written: float = _assumption(160, "assumed: tokens written for one aspect, 8 pairs of 20", 1)
     pairs: float = _assumption(20, "assumed: pairs kept of an image")

@@ -101,20 +101,25 @@ def pictures(params: Params, sight: Sight, values: Assumptions) -> Pictures:
 
 
 def workload(
-    params: Params, sight: Sight, images: float, values: Assumptions, pictures: Pictures, count: Callable[[str], float]
+    params: Params,
+    sight: Sight,
+    images: float,
+    values: Assumptions,
+    grids_by_use: Pictures,
+    count: Callable[[str], float],
 ) -> Workload:
     """The work on `images` images. `count` counts the tokens of a text."""
     searched_per_image = sum([1.0, values.regions1, values.regions2, values.regions3][: params.propose.max_depth])
     return Workload(
         images,
         images * searched_per_image if "rpn" in params.propose.proposers else 0.0,
-        _estimate_describe(params, sight.vision, images, values, pictures, count),
-        _estimate_synthesize(params, images, values, pictures, count),
+        _estimate_describe(params, sight.vision, images, values, grids_by_use, count),
+        _estimate_synthesize(params, images, values, grids_by_use, count),
         {
-            packing: _estimate_rows(params, sight.vision, images, values, pictures, count, packing)
+            packing: _estimate_rows(params, sight.vision, images, values, grids_by_use, count, packing)
             for packing in PACKINGS
         },
-        _estimate_benchmark(params, values, pictures, count),
+        _estimate_benchmark(params, values, grids_by_use, count),
     )
 
 
@@ -133,7 +138,7 @@ def _estimate_describe(
     vision: Vision,
     images: float,
     values: Assumptions,
-    pictures: Pictures,
+    grids_by_use: Pictures,
     count: Callable[[str], float],
 ) -> list[Calls]:
     d = params.describe
@@ -157,14 +162,14 @@ def _estimate_describe(
             if n * share
         ]
 
-    image_calls = make_calls(pictures.image, images, "scene", values.image_reply)
-    return image_calls + make_calls(pictures.region, images * values.regions, "object", values.region_reply)
+    image_calls = make_calls(grids_by_use.image, images, "scene", values.image_reply)
+    return image_calls + make_calls(grids_by_use.region, images * values.regions, "object", values.region_reply)
 
 
 def _estimate_synthesize(
-    params: Params, images: float, values: Assumptions, pictures: Pictures, count: Callable[[str], float]
+    params: Params, images: float, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
 ) -> list[Calls]:
-    s, grids = params.synthesize, pictures.written
+    s, grids = params.synthesize, grids_by_use.written
     batch = _batch_size(params, s.batch_size)
     calls: list[Calls] = []
     if s.writer == "vlm":
@@ -190,13 +195,13 @@ def _description_tokens(params: Params, values: Assumptions) -> float:
 
 
 def _estimate_benchmark(
-    params: Params, values: Assumptions, pictures: Pictures, count: Callable[[str], float]
+    params: Params, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
 ) -> list[Calls]:
     """Each question is asked of the base and of the bootstrapped model, with its own image and with a wrong one."""
     b = params.benchmark
     n = values.asked * 4
-    region_grids = {g: share * min(b.k, values.regions) for g, share in pictures.asked_region.items()}
-    arms = [dict(pictures.asked_image), *([_add_grids(pictures.asked_image, region_grids)] if b.k else [])]
+    region_grids = {g: share * min(b.k, values.regions) for g, share in grids_by_use.asked_region.items()}
+    arms = [dict(grids_by_use.asked_image), *([_add_grids(grids_by_use.asked_image, region_grids)] if b.k else [])]
     text = values.template + values.question + (count(b.suffix) if b.suffix else 0.0)
     reply, encoded = min(values.answer, b.max_new_tokens), _encoded_share(values.asked_per_image, b.batch_size)
     return [Calls(n, grids, text, reply, b.batch_size, encoded) for grids in arms if n]
@@ -214,19 +219,19 @@ class Branch(NamedTuple):
 
 
 def _estimate_rows(
-    params: Params, vision: Vision, images: float, values: Assumptions, pictures: Pictures,
+    params: Params, vision: Vision, images: float, values: Assumptions, grids_by_use: Pictures,
     count: Callable[[str], float], packing: str,
 ) -> TrainingRows:  # fmt: skip
     """One row per image and epoch; in a share of the batches (region_dropout) rows have the image alone."""
     t = params.train
     k = min(t.k, values.regions)
-    image_only = _estimate_row(t, vision, values, pictures.trained_image, params, count, packing)
+    image_only = _estimate_row(t, vision, values, grids_by_use.trained_image, params, count, packing)
     if not k or t.region_dropout == 1.0:
         mean_rows = image_only
     else:
-        region_grids = {g: share * k for g, share in pictures.trained_region.items()}
+        region_grids = {g: share * k for g, share in grids_by_use.trained_region.items()}
         with_regions = _estimate_row(
-            t, vision, values, _add_grids(pictures.trained_image, region_grids), params, count, packing
+            t, vision, values, _add_grids(grids_by_use.trained_image, region_grids), params, count, packing
         )
         mean_rows = _mix_rows(image_only, with_regions, t.region_dropout)
     return mean_rows._replace(n=images * t.epochs)

@@ -201,8 +201,8 @@ class _Tally:
                 f"{self.images_in} images in, but {self.images_out} out + {self.images_rejected.total()} rejected"
             )
         counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
-        by_reason, conversations, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
-        return Counts(format, self.images_in, self.images_out, by_reason, conversations, turns, rejected)
+        by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
+        return Counts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
 
 
 R = TypeVar("R", Region, QAPair)

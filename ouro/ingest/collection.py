@@ -100,8 +100,8 @@ def ingest_files(
     per item. Returns the shards. Raises ImageError (no_images) when no image could be kept; `out` is then unchanged.
     """
     entries = (Entry(item) if isinstance(item, Path) else item for item in items)
-    with Seen() as seen:
-        writer = _Writer(out, params, seen)
+    with Seen() as index:
+        writer = _Writer(out, params, index)
         for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
             try:
                 writer.keep(entry, source, decoded.result())
@@ -149,8 +149,8 @@ class _Writer:
     """Fills one shard after the other. A shard is finished when the next one gets its first image, so that no shard
     holds rejected records alone."""
 
-    def __init__(self, out: Path, params: Ingest, seen: Seen) -> None:
-        self.out, self.params, self.seen = out, params, seen
+    def __init__(self, out: Path, params: Ingest, index: Seen) -> None:
+        self.out, self.params, self.index = out, params, index
         self.n_kept = 0
         self.images: list[Image] = []
         self.rejected: list[Rejected] = []
@@ -168,16 +168,16 @@ class _Writer:
         path = f"{shard_stem(len(self.shards))}/{image_id}.png"
         (self.out / path).parent.mkdir(exist_ok=True)
         (self.out / path).write_bytes(picture.png)
-        self.seen.add(image_id, source, path, picture.signature)
+        self.index.add(image_id, source, path, picture.signature)
         self.n_kept += 1
         self.images.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
 
     def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
-        original = self.seen.same(image_id)
+        original = self.index.same(image_id)
         if original:
             raise ImageError("duplicate", f"same pixels as {original}")
         if self.params.near_duplicates == "reject":
-            similar = self.seen.near(picture.signature, picture.png, self.out)
+            similar = self.index.near(picture.signature, picture.png, self.out)
             if similar:
                 raise ImageError("near_duplicate", f"{similar}, encoded again; ingest.near_duplicates=keep keeps both")
 
