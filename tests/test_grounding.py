@@ -252,9 +252,9 @@ def test_model_of_another_kind_is_refused() -> None:
 
 
 def test_boxes_beyond_the_border_are_cut_there() -> None:
-    from ouro.vision.grounding import _clipped
+    from ouro.vision.grounding import _clip_box
 
     image = PIL.Image.new("RGB", (100, 50))
-    assert _clipped((-5, 10, 120, 60), image) == (0, 10, 100, 50)
-    assert _clipped((10, 60, 20, 70), image) == (10, 50, 20, 50)  # empty: filter_proposals rejects it as outside
-    assert Proposal(_clipped((1, 2, 3, 4), image), 0.5, "grounding").box == (1, 2, 3, 4)
+    assert _clip_box((-5, 10, 120, 60), image) == (0, 10, 100, 50)
+    assert _clip_box((10, 60, 20, 70), image) == (10, 50, 20, 50)  # empty: filter_proposals rejects it as outside
+    assert Proposal(_clip_box((1, 2, 3, 4), image), 0.5, "grounding").box == (1, 2, 3, 4)

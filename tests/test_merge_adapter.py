@@ -68,12 +68,12 @@ def test_an_adapter_of_another_rank_is_not_written(tmp_path: Path, monkeypatch: 
     """peft loads one whose config says another alpha without a word, and scales it wrongly."""
     from ouro.training import lora
 
-    made = lora._lora
+    made = lora._lora_config
 
     def other(model: Any, params: Any) -> Any:
         return made(model, params.model_copy(update={"alpha": 64}))
 
-    monkeypatch.setattr(lora, "_lora", other)
+    monkeypatch.setattr(lora, "_lora_config", other)
     job = scene_job(tmp_path, 2, processes=1, batch_size=1, epochs=1)
     with pytest.raises(TrainingError, match="lora_alpha: got 64, expected 16"):
         lora.train_adapter(job)

@@ -258,7 +258,7 @@ lora_parts = ("language", "merger", "vision")
 def test_checkpointing_runs_a_frozen_tower_once_and_only_forward(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = lora._prepared  # pyright: ignore[reportPrivateUsage]
+    wanted = lora._load_lora_model  # pyright: ignore[reportPrivateUsage]
     seen: dict[str, list[bool]] = {"vision": [], "language": [], "layer": []}
 
     def watched(job: Any) -> Any:
@@ -271,7 +271,7 @@ def test_checkpointing_runs_a_frozen_tower_once_and_only_forward(
         layer.register_forward_hook(lambda module, given, out: seen["layer"].append(out.requires_grad))
         return model, encoder
 
-    monkeypatch.setattr(lora, "_prepared", watched)
+    monkeypatch.setattr(lora, "_load_lora_model", watched)
     job = small(tmp_path, vision="frozen", merger="frozen", gradient_checkpointing=True)
     summary = lora.train_adapter(job)
     assert sum(seen["layer"]) == 2 * summary.steps, "the layers that learn run again"

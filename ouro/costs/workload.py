@@ -1,7 +1,7 @@
-"""What a collection of images asks of the models: pictures shown, tokens read and written, by stage.
+"""The work of each stage on a collection of images: pictures encoded, tokens read and written.
 
-Numbers that the params do not say are those of ouro.costs.assumptions. Means are used throughout: of a picture's tokens
-exactly, and of the language model's attention, which grows with the square of a text, nearly.
+Numbers that are not in the params come from ouro.costs.assumptions. Means are used throughout. That is exact for a
+picture's tokens, and an approximation for the language model's attention, which grows with the square of a text.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ouro.costs.assumptions import Assumptions
 from ouro.vision.architecture import Grid, Sight, Vision
 from ouro.vision.flops import causal, visual_tokens
 
-Shown = Mapping[Grid, float]  # patch grid -> how many pictures of it
-ANSWER_TOKENS = 32  # most of a round-trip answer, as in ouro.annotate.synthesize
+GridCounts = Mapping[Grid, float]  # patch grid -> how many pictures of it
+ANSWER_TOKENS = 32  # at most, in a round-trip answer, as in ouro.annotate.synthesize
 
 
 class Calls(NamedTuple):
-    """`n` calls of a VLM: what one shows (grid -> pictures; fractions are means), the tokens around it, those of the
-    reply, its batch, and `encoded`, the share of pictures whose features must be made (others share them)."""
+    """`n` calls of a VLM. `shown`: the pictures of one call (grid -> number; fractions are means); `text` and `reply`:
+    tokens; `batch`: calls per batch; `encoded`: the share of pictures that are encoded (the others share features)."""
 
     n: float
-    shown: Shown
+    shown: GridCounts
     text: float
     reply: float
     batch: int
@@ -33,221 +33,253 @@ class Calls(NamedTuple):
 
     def prompt(self, vision: Vision) -> float:
         """Tokens of one prompt, visual ones included."""
-        return self.text + visible(vision, self.shown)
+        return self.text + count_visible_tokens(vision, self.shown)
 
 
-class Rows(NamedTuple):
-    """`n` training rows: pictures encoded, tokens, keys seen and positions with a loss of one."""
+class TrainingRows(NamedTuple):
+    """`n` training rows. Per row: pictures encoded, tokens, keys attended to, positions with a loss."""
 
     n: float
-    shown: Shown
+    shown: GridCounts
     tokens: float
     attended: float
     supervised: float
 
 
 class Workload(NamedTuple):
-    """What all stages ask for. `detections`: pictures that the proposal network sees; `rows` by packing."""
+    """The work of all stages. `detections`: pictures that the proposal network processes; `rows` by packing."""
 
     images: float
     detections: float
     describe: Sequence[Calls]
     synthesize: Sequence[Calls]
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, TrainingRows]
     benchmark: Sequence[Calls]
 
 
 class Pictures(NamedTuple):
-    """Patch grids by use: of whole images and of regions (shares that add up to 1), as describing, training, the
-    benchmark and (`written`: whole images) synthesizing see them. Empty where there are none."""
+    """Patch grids of whole images and of regions (shares that add up to 1), by stage: describe (`image`, `region`),
+    train (`trained_*`), benchmark (`asked_*`) and synthesize (`written`: whole images). Empty where there are none."""
 
-    image: Shown
-    region: Shown
-    trained_image: Shown
-    trained_region: Shown
-    asked_image: Shown
-    asked_region: Shown
-    written: Shown
+    image: GridCounts
+    region: GridCounts
+    trained_image: GridCounts
+    trained_region: GridCounts
+    asked_image: GridCounts
+    asked_region: GridCounts
+    written: GridCounts
 
 
-def visible(vision: Vision, shown: Shown) -> float:
-    """Tokens of the pictures, and the two around each."""
-    return sum(n * (visual_tokens(vision, g) + 2) for g, n in shown.items())
+def count_visible_tokens(vision: Vision, grids: GridCounts) -> float:
+    """Visual tokens of the pictures, plus the two special tokens around each."""
+    return sum(n * (visual_tokens(vision, g) + 2) for g, n in grids.items())
 
 
 def pictures(params: Params, sight: Sight, values: Assumptions) -> Pictures:
-    """Grids of a typical image and of its typical region at each level, in the image's own proportions."""
+    """Grids of a typical image and of its typical region at each level; regions have the image's aspect ratio."""
     size = (values.width, values.height)
     levels = [(values.regions1, values.area1), (values.regions2, values.area2), (values.regions3, values.area3)]
 
-    def parts(most: int, context: float = 0.0) -> Shown:
+    def region_shares(max_pixels: int, context: float = 0.0) -> GridCounts:
         shares: dict[Grid, float] = {}
         for n, area in levels:
             if n:
                 scale = min(1.0, math.sqrt(area) * (1 + 2 * context))
-                made = sight.grid(max(1.0, size[0] * scale), max(1.0, size[1] * scale), most)
-                shares[made] = shares.get(made, 0.0) + n / values.regions
+                grid = sight.grid(max(1.0, size[0] * scale), max(1.0, size[1] * scale), max_pixels)
+                shares[grid] = shares.get(grid, 0.0) + n / values.regions
         return shares
 
-    def whole(most: int, least: int = 0) -> Shown:
-        return {sight.grid(*size, most, least): 1.0}
+    def image_shares(max_pixels: int, min_pixels: int = 0) -> GridCounts:
+        return {sight.grid(*size, max_pixels, min_pixels): 1.0}
 
     d, t, b = params.describe, params.train, params.benchmark
     return Pictures(
-        whole(d.max_pixels), parts(d.region_max_pixels, d.context),
-        whole(t.max_pixels, t.min_pixels), parts(t.region_max_pixels),
-        whole(b.max_pixels), parts(b.region_max_pixels), whole(params.synthesize.max_pixels),
+        image_shares(d.max_pixels), region_shares(d.region_max_pixels, d.context),
+        image_shares(t.max_pixels, t.min_pixels), region_shares(t.region_max_pixels),
+        image_shares(b.max_pixels), region_shares(b.region_max_pixels), image_shares(params.synthesize.max_pixels),
     )  # fmt: skip
 
 
 def workload(
-    params: Params, sight: Sight, images: float, values: Assumptions, seen: Pictures, count: Callable[[str], float]
+    params: Params,
+    sight: Sight,
+    images: float,
+    values: Assumptions,
+    grids_by_use: Pictures,
+    count: Callable[[str], float],
 ) -> Workload:
-    """What `images` images ask for. `count` says how many tokens a text has."""
-    searched = sum([1.0, values.regions1, values.regions2, values.regions3][: params.propose.max_depth])
+    """The work on `images` images. `count` counts the tokens of a text."""
+    searched_per_image = sum([1.0, values.regions1, values.regions2, values.regions3][: params.propose.max_depth])
     return Workload(
         images,
-        images * searched if "rpn" in params.propose.proposers else 0.0,
-        _describe(params, sight.vision, images, values, seen, count),
-        _synthesize(params, images, values, seen, count),
-        {packing: _rows(params, sight.vision, images, values, seen, count, packing) for packing in PACKINGS},
-        _benchmark(params, values, seen, count),
+        images * searched_per_image if "rpn" in params.propose.proposers else 0.0,
+        _estimate_describe(params, sight.vision, images, values, grids_by_use, count),
+        _estimate_synthesize(params, images, values, grids_by_use, count),
+        {
+            packing: _estimate_rows(params, sight.vision, images, values, grids_by_use, count, packing)
+            for packing in PACKINGS
+        },
+        _estimate_benchmark(params, values, grids_by_use, count),
     )
 
 
 PACKINGS = ("shared", "separate", "conversation")
 
 
-def _batch(params: Params, size: int, tokens: float = 0.0) -> int:
-    """Calls at once: of a server those under way, else a batch of at most `size` and describe.batch_tokens tokens."""
+def _batch_size(params: Params, size: int, tokens: float = 0.0) -> int:
+    """Calls per batch: a server's concurrency, else at most `size` calls and describe.batch_tokens tokens."""
     if params.model.backend == "openai":
         return params.model.concurrency
     return max(1, min(size, int(params.describe.batch_tokens / tokens))) if tokens else size
 
 
-def _describe(
-    params: Params, vision: Vision, images: float, values: Assumptions, seen: Pictures, count: Callable[[str], float]
+def _estimate_describe(
+    params: Params,
+    vision: Vision,
+    images: float,
+    values: Assumptions,
+    grids_by_use: Pictures,
+    count: Callable[[str], float],
 ) -> list[Calls]:
     d = params.describe
     total = sum(d.prompts.values())
 
-    def text(kind: str) -> float:
-        asked = sum(w * count(description_prompt(name, kind, d.prompt)) for name, w in d.prompts.items())
-        return values.template + asked / total
+    def count_text(kind: str) -> float:
+        prompt_tokens = sum(w * count(description_prompt(name, kind, d.prompt)) for name, w in d.prompts.items())
+        return values.template + prompt_tokens / total
 
-    def made(shown: Shown, n: float, kind: str, reply: float) -> list[Calls]:
+    def make_calls(grids: GridCounts, n: float, kind: str, reply: float) -> list[Calls]:
         tokens = min(reply, d.max_new_tokens)
         return [
-            Calls(n * share, {g: 1.0}, text(kind), tokens, _batch(params, d.batch_size, visual_tokens(vision, g)))
-            for g, share in shown.items()
+            Calls(
+                n * share,
+                {g: 1.0},
+                count_text(kind),
+                tokens,
+                _batch_size(params, d.batch_size, visual_tokens(vision, g)),
+            )
+            for g, share in grids.items()
             if n * share
         ]
 
-    whole = made(seen.image, images, "scene", values.image_reply)
-    return whole + made(seen.region, images * values.regions, "object", values.region_reply)
+    image_calls = make_calls(grids_by_use.image, images, "scene", values.image_reply)
+    return image_calls + make_calls(grids_by_use.region, images * values.regions, "object", values.region_reply)
 
 
-def _synthesize(
-    params: Params, images: float, values: Assumptions, seen: Pictures, count: Callable[[str], float]
+def _estimate_synthesize(
+    params: Params, images: float, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
 ) -> list[Calls]:
-    s, shown = params.synthesize, seen.written
-    batch = _batch(params, s.batch_size)
+    s, grids = params.synthesize, grids_by_use.written
+    batch = _batch_size(params, s.batch_size)
     calls: list[Calls] = []
     if s.writer == "vlm":
-        asked = count(synthesis_prompt(s.template, s.aspects[0], "")) if s.template in TEMPLATES else 0.0
-        text = values.template + asked + _merged(params, values)
+        prompt_tokens = count(synthesis_prompt(s.template, s.aspects[0], "")) if s.template in TEMPLATES else 0.0
+        text = values.template + prompt_tokens + _description_tokens(params, values)
         reply = min(values.written, s.max_new_tokens)
         n = images * len(s.aspects)
-        calls.append(Calls(n, shown, text, reply, batch, _shared(len(s.aspects), batch)))
+        calls.append(Calls(n, grids, text, reply, batch, _encoded_share(len(s.aspects), batch)))
     if s.round_trip:
         text = values.template + values.question + count(ANSWERS[s.template].format(question=""))
         reply = min(values.answer, ANSWER_TOKENS)
-        calls.append(Calls(images * values.pairs, shown, text, reply, batch, _shared(values.pairs, batch)))
+        calls.append(Calls(images * values.pairs, grids, text, reply, batch, _encoded_share(values.pairs, batch)))
     return calls
 
 
-def _shared(about: float, batch: int) -> float:
-    """Share of pictures that are encoded when `about` questions ask about one, and a batch shares features."""
-    return 1 / max(1.0, min(about, batch))
+def _encoded_share(questions: float, batch: int) -> float:
+    """Share of pictures that are encoded when there are so many questions per picture and a batch shares features."""
+    return 1 / max(1.0, min(questions, batch))
 
 
-def _merged(params: Params, values: Assumptions) -> float:
+def _description_tokens(params: Params, values: Assumptions) -> float:
     return min(values.merged, params.merge.max_tokens)
 
 
-def _benchmark(params: Params, values: Assumptions, seen: Pictures, count: Callable[[str], float]) -> list[Calls]:
-    """Base and bootstrapped, each question about its own image and about a wrong one."""
+def _estimate_benchmark(
+    params: Params, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
+) -> list[Calls]:
+    """Each question is asked of the base and of the bootstrapped model, with its own image and with a wrong one."""
     b = params.benchmark
     n = values.asked * 4
-    beside = {g: share * min(b.k, values.regions) for g, share in seen.asked_region.items()}
-    arms = [dict(seen.asked_image), *([_add(seen.asked_image, beside)] if b.k else [])]
+    region_grids = {g: share * min(b.k, values.regions) for g, share in grids_by_use.asked_region.items()}
+    arms = [dict(grids_by_use.asked_image), *([_add_grids(grids_by_use.asked_image, region_grids)] if b.k else [])]
     text = values.template + values.question + (count(b.suffix) if b.suffix else 0.0)
-    reply, encoded = min(values.answer, b.max_new_tokens), _shared(values.asked_per_image, b.batch_size)
-    return [Calls(n, shown, text, reply, b.batch_size, encoded) for shown in arms if n]
+    reply, encoded = min(values.answer, b.max_new_tokens), _encoded_share(values.asked_per_image, b.batch_size)
+    return [Calls(n, grids, text, reply, b.batch_size, encoded) for grids in arms if n]
 
 
-def _add(one: Shown, other: Shown) -> dict[Grid, float]:
-    return {g: one.get(g, 0.0) + other.get(g, 0.0) for g in (*one, *other)}
+def _add_grids(first: GridCounts, second: GridCounts) -> dict[Grid, float]:
+    return {g: first.get(g, 0.0) + second.get(g, 0.0) for g in (*first, *second)}
 
 
 class Branch(NamedTuple):
-    """What is asked, and what is learnt, in tokens."""
+    """Tokens of a branch's prompt and of its target."""
 
     prompt: float
     target: float
 
 
-def _rows(
-    params: Params, vision: Vision, images: float, values: Assumptions, seen: Pictures,
+def _estimate_rows(
+    params: Params, vision: Vision, images: float, values: Assumptions, grids_by_use: Pictures,
     count: Callable[[str], float], packing: str,
-) -> Rows:  # fmt: skip
-    """One row an image and epoch; a share of the batches, region_dropout, shows the image alone."""
+) -> TrainingRows:  # fmt: skip
+    """One row per image and epoch; in a share of the batches (region_dropout) rows have the image alone."""
     t = params.train
     k = min(t.k, values.regions)
-    alone = _row(t, vision, values, seen.trained_image, params, count, packing)
+    image_only = _estimate_row(t, vision, values, grids_by_use.trained_image, params, count, packing)
     if not k or t.region_dropout == 1.0:
-        mixed = alone
+        mean_rows = image_only
     else:
-        beside = {g: share * k for g, share in seen.trained_region.items()}
-        both = _row(t, vision, values, _add(seen.trained_image, beside), params, count, packing)
-        mixed = _mix(alone, both, t.region_dropout)
-    return mixed._replace(n=images * t.epochs)
+        region_grids = {g: share * k for g, share in grids_by_use.trained_region.items()}
+        with_regions = _estimate_row(
+            t, vision, values, _add_grids(grids_by_use.trained_image, region_grids), params, count, packing
+        )
+        mean_rows = _mix_rows(image_only, with_regions, t.region_dropout)
+    return mean_rows._replace(n=images * t.epochs)
 
 
-def _row(
-    t: Train, vision: Vision, values: Assumptions, shown: Shown, params: Params, count: Callable[[str], float],
+def _estimate_row(
+    t: Train, vision: Vision, values: Assumptions, grids: GridCounts, params: Params, count: Callable[[str], float],
     packing: str,
-) -> Rows:  # fmt: skip
-    ends = 4.0  # of the template's tokens these follow the prompt, in every branch
-    description = Branch(count(params.describe.prompt) + ends, _merged(params, values) + 1)
+) -> TrainingRows:  # fmt: skip
+    end_tokens = 4.0  # the template's tokens that follow the prompt in every branch
+    description = Branch(count(params.describe.prompt) + end_tokens, _description_tokens(params, values) + 1)
     questions = min(t.questions, values.pairs)
-    question = Branch(values.question + ends, values.answer)
-    return packed(values.template - ends + visible(vision, shown), description, question, questions, shown, packing)
+    question = Branch(values.question + end_tokens, values.answer)
+    return packed(
+        values.template - end_tokens + count_visible_tokens(vision, grids),
+        description,
+        question,
+        questions,
+        grids,
+        packing,
+    )
 
 
 def packed(
-    prefix: float, description: Branch, question: Branch, questions: float, shown: Shown, packing: str
-) -> Rows:  # fmt: skip
-    """One image's row. Shared: the prefix once, every branch sees it and itself: b * P + b (b + 1) / 2 keys each.
-    Separate: the prefix and its pictures again for every branch. Conversation: one causal text."""
+    prefix: float, description: Branch, question: Branch, questions: float, grids: GridCounts, packing: str
+) -> TrainingRows:  # fmt: skip
+    """One image's row. Shared: the prefix once; each branch of b tokens attends to it and to itself, which is
+    b * P + b (b + 1) / 2 keys. Separate: the prefix and its pictures again for every branch. Conversation: one causal
+    text."""
     branches = [(1.0, sum(description)), (questions, sum(question))]
     supervised = description.target + questions * question.target
-    told = sum(n * size for n, size in branches)
+    branch_tokens = sum(n * size for n, size in branches)
     if packing == "separate":
-        times = 1 + questions
+        copies = 1 + questions
         attended = sum(n * causal(prefix + size) for n, size in branches)
-        again = {g: n * times for g, n in shown.items()}
-        return Rows(1, again, times * prefix + told, attended, supervised)
+        repeated_grids = {g: n * copies for g, n in grids.items()}
+        return TrainingRows(1, repeated_grids, copies * prefix + branch_tokens, attended, supervised)
     if packing == "conversation":
-        return Rows(1, shown, prefix + told, causal(prefix + told), supervised)
+        return TrainingRows(1, grids, prefix + branch_tokens, causal(prefix + branch_tokens), supervised)
     attended = causal(prefix) + sum(n * (size * prefix + causal(size)) for n, size in branches)
-    return Rows(1, shown, prefix + told, attended, supervised)
+    return TrainingRows(1, grids, prefix + branch_tokens, attended, supervised)
 
 
-def _mix(one: Rows, other: Rows, share: float) -> Rows:
-    """`share` of the rows as `one`, the rest as `other`."""
-    shown = {
-        g: share * one.shown.get(g, 0.0) + (1 - share) * other.shown.get(g, 0.0) for g in (*one.shown, *other.shown)
+def _mix_rows(first: TrainingRows, second: TrainingRows, share: float) -> TrainingRows:
+    """The mean row when `share` of the rows are like `first` and the rest like `second`."""
+    grids = {
+        g: share * first.shown.get(g, 0.0) + (1 - share) * second.shown.get(g, 0.0)
+        for g in (*first.shown, *second.shown)
     }
-    mean = [share * a + (1 - share) * b for a, b in zip(one[2:], other[2:], strict=True)]
-    return Rows(1, shown, *mean)
+    means = [share * a + (1 - share) * b for a, b in zip(first[2:], second[2:], strict=True)]
+    return TrainingRows(1, grids, *means)

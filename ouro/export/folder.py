@@ -1,4 +1,4 @@
-"""A folder of one format, whole or not at all: written beside its place, shard by shard, then renamed into it."""
+"""Writes a folder of one format atomically: shard by shard to a temporary folder, which is then renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ouro.core.errors import OuroError
 from ouro.core.files import ArtifactError, write_json
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.export.conversations import Annotated, Conversation, conversations
-from ouro.export.writers import CARRIES_PICTURES, FORMATS, Item
+from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
 from ouro.pages.gallery import replacing
 
 PICTURES = ("copy", "link", "reference")
@@ -23,7 +23,7 @@ COUNTS = "counts.json"
 
 
 class ExportError(OuroError, ValueError):
-    """An export that cannot be made as asked: what, got, expected, fix."""
+    """An export that cannot be made with these options: what, got, expected, fix."""
 
 
 class Shard(NamedTuple):
@@ -40,7 +40,7 @@ class Shard(NamedTuple):
 class Wanted:
     """What to write: `format` a key of FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
 
-    copy: picture files lie in images/; link: as hard links; reference: rows name the files where they are.
+    copy: picture files are copied to images/; link: hard links in images/; reference: rows name the original files.
     """
 
     format: str
@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: what was written, by
+    """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: numbers written, by
     channel; `turns_rejected`: by reason.
 
     Images are rejected as "held_out" (the test split), "not_described" (merge rejected them) or "nothing_said".
@@ -66,41 +66,42 @@ class Counts:
     turns_rejected: dict[str, int]
 
     def line(self) -> str:
-        """All of it in one line."""
+        """All counts in one line of text."""
         n_images, n_turns = sum(self.images_rejected.values()), sum(self.turns_rejected.values())
         return (
             f"export: {self.images_in} images in, {self.images_out} out, {n_images} rejected"
-            f"{_reasons(self.images_rejected)}; {sum(self.turns.values())} turns{_reasons(self.turns)} in "
-            f"{sum(self.conversations.values())} conversations, {n_turns} turns rejected{_reasons(self.turns_rejected)}"
+            f"{_format_counts(self.images_rejected)}; {sum(self.turns.values())} turns{_format_counts(self.turns)} in "
+            f"{sum(self.conversations.values())} conversations, {n_turns} turns rejected"
+            f"{_format_counts(self.turns_rejected)}"
         )
 
 
-def _reasons(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return f" ({', '.join(f'{name} {n}' for name, n in counts.items())})" if counts else ""
 
 
 def export(
-    shards: Iterable[Shard], images: Path, out: Path, wanted: Wanted, progress: Callable[[int], None] = lambda n: None
+    shards: Iterable[Shard], images: Path, out: Path, options: Wanted, progress: Callable[[int], None] = lambda n: None
 ) -> Counts:
-    """Write `out`; `images` is the folder that image paths start from. `progress` counts images.
+    """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts.
 
-    An earlier export in `out` is replaced once the new one is whole; anything else there is refused (ExportError).
+    An earlier export in `out` is replaced once the new one is complete. Raises ExportError if `out` is anything else.
     """
-    _check(out, wanted)
+    _check_options(out, options)
     with replacing(out.resolve()) as folder:
-        counts = _write(shards, images, folder, wanted, progress)
+        counts = _write_shards(shards, images, folder, options, progress)
         write_json(folder / COUNTS, {"ouro_export": asdict(counts)})
     return counts
 
 
-def _check(out: Path, wanted: Wanted) -> None:
-    if wanted.format not in FORMATS:
-        raise ExportError(f"--format {wanted.format}: not a format; expected one of {', '.join(FORMATS)}")
-    if wanted.pictures not in PICTURES:
-        raise ExportError(f"--images {wanted.pictures}: expected one of {', '.join(PICTURES)}")
-    if wanted.pictures != "copy" and wanted.format in CARRIES_PICTURES:
+def _check_options(out: Path, options: Wanted) -> None:
+    if options.format not in FORMATS:
+        raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(FORMATS)}")
+    if options.pictures not in PICTURES:
+        raise ExportError(f"--images {options.pictures}: expected one of {', '.join(PICTURES)}")
+    if options.pictures != "copy" and options.format in EMBEDDING_FORMATS:
         raise ExportError(
-            f"--images {wanted.pictures}: {wanted.format} holds its pictures in its own files; leave --images out"
+            f"--images {options.pictures}: {options.format} holds its pictures in its own files; leave --images out"
         )
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_export(out))):
         raise ExportError(f"--out {out}: got something that is no earlier export, expected a new or empty folder")
@@ -113,98 +114,102 @@ def _is_export(folder: Path) -> bool:
         return False
 
 
-def _write(
-    shards: Iterable[Shard], images: Path, folder: Path, wanted: Wanted, progress: Callable[[int], None]
+def _write_shards(
+    shards: Iterable[Shard], images: Path, folder: Path, options: Wanted, progress: Callable[[int], None]
 ) -> Counts:
-    writer = FORMATS[wanted.format](folder)
+    writer = FORMATS[options.format](folder)
     tally = _Tally()
     try:
         for shard in shards:
-            writer.write(shard.stem, [_placed(item, folder, wanted) for item in tally.items(shard, images, wanted)])
+            writer.write(
+                shard.stem, [_place_picture(item, folder, options) for item in tally.items(shard, images, options)]
+            )
             progress(len(shard.images))
     finally:
         writer.close()
-    return tally.counts(wanted.format)
+    return tally.counts(options.format)
 
 
-def _placed(item: Item, folder: Path, wanted: Wanted) -> Item:
-    """The item with its picture file where the rows say it is."""
-    inside = not PurePosixPath(item.path).is_absolute() and ".." not in PurePosixPath(item.path).parts
-    if not inside or PurePosixPath(item.path.removeprefix("images/")).is_absolute():
+def _place_picture(item: ExportItem, folder: Path, options: Wanted) -> ExportItem:
+    """Copy or link the item's picture to the path that the rows name; returns the item with its final path."""
+    is_inside = not PurePosixPath(item.path).is_absolute() and ".." not in PurePosixPath(item.path).parts
+    if not is_inside or PurePosixPath(item.path.removeprefix("images/")).is_absolute():
         raise ExportError(f"{item.path}: got a path out of the dataset's folder, expected one below it; rerun ingest")
     if not item.picture.is_file():
         raise ArtifactError(f"{item.picture}: not found; expected the picture of an image record; rerun ingest")
-    if wanted.format in CARRIES_PICTURES:
+    if options.format in EMBEDDING_FORMATS:
         return item
-    if wanted.pictures == "reference":
+    if options.pictures == "reference":
         return item._replace(path=str(item.picture.resolve()))
-    place = folder / item.path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if wanted.pictures == "link":
-        _link(item.picture, place)
+    target = folder / item.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if options.pictures == "link":
+        _link(item.picture, target)
     else:
-        shutil.copyfile(item.picture, place)
+        shutil.copyfile(item.picture, target)
     return item
 
 
-def _link(picture: Path, place: Path) -> None:
+def _link(picture: Path, target: Path) -> None:
     try:
-        os.link(picture.resolve(), place)
+        os.link(picture.resolve(), target)
     except OSError as error:
         raise ExportError(f"--images link: {error}; expected both folders on one disk. Fix: --images copy") from error
 
 
 class _Tally:
-    """Counts while it makes items out of records."""
+    """Builds export items out of records, and counts them."""
 
     def __init__(self) -> None:
         self.images_in = self.images_out = 0
-        self.images: Counter[str] = Counter()
+        self.images_rejected: Counter[str] = Counter()
         self.conversations: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
         self.turns_rejected: Counter[str] = Counter()
 
-    def items(self, shard: Shard, images: Path, wanted: Wanted) -> list[Item]:
-        """The images of a shard that something is said about, of the training split."""
+    def items(self, shard: Shard, images: Path, options: Wanted) -> list[ExportItem]:
+        """The images of a shard that are in the training split and have at least one turn."""
         scenes = {scene.image_id: scene for scene in shard.scenes}
-        regions, pairs = _by_image(shard.regions), _by_image(shard.pairs)
-        made: list[Item] = []
+        regions, pairs = _group_by_image(shard.regions), _group_by_image(shard.pairs)
+        export_items: list[ExportItem] = []
         for image in shard.images:
-            own = image.image_id
-            if image.split != "train" or own not in scenes:
-                self.images["held_out" if image.split != "train" else "not_described"] += 1
+            image_id = image.image_id
+            if image.split != "train" or image_id not in scenes:
+                self.images_rejected["held_out" if image.split != "train" else "not_described"] += 1
                 continue
-            about = Annotated(image, regions.get(own, []), scenes[own], pairs.get(own, []))
-            said = self._said(about, wanted)
-            if said:
-                made.append(Item(about, said, images / image.path, f"images/{image.path}"))
+            about = Annotated(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
+            kept_conversations = self._build_conversations(about, options)
+            if kept_conversations:
+                export_items.append(ExportItem(about, kept_conversations, images / image.path, f"images/{image.path}"))
             else:
-                self.images["nothing_said"] += 1
+                self.images_rejected["nothing_said"] += 1
         self.images_in += len(shard.images)
-        self.images_out += len(made)
-        return made
+        self.images_out += len(export_items)
+        return export_items
 
-    def _said(self, about: Annotated, wanted: Wanted) -> list[Conversation]:
-        said, rejected = conversations(about, wanted.prompt, wanted.contents)
-        for conversation in said:
+    def _build_conversations(self, about: Annotated, options: Wanted) -> list[Conversation]:
+        kept_conversations, rejected = conversations(about, options.prompt, options.contents)
+        for conversation in kept_conversations:
             self.conversations[conversation.channel] += 1
             self.turns[conversation.channel] += len(conversation.turns)
         self.turns_rejected.update(r.reason for r in rejected)
-        return said
+        return kept_conversations
 
     def counts(self, format: str) -> Counts:
-        """All of it. Raises ExportError when an image got lost."""
-        if self.images_in != self.images_out + self.images.total():
-            raise ExportError(f"{self.images_in} images in, but {self.images_out} out + {self.images.total()} rejected")
-        tallies = (self.images, self.conversations, self.turns, self.turns_rejected)
-        by_reason, conversations, turns, rejected = (dict(sorted(tally.items())) for tally in tallies)
-        return Counts(format, self.images_in, self.images_out, by_reason, conversations, turns, rejected)
+        """The final counts. Raises ExportError when images in and out do not add up."""
+        if self.images_in != self.images_out + self.images_rejected.total():
+            raise ExportError(
+                f"{self.images_in} images in, but {self.images_out} out + {self.images_rejected.total()} rejected"
+            )
+        counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
+        by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
+        return Counts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
 
 
 R = TypeVar("R", Region, QAPair)
 
 
-def _by_image(records: Sequence[R]) -> dict[str, list[R]]:
+def _group_by_image(records: Sequence[R]) -> dict[str, list[R]]:
     grouped: dict[str, list[R]] = {}
     for record in records:
         grouped.setdefault(record.image_id, []).append(record)

@@ -5,8 +5,8 @@
     llava       LLaVA, docs/Finetune_Custom_Data.md
     trl         TRL, "Dataset formats", conversational language modeling with images (read with 1.16)
 
-`path` is the picture's, as it stands in the row. Weights become ms-swift's `loss_scale` of a message (only with
-`--is_binary_loss_scale false` does it use other values than 0 and 1); the other formats have no place for them.
+`path` is the picture's path in the row. Weights become ms-swift's `loss_scale` of a message (it uses other values than
+0 and 1 only with `--is_binary_loss_scale false`); the other formats have no field for them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DATASET_INFO: Row = {
 
 
 def ms_swift_row(conversation: Conversation, image: Image, path: str) -> Row:
-    """Boxes in pixels; ms-swift turns them into the form of the model that it trains."""
+    """Boxes in pixels; ms-swift converts them to the format of the model that it trains."""
     messages: list[Row] = []
     for n, turn in enumerate(conversation.turns):
         messages.append({"role": "user", "content": "<image>" * (n == 0) + turn.question})
@@ -43,28 +43,28 @@ def ms_swift_row(conversation: Conversation, image: Image, path: str) -> Row:
 
 
 def llava_row(conversation: Conversation, image: Image, path: str) -> Row:
-    """The picture's line break is LLaVA's."""
-    turns = _human_and_gpt(conversation, image, "<image>\n")
+    """LLaVA's own format has a line break after the picture."""
+    turns = _sharegpt_messages(conversation, image, "<image>\n")
     return {"id": conversation.conversation_id, "image": path, "conversations": turns}
 
 
 def sharegpt_row(conversation: Conversation, image: Image, path: str) -> Row:
-    return {"conversations": _human_and_gpt(conversation, image, "<image>"), "images": [path]}
+    return {"conversations": _sharegpt_messages(conversation, image, "<image>"), "images": [path]}
 
 
-def _human_and_gpt(conversation: Conversation, image: Image, picture: str) -> list[Row]:
-    made: list[Row] = []
+def _sharegpt_messages(conversation: Conversation, image: Image, picture: str) -> list[Row]:
+    rows: list[Row] = []
     for n, turn in enumerate(spelled_out(conversation, image)):
-        made.append({"from": "human", "value": picture * (n == 0) + turn.question})
-        made.append({"from": "gpt", "value": turn.answer})
-    return made
+        rows.append({"from": "human", "value": picture * (n == 0) + turn.question})
+        rows.append({"from": "gpt", "value": turn.answer})
+    return rows
 
 
-def messages(said: Sequence[Conversation], image: Image) -> list[Row]:
+def messages(conversations: Sequence[Conversation], image: Image) -> list[Row]:
     """All conversations about one image as one, so that its picture is stored and encoded once."""
-    made: list[Row] = []
-    for turn in (turn for conversation in said for turn in spelled_out(conversation, image)):
-        picture = [{"type": "image", "text": None}] * (not made)
-        made.append({"role": "user", "content": [*picture, {"type": "text", "text": turn.question}]})
-        made.append({"role": "assistant", "content": [{"type": "text", "text": turn.answer}]})
-    return made
+    rows: list[Row] = []
+    for turn in (turn for conversation in conversations for turn in spelled_out(conversation, image)):
+        picture = [{"type": "image", "text": None}] * (not rows)
+        rows.append({"role": "user", "content": [*picture, {"type": "text", "text": turn.question}]})
+        rows.append({"role": "assistant", "content": [{"type": "text", "text": turn.answer}]})
+    return rows

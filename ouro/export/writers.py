@@ -1,6 +1,6 @@
-"""Writers of the formats: items go in shard by shard, files come out; none holds more than a shard's text.
+"""Writers of the formats. Each is given the items shard by shard and keeps at most one shard's text in memory.
 
-Each has `write(stem, items)`, called once a shard, and `close()`. Same items, same bytes.
+Each has `write(stem, items)`, called once per shard, and `close()`. The same items give the same bytes.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from ouro.export.rows import DATASET_INFO, Row, llava_row, messages, ms_swift_ro
 GROUP_BYTES = 64_000_000  # of pictures in one row group of a Parquet file
 
 
-class Item(NamedTuple):
+class ExportItem(NamedTuple):
     """One image to be written: `picture` is its file, `path` its name in the rows."""
 
     about: Annotated
-    said: Sequence[Conversation]
+    conversations: Sequence[Conversation]
     picture: Path
     path: str
 
 
 class Writer(Protocol):
-    def write(self, stem: str, items: Sequence[Item]) -> None: ...
+    def write(self, stem: str, items: Sequence[ExportItem]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Lines:
-    """JSONL, or for a name that ends in .json one JSON array, written line by line. Conversations with boxes can go
-    to a second file, since readers expect the same columns in all rows of a file. No file is left empty."""
+    """JSONL, or one JSON array for a name that ends in .json, written line by line. Conversations with boxes can go
+    to a second file, since readers expect the same columns in all rows of a file. Empty files are removed."""
 
     def __init__(
         self, folder: Path, row: Callable[[Conversation, Image, str], Row], name: str, with_boxes: str = ""
@@ -53,9 +53,9 @@ class Lines:
     def _open(self, path: Path) -> IO[str]:
         return self._stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
 
-    def write(self, stem: str, items: Sequence[Item]) -> None:
+    def write(self, stem: str, items: Sequence[ExportItem]) -> None:
         for item in items:
-            for conversation in item.said:
+            for conversation in item.conversations:
                 row = self._row(conversation, item.about.image, item.path)
                 text = json.dumps(row, ensure_ascii=False, allow_nan=False)
                 before = ("[\n" if self._first else ",\n") if self._array else ""
@@ -85,7 +85,7 @@ class Parquet:
         self._folder = folder / "data"
         self._folder.mkdir()
 
-    def write(self, stem: str, items: Sequence[Item]) -> None:
+    def write(self, stem: str, items: Sequence[ExportItem]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -104,46 +104,48 @@ class Parquet:
     def close(self) -> None: ...
 
 
-def _trl_row(item: Item) -> Row:
+def _trl_row(item: ExportItem) -> Row:
     image = item.about.image
     picture = {"bytes": item.picture.read_bytes(), "path": item.picture.name}
-    return {"image_id": image.image_id, "images": [picture], "messages": messages(item.said, image)}
+    return {"image_id": image.image_id, "images": [picture], "messages": messages(item.conversations, image)}
 
 
 class Tars:
-    """WebDataset: <shard>.tar of <image id>.png and <image id>.json with all that was said of the image."""
+    """WebDataset: <shard>.tar of <image id>.png and <image id>.json with all annotations of the image."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, stem: str, items: Sequence[Item]) -> None:
+    def write(self, stem: str, items: Sequence[ExportItem]) -> None:
         if not items:
             return
         with tarfile.open(self._folder / f"{stem}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for item in items:
-                text = json.dumps(_sample(item), ensure_ascii=False, allow_nan=False)
-                _add(tar, f"{item.about.image.image_id}.png", item.picture.read_bytes())
-                _add(tar, f"{item.about.image.image_id}.json", text.encode())
+                text = json.dumps(_webdataset_sample(item), ensure_ascii=False, allow_nan=False)
+                _add_member(tar, f"{item.about.image.image_id}.png", item.picture.read_bytes())
+                _add_member(tar, f"{item.about.image.image_id}.json", text.encode())
 
     def close(self) -> None: ...
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """A member without date or owner: same data, same bytes."""
+def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a member without date or owner, so that the same data gives the same bytes."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 
 
-def _sample(item: Item) -> Row:
+def _webdataset_sample(item: ExportItem) -> Row:
     image, regions, scene, _ = item.about
-    said = [{"channel": c.channel, "turns": [turn._asdict() for turn in spelled_out(c, image)]} for c in item.said]
+    conversations = [
+        {"channel": c.channel, "turns": [turn._asdict() for turn in spelled_out(c, image)]} for c in item.conversations
+    ]
     texts = dict(scene.region_texts)
     return {
         "image": asdict(image),
         "description": scene.text,
         "regions": [{**asdict(r), "description": texts.get(r.region_id, "")} for r in regions],
-        "conversations": said,
+        "conversations": conversations,
     }
 
 
@@ -163,4 +165,4 @@ def _sharegpt(folder: Path) -> Writer:
 FORMATS: dict[str, Callable[[Path], Writer]] = {
     "ms-swift": _ms_swift, "llava": _llava, "sharegpt": _sharegpt, "trl": Parquet, "webdataset": Tars,
 }  # fmt: skip
-CARRIES_PICTURES = ("trl", "webdataset")  # inside of its files
+EMBEDDING_FORMATS = ("trl", "webdataset")  # pictures are stored inside the format's own files

@@ -7,7 +7,7 @@ stored or rejected with a reason: those of ouro.core.images, and
     near_duplicate  an earlier one of the same size, encoded again (see ouro/ingest/duplicates.py)
 
 Decoding and PNG encoding run in threads a few files ahead; results are taken in order, so that the shards do not
-depend on their number. What has been seen is kept on disk: memory does not grow with the collection.
+depend on the number of threads. The index of earlier pictures is on disk: memory does not grow with the collection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ouro.core.artifacts import prune_shards, write_shard
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
-from ouro.ingest.duplicates import Look, Seen, look
+from ouro.ingest.duplicates import Seen, Signature, look
 from ouro.ingest.manifest import Entry
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ouro.core.params import Ingest
 
 THREADS = min(4, os.cpu_count() or 1)
-AHEAD = 2 * THREADS  # pictures that are decoded, or wait to be written
+AHEAD = 2 * THREADS  # pictures being decoded or waiting to be written
 
 
 class Row(NamedTuple):
@@ -44,28 +44,28 @@ class Row(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    stored: bytes
+    png: bytes
     size: tuple[int, int]
-    look: Look
+    signature: Signature
 
 
 # ---- folders ---------------------------------------------------------------------------------------
 
 
 def find_images(folder: Path) -> Iterator[Path]:
-    """All files under a folder in the order of their relative paths, hidden ones (".name") left out.
+    """All files under a folder in the order of their relative paths, without hidden ones (".name").
 
-    Whether they are images shows later. Links to folders are not followed but listed, and so rejected with a
-    reason, as are folders without permission. Raises ImageError (no_folder, empty_folder), at once.
+    They may not all be images. Links to folders and folders without permission are listed but not entered, so that
+    they are rejected later, with a reason. Raises ImageError (no_folder, empty_folder) at the call.
     """
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing"
         raise ImageError("no_folder", f"{folder}: got {got}; expected a folder of images: correct the path")
     files = list_files(folder)
-    first = next(files, None)
-    if first is None:
+    first_file = next(files, None)
+    if first_file is None:
         raise ImageError("empty_folder", f"{folder}: got no files; expected images ({', '.join(formats())})")
-    return chain([first], files)
+    return chain([first_file], files)
 
 
 def list_files(folder: Path) -> Iterator[Path]:
@@ -75,11 +75,11 @@ def list_files(folder: Path) -> Iterator[Path]:
     """
     try:
         with os.scandir(folder) as entries:
-            found = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
+            children = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
     except OSError:
         yield folder
         return
-    for name, is_folder in sorted(found, key=lambda e: e[0] + "/" * e[1]):
+    for name, is_folder in sorted(children, key=lambda e: e[0] + "/" * e[1]):
         if is_folder:
             yield from list_files(folder / name)
         else:
@@ -98,13 +98,13 @@ def ingest_files(
 ) -> list[Path]:
     """Store a collection as shards: `out`/shard-00000.parquet of Image records and shard-00000/<image id>.png.
 
-    Every item is kept or rejected; a shard holds up to `params.shard_images` kept ones. Files outside of `root`
-    are refused. Shards of an earlier run in `out` are removed when the first image is kept. `progress(1)` is called
-    per item. Returns the shards; raises ImageError (no_images), with `out` as it was, when nothing could be kept.
+    Every item is kept or rejected; a shard holds up to `params.shard_images` kept images. Files outside `root` are
+    rejected. Shards of an earlier run in `out` are removed when the first image is kept. `progress(1)` is called
+    per item. Returns the shards. Raises ImageError (no_images) when no image could be kept; `out` is then unchanged.
     """
     entries = (Entry(item) if isinstance(item, Path) else item for item in items)
-    with Seen() as seen:
-        writer = _Writer(out, params, seen)
+    with Seen() as index:
+        writer = _Writer(out, params, index)
         for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
             try:
                 writer.keep(entry, source, decoded.result())
@@ -123,14 +123,14 @@ def ingest_files(
 def _decode_ahead(
     entries: Iterable[Entry | Row], root: Path, max_pixels: int
 ) -> Iterator[tuple[Entry | Row, str, Future[_Decoded]]]:
-    """Entries in order with their decoded pictures, at most AHEAD of them under way."""
-    waiting: deque[tuple[Entry | Row, str, Future[_Decoded]]] = deque()
+    """Entries in order with their decoded pictures; at most AHEAD of them are decoded in advance."""
+    queue: deque[tuple[Entry | Row, str, Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for entry in entries:
-            waiting.append((entry, _source(entry, root), pool.submit(_decode, entry, root, max_pixels)))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft()
-        yield from waiting
+            queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, max_pixels)))
+            if len(queue) > AHEAD:
+                yield queue.popleft()
+        yield from queue
 
 
 def _decode(entry: Entry | Row, root: Path, max_pixels: int) -> _Decoded:
@@ -149,56 +149,56 @@ def shard_stem(number: int) -> str:
 
 
 class _Writer:
-    """Fills one shard after the other. A shard is finished when the next one gets its first image, so that
-    rejected records never make a shard of their own."""
+    """Fills one shard after the other. A shard is finished when the next one gets its first image, so that no shard
+    holds rejected records alone."""
 
-    def __init__(self, out: Path, params: Ingest, seen: Seen) -> None:
-        self.out, self.params, self.seen = out, params, seen
+    def __init__(self, out: Path, params: Ingest, index: Seen) -> None:
+        self.out, self.params, self.index = out, params, index
         self.n_kept = 0
-        self.kept: list[Image] = []
+        self.images: list[Image] = []
         self.rejected: list[Rejected] = []
         self.shards: list[Path] = []
 
     def keep(self, entry: Entry | Row, source: str, picture: _Decoded) -> None:
         """Store a picture. Raises ImageError (duplicate, near_duplicate)."""
-        image_id = content_id(picture.stored)
+        image_id = content_id(picture.png)
         self._refuse_known(image_id, picture)
         if not self.n_kept:
             self.out.mkdir(parents=True, exist_ok=True)
             prune_shards(self.out, keep=())
-        if len(self.kept) == self.params.shard_images:
+        if len(self.images) == self.params.shard_images:
             self.close()
         path = f"{shard_stem(len(self.shards))}/{image_id}.png"
         (self.out / path).parent.mkdir(exist_ok=True)
-        (self.out / path).write_bytes(picture.stored)
-        self.seen.add(image_id, source, path, picture.look)
+        (self.out / path).write_bytes(picture.png)
+        self.index.add(image_id, source, path, picture.signature)
         self.n_kept += 1
-        self.kept.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
+        self.images.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
 
     def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
-        known = self.seen.same(image_id)
-        if known:
-            raise ImageError("duplicate", f"same pixels as {known}")
+        original = self.index.same(image_id)
+        if original:
+            raise ImageError("duplicate", f"same pixels as {original}")
         if self.params.near_duplicates == "reject":
-            near = self.seen.near(picture.look, picture.stored, self.out)
-            if near:
-                raise ImageError("near_duplicate", f"{near}, encoded again; ingest.near_duplicates=keep keeps both")
+            similar = self.index.near(picture.signature, picture.png, self.out)
+            if similar:
+                raise ImageError("near_duplicate", f"{similar}, encoded again; ingest.near_duplicates=keep keeps both")
 
     def reject(self, record: Rejected) -> None:
         self.rejected.append(record)
 
     def close(self) -> list[Path]:
-        """Finish the current shard; all shards so far."""
+        """Finish the current shard; returns all shards so far."""
         path = self.out / f"{shard_stem(len(self.shards))}.parquet"
-        n_in = len(self.kept) + len(self.rejected)
-        write_shard(path, Image, self.kept, n_in=n_in, rejected=self.rejected)
+        n_in = len(self.images) + len(self.rejected)
+        write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected)
         self.shards.append(path)
-        self.kept, self.rejected = [], []
+        self.images, self.rejected = [], []
         return self.shards
 
 
-def _source(entry: Entry | Row, root: Path) -> str:
-    """A row's name, or a file's path relative to `root` where it lies in it, as text that any file can hold."""
+def _source_name(entry: Entry | Row, root: Path) -> str:
+    """A row's name, or a file's path (relative to `root` if it is below it) as valid UTF-8 text."""
     if isinstance(entry, Row):
         return entry.name
     absolute, base = entry.path.absolute(), root.absolute()

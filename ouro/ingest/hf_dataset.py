@@ -1,8 +1,8 @@
 """Hugging Face datasets as collections: `hf:NAME[@SPLIT]`, or a folder that `Dataset.save_to_disk` wrote.
 
-Rows are read one after the other, a dataset of the hub streamed. Pictures are taken as the bytes that the dataset
-holds and decoded by ouro.core.images like any file, with its limits; a row that only names a file is rejected, since
-that name could lead anywhere. Scripts of datasets are not run (the library no longer does).
+Rows are read one after the other; a dataset of the hub is streamed. Pictures are read as encoded bytes and decoded by
+ouro.core.images like any file, with its limits. A row that only names a file is rejected, since that path could point
+anywhere. Dataset scripts are not run (the library no longer supports them).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def open_dataset(source: str, image_column: str, caption_column: str = "") -> An
     """The dataset with undecoded images. Raises DatasetError: not found, no such split or column, no images."""
     import datasets
 
-    whole = source.removeprefix(PREFIX)
-    head, at, tail = whole.rpartition("@")
-    name, split = (head, tail) if at and not Path(whole).is_dir() else (whole, "")
+    full_name = source.removeprefix(PREFIX)
+    head, at, tail = full_name.rpartition("@")
+    name, split = (head, tail) if at and not Path(full_name).is_dir() else (full_name, "")
     try:
-        opened: Any = (
+        dataset: Any = (
             datasets.load_from_disk(name)
             if Path(name).is_dir() and is_dataset(name)
             else datasets.load_dataset(name, streaming=True)
@@ -48,21 +48,21 @@ def open_dataset(source: str, image_column: str, caption_column: str = "") -> An
             f"dataset {source}: {type(error).__name__}: {str(error)[:300]}; expected hf:NAME[@SPLIT] of the hub (which "
             "needs a network) or a folder that Dataset.save_to_disk wrote"
         ) from error
-    chosen = _split(opened, source, split)
-    return _undecoded(chosen, source, image_column, caption_column)
+    split_rows = _select_split(dataset, source, split)
+    return _disable_decoding(split_rows, source, image_column, caption_column)
 
 
-def _split(opened: Any, source: str, split: str) -> Any:
-    if not hasattr(opened, "keys"):
-        return opened
-    names = list(opened.keys())
-    wanted = split or ("train" if "train" in names else names[0])
-    if wanted not in names:
-        raise DatasetError(f"dataset {source}: no split {wanted!r}; it has {', '.join(names)}")
-    return opened[wanted]
+def _select_split(dataset: Any, source: str, split: str) -> Any:
+    if not hasattr(dataset, "keys"):
+        return dataset
+    names = list(dataset.keys())
+    split_name = split or ("train" if "train" in names else names[0])
+    if split_name not in names:
+        raise DatasetError(f"dataset {source}: no split {split_name!r}; it has {', '.join(names)}")
+    return dataset[split_name]
 
 
-def _undecoded(dataset: Any, source: str, image_column: str, caption_column: str) -> Any:
+def _disable_decoding(dataset: Any, source: str, image_column: str, caption_column: str) -> Any:
     import datasets
 
     columns = dataset.features or {}
@@ -88,7 +88,7 @@ def _holds_texts(feature: Any) -> bool:
 
 
 def n_rows(dataset: Any) -> int:
-    """Its number of rows; 0 where the hub does not say."""
+    """The number of rows; 0 where the hub does not give it."""
     if hasattr(dataset, "__len__"):
         return len(dataset)
     splits = dataset.info.splits or {}

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "test")
 _KEYS = {".csv": {"path", "split", "caption"}, ".jsonl": {"path", "split", "captions"}}
-_SHOWN = 20  # problems listed in one error
+_MAX_LISTED = 20  # problems listed in one error
 
 
 class ManifestError(OuroError, ValueError):
-    """Everything that is wrong with a manifest, one problem a line."""
+    """All problems of a manifest, one per line."""
 
 
 class Entry(NamedTuple):
-    """One file of a collection, with what a manifest says of it."""
+    """One file of a collection, with its split and captions from a manifest."""
 
     path: Path
     split: str = "train"
@@ -52,19 +52,19 @@ def read_manifest(path: Path) -> list[Entry]:
     entries: dict[str, Entry] = {}
     problems: list[str] = []
     for line, row in _csv_rows(text) if kind == ".csv" else _json_rows(text):
-        problem = row if isinstance(row, str) else _problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
+        problem = row if isinstance(row, str) else _find_problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
         if problem:
             problems.append(f"  line {line}: {problem}")
     if not entries and not problems:
         problems.append("  no entries; expected one line per image with at least its path")
     if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ManifestError("\n".join([f"manifest {path}:", *problems[:_SHOWN], *more, "correct these lines"]))
+        overflow = [f"  and {len(problems) - _MAX_LISTED} more"] if len(problems) > _MAX_LISTED else []
+        raise ManifestError("\n".join([f"manifest {path}:", *problems[:_MAX_LISTED], *overflow, "correct these lines"]))
     return list(entries.values())
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """The line on which a row begins, and the row or what is wrong with it. Empty cells and rows are left out."""
+    """The line on which a row begins, and the row or its problem. Empty cells and rows are left out."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     line = 1
@@ -100,8 +100,8 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         )
 
 
-def _problem(row: dict[str, Any], keys: set[str]) -> str:
-    """What is wrong with one row, or ""."""
+def _find_problem(row: dict[str, Any], keys: set[str]) -> str:
+    """The problem of one row, or ""."""
     unknown = sorted(set(row) - keys)
     if unknown:
         return f"unknown {', '.join(map(repr, unknown))}; known: {', '.join(sorted(keys))}"
@@ -116,24 +116,26 @@ def _problem(row: dict[str, Any], keys: set[str]) -> str:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether the file system can be asked for it: no empty text, no NUL, no half surrogate pairs."""
+    """Whether a value can be a file name: not empty, no NUL, no unpaired surrogates."""
     return isinstance(value, str) and value != "" and "\0" not in value and _clean(value) == value
 
 
 def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
-    """Add a checked row, or say with which earlier line it conflicts."""
+    """Add a checked row; returns the conflict with an earlier line, or ""."""
     name: str = row["path"]
     captions = tuple(_clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])])
-    place = os.path.abspath(folder / name)
-    known = entries.get(place)
-    split: str = row.get("split", known.split if known else "train")
-    if known and known.split != split:
-        return f"split: got {split!r} for {name}, which an earlier line puts into {known.split!r}"
-    path, _, earlier = known or Entry(folder / name)
-    entries[place] = Entry(path, split, (*earlier, *(c for c in captions if c not in earlier)))
+    absolute_path = os.path.abspath(folder / name)
+    earlier_entry = entries.get(absolute_path)
+    split: str = row.get("split", earlier_entry.split if earlier_entry else "train")
+    if earlier_entry and earlier_entry.split != split:
+        return f"split: got {split!r} for {name}, which an earlier line puts into {earlier_entry.split!r}"
+    path, _, earlier_captions = earlier_entry or Entry(folder / name)
+    entries[absolute_path] = Entry(
+        path, split, (*earlier_captions, *(c for c in captions if c not in earlier_captions))
+    )
     return ""
 
 
 def _clean(caption: str) -> str:
-    """Half surrogate pairs, which JSON can spell and UTF-8 cannot, become "?"."""
+    """The text with unpaired surrogates, which JSON can hold and UTF-8 cannot, replaced by "?"."""
     return caption.encode("utf-8", "replace").decode("utf-8")

@@ -1,6 +1,6 @@
-"""Which samples can be trained on: their image is there, and they fit into the model's context.
+"""Selects the samples that can be trained on: their image exists, and they fit into the model's context.
 
-Tokens are counted from sizes and texts alone, without reading a picture. What does not fit is given up in this order:
+Tokens are counted from sizes and texts alone, without reading a picture. What does not fit is dropped in this order:
 questions whose branch is too long, the largest regions (so that any k that an epoch draws fit), the sample.
 """
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ouro.vision.encoding import Encoder
 
 
-class Admitted(NamedTuple):
-    """len(given) == len(samples) + len(rejected); `given_up` counts questions and regions of admitted samples."""
+class FilteredSamples(NamedTuple):
+    """len(input) == len(samples) + len(rejected); `given_up` counts the questions and regions that were dropped from
+    accepted samples."""
 
     samples: list[Sample]
     rejected: list[Rejected]
@@ -31,8 +32,10 @@ class Admitted(NamedTuple):
 
 
 def context_length(base: str | Path, params: Train) -> int:
-    """Most tokens of prefix and branch: train.max_tokens, or the base's own. Raises TrainingError for an architecture
-    without M-RoPE, whose positions packed rows cannot have."""
+    """The most tokens of prefix and branch together: train.max_tokens, or the base's own limit.
+
+    Raises TrainingError for an architecture without M-RoPE: packed rows need its positions.
+    """
     config: dict[str, Any] = json.loads((Path(base) / "config.json").read_text())
     text: dict[str, Any] = config.get("text_config") or config
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
@@ -47,56 +50,62 @@ def context_length(base: str | Path, params: Train) -> int:
 
 def admit(
     samples: Sequence[Sample], images: Path, encoder: Encoder, params: Train, prompt: str, context: int
-) -> Admitted:
-    """Reasons: "missing_image", "too_long". `images` is the folder of the samples' files."""
-    made = Admitted([], [], Counter())
+) -> FilteredSamples:
+    """Accept, shorten or reject each sample ("missing_image", "too_long"). `images` is the folder of image files."""
+    outcome = FilteredSamples([], [], Counter())
     for sample in samples:
         if not (images / sample.path).is_file():
-            made.rejected.append(Rejected("train", sample.image_id, "missing_image", str(images / sample.path)))
+            outcome.rejected.append(Rejected("train", sample.image_id, "missing_image", str(images / sample.path)))
             continue
-        fitted = _Fit(encoder, params, context).fit(sample, prompt)
-        if isinstance(fitted, Rejected):
-            made.rejected.append(fitted)
+        result = _ContextFitter(encoder, params, context).fit(sample, prompt)
+        if isinstance(result, Rejected):
+            outcome.rejected.append(result)
         else:
-            made.given_up["questions"] += len(sample.pairs) - len(fitted.pairs)
-            made.given_up["regions"] += len(sample.parts) - len(fitted.parts)
-            made.samples.append(fitted)
-    return made
+            outcome.given_up["questions"] += len(sample.pairs) - len(result.pairs)
+            outcome.given_up["regions"] += len(sample.parts) - len(result.parts)
+            outcome.samples.append(result)
+    return outcome
 
 
-class _Fit(NamedTuple):
+class _ContextFitter(NamedTuple):
     encoder: Encoder
     params: Train
     context: int
 
     def fit(self, sample: Sample, prompt: str) -> Sample | Rejected:
-        alone = self.prefix(0) + self.encoder.visual_tokens((sample.size, self.params.max_pixels))
-        described = self.branch(prompt, sample.description)
-        if alone + described > self.context:
-            detail = f"{alone + described} tokens of image and description, {self.context} allowed"
+        prefix_tokens = self.count_prefix_tokens(0) + self.encoder.visual_tokens((sample.size, self.params.max_pixels))
+        description_tokens = self.count_branch_tokens(prompt, sample.description)
+        if prefix_tokens + description_tokens > self.context:
+            detail = f"{prefix_tokens + description_tokens} tokens of image and description, {self.context} allowed"
             return Rejected("train", sample.image_id, "too_long", detail)
-        pairs = [p for p in sample.pairs if alone + self.branch(p.question, p.answer) <= self.context]
-        longest = max([described, *(self.branch(p.question, p.answer) for p in pairs)])
-        return replace(sample, pairs=tuple(pairs), parts=self.parts(sample.parts, self.context - alone - longest))
+        pairs = [
+            p for p in sample.pairs if prefix_tokens + self.count_branch_tokens(p.question, p.answer) <= self.context
+        ]
+        longest_branch = max([description_tokens, *(self.count_branch_tokens(p.question, p.answer) for p in pairs)])
+        return replace(
+            sample,
+            pairs=tuple(pairs),
+            parts=self.drop_largest(sample.parts, self.context - prefix_tokens - longest_branch),
+        )
 
-    def prefix(self, regions: int) -> int:
-        """Tokens of the turn's opening with so many regions, without the visual ones."""
+    def count_prefix_tokens(self, regions: int) -> int:
+        """Tokens before the user's text with so many regions, without the visual tokens."""
         smallest = (1, self.encoder.merge, self.encoder.merge)
         return len(self.encoder.prefix([smallest] * (1 + regions))) - (1 + regions)
 
-    def branch(self, question: str, answer: str) -> int:
+    def count_branch_tokens(self, question: str, answer: str) -> int:
         return len(self.encoder.asked(question, 1)) + len(self.encoder.reply(answer))
 
-    def parts(self, parts: Sequence[Part], room: int) -> tuple[Part, ...]:
-        """Those that stay when the largest go until any k of them have room."""
-        sizes = {part.region_id: self.tokens(part) for part in parts}
-        kept = sorted(parts, key=lambda p: sizes[p.region_id])
-        while kept and sum(sizes[p.region_id] for p in kept[-self.params.k :]) > room:
-            kept.pop()
-        names = {p.region_id for p in kept}
-        return tuple(p for p in parts if p.region_id in names) if self.params.k else tuple(parts)
+    def drop_largest(self, parts: Sequence[Part], room: int) -> tuple[Part, ...]:
+        """The regions without the largest ones, as many dropped as needed for any k of the rest to fit into `room`."""
+        sizes = {part.region_id: self.count_region_tokens(part) for part in parts}
+        remaining = sorted(parts, key=lambda p: sizes[p.region_id])
+        while remaining and sum(sizes[p.region_id] for p in remaining[-self.params.k :]) > room:
+            remaining.pop()
+        remaining_ids = {p.region_id for p in remaining}
+        return tuple(p for p in parts if p.region_id in remaining_ids) if self.params.k else tuple(parts)
 
-    def tokens(self, part: Part) -> int:
+    def count_region_tokens(self, part: Part) -> int:
         x0, y0, x1, y1 = part.box
-        seen = self.encoder.visual_tokens(((round(x1 - x0), round(y1 - y0)), self.params.region_max_pixels))
-        return seen + self.prefix(1) - self.prefix(0)
+        visual = self.encoder.visual_tokens(((round(x1 - x0), round(y1 - y0)), self.params.region_max_pixels))
+        return visual + self.count_prefix_tokens(1) - self.count_prefix_tokens(0)

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: which is the last good one, and who may write.
+"""Checkpoints of a training: find the last complete one, and lock the folder they are written to.
 
-The Trainer writes its state file, MARKER, last. All else is on the disk before that, and MARKER is before the older
-checkpoint is removed, so whatever happens while one is written (kill -9, a full disk, a power cut), one is whole.
+The Trainer writes its state file, MARKER, last. All other files are synced to disk before it, and MARKER before the
+older checkpoint is removed. So one checkpoint is complete whatever happens (kill -9, a full disk, a power cut).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
 
 
 @contextmanager
-def alone(work: Path) -> Generator[None]:
-    """Hold the lock of this very training (the first process does); the system frees it when the holder dies.
+def lock_training(work: Path) -> Generator[None]:
+    """Hold the lock of this training (in the first process only); the system frees it when that process dies.
 
     Raises TrainingError when another process holds it.
     """
@@ -47,26 +47,26 @@ def alone(work: Path) -> Generator[None]:
 
 
 def last_checkpoint(work: Path, processes: int = 1) -> Path | None:
-    """The newest complete checkpoint in the folder of a training in so many processes."""
-    found = [p for p in work.glob("checkpoint-*") if is_complete(p, processes)]
-    return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1])) if found else None
+    """The newest complete checkpoint in the folder of a training that runs in so many processes, or None."""
+    complete = [p for p in work.glob("checkpoint-*") if is_complete(p, processes)]
+    return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1])) if complete else None
 
 
 def sync_checkpoint(folder: Path) -> None:
-    """Bring a checkpoint to the disk, with all that lies in it and its own name."""
+    """Sync a checkpoint to disk: its files, its folder and the folder's name."""
     sync(*sorted(folder.rglob("*")), folder, folder.parent)
 
 
 def keep_only(folder: Path) -> None:
-    """Remove the other checkpoints beside a complete one, once it is on the disk."""
+    """Sync a complete checkpoint to disk, then remove all others beside it."""
     sync_checkpoint(folder)
-    for older in folder.parent.glob("checkpoint-*"):
-        if older != folder:
-            shutil.rmtree(older, ignore_errors=True)
+    for other in folder.parent.glob("checkpoint-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def is_complete(folder: Path, processes: int = 1) -> bool:
-    """Whether nothing of a checkpoint is missing. Of several processes each writes the state of its own generators."""
+    """Whether a checkpoint is complete. With several processes, each writes its own RNG state."""
     try:
         json.loads((folder / MARKER).read_text())
     except (OSError, ValueError):
@@ -81,10 +81,10 @@ def is_complete(folder: Path, processes: int = 1) -> bool:
 
 
 def checkpoint_key(job: Job) -> str:
-    """Content address of a training: resuming is only right for the very same one, code included."""
+    """Content address of a training, code included: only the same training may resume from a checkpoint."""
     code = code_fingerprint(["ouro.training.lora"], ("ouro",))
-    decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
-    digest = hashlib.sha256(repr(decisive).encode())
+    inputs = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
+    digest = hashlib.sha256(repr(inputs).encode())
     if job.start:
         digest.update(folder_fingerprint(job.start).encode())
     if isinstance(job.samples, SampleFile):
@@ -100,5 +100,5 @@ def checkpoint_key(job: Job) -> str:
 
 
 def discard_checkpoints(job: Job) -> None:
-    """Remove what a killed run would have continued from."""
+    """Remove the checkpoints of a job."""
     shutil.rmtree(job.checkpoints / checkpoint_key(job), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""One training: what decides its result, what came of it, and the errors it ends with."""
+"""The description of one training job, its summary, and its errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OnLog = Callable[[int, int, dict[str, float]], None]  # (step, steps in all, what was logged)
+OnLog = Callable[[int, int, dict[str, float]], None]  # (step, total steps, logged values)
 
 
 NOTHING = "no training samples; expected at least one image with a description"
 
 
 class TrainingError(OuroError, ValueError):
-    """Training cannot start, or did not do what it should have."""
+    """Training cannot start, or its result is not usable."""
 
 
 class OutOfMemory(OuroError, RuntimeError):
@@ -32,12 +32,12 @@ class OutOfMemory(OuroError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training: what decides its result, and the folders it reads and writes.
+    """One training: everything its result depends on, and the folders it reads and writes.
 
-    `samples` is any sequence; a SampleFile travels between processes by its path. `prompt` asks for the description;
-    `images` holds the files that samples name; the adapter goes to `out`, and checkpoints to a subfolder of
-    `checkpoints`. `pieces`: into how many a micro-batch is cut to fit into memory; it decides nothing. `start`: the
-    adapter that learns on; None begins with a new one.
+    `samples` is any sequence; a SampleFile is passed between processes by its path. `prompt` asks for the description;
+    `images` is the folder of the samples' image files. The adapter is written to `out`, checkpoints to a subfolder of
+    `checkpoints`. `pieces`: the number of pieces that a micro-batch is split into to fit into memory; the result does
+    not depend on it. `start`: the adapter to continue from; None starts a new one.
     """
 
     samples: Sequence[Sample]
@@ -54,9 +54,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """Steps taken, samples per epoch, trainable and all parameters, tokens seen by all, and the loss curve.
+    """Steps taken, samples per epoch, trainable and all parameters, tokens over all processes, and the loss curve.
 
-    `notes`: what was done otherwise than asked, such as a smaller micro-batch.
+    `notes`: deviations from the params, such as a smaller micro-batch.
     """
 
     steps: int
@@ -69,8 +69,8 @@ class TrainSummary:
 
 
 def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
-    """The job with twice as many pieces a micro-batch. Raises TrainingError when a piece is one image already, or
-    DeepSpeed counts the micro-batches itself."""
+    """The job with twice as many pieces per micro-batch. Raises TrainingError when a piece is already one image, or
+    with DeepSpeed, which splits micro-batches itself."""
     if job.params.deepspeed:
         raise TrainingError(
             f"out of memory ({error}). Fix: with train.deepspeed, halve train.batch_size and double train.accumulation"

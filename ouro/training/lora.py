@@ -18,10 +18,10 @@ from ouro.core.params import Train
 from ouro.training import zero
 from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention
-from ouro.training.checkpoints import alone, checkpoint_key, last_checkpoint
+from ouro.training.checkpoints import checkpoint_key, last_checkpoint, lock_training
 from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
 from ouro.training.rows import Rows
-from ouro.training.trainer import Collator, JointTrainer, Report, arguments, steady
+from ouro.training.trainer import Collator, JointTrainer, Report, arguments, loss_curve
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import adapter_changes_output, load_model
 
@@ -29,12 +29,12 @@ from ouro.vision.hf import adapter_changes_output, load_model
 def train_adapter(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
     """Train a LoRA adapter and write it to `job.out` (safetensors + adapter_config.json), atomically.
 
-    The checkpoints' subfolder is named after everything that decides the result, code included, and a killed run
-    continues from the last one. It is left to `discard_checkpoints`, once the adapter is safe. A step that does not
-    fit into memory is repeated, from the last checkpoint, with micro-batches in twice as many pieces: the same
-    gradients, up to rounding. Raises TrainingError when there is nothing to train on, when another process is at the
-    same training, when the loss is no number, when memory is too small for one image, or when the finished adapter
-    changes nothing.
+    The checkpoints' subfolder is named by a hash of everything the result depends on, code included; a killed run
+    resumes from the last checkpoint in it. `discard_checkpoints` removes it once the adapter is stored. A step that
+    does not fit into memory is repeated, from the last checkpoint, with micro-batches in twice as many pieces: the same
+    gradients, up to rounding. Raises TrainingError when there are no samples, when another process runs the same
+    training, when the loss is not finite, when memory is too small for one image, or when the trained adapter does not
+    change the model's output.
     """
     while True:
         try:
@@ -44,34 +44,36 @@ def train_adapter(job: Job, on_log: OnLog = lambda step, of, values: None) -> Tr
 
 
 def train_once(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
-    """As `train_adapter`, but a step that does not fit raises OutOfMemory."""
+    """As `train_adapter`, but a step that does not fit into memory raises OutOfMemory."""
     if not len(job.samples):
         raise TrainingError(NOTHING)
     work = job.checkpoints / checkpoint_key(job)
-    with alone(work):
+    with lock_training(work):
         return _train(job, work, on_log)
 
 
 def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     deepspeed = zero.deepspeed_config(job.params.deepspeed) if job.params.deepspeed else None
-    told = arguments(job.params, work, job.seed, deepspeed)
-    zero.join(deepspeed)  # both before the model, which ZeRO-3 splits at loading
-    model, encoder = _prepared(job)
+    trainer_args = arguments(job.params, work, job.seed, deepspeed)
+    zero.join_processes(
+        deepspeed
+    )  # this and the arguments come before the model, which ZeRO-3 splits while it is loaded
+    model, encoder = _load_lora_model(job)
     trainer = JointTrainer(
         params=job.params,
         pad=encoder.pad,
         pieces=job.pieces,
         model=model,
-        args=told,
+        args=trainer_args,
         train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
         data_collator=Collator(encoder.pad, job.params.row_tokens),
         callbacks=[Report(on_log)],
     )
     trainer.remove_callback(PrinterCallback)
     zero.watch(trainer, deepspeed)
-    last = last_checkpoint(work, job.params.processes)
+    checkpoint = last_checkpoint(work, job.params.processes)
     try:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RuntimeError as error:
         if _is_out_of_memory(error):
             raise OutOfMemory(str(error).splitlines()[0]) from None
@@ -83,46 +85,49 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
         if trainer.is_world_process_zero():
             _save(model, job)
     trainer.accelerator.wait_for_everyone()
-    return _summary(job, model, trainer)
+    return _summarize(job, model, trainer)
 
 
-def _prepared(job: Job) -> tuple[Any, Encoder]:
-    """The base with LoRA on the parts that wear it, and its encoder."""
+def _load_lora_model(job: Job) -> tuple[Any, Encoder]:
+    """The base with LoRA on the modules that get it, and its encoder."""
     on_gpu, params = torch.cuda.is_available(), job.params
     dtype = "bfloat16" if on_gpu and params.bf16 else "float32"  # autocast does the rest; LoRA itself stays float32
     model, processor = load_model(job.base, dtype, quantization=params.quantization)
     use_attention(model, params.attention)
     torch.manual_seed(job.seed)
-    made = get_peft_model(model, _lora(model, params))
+    lora_model = get_peft_model(model, _lora_config(model, params))
     if job.start:
-        _wear(made, job.start)
-    return made, Encoder(processor, params.min_pixels)
+        _load_start_adapter(lora_model, job.start)
+    return lora_model, Encoder(processor, params.min_pixels)
 
 
-def _wear(model: Any, start: Path) -> None:
-    """Begin with the weights of `start`. Raises TrainingError unless it is an adapter of the same form."""
+def _load_start_adapter(model: Any, start: Path) -> None:
+    """Load the weights of adapter `start`. Raises TrainingError if its rank, alpha or target modules differ."""
     if zero.is_split(model):
         raise TrainingError(
             "train.from champion: got ZeRO-3, expected zero2 or no DeepSpeed. Fix: train.deepspeed=zero2"
         )
-    own, theirs = model.peft_config["default"], json.loads((start / "adapter_config.json").read_text())
-    wanted = {"r": own.r, "lora_alpha": own.lora_alpha, "target_modules": _listed(own.target_modules)}
-    found = {**{name: theirs.get(name) for name in wanted}, "target_modules": _listed(theirs.get("target_modules"))}
-    if found != wanted:
-        different = ", ".join(f"{name} {found[name]}" for name in wanted if found[name] != wanted[name])
+    config, start_config = model.peft_config["default"], json.loads((start / "adapter_config.json").read_text())
+    expected = {"r": config.r, "lora_alpha": config.lora_alpha, "target_modules": _list_modules(config.target_modules)}
+    actual = {
+        **{name: start_config.get(name) for name in expected},
+        "target_modules": _list_modules(start_config.get("target_modules")),
+    }
+    if actual != expected:
+        differences = ", ".join(f"{name} {actual[name]}" for name in expected if actual[name] != expected[name])
         raise TrainingError(
-            f"train.from champion: {start} has {different[:300]}, and the params ask for another. Fix: give "
-            "train.rank, train.alpha and the parts that wear LoRA its values, or set train.from=base"
+            f"train.from champion: {start} has {differences[:300]}, and the params ask for another. Fix: give "
+            "train.rank, train.alpha and the modules that get LoRA its values, or set train.from=base"
         )
     _reload(model, start)
 
 
-def _listed(modules: Any) -> list[str]:
-    """Target modules, which peft has as a set, a list or a pattern."""
+def _list_modules(modules: Any) -> list[str]:
+    """Target modules as a sorted list; peft stores a set, a list or a pattern."""
     return [modules] if isinstance(modules, str) else sorted(modules or ())
 
 
-def _lora(model: Any, params: Train) -> LoraConfig:
+def _lora_config(model: Any, params: Train) -> LoraConfig:
     return LoraConfig(
         r=params.rank, lora_alpha=params.alpha, lora_dropout=0.0, target_modules=target_modules(model, params),
         task_type="CAUSAL_LM",
@@ -133,9 +138,9 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _summary(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
+def _summarize(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
     trainable, parameters = model.get_nb_trainable_parameters()
-    curve = steady(trainer.state.log_history)
+    curve = loss_curve(trainer.state.log_history)
     tokens = int(curve[-1]["tokens"]) if curve else 0
     notes = () if job.pieces == 1 else (f"out of memory: each micro-batch was trained in {job.pieces} pieces",)
     return TrainSummary(trainer.state.global_step, len(job.samples), trainable, parameters, tokens, curve, notes)
@@ -143,67 +148,69 @@ def _summary(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
 
 def _save(model: Any, job: Job) -> None:
     out = job.out
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part, safe_serialization=True)
-    check_adapter(part)
-    check_lora(part, job.params.rank, job.params.alpha)
-    check_vllm_names(part, model.get_base_model())
+    partial = out.with_name(out.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    check_adapter(partial)
+    check_lora(partial, job.params.rank, job.params.alpha)
+    check_vllm_names(partial, model.get_base_model())
     if not zero.is_split(model):
-        _reload(model, part)
-    (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    config = part / "adapter_config.json"
-    config.write_text(json.dumps(_portable(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")
-    sync(*part.iterdir(), part)
+        _reload(model, partial)
+    (partial / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    config = partial / "adapter_config.json"
+    config.write_text(json.dumps(_sort_target_modules(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")
+    sync(*partial.iterdir(), partial)
     shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
+    os.replace(partial, out)
     sync(out.parent)
 
 
-def _reload(model: Any, saved: Path) -> None:
-    """Load what was saved through peft into the model. Raises TrainingError when a key finds no place: peft would let
-    that pass in silence."""
+def _reload(model: Any, adapter: Path) -> None:
+    """Load a saved adapter into the model through peft. Raises TrainingError for keys that do not match, which peft
+    itself ignores without an error."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    found = set_peft_model_state_dict(model, load_file(saved / "adapter_model.safetensors"))
-    lost = [*found.unexpected_keys, *(key for key in found.missing_keys if "lora_" in key)]
-    if lost:
-        raise TrainingError(f"{saved}: {len(lost)} weights do not load again through peft, such as {lost[0]}")
+    result = set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
+    unmatched = [*result.unexpected_keys, *(key for key in result.missing_keys if "lora_" in key)]
+    if unmatched:
+        raise TrainingError(
+            f"{adapter}: {len(unmatched)} weights do not load again through peft, such as {unmatched[0]}"
+        )
 
 
-def _portable(config: dict[str, Any]) -> dict[str, Any]:
-    """An adapter_config with its sets in order, so that the same training writes the same bytes."""
+def _sort_target_modules(config: dict[str, Any]) -> dict[str, Any]:
+    """adapter_config with its target modules sorted, so that the same training writes the same bytes."""
     return {k: sorted(v) if k == "target_modules" and isinstance(v, list) else v for k, v in config.items()}
 
 
-# Names of modules are those of transformers' Qwen2-VL, Qwen2.5-VL and Qwen3-VL: `model.visual.*`, in it `merger` and
+# Module names in transformers' Qwen2-VL, Qwen2.5-VL and Qwen3-VL: `model.visual.*`, which contains `merger` and
 # Qwen3-VL's `deepstack_merger_list`, and `model.language_model.*`.
 
 PARTS = ("language", "merger", "vision")
 
 
 def part_of(name: str) -> str:
-    """Which part a module's full name belongs to."""
+    """The part ("language", "merger" or "vision") of a module's full name."""
     if not re.search(r"(^|\.)visual\.", name):
         return "language"
     return "merger" if re.search(r"\.(merger|deepstack_merger_list)\.", name) else "vision"
 
 
 def target_modules(model: Any, params: Train) -> str | list[str]:
-    """peft's target_modules: every linear layer of the parts that wear LoRA, but the output layer.
+    """peft's target_modules: every linear layer, except the output layer, of the parts that get LoRA.
 
-    "all-linear" where all do; else the full names. Raises TrainingError when all are frozen.
+    "all-linear" when all parts get it; else full module names. Raises TrainingError when all parts are frozen.
     """
     import torch
 
-    worn = {part for part in PARTS if getattr(params, part) == "lora"}
-    if len(worn) == len(PARTS):
+    lora_parts = {part for part in PARTS if getattr(params, part) == "lora"}
+    if len(lora_parts) == len(PARTS):
         return "all-linear"
     output = model.get_output_embeddings()
     names = [
         name for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not output and part_of(name) in worn
+        if isinstance(module, torch.nn.Linear) and module is not output and part_of(name) in lora_parts
     ]  # fmt: skip
     if not names:
         raise TrainingError(

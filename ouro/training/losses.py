@@ -12,7 +12,8 @@ from ouro.training.packing import Batch
 
 
 class JointLoss(NamedTuple):
-    """`total` = w_desc * desc + w_qa * qa; a task without a token in the batch adds 0. `correct` is (n,) bool."""
+    """`total` = w_desc * desc + w_qa * qa; a task without tokens in the batch adds 0. `correct`: (n,) bool, whether the
+    most likely token is the label, for the n supervised tokens."""
 
     total: torch.Tensor
     desc: torch.Tensor
@@ -24,18 +25,18 @@ def joint_loss(
     model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0,
     totals: torch.Tensor | None = None,
 ) -> JointLoss:  # fmt: skip
-    """Forward of a Qwen2-VL style model on packed rows; logits are formed at supervised columns only.
+    """The joint loss of a Qwen2-VL style model on packed rows; logits are computed at supervised columns only.
 
     `inputs` holds pixel_values and image_grid_thw, images in the order of `collate`. Eq. 6 sums over tokens; ours is
-    the mean over the batch's tokens of the task, as transformers' loss is, so that the rate does not depend on the
-    description's length. `totals` (2,): weights of each task to divide by, where `batch` is a piece of a larger one
-    (`task_weights` of that): the losses of the pieces then add up to its own. Raises ValueError for a batch with
-    nothing to learn.
+    the mean over the batch's tokens of a task, as in transformers, so that the effective learning rate does not depend
+    on the description's length. `totals` (2,): the sums of weights to divide by when `batch` is a piece of a larger
+    batch (`task_weights` of the larger one), so that the pieces' losses add up to its loss. Raises ValueError for a
+    batch without supervised tokens.
     """
-    rows, at = batch.weights.nonzero(as_tuple=True)
+    rows, columns_at = batch.weights.nonzero(as_tuple=True)
     if not rows.numel():
         raise ValueError(f"batch of {batch.ids.shape[0]} rows has no supervised token: no description, no question")
-    columns, inverse = batch.source[rows, at].unique(return_inverse=True)
+    columns, inverse = batch.source[rows, columns_at].unique(return_inverse=True)
     logits = model(
         input_ids=batch.ids,
         position_ids=batch.positions,
@@ -44,13 +45,13 @@ def joint_loss(
         **attention_inputs(batch, form_of(model)),
         **inputs,
     ).logits
-    labels, weights, task = batch.ids[rows, at], batch.weights[rows, at], batch.task[rows, at]
-    picked = logits[rows, inverse].float()
-    losses = F.cross_entropy(picked, labels, reduction="none")
-    over = task_weights(batch) if totals is None else totals
-    parts = [(losses * weights * (task == t)).sum() / over[t].clamp_min(1e-6) for t in (0, 1)]
-    total = w_desc * parts[0] + w_qa * parts[1]
-    return JointLoss(total, parts[0].detach(), parts[1].detach(), picked.argmax(-1) == labels)
+    labels, weights, task = batch.ids[rows, columns_at], batch.weights[rows, columns_at], batch.task[rows, columns_at]
+    picked_logits = logits[rows, inverse].float()
+    losses = F.cross_entropy(picked_logits, labels, reduction="none")
+    divisors = task_weights(batch) if totals is None else totals
+    task_losses = [(losses * weights * (task == t)).sum() / divisors[t].clamp_min(1e-6) for t in (0, 1)]
+    total = w_desc * task_losses[0] + w_qa * task_losses[1]
+    return JointLoss(total, task_losses[0].detach(), task_losses[1].detach(), picked_logits.argmax(-1) == labels)
 
 
 def task_weights(batch: Batch) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""What a training step cost: tokens, padding, what sharing saved, FLOPs; and how fast it went.
+"""Measures training steps: tokens, padding, tokens saved by sharing, FLOPs, and speed.
 
-MFU is FLOPs that the model needs (ouro.vision.flops.step_flops, without repeated forwards) over seconds times peak, as
-in PaLM (arXiv 2204.02311, appendix B). The peak is a GPU's data sheet's; on a CPU, and a GPU whose data sheet is not
-in ouro.core.rates, it is what a square matrix product of the same dtype reaches here, with the same threads.
+MFU is the FLOPs that the model needs (ouro.vision.flops.step_flops, without repeated forwards) over seconds times peak,
+as in PaLM (arXiv 2204.02311, appendix B). The peak comes from a GPU's data sheet. On a CPU, and on a GPU that is not in
+ouro.core.rates, it is measured with a square matrix product of the same dtype and the same number of threads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBE, GPU_PROBE = 1024, 8192  # sides of the matrices
 
 
 class Meter:
-    """Sums since the last reading, of this process."""
+    """Sums of this process since the last call of `read`."""
 
     def __init__(self, config: Any, params: Train) -> None:
         self.config, self.params = config.to_dict(), params
@@ -35,20 +35,20 @@ class Meter:
 
     def _start(self) -> None:
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)
-        self.began = time.perf_counter()
+        self.start_time = time.perf_counter()
 
     def add(self, batch: Batch, loss: JointLoss, grids: torch.Tensor) -> None:
-        """Count one micro-batch; `grids` (N, 3) of its pictures."""
+        """Count one micro-batch; `grids`: (N, 3) patch grids of its pictures."""
         tokens, unshared, attended = batch.counts.tolist()
-        shown = [(int(t), int(h), int(w)) for t, h, w in grids.tolist()]
+        image_grids = [(int(t), int(h), int(w)) for t, h, w in grids.tolist()]
         flops = step_flops(
-            self.config, shown, tokens, attended, int((batch.weights > 0).sum()), self.params, recompute=False
+            self.config, image_grids, tokens, attended, int((batch.weights > 0).sum()), self.params, recompute=False
         )
         sums = [float(loss.desc), float(loss.qa), 1.0, tokens, unshared, batch.ids.numel(), flops]
         self.sums += torch.tensor(sums, dtype=torch.float64)
 
     def read(self) -> dict[str, float]:
-        """Means over all processes since the last reading, rates of them all, memory of the largest."""
+        """Values since the last call: means over all processes, total rates, and the largest process's memory."""
         sums, memory = self.sums.clone(), torch.tensor(memory_gb(), dtype=torch.float64)
         processes = 1
         if torch.distributed.is_initialized():
@@ -58,7 +58,7 @@ class Meter:
             torch.distributed.all_reduce(memory, torch.distributed.ReduceOp.MAX)
             processes = torch.distributed.get_world_size()
         desc, qa, steps, tokens, unshared, slots, flops = sums.tolist()
-        seconds = time.perf_counter() - self.began
+        seconds = time.perf_counter() - self.start_time
         self._start()
         return {
             "loss_desc": desc / steps, "loss_qa": qa / steps, "tokens": tokens,
@@ -69,19 +69,19 @@ class Meter:
 
 
 def memory_gb() -> float:
-    """Most memory that this process has had: a GPU's where there is one, else resident; 1e9 bytes."""
+    """Peak memory of this process in 1e9 bytes: GPU memory if there is a GPU, else resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def peak_flops(dtype: torch.dtype) -> float:
-    """FLOP/s that are taken for the most a process can reach."""
-    known = known_gpu(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
-    return known.peak if known else _reached(dtype)
+    """The peak FLOP/s of one process."""
+    gpu = known_gpu(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+    return gpu.peak if gpu else _measure_peak(dtype)
 
 
-def _reached(dtype: torch.dtype) -> float:
+def _measure_peak(dtype: torch.dtype) -> float:
     side, device = (GPU_PROBE, "cuda") if torch.cuda.is_available() else (PROBE, "cpu")
     a = torch.ones(side, side, dtype=dtype, device=device)
     best = float("inf")

@@ -1,14 +1,14 @@
-"""Shared-prefix rows: one sequence an image, its images and system text once, then every branch.
+"""Shared-prefix rows: one sequence per image, with the pictures and the system text once, then every branch.
 
-A branch (the description, or one question with its answer) sees the prefix and itself, never another branch,
-so an image of n branches costs one image forward instead of n, and no answer can be copied from the description
-(OURO section 3.2: L_desc and L_qa are conditioned on the images alone). Positions of each branch continue from
-the prefix as if it stood alone (M-RoPE, Qwen2-VL section 2.1). `collate` then lays several images end to end in
-one row of a batch, so that nothing is padded as long as they fit.
+A branch (the description, or one question with its answer) attends to the prefix and to itself, never to another
+branch. So an image with n branches needs one image forward instead of n, and no answer can be copied from the
+description (OURO section 3.2: L_desc and L_qa are conditioned on the images alone). The positions of each branch
+continue from the prefix as if it were the only branch (M-RoPE, Qwen2-VL section 2.1). `collate` then concatenates
+several images in one row of a batch, so that little is padding.
 
-For comparison the same supervision in the two forms that trainers commonly use: `separate_rows` (each branch alone,
+For comparison, the same supervision in the two forms that trainers commonly use: `separate_rows` (each branch alone,
 its images repeated: the same losses, at n times the cost) and `conversation_row` (one causal conversation,
-description first, in which answers can see the description).
+description first, in which answers can attend to the description).
 
 Shapes: t tokens of an image, T tokens of a row of a batch, R rows, S images, L tokens of the longest, N pictures.
 """
@@ -24,7 +24,8 @@ Grid = tuple[int, int, int]
 
 
 class Branch(NamedTuple):
-    """`prompt` is read, `target` is learnt with one weight a token; `task` is 0 for L_desc, 1 for L_qa."""
+    """Token ids of a prompt (no loss) and of a target, with one loss weight per target token; `task` is 0 for L_desc,
+    1 for L_qa."""
 
     prompt: list[int]
     target: list[int]
@@ -34,9 +35,9 @@ class Branch(NamedTuple):
 
 class Row(NamedTuple):
     """One image: ids (t,), branch (t,) 0 for the prefix, positions (3, t), weights (t,) of predicting token i,
-    task (t,), source (t,) the token that token i is predicted from: the one before it, or the prefix's last.
+    task (t,), source (t,) the index of the token that predicts token i: the one before it, or the prefix's last.
 
-    `unshared`: tokens that its branches would need if each stood alone with the prefix.
+    `unshared`: tokens that its branches would need if each had a prefix of its own.
     """
 
     ids: torch.Tensor
@@ -48,17 +49,17 @@ class Row(NamedTuple):
     unshared: int
 
     def attended(self) -> int:
-        """Keys that its tokens see, all in all: what attention costs."""
+        """The total number of keys that its tokens attend to: the cost of attention."""
         prefix, *branches = self.branch.bincount().tolist()
         return sum(n * prefix + n * (n + 1) // 2 for n in branches) + prefix * (prefix + 1) // 2
 
 
 class Batch(NamedTuple):
-    """Images laid end to end in rows, right-padded.
+    """Images concatenated in rows, right-padded.
 
-    ids, branch (-1: padding), image (which of the batch's, in the order of the rows; -1: padding), weights, task,
-    source: (R, T); positions (3, R, T). counts (3,): tokens that are none of the padding, those that separate forwards
-    would need, keys that they see.
+    ids, branch (-1: padding), image (index of the image in the batch, in the order of the rows; -1: padding), weights,
+    task, source: (R, T); positions (3, R, T). counts (3,): tokens without padding, tokens that separate forwards would
+    need, keys attended to.
     """
 
     ids: torch.Tensor
@@ -72,7 +73,7 @@ class Batch(NamedTuple):
 
 
 class Collated(NamedTuple):
-    """A batch, and the order in which its rows hold the images that were given."""
+    """A batch, and the input indices of its images in the order of the batch."""
 
     batch: Batch
     order: list[int]
@@ -85,24 +86,24 @@ def mrope_positions(ids: Sequence[int], grids: Sequence[Grid], image_token: int,
     and grids disagree.
     """
     out: list[torch.Tensor] = []
-    at, t, rest = 0, 0, list(grids)
+    position, t, remaining_grids = 0, 0, list(grids)
     while t < len(ids):
         if ids[t] != image_token:
-            out.append(torch.full((3, 1), at))
-            at, t = at + 1, t + 1
+            out.append(torch.full((3, 1), position))
+            position, t = position + 1, t + 1
             continue
-        if not rest:
+        if not remaining_grids:
             raise ValueError(f"image token at {t} but no image grid is left (got {len(grids)} grids)")
-        frames, h, w = rest.pop(0)
+        frames, h, w = remaining_grids.pop(0)
         h, w = h // merge, w // merge
         n = frames * h * w
         if list(ids[t : t + n]) != [image_token] * n:
             raise ValueError(f"image tokens from {t}: expected a run of {n} for a grid of {frames} x {h} x {w}")
         axes = torch.meshgrid(torch.arange(frames), torch.arange(h), torch.arange(w), indexing="ij")
-        out.append(torch.stack([a.reshape(-1) for a in axes]) + at)
-        at, t = at + max(h, w), t + n
-    if rest:
-        raise ValueError(f"{len(rest)} image grids have no image tokens")
+        out.append(torch.stack([a.reshape(-1) for a in axes]) + position)
+        position, t = position + max(h, w), t + n
+    if remaining_grids:
+        raise ValueError(f"{len(remaining_grids)} image grids have no image tokens")
     return torch.cat(out, dim=1) if out else torch.zeros(3, 0, dtype=torch.long)
 
 
@@ -111,8 +112,8 @@ def pack_row(
 ) -> Row:
     """One row out of a prefix and its branches.
 
-    A branch without a prompt is predicted from the prefix's end. Raises ValueError when a branch has nothing, or
-    another number of weights than targets, or neither prefix nor prompt to be predicted from.
+    The first token of a branch without a prompt is predicted from the prefix's last token. Raises ValueError when a
+    branch is empty, has another number of weights than targets, or has neither prefix nor prompt.
     """
     head = mrope_positions(prefix, grids, image_token, merge)
     start = int(head.max()) + 1 if head.numel() else 0
@@ -139,7 +140,7 @@ def pack_row(
 def separate_rows(
     prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], *, image_token: int, merge: int
 ) -> list[Row]:
-    """Each branch alone, with the prefix again: what a trainer does that knows one question a sample."""
+    """One row per branch, each with the prefix: what trainers with one question per sample do."""
     return [pack_row(prefix, grids, [b], image_token=image_token, merge=merge) for b in branches]
 
 
@@ -147,41 +148,41 @@ def conversation_row(
     prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], between: Sequence[int], *,
     image_token: int, merge: int,
 ) -> Row:  # fmt: skip
-    """One causal conversation: each branch a turn that sees all turns before it. `between`: the chat template's ids
-    from the end of a reply to the next user's text. Raises ValueError as pack_row does."""
+    """One causal conversation: each branch is a turn that attends to all earlier turns. `between`: the chat template's
+    token ids from the end of a reply to the next user's text. Raises ValueError as pack_row does."""
     ids: list[int] = []
     weights: list[float] = []
     task: list[int] = []
     for number, b in enumerate(branches):
-        read = [*(between if number else ()), *b.prompt]
-        ids += [*read, *b.target]
-        weights += [0.0] * len(read) + b.weights
-        task += [b.task] * (len(read) + len(b.target))
-    whole = pack_row(prefix, grids, [Branch([], ids, weights, 0)], image_token=image_token, merge=merge)
+        prompt_ids = [*(between if number else ()), *b.prompt]
+        ids += [*prompt_ids, *b.target]
+        weights += [0.0] * len(prompt_ids) + b.weights
+        task += [b.task] * (len(prompt_ids) + len(b.target))
+    row = pack_row(prefix, grids, [Branch([], ids, weights, 0)], image_token=image_token, merge=merge)
     unshared = sum(len(prefix) + len(b.prompt) + len(b.target) for b in branches)
-    return whole._replace(task=torch.tensor([0] * len(prefix) + task), unshared=unshared)
+    return row._replace(task=torch.tensor([0] * len(prefix) + task), unshared=unshared)
 
 
 def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices in groups whose lengths sum to at most `budget`, by first-fit decreasing (Johnson, 1973); one that is
-    longer is alone. Groups and their members in the order given."""
+    """Indices in groups whose lengths sum to at most `budget`, by first-fit decreasing (Johnson, 1973); a longer item
+    gets a group of its own. Groups and their members are in input order."""
     groups: list[list[int]] = []
-    room: list[int] = []
+    free: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fit = next((g for g, left in enumerate(room) if left >= lengths[i]), None)
-        if fit is None:
+        group_index = next((g for g, space in enumerate(free) if space >= lengths[i]), None)
+        if group_index is None:
             groups.append([i])
-            room.append(budget - lengths[i])
+            free.append(budget - lengths[i])
         else:
-            groups[fit].append(i)
-            room[fit] -= lengths[i]
+            groups[group_index].append(i)
+            free[group_index] -= lengths[i]
     return sorted(sorted(group) for group in groups)
 
 
 def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
-    """Lay images end to end in as few rows of at most `row_tokens` tokens as first-fit finds; right-pad to the longest.
+    """Pack images into rows of at most `row_tokens` tokens by first-fit decreasing; right-pad to the longest row.
 
-    Padding sees itself only and weighs nothing.
+    Padding attends to itself only and has weight 0.
     """
     groups = bins([r.ids.numel() for r in rows], row_tokens)
     order = [i for group in groups for i in group]
@@ -192,40 +193,40 @@ def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
     positions = torch.zeros(3, *shape, dtype=torch.long)
     number = 0
     for g, group in enumerate(groups):
-        at = 0
+        offset = 0
         for row in (rows[i] for i in group):
-            here = slice(at, at + row.ids.numel())
-            ids[g, here], branch[g, here], image[g, here], positions[:, g, here] = (
+            span = slice(offset, offset + row.ids.numel())
+            ids[g, span], branch[g, span], image[g, span], positions[:, g, span] = (
                 row.ids, row.branch, number, row.positions
             )  # fmt: skip
-            weights[g, here], task[g, here], source[g, here] = row.weights, row.task, row.source + at
-            at, number = here.stop, number + 1
+            weights[g, span], task[g, span], source[g, span] = row.weights, row.task, row.source + offset
+            offset, number = span.stop, number + 1
     counts = torch.tensor([(r.ids.numel(), r.unshared, r.attended()) for r in rows]).sum(0)
     return Collated(Batch(ids, branch, image, positions, weights, task, source, counts), order)
 
 
 def taken_apart(batch: Batch) -> list[Row]:
-    """The images of a batch as rows of their own, in its order: the inverse of `collate`."""
+    """Split a batch into one row per image, in the order of the batch: the inverse of `collate`."""
     rows: list[Row] = []
     for number in range(int(batch.image.max()) + 1):
         g, at = (batch.image == number).nonzero(as_tuple=True)
         flat = {name: getattr(batch, name)[g, at] for name in ("ids", "branch", "weights", "task")}
-        repeated = int((flat["branch"] == 0).sum()) * max(0, int(flat["branch"].max()) - 1)
+        repeated_tokens = int((flat["branch"] == 0).sum()) * max(0, int(flat["branch"].max()) - 1)
         positions, source = batch.positions[:, g, at], batch.source[g, at] - at[0]
-        rows.append(Row(**flat, positions=positions, source=source, unshared=len(at) + repeated))
+        rows.append(Row(**flat, positions=positions, source=source, unshared=len(at) + repeated_tokens))
     return rows
 
 
 def tree_mask(branch: torch.Tensor) -> torch.Tensor:
-    """(S, L) branch numbers of single images (0 prefix, -1 padding) -> (S, 1, L, L) bool, True where a token sees
-    another: causal, within the prefix and the own branch."""
+    """(S, L) branch numbers of single images (0 prefix, -1 padding) -> (S, 1, L, L) bool, True where a token attends to
+    another: causal, within the prefix and the token's own branch."""
     query, key = branch[:, :, None], branch[:, None, :]
     t = branch.shape[1]
     causal = torch.ones(t, t, dtype=torch.bool, device=branch.device).tril()
-    sees = ((key == 0) | (key == query)) & (query >= 0) & causal
-    return (sees | torch.eye(t, dtype=torch.bool, device=branch.device))[:, None]
+    mask = ((key == 0) | (key == query)) & (query >= 0) & causal
+    return (mask | torch.eye(t, dtype=torch.bool, device=branch.device))[:, None]
 
 
 def row_mask(batch: Batch) -> torch.Tensor:
-    """(R, 1, T, T) bool of whole rows: `tree_mask`, and nothing of another image."""
+    """(R, 1, T, T) bool of whole rows: `tree_mask`, restricted to tokens of the same image."""
     return tree_mask(batch.branch) & (batch.image[:, :, None] == batch.image[:, None, :])[:, None]

@@ -1,7 +1,7 @@
-"""The rows that training sees: what each epoch draws of each sample, read, cropped and packed.
+"""The dataset of training rows: the regions and questions drawn from each sample in each epoch, cropped and packed.
 
-Every draw (which regions, which questions, whether regions are shown) comes from (seed, epoch, sample), so that an
-interrupted run continues with the very rows it would have seen.
+Every draw (which regions, which questions, whether regions are shown) depends on (seed, epoch, sample) alone, so that a
+resumed run continues with the same rows as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from ouro.vision.encoding import Encoder
 
 DESC, QA = 0, 1
-WINDOW = 8  # steps whose rows are sorted by length together
-GROUP = 4096  # draws in one row group of a record
+WINDOW = 8  # steps; rows are sorted by length within so many
+GROUP = 4096  # draws in one row group of the Parquet file
 
 
 class Encoded(NamedTuple):
-    """An image's rows, one unless its branches stand apart, and the model inputs of its pictures."""
+    """An image's packed rows (several with train.packing "separate", else one) and the model inputs of its pictures."""
 
     rows: tuple[Row, ...]
     pixels: dict[str, Any]
@@ -41,7 +41,7 @@ class Encoded(NamedTuple):
 
 
 class Rows:
-    """A map-style dataset of packed rows: `epochs` shuffled passes over the samples, laid end to end."""
+    """A map-style dataset of packed rows: `epochs` shuffled passes over the samples, one after the other."""
 
     def __init__(self, job: Job, encoder: Encoder) -> None:
         self.samples, self.folder, self.params = job.samples, job.images, job.params
@@ -55,66 +55,66 @@ class Rows:
         return self.encode(*self.drawn(index))
 
     def drawn(self, index: int) -> tuple[Sample, Draw]:
-        """Which sample row `index` shows, and what of it."""
-        epoch, at = divmod(index, len(self.samples))
-        number = int(self.order(epoch)[at])
+        """The sample of row `index`, and the regions and questions drawn from it."""
+        epoch, position = divmod(index, len(self.samples))
+        number = int(self.order(epoch)[position])
         sample = self.samples[number]
         rng = np.random.default_rng([self.seed, 2, epoch, number])
         return sample, draw(sample, self.params, rng, shown=self.shows_regions(index))
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
-        """A shuffled pass over the samples in which the rows of a step are of similar length.
+        """A shuffled pass over the samples in which the rows of a step have similar lengths.
 
-        Samples are shuffled, runs of WINDOW steps sorted by the length of their descriptions, and the steps of a
-        run shuffled again: processes wait little for each other, and still no two passes make the same steps.
+        Samples are shuffled; each run of WINDOW steps is sorted by the length of its descriptions; then the steps of
+        the run are shuffled. So processes wait little for each other, and no two passes have the same steps.
         """
         rng = np.random.default_rng([self.seed, 1, epoch])
         shuffled = rng.permutation(len(self.samples)).astype(np.int32)
         lengths = lengths_of(self.samples)
         step = self.params.batch_size * self.params.processes
-        whole = len(shuffled) // step * step
-        for start in range(0, whole, WINDOW * step):
-            run = shuffled[start : min(start + WINDOW * step, whole)]
+        full_length = len(shuffled) // step * step
+        for start in range(0, full_length, WINDOW * step):
+            run = shuffled[start : min(start + WINDOW * step, full_length)]
             steps = run[np.argsort(lengths[run], kind="stable")].reshape(-1, step)
             shuffled[start : start + len(run)] = steps[rng.permutation(len(steps))].reshape(-1)
         return shuffled
 
     def shows_regions(self, index: int) -> bool:
-        """Whether row `index` has its regions beside it: one draw a step, so that a step's rows are of one length."""
+        """Whether row `index` includes regions: one draw per step, so that a step's rows have similar lengths."""
         batch = index // (self.params.batch_size * self.params.processes)
         return bool(np.random.default_rng([self.seed, 3, batch]).random() >= self.params.region_dropout)
 
-    def encode(self, sample: Sample, chosen: Draw) -> Encoded:
-        """Full image first, then its regions; the description and each question are branches of their own."""
+    def encode(self, sample: Sample, selection: Draw) -> Encoded:
+        """Encode a sample: the full image first, then its regions; the description and each question are branches."""
         from ouro.training.packing import Branch
 
         enc = self.encoder
-        picture = _picture(self.folder / sample.path, sample.image_id)
-        shown = [picture, *(crop(picture, sample.parts[i].box, 0.0) for i in chosen.regions)]
-        bounds = [self.params.max_pixels] + [self.params.region_max_pixels] * len(chosen.regions)
-        pixels = enc.pixels(shown, bounds)
+        picture = _read_picture(self.folder / sample.path, sample.image_id)
+        images = [picture, *(crop(picture, sample.parts[i].box, 0.0) for i in selection.regions)]
+        bounds = [self.params.max_pixels] + [self.params.region_max_pixels] * len(selection.regions)
+        pixels = enc.pixels(images, bounds)
         grids = [(int(t), int(h), int(w)) for t, h, w in pixels["image_grid_thw"].tolist()]
-        asked = [(self.prompt, sample.description, DESC)]
-        asked += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in chosen.pairs]
+        exchanges = [(self.prompt, sample.description, DESC)]
+        exchanges += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in selection.pairs]
         branches = [
-            Branch(enc.asked(q, len(shown)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in asked
+            Branch(enc.asked(q, len(images)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in exchanges
         ]
-        return Encoded(self._laid_out(enc.prefix(grids), grids, branches), pixels, sample.image_id)
+        return Encoded(self._pack(enc.prefix(grids), grids, branches), pixels, sample.image_id)
 
-    def _laid_out(self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[Branch]) -> tuple[Row, ...]:
-        """Rows as train.packing has them."""
+    def _pack(self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[Branch]) -> tuple[Row, ...]:
+        """Rows in the form of train.packing."""
         from ouro.training import packing
 
-        known: dict[str, int] = {"image_token": self.encoder.image_id, "merge": self.encoder.merge}
+        options: dict[str, int] = {"image_token": self.encoder.image_id, "merge": self.encoder.merge}
         if self.params.packing == "separate":
-            return tuple(packing.separate_rows(prefix, grids, branches, **known))
+            return tuple(packing.separate_rows(prefix, grids, branches, **options))
         if self.params.packing == "conversation":
-            return (packing.conversation_row(prefix, grids, branches, self.encoder.between(), **known),)
-        return (packing.pack_row(prefix, grids, branches, **known),)
+            return (packing.conversation_row(prefix, grids, branches, self.encoder.between(), **options),)
+        return (packing.pack_row(prefix, grids, branches, **options),)
 
 
-def _picture(path: Path, image_id: str) -> PILImage.Image:
-    """Raises TrainingError for a file that is gone or no picture any more."""
+def _read_picture(path: Path, image_id: str) -> PILImage.Image:
+    """An RGB picture. Raises TrainingError for a file that is missing or cannot be decoded any more."""
     from PIL import Image as PILImage
 
     try:
@@ -128,10 +128,10 @@ def _picture(path: Path, image_id: str) -> PILImage.Image:
 
 
 def record_draws(job: Job, path: Path) -> dict[str, float]:
-    """Write what every epoch shows of every sample (Parquet: epoch, image_id, region_ids, questions), without
-    training: a draw depends on nothing but the seed, the epoch and the sample.
+    """Write the draw of every sample in every epoch (Parquet: epoch, image_id, region_ids, questions), without
+    training: a draw depends on the seed, the epoch and the sample alone.
 
-    Returns for the tracker: regions a row, their share by level, and the mean `coverage` of questions by them.
+    Returns values for the tracker: regions per row, their share by level, and their mean `coverage` of questions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -141,26 +141,26 @@ def record_draws(job: Job, path: Path) -> dict[str, float]:
         [("epoch", pa.int32()), ("image_id", pa.string()), ("region_ids", pa.list_(pa.string())),
          ("questions", pa.list_(pa.int32()))]
     )  # fmt: skip
-    seen = _Seen()
+    statistics = _DrawStatistics()
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for group in _groups(_draws(job, seen)):
+        for group in _group_draws(_iterate_draws(job, statistics)):
             file.write_table(pa.Table.from_pylist(group, schema=schema))
-    return seen.summary()
+    return statistics.summary()
 
 
-class _Seen:
-    """Running totals over draws."""
+class _DrawStatistics:
+    """Running totals over all draws."""
 
     def __init__(self) -> None:
         self.rows, self.with_regions, self.covered = 0, 0, 0.0
         self.levels: Counter[int] = Counter()
 
-    def add(self, sample: Sample, chosen: Draw) -> None:
+    def add(self, sample: Sample, selection: Draw) -> None:
         self.rows += 1
-        if chosen.regions:
+        if selection.regions:
             self.with_regions += 1
-            self.covered += coverage(sample, chosen)
-            self.levels.update(sample.parts[i].level for i in chosen.regions)
+            self.covered += coverage(sample, selection)
+            self.levels.update(sample.parts[i].level for i in selection.regions)
 
     def summary(self) -> dict[str, float]:
         regions = self.levels.total()
@@ -172,18 +172,18 @@ class _Seen:
         }
 
 
-def _draws(job: Job, seen: _Seen) -> Iterator[dict[str, Any]]:
+def _iterate_draws(job: Job, statistics: _DrawStatistics) -> Iterator[dict[str, Any]]:
     rows = Rows(job, None)  # type: ignore[arg-type]  # nothing is encoded
     for index in range(len(rows)):
-        sample, chosen = rows.drawn(index)
-        seen.add(sample, chosen)
+        sample, selection = rows.drawn(index)
+        statistics.add(sample, selection)
         yield {
             "epoch": index // len(job.samples), "image_id": sample.image_id,
-            "region_ids": [sample.parts[i].region_id for i in chosen.regions], "questions": list(chosen.pairs),
+            "region_ids": [sample.parts[i].region_id for i in selection.regions], "questions": list(selection.pairs),
         }  # fmt: skip
 
 
-def _groups(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _group_draws(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
     for item in items:
         group.append(item)

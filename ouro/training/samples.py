@@ -1,7 +1,7 @@
 """Training samples (OURO section 3.2): an image, its sub-regions, its description and its question-answer pairs.
 
-Samples are built shard by shard and kept in one memory-mapped file (ouro.training.store), so that no collection is too
-large. What an epoch shows of a sample is drawn in ouro.training.rows.
+Samples are built shard by shard and stored in one memory-mapped file (ouro.training.store), so that a collection of any
+size fits. ouro.training.rows draws the regions and questions of a sample for each epoch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collectio
 
 
 class Asked(NamedTuple):
-    """A question, its answer, and the aspect it is about ("" where the collection names none)."""
+    """A question, its answer, and its aspect ("" for the collection's own questions)."""
 
     question: str
     answer: str
@@ -50,7 +50,7 @@ class Sample:
 
 
 class Made(NamedTuple):
-    """Samples and the images that are none: in = out + rejected."""
+    """Samples and rejected images: images in = samples + rejected."""
 
     samples: list[Sample]
     rejected: list[Rejected]
@@ -64,42 +64,42 @@ def make_samples(
     pairs: Iterable[QAPair] = (),
     originals: Originals | None = None,
 ) -> Made:
-    """One sample an image, by train.supervision:
+    """One sample per image, by train.supervision:
 
     ours    the merged description and the synthesized pairs
     orig    the collection's first human caption and its own pairs (OURO Table 6, "Orig.")
-    both    the caption, followed by the merged description as one text, and the pairs of both (VILA^2 section 2.1
+    both    the caption and the merged description joined to one text, and the pairs of both (VILA^2 section 2.1
             concatenates original and generated captions)
 
-    Rejected: "no_description", for an image without any text to learn.
+    Rejected: "no_description", for an image without a caption or description to train on.
     """
-    parts, texts, asked = _by_image(regions, list(scenes), pairs)
-    own = originals or {}
-    made = Made([], [])
+    parts, texts, pairs_by_image = _group_by_image(regions, list(scenes), pairs)
+    collection_pairs = originals or {}
+    result = Made([], [])
     for image in images:
-        described = [*image.captions[:1]] if supervision != "ours" else []
-        described += [texts[image.image_id]] if supervision != "orig" and image.image_id in texts else []
-        questions = [Asked(*pair) for pair in own.get(image.image_id, ())] if supervision != "ours" else []
-        questions += asked[image.image_id] if supervision != "orig" else []
-        if not "".join(described).strip():
-            made.rejected.append(Rejected("train", image.image_id, "no_description", f"supervision {supervision}"))
+        descriptions = [*image.captions[:1]] if supervision != "ours" else []
+        descriptions += [texts[image.image_id]] if supervision != "orig" and image.image_id in texts else []
+        questions = [Asked(*pair) for pair in collection_pairs.get(image.image_id, ())] if supervision != "ours" else []
+        questions += pairs_by_image[image.image_id] if supervision != "orig" else []
+        if not "".join(descriptions).strip():
+            result.rejected.append(Rejected("train", image.image_id, "no_description", f"supervision {supervision}"))
             continue
-        description = " ".join(text.strip() for text in described)
+        description = " ".join(text.strip() for text in descriptions)
         size = (image.width, image.height)
         sample = Sample(image.image_id, image.path, size, tuple(parts[image.image_id]), description, tuple(questions))
-        made.samples.append(sample)
-    return made
+        result.samples.append(sample)
+    return result
 
 
-def _by_image(
+def _group_by_image(
     regions: Iterable[Region], scenes: Sequence[Scene], pairs: Iterable[QAPair]
 ) -> tuple[Mapping[str, list[Part]], dict[str, str], Mapping[str, list[Asked]]]:
-    said = {region_id: text for scene in scenes for region_id, text in scene.region_texts}
+    region_texts = {region_id: text for scene in scenes for region_id, text in scene.region_texts}
     parts: dict[str, list[Part]] = defaultdict(list)
-    asked: dict[str, list[Asked]] = defaultdict(list)
+    pairs_by_image: dict[str, list[Asked]] = defaultdict(list)
     for r in regions:
         if r.parent_id is not None:
-            parts[r.image_id].append(Part(r.region_id, r.box, r.level, said.get(r.region_id, "")))
+            parts[r.image_id].append(Part(r.region_id, r.box, r.level, region_texts.get(r.region_id, "")))
     for p in pairs:
-        asked[p.image_id].append(Asked(p.question, p.answer, p.aspect))
-    return parts, {scene.image_id: scene.text for scene in scenes}, asked
+        pairs_by_image[p.image_id].append(Asked(p.question, p.answer, p.aspect))
+    return parts, {scene.image_id: scene.text for scene in scenes}, pairs_by_image

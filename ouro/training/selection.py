@@ -1,16 +1,17 @@
-"""Which questions and which k sub-regions one epoch shows of a sample.
+"""Selects the questions and the k sub-regions of a sample that one epoch trains on.
 
 Regions, by train.selection:
 
     random       k of them without replacement (OURO section 3.2)
-    by-level     one of each level of the tree in turn, from the top, random within a level: large and small alike
+    by-level     one of each level of the tree in turn, from the top, random within a level: large and small regions
     informative  those that the drawn questions are about; the paper's future work (section 4.4: random selection "may
                  not always focus on the most relevant areas for question answering")
 
 For `informative`, a region r helps a question q by w(q, r) = sum of idf(t) over the words t of question and answer that
-stand in r's description, idf(t) = log(regions / regions whose description has t): a word that all of them have says
-nothing. Chosen is greedily what adds most to sum over q of max over chosen r of w(q, r), a monotone submodular aim, of
-which greed reaches 1 - 1/e (Nemhauser, Wolsey and Fisher, 1978); ties, and what adds nothing, at random.
+occur in r's description, with idf(t) = log(regions / regions whose description has t): a word in all descriptions has
+weight 0. Regions are selected greedily to maximise the sum over q of the maximum over selected r of w(q, r). This
+objective is monotone submodular, so that greedy selection reaches at least 1 - 1/e of the optimum (Nemhauser, Wolsey
+and Fisher, 1978). Ties, and regions that add nothing, are ordered at random.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Words = frozenset[str]
 
 
 class Draw(NamedTuple):
-    """What one epoch shows of a sample: indices into its parts and its pairs."""
+    """The regions and pairs of a sample that one epoch trains on: indices into its parts and its pairs."""
 
     regions: tuple[int, ...]
     pairs: tuple[int, ...]
@@ -39,13 +40,13 @@ class Draw(NamedTuple):
 
 def draw(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Draw:
     """Up to `questions` pairs, and min(k, regions) regions (none unless `shown`) in ascending order."""
-    pairs = diverse(sample.pairs, params.questions, rng)
+    pairs = pick_diverse(sample.pairs, params.questions, rng)
     k = min(params.k, len(sample.parts)) if shown else 0
-    asked = [sample.pairs[i] for i in pairs]
-    return Draw(tuple(sorted(select(sample.parts, asked, k, params.selection, rng))), pairs)
+    questions = [sample.pairs[i] for i in pairs]
+    return Draw(tuple(sorted(select(sample.parts, questions, k, params.selection, rng))), pairs)
 
 
-def diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[int, ...]:
+def pick_diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[int, ...]:
     """Up to n pairs, one of each aspect before a second of any ("up to five diverse questions", section 3.2)."""
     by_aspect: dict[str, list[int]] = defaultdict(list)
     for i in rng.permutation(len(pairs)):
@@ -55,55 +56,55 @@ def diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[i
 
 
 def select(
-    parts: Sequence[Part], asked: Sequence[Asked], k: int, strategy: str, rng: np.random.Generator
+    parts: Sequence[Part], questions: Sequence[Asked], k: int, strategy: str, rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """Indices of k of the parts, in the order in which they were chosen."""
+    """Indices of k of the parts, in the order of selection."""
     order = [int(i) for i in rng.permutation(len(parts))]
     if strategy == "by-level":
-        order = _by_level(parts, order)
+        order = _order_by_level(parts, order)
     elif strategy == "informative":
-        order = _informative(parts, asked, k, order)
+        order = _order_by_information(parts, questions, k, order)
     return tuple(order[:k])
 
 
-def _by_level(parts: Sequence[Part], order: Sequence[int]) -> list[int]:
-    turn: Counter[int] = Counter()
-    placed: list[tuple[int, int, int]] = []
+def _order_by_level(parts: Sequence[Part], order: Sequence[int]) -> list[int]:
+    next_rank: Counter[int] = Counter()
+    ranked: list[tuple[int, int, int]] = []
     for i in order:
-        placed.append((turn[parts[i].level], parts[i].level, i))
-        turn[parts[i].level] += 1
-    return [i for _, _, i in sorted(placed)]
+        ranked.append((next_rank[parts[i].level], parts[i].level, i))
+        next_rank[parts[i].level] += 1
+    return [i for _, _, i in sorted(ranked)]
 
 
-def _informative(parts: Sequence[Part], asked: Sequence[Asked], k: int, order: Sequence[int]) -> list[int]:
-    helps = helpfulness(parts, asked)
-    best = [0.0] * len(asked)
-    left, chosen = list(order), list[int]()
-    while left and len(chosen) < k:
-        adds = [sum(max(0.0, w - b) for w, b in zip(helps[i], best, strict=True)) for i in left]
-        chosen.append(left.pop(adds.index(max(adds))))  # the first of equals, which is random
-        best = [max(b, w) for b, w in zip(best, helps[chosen[-1]], strict=True)]
-    return chosen
+def _order_by_information(parts: Sequence[Part], questions: Sequence[Asked], k: int, order: Sequence[int]) -> list[int]:
+    weights = helpfulness(parts, questions)
+    best = [0.0] * len(questions)
+    remaining, selection = list(order), list[int]()
+    while remaining and len(selection) < k:
+        gains = [sum(max(0.0, w - b) for w, b in zip(weights[i], best, strict=True)) for i in remaining]
+        selection.append(remaining.pop(gains.index(max(gains))))  # of equal gains the first, in random order
+        best = [max(b, w) for b, w in zip(best, weights[selection[-1]], strict=True)]
+    return selection
 
 
-def helpfulness(parts: Sequence[Part], asked: Sequence[Asked]) -> list[list[float]]:
+def helpfulness(parts: Sequence[Part], questions: Sequence[Asked]) -> list[list[float]]:
     """w(q, r) of every part (outer) and question."""
-    texts = [words(part.text) for part in parts]
-    known = Counter(word for text in texts for word in text)
-    wanted = [words(f"{a.question} {a.answer}") for a in asked]
-    return [[sum(math.log(len(parts) / known[t]) for t in q & text) for q in wanted] for text in texts]
+    texts = [split_words(part.text) for part in parts]
+    region_counts = Counter(word for text in texts for word in text)
+    question_words = [split_words(f"{a.question} {a.answer}") for a in questions]
+    return [[sum(math.log(len(parts) / region_counts[t]) for t in q & text) for q in question_words] for text in texts]
 
 
-def words(text: str) -> Words:
+def split_words(text: str) -> Words:
     return frozenset(re.findall(r"\w+", text.lower()))
 
 
-def coverage(sample: Sample, chosen: Draw) -> float:
-    """Share in 0..1 of what the sample's regions could help its drawn questions with that the chosen ones do; 1 where
-    no region could."""
-    helps = helpfulness(sample.parts, [sample.pairs[i] for i in chosen.pairs])
-    if not helps:
+def coverage(sample: Sample, selection: Draw) -> float:
+    """How much the drawn regions help the drawn questions, as a share (0..1) of what all the sample's regions could;
+    1 if no region could help."""
+    weights = helpfulness(sample.parts, [sample.pairs[i] for i in selection.pairs])
+    if not weights:
         return 1.0
-    most = sum(max(column) for column in zip(*helps, strict=True))
-    got = sum(max((helps[i][q] for i in chosen.regions), default=0.0) for q in range(len(chosen.pairs)))
-    return got / most if most > 0 else 1.0
+    best = sum(max(column) for column in zip(*weights, strict=True))
+    reached = sum(max((weights[i][q] for i in selection.regions), default=0.0) for q in range(len(selection.pairs)))
+    return reached / best if best > 0 else 1.0

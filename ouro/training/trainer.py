@@ -1,4 +1,4 @@
-"""transformers' Trainer with the joint loss on packed rows: what it is told, what a step sees, what it logs."""
+"""transformers' Trainer with the joint loss on packed rows: its arguments, its batches, and its logs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,27 @@ from ouro.training.meter import Meter
 from ouro.training.packing import Batch, collate, taken_apart
 from ouro.training.rows import Encoded
 
-# What of a log depends on nothing but the job; the rest is about time and machine.
-STEADY = ("step", "loss", "loss_desc", "loss_qa", "learning_rate", "grad_norm", "tokens", "padding", "saved_by_sharing")
+# The logged values that depend on the job alone; the others depend on time and machine.
+REPRODUCIBLE_KEYS = (
+    "step",
+    "loss",
+    "loss_desc",
+    "loss_qa",
+    "learning_rate",
+    "grad_norm",
+    "tokens",
+    "padding",
+    "saved_by_sharing",
+)
 
 
 def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | None = None) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
-    alone = params.processes == 1 and deepspeed is None
+    single_process = params.processes == 1 and deepspeed is None
     return TrainingArguments(
         deepspeed=deepspeed,
         output_dir=str(work),
-        num_train_epochs=1,  # Rows lays the epochs end to end
+        num_train_epochs=1,  # Rows concatenates the epochs
         per_device_train_batch_size=params.batch_size,
         gradient_accumulation_steps=params.accumulation,
         learning_rate=params.learning_rate,
@@ -39,14 +49,14 @@ def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | 
         warmup_steps=params.warmup_ratio,  # a value below 1 is read as a ratio
         bf16=params.bf16,
         use_cpu=not on_gpu,
-        ddp_backend=None if on_gpu or alone else "gloo",
+        ddp_backend=None if on_gpu or single_process else "gloo",
         ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,  # there are none that change; and a forward of one process alone would wait
+        ddp_broadcast_buffers=False,  # no buffer changes; and a forward in one process alone would wait for the others
         gradient_checkpointing=params.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         weight_decay=0.0,
         max_grad_norm=1.0,
-        logging_steps=math.gcd(10, params.save_steps),  # a checkpoint falls between two logs never within one
+        logging_steps=math.gcd(10, params.save_steps),  # so that every checkpoint is written at a step that is logged
         save_steps=params.save_steps,
         save_total_limit=None,  # `keep_only` removes the older one
         remove_unused_columns=False,
@@ -60,53 +70,58 @@ def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | 
 
 
 class Collator:
-    """Images to one batch: rows laid end to end, pictures in the order in which the rows hold them."""
+    """Collates encoded images to one batch: rows packed by `collate`, pictures in the order of the batch's rows."""
 
     def __init__(self, pad: int, row_tokens: int) -> None:
         self.pad, self.row_tokens = pad, row_tokens
 
     def __call__(self, encoded: Sequence[Encoded]) -> dict[str, Any]:
-        """`encoded`: images; each may be several rows, with its pictures in each of them."""
-        shown = [(row, e) for e in encoded for row in e.rows]
-        batch, order = collate([row for row, _ in shown], self.pad, self.row_tokens)
-        pixels = {k: torch.cat([shown[i][1].pixels[k] for i in order]) for k in encoded[0].pixels}
-        counts = torch.tensor([len(shown[i][1].pixels["image_grid_thw"]) for i in order])
-        return {**batch._asdict(), **pixels, "pictures": counts, "image_ids": [shown[i][1].image_id for i in order]}
+        """`encoded`: images; an image may have several rows, and its pictures are repeated for each of them."""
+        rows_with_images = [(row, e) for e in encoded for row in e.rows]
+        batch, order = collate([row for row, _ in rows_with_images], self.pad, self.row_tokens)
+        pixels = {k: torch.cat([rows_with_images[i][1].pixels[k] for i in order]) for k in encoded[0].pixels}
+        counts = torch.tensor([len(rows_with_images[i][1].pixels["image_grid_thw"]) for i in order])
+        return {
+            **batch._asdict(),
+            **pixels,
+            "pictures": counts,
+            "image_ids": [rows_with_images[i][1].image_id for i in order],
+        }
 
 
 class MicroBatch:
-    """What a step is given, apart: the batch, the model's pictures, and whose they are."""
+    """A step's inputs, separated: the packed batch, the pixel inputs, and the image ids."""
 
     def __init__(self, inputs: dict[str, Any]) -> None:
-        given = dict(inputs)
-        self.image_ids: list[str] = given.pop("image_ids")
-        self.pictures: list[int] = given.pop("pictures").tolist()
-        self.batch = Batch(*(given.pop(name) for name in Batch._fields))
-        self.pixels: dict[str, Any] = given
+        fields = dict(inputs)
+        self.image_ids: list[str] = fields.pop("image_ids")
+        self.pictures: list[int] = fields.pop("pictures").tolist()
+        self.batch = Batch(*(fields.pop(name) for name in Batch._fields))
+        self.pixels: dict[str, Any] = fields
 
     def pieces(self, n: int, pad: int) -> Iterator[MicroBatch]:
-        """Its images in n runs, or one each where there are fewer; each a micro-batch of its own."""
+        """Split into n micro-batches of consecutive images; into one per image if there are fewer than n."""
         rows = taken_apart(self.batch)
         grids = self.pixels["image_grid_thw"].split(self.pictures)
         patches = [int(g.prod(dim=1).sum()) for g in grids]
         pixels = self.pixels["pixel_values"].split(patches)
         n = min(n, len(rows))
         for i in range(n):
-            part = slice(i * len(rows) // n, (i + 1) * len(rows) // n)
-            width = sum(row.ids.numel() for row in rows[part])
-            made = {
-                **collate(rows[part], pad, width).batch._asdict(), "image_ids": self.image_ids[part],
-                "pixel_values": torch.cat(pixels[part]), "image_grid_thw": torch.cat(grids[part]),
-                "pictures": torch.tensor(self.pictures[part]),
+            span = slice(i * len(rows) // n, (i + 1) * len(rows) // n)
+            width = sum(row.ids.numel() for row in rows[span])
+            inputs = {
+                **collate(rows[span], pad, width).batch._asdict(), "image_ids": self.image_ids[span],
+                "pixel_values": torch.cat(pixels[span]), "image_grid_thw": torch.cat(grids[span]),
+                "pictures": torch.tensor(self.pictures[span]),
             }  # fmt: skip
             device = self.batch.ids.device
-            yield MicroBatch({k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in made.items()})
+            yield MicroBatch({k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()})
 
 
 class JointTrainer(Trainer):
     """Trainer whose loss is L_desc + L_qa on packed rows.
 
-    `pieces`: into how many each micro-batch is cut to fit into memory; the gradients add up to the same.
+    `pieces`: the number of pieces that each micro-batch is split into to fit into memory; the gradients are the same.
     """
 
     def __init__(self, *, params: Train, pad: int, pieces: int = 1, **kwargs: Any) -> None:
@@ -134,20 +149,21 @@ class JointTrainer(Trainer):
         return loss
 
     def _refuse(self, model: Any, micro: MicroBatch, value: float) -> None:
-        """Say which images the loss is no number for; the last checkpoint stays as it is."""
-        found, weights = list[str](), (self.params.weight_desc, self.params.weight_qa)
-        own: Any = self.accelerator.unwrap_model(model)
-        whole = not any(hasattr(p, "ds_id") for p in own.parameters())  # else a forward needs all processes (ZeRO-3)
+        """Raise a TrainingError that names the images whose loss is not finite; the last checkpoint is unchanged."""
+        image_ids, weights = list[str](), (self.params.weight_desc, self.params.weight_qa)
+        unwrapped: Any = self.accelerator.unwrap_model(model)
+        # With ZeRO-3 a forward needs all processes.
+        can_forward = not any(hasattr(p, "ds_id") for p in unwrapped.parameters())
         with torch.no_grad(), self.compute_loss_context_manager():
-            for one in micro.pieces(len(micro.image_ids), self.pad) if whole else ():
-                if not bool(torch.isfinite(joint_loss(own, one.batch, one.pixels, *weights).total)):
-                    found += one.image_ids
-        named = f"image {', '.join(found)}" if found else f"one of the images {', '.join(micro.image_ids)}"
-        last = last_checkpoint(Path(str(self.args.output_dir)), self.params.processes)
+            for piece in micro.pieces(len(micro.image_ids), self.pad) if can_forward else ():
+                if not bool(torch.isfinite(joint_loss(unwrapped, piece.batch, piece.pixels, *weights).total)):
+                    image_ids += piece.image_ids
+        culprits = f"image {', '.join(image_ids)}" if image_ids else f"one of the images {', '.join(micro.image_ids)}"
+        checkpoint = last_checkpoint(Path(str(self.args.output_dir)), self.params.processes)
         raise TrainingError(
-            f"step {self.state.global_step + 1}: the loss is {value}, {named}; expected a finite number. "
-            f"{f'{last.name} is intact' if last else 'No checkpoint was written yet'}. Fix: look at that image's "
-            "annotations, or lower train.learning_rate or the weights of the losses"
+            f"step {self.state.global_step + 1}: the loss is {value}, {culprits}; expected a finite number. "
+            f"{f'{checkpoint.name} is intact' if checkpoint else 'No checkpoint was written yet'}. "
+            "Fix: look at that image's annotations, or lower train.learning_rate or the weights of the losses"
         )
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -155,50 +171,50 @@ class JointTrainer(Trainer):
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         micro = MicroBatch(self._prepare_inputs(inputs))  # type: ignore[arg-type]
-        totals, parts = task_weights(micro.batch), list(micro.pieces(self.pieces, self.pad))
+        totals, micro_batches = task_weights(micro.batch), list(micro.pieces(self.pieces, self.pad))
         sums = torch.zeros((), device=totals.device)
-        for n, part in enumerate(parts):
-            more = n < len(parts) - 1
-            with self.accelerator.no_sync(model) if more else contextlib.nullcontext():
+        for n, micro_batch in enumerate(micro_batches):
+            is_not_last = n < len(micro_batches) - 1
+            with self.accelerator.no_sync(model) if is_not_last else contextlib.nullcontext():
                 with self.compute_loss_context_manager():
-                    loss = self._loss(model, part, totals).total / self.current_gradient_accumulation_steps
+                    loss = self._loss(model, micro_batch, totals).total / self.current_gradient_accumulation_steps
                 self.accelerator.backward(loss)
             sums += loss.detach()
         return sums
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if self.meter.sums[2] > 0 and "loss" in logs:
-            read = self.meter.read()
-            before = next((h["tokens"] for h in reversed(self.state.log_history) if "tokens" in h), 0.0)
-            logs |= {**read, "tokens": before + read["tokens"]}
+            measurements = self.meter.read()
+            tokens_before = next((h["tokens"] for h in reversed(self.state.log_history) if "tokens" in h), 0.0)
+            logs |= {**measurements, "tokens": tokens_before + measurements["tokens"]}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Raises TrainingError when it cannot be written whole; what was begun is removed, the older one stays."""
+        """Raises TrainingError when the checkpoint cannot be written; the incomplete one is removed, not the older."""
         work = Path(str(self.args.output_dir))
         try:
             super()._save_checkpoint(model, trial)
             if self.is_world_process_zero():
                 keep_only(work / f"checkpoint-{self.state.global_step}")
         except Exception as error:
-            last = last_checkpoint(work, self.params.processes)
+            previous = last_checkpoint(work, self.params.processes)
             if self.is_world_process_zero():
                 shutil.rmtree(work / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            older = f"{previous.name} is intact and the next run goes on from it" if previous else ""
             raise TrainingError(
                 f"{work}: the checkpoint of step {self.state.global_step} could not be written ({error}); "
-                f"{f'{last.name} is intact and the next run goes on from it' if last else 'there was none before it'}. "
-                "Fix: free space on that disk and run the same command again"
+                f"{older or 'there was none before it'}. Fix: free space on that disk and run the same command again"
             ) from error
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """The last that each process writes; the first one then writes the sign of completeness."""
+        """The last file that each process writes; after it the first process writes the completeness marker."""
         super()._save_rng_state(output_dir)
         sync_checkpoint(Path(output_dir))
         self.accelerator.wait_for_everyone()
 
 
 class Report(TrainerCallback):
-    """Tells the caller of every step, and of what was logged."""
+    """Reports every step and all logged values to the caller."""
 
     def __init__(self, report: OnLog) -> None:
         self.report = report
@@ -213,10 +229,10 @@ class Report(TrainerCallback):
 
 
 class FrozenInputs(TrainerCallback):
-    """Takes back what transformers does for checkpoints that are reentrant, and ours are not.
+    """Undoes a setting of transformers that only reentrant gradient checkpointing needs; ours is not reentrant.
 
-    With gradient checkpointing it lets the inputs of every part ask for gradients; a frozen vision tower would then be
-    run once more, and backward, for nothing (with Qwen2-VL-7B a quarter of a step).
+    With gradient checkpointing transformers makes the inputs of every part require gradients. A frozen vision tower
+    would then run a second forward, and a backward, for nothing (a quarter of a step with Qwen2-VL-7B).
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -225,6 +241,6 @@ class FrozenInputs(TrainerCallback):
                 module.disable_input_require_grads()
 
 
-def steady(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    """The loss curve of a training's logs: the same for the same job, whatever the machine."""
-    return tuple({k: h[k] for k in STEADY if k in h} for h in history if "loss_desc" in h)
+def loss_curve(history: Sequence[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+    """The loss curve in a training's logs, with reproducible values only."""
+    return tuple({k: h[k] for k in REPRODUCIBLE_KEYS if k in h} for h in history if "loss_desc" in h)

@@ -1,6 +1,6 @@
-"""Training under DeepSpeed: its file, the proof that it is at work, and what ZeRO-3 has split brought together again.
+"""Training with DeepSpeed: reads its config file, checks that it is enabled, and gathers weights that ZeRO-3 has split.
 
-Stages 1 and 2 share the optimizer's state and the gradients between processes, stage 3 the weights, too.
+Stages 1 and 2 partition the optimizer's state and the gradients over the processes, stage 3 the weights, too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SHIPPED = Path("profiles/deepspeed")
 
 
 def deepspeed_file(name_or_path: str, root: Path = SOURCE_ROOT) -> Path:
-    """The file behind train.deepspeed: "zero2" and "zero3" are shipped, anything else is a path (from `root`).
+    """The file of train.deepspeed: "zero2" and "zero3" are shipped, anything else is a path relative to `root`.
 
-    Raises TrainingError when there is none.
+    Raises TrainingError when there is no such file.
     """
     shipped = root / SHIPPED / f"{name_or_path}.json"
     path = shipped if shipped.is_file() else root / name_or_path
@@ -39,19 +39,19 @@ def deepspeed_config(name_or_path: str, root: Path = SOURCE_ROOT) -> dict[str, A
     """The contents of a DeepSpeed file. Raises TrainingError that lists every problem with its fix."""
     path = deepspeed_file(name_or_path, root)
     try:
-        config: Any = json.loads(path.read_text("utf-8"), object_pairs_hook=_no_repeats)
+        config: Any = json.loads(path.read_text("utf-8"), object_pairs_hook=_refuse_repeats)
     except ValueError as error:
         raise TrainingError(f"DeepSpeed file {path}: not valid JSON: {error}") from error
     if not isinstance(config, dict):
         raise TrainingError(f"DeepSpeed file {path}: got a {type(config).__name__}, expected an object, {{...}}")
     from ouro.training.zero_file import problems
 
-    if found := problems(config):
-        raise TrainingError("\n  ".join([f"DeepSpeed file {path}: {len(found)} problem(s)", *found]))
+    if details := problems(config):
+        raise TrainingError("\n  ".join([f"DeepSpeed file {path}: {len(details)} problem(s)", *details]))
     return config
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if repeated := sorted({key for key in keys if keys.count(key) > 1}):
         raise ValueError(f"{', '.join(repeated)}: more than once in a section; keep one")
@@ -59,9 +59,9 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def assert_enabled(trainer: Any, config: dict[str, Any]) -> None:
-    """Raise TrainingError unless DeepSpeed is at work in `trainer`, and in the stage that the file says.
+    """Raise TrainingError unless DeepSpeed is enabled in `trainer`, with the ZeRO stage of the config file.
 
-    A launcher may ignore DeepSpeed in silence. The stage is known once the training has begun.
+    A launcher may silently ignore DeepSpeed. The stage is checked only once the training has started.
     """
     if not trainer.is_deepspeed_enabled:
         raise TrainingError(
@@ -72,16 +72,16 @@ def assert_enabled(trainer: Any, config: dict[str, Any]) -> None:
     engine = getattr(trainer, "deepspeed", None)
     if engine is None:
         return
-    wanted = int(config["zero_optimization"].get("stage", 0))
-    got = int(engine.zero_optimization_stage())
-    if got != wanted:
+    expected_stage = int(config["zero_optimization"].get("stage", 0))
+    actual_stage = int(engine.zero_optimization_stage())
+    if actual_stage != expected_stage:
         raise TrainingError(
-            f"train.deepspeed: the engine runs ZeRO stage {got}, expected stage {wanted} of the file; "
+            f"train.deepspeed: the engine runs ZeRO stage {actual_stage}, expected stage {expected_stage} of the file; "
             "look for DeepSpeed settings of the launcher, e.g. ACCELERATE_DEEPSPEED_ZERO_STAGE"
         )
 
 
-class _Watch(TrainerCallback):
+class _EnabledCheck(TrainerCallback):
     def __init__(self, trainer: Any, config: dict[str, Any]) -> None:
         self.trainer, self.config = trainer, config
 
@@ -92,14 +92,14 @@ class _Watch(TrainerCallback):
 
 
 def watch(trainer: Any, config: dict[str, Any] | None) -> None:
-    """`assert_enabled` now and again when the training begins; nothing without DeepSpeed (`config` is None)."""
+    """Call `assert_enabled` now and again when the training starts; does nothing without DeepSpeed (`config` None)."""
     if config is not None:
         assert_enabled(trainer, config)
-        trainer.add_callback(_Watch(trainer, config))
+        trainer.add_callback(_EnabledCheck(trainer, config))
 
 
-def join(config: dict[str, Any] | None) -> None:
-    """Let DeepSpeed know of the other processes: without, ZeRO-3 splits a model at loading as if alone."""
+def join_processes(config: dict[str, Any] | None) -> None:
+    """Initialise DeepSpeed's process group: without it, ZeRO-3 loads a model as if this were the only process."""
     if config is not None:
         import deepspeed
         import torch
@@ -114,19 +114,19 @@ def is_split(model: Any) -> bool:
 
 @contextmanager
 def gathered(model: Any) -> Generator[None]:
-    """Within, trainable weights that ZeRO-3 has split are whole in every process; all processes must enter."""
-    split = [p for p in model.parameters() if p.requires_grad and hasattr(p, "ds_id")]
-    if not split:
+    """A context in which trainable weights that ZeRO-3 has split are complete; all processes must enter it."""
+    split_weights = [p for p in model.parameters() if p.requires_grad and hasattr(p, "ds_id")]
+    if not split_weights:
         yield
         return
     import deepspeed
 
-    with deepspeed.zero.GatheredParameters(split, modifier_rank=None):
+    with deepspeed.zero.GatheredParameters(split_weights, modifier_rank=None):
         yield
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a checkpoint is one of DeepSpeed's: `latest`, written after every process's state, names its folder."""
+    """Whether a DeepSpeed checkpoint is complete: `latest`, written last, names a folder with every process's state."""
     try:
         tag = (folder / "latest").read_text().strip()
     except OSError:

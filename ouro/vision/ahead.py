@@ -1,4 +1,4 @@
-"""Batches of a VisionLM prepared by worker processes while the model answers the one before."""
+"""Prepares the batches of a VisionLM in worker processes while the model answers the batch before."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ouro.vision.folders import load_processor
 from ouro.vision.protocols import Request
 
 
-class Ahead:
+class BatchPreparer:
     """Worker processes that prepare the next batches (resize, normalise, tokenize) while the model answers one."""
 
     def __init__(self, folder: str | Path, processes: int) -> None:
         self._folder, self._processes = folder, processes
         self._workers = Workers(processes)
 
-    def prepare(self, parts: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
-        """Each batch's inputs, in order. One batch a worker is under way or waits beside the one in use."""
+    def prepare(self, request_batches: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
+        """Each batch's inputs, in order. Besides the batch in use, at most one batch per worker is held."""
         pool = self._workers.pool()
-        ready: deque[Future[Prepared]] = deque()
-        for requests in parts:
-            ready.append(pool.submit(_prepare, self._folder, requests, share))
-            if len(ready) > self._processes:
-                yield ready.popleft().result()
-        while ready:
-            yield ready.popleft().result()
+        futures: deque[Future[Prepared]] = deque()
+        for requests in request_batches:
+            futures.append(pool.submit(_prepare, self._folder, requests, share))
+            if len(futures) > self._processes:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
 
 
 @lru_cache(maxsize=1)
-def _encoder(folder: str | Path) -> Encoder:
+def _load_encoder(folder: str | Path) -> Encoder:
     import torch
 
     torch.set_num_threads(1)
@@ -42,4 +42,4 @@ def _encoder(folder: str | Path) -> Encoder:
 
 
 def _prepare(folder: str | Path, requests: Sequence[Request], share: bool) -> Prepared:
-    return _encoder(folder).batch(requests, share)
+    return _load_encoder(folder).batch(requests, share)

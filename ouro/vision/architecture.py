@@ -1,7 +1,7 @@
-"""The shape of a vision-language model, read from its Hugging Face config.json: what counting FLOPs needs, no torch.
+"""The dimensions of a vision-language model, read from its Hugging Face config.json without torch, to count FLOPs.
 
-Qwen2-VL (nano is one), Qwen2.5-VL and Qwen3-VL, dense. A config.json leaves out what equals its class's default, and
-older ones keep the language model's keys at the top: both are read.
+Dense Qwen2-VL (nano is one), Qwen2.5-VL and Qwen3-VL. A config.json leaves out values that equal its class's defaults,
+and older ones have the language model's keys at the top level: both are handled.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ouro.core.errors import OuroError
 
 
 class ArchitectureError(OuroError, ValueError):
-    """A model whose FLOPs cannot be counted: no config.json, or one of another family."""
+    """A model whose FLOPs cannot be counted: no config.json, or one of another model family."""
 
 
 class Vision(NamedTuple):
-    """The vision tower. `values` of one patch; `width` of its tokens; `inner` of the MLP, which is gated (three
-    matrices) or not (two); `mergers` of merge x merge patches to a token of `out` values (DeepStack has more than
-    one). In Qwen2.5-VL only `full` of the `depth` layers attend over the whole frame, the others within windows of
-    `window` x `window` merged tokens (0: no windows)."""
+    """The vision tower. `values`: numbers in one patch; `width`: hidden size; `inner`: hidden size of the MLP, which is
+    gated (three matrices) or not (two); `mergers`: number of mergers from merge x merge patches to a token of size
+    `out` (DeepStack has more than one). In Qwen2.5-VL only `full` of the `depth` layers attend to the whole frame, the
+    others within windows of `window` x `window` merged tokens (0: no windows)."""
 
     depth: int
     width: int
@@ -64,24 +64,24 @@ MIN_TOKENS, MAX_TOKENS = 4, 16_384  # visual tokens of a picture: Qwen2-VL's own
 
 
 class Sight(NamedTuple):
-    """How large a model sees pictures: its processor's own bounds, in pixels."""
+    """The fewest (`least`) and most (`most`) pixels that a model's processor resizes pictures to."""
 
     vision: Vision
     least: int
     most: int
 
-    def grid(self, width: float, height: float, most: int, least: int = 0) -> Grid:
-        """The patches of a picture of this size (pixels) that may show `most` pixels, and at least `least` (0: the
-        processor's own bound): Qwen2-VL's smart_resize, and ouro.vision.encoding's bounds."""
+    def grid(self, width: float, height: float, max_pixels: int, min_pixels: int = 0) -> Grid:
+        """The patch grid of a picture of this size (pixels) with at most `max_pixels` and at least `min_pixels` (0: the
+        processor's own bound): Qwen2-VL's smart_resize, with the bounds of ouro.vision.encoding."""
         unit = self.vision.patch * self.vision.merge
-        most = min(most, self.most)
-        least = min(least or self.least, most)
+        max_pixels = min(max_pixels, self.most)
+        min_pixels = min(min_pixels or self.least, max_pixels)
         h, w = round(height / unit) * unit, round(width / unit) * unit
-        if h * w > most:
-            scale = math.sqrt(height * width / most)
+        if h * w > max_pixels:
+            scale = math.sqrt(height * width / max_pixels)
             h, w = (max(unit, math.floor(side / scale / unit) * unit) for side in (height, width))
-        elif h * w < least:
-            scale = math.sqrt(least / (height * width))
+        elif h * w < min_pixels:
+            scale = math.sqrt(min_pixels / (height * width))
             h, w = (math.ceil(side * scale / unit) * unit for side in (height, width))
         return 1, h // self.vision.patch, w // self.vision.patch
 
@@ -93,7 +93,7 @@ _TEXT_7B: Final = {
     "intermediate_size": 18944, "vocab_size": 152064,
 }  # fmt: skip
 
-# What the hub's config.json of these models say, as far as FLOPs depend on it; used where model.base has no folder.
+# The values in the hub's config.json of these models that FLOPs depend on; used when model.base is not a local folder.
 KNOWN: Final[dict[str, dict[str, Any]]] = {
     "Qwen2-VL-7B-Instruct": {
         "model_type": "qwen2_vl", **_TEXT_7B,
@@ -114,7 +114,7 @@ KNOWN: Final[dict[str, dict[str, Any]]] = {
 
 
 def model_config(base: str) -> tuple[dict[str, Any], str]:
-    """The config of model.base, and where it comes from. Raises ArchitectureError when there is none."""
+    """The config of model.base, and a text that names its source. Raises ArchitectureError when there is none."""
     path = Path(base) / "config.json"
     if path.is_file():
         try:
@@ -131,7 +131,7 @@ def model_config(base: str) -> tuple[dict[str, Any], str]:
 
 
 def architecture(config: Mapping[str, Any]) -> Architecture:
-    """What a config.json says. Raises ArchitectureError for another family, or a key that is missing or no number."""
+    """The architecture in a config.json. Raises ArchitectureError for another model family or a malformed key."""
     family = str(config.get("model_type"))
     if family not in FAMILIES:
         raise ArchitectureError(
@@ -139,7 +139,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
             "Fix: name such a model in model.base, or estimate with one of its size"
         )
     try:
-        return Architecture(family, _vision(family, config["vision_config"]), _text(config))
+        return Architecture(family, _read_vision(family, config["vision_config"]), _read_text(config))
     except (KeyError, TypeError, ValueError) as error:
         raise ArchitectureError(
             f"config.json of {family}: not as expected ({error!r}); fetch the model again"
@@ -147,45 +147,54 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
 
 
 def sight(base: str, vision: Vision) -> Sight:
-    """The bounds of model.base's processor, or Qwen2-VL's where it says none."""
+    """The pixel bounds of model.base's processor, or Qwen2-VL's if it has none."""
     unit = (vision.patch * vision.merge) ** 2
-    own = [MIN_TOKENS * unit, MAX_TOKENS * unit]
+    bounds = [MIN_TOKENS * unit, MAX_TOKENS * unit]
     for name in ("processor_config.json", "preprocessor_config.json"):
         path = Path(base) / name
         if path.is_file():
-            said = json.loads(path.read_text("utf-8"))
-            said = said.get("image_processor", said)
-            size = said.get("size") or {}
-            own[0] = int(size.get("shortest_edge") or said.get("min_pixels") or own[0])
-            own[1] = int(size.get("longest_edge") or said.get("max_pixels") or own[1])
+            config = json.loads(path.read_text("utf-8"))
+            config = config.get("image_processor", config)
+            size = config.get("size") or {}
+            bounds[0] = int(size.get("shortest_edge") or config.get("min_pixels") or bounds[0])
+            bounds[1] = int(size.get("longest_edge") or config.get("max_pixels") or bounds[1])
             break
-    return Sight(vision, *own)
+    return Sight(vision, *bounds)
 
 
-def _text(config: Mapping[str, Any]) -> Text:
-    own: Mapping[str, Any] = config.get("text_config") or config
-    width, heads = int(own["hidden_size"]), int(own["num_attention_heads"])
-    tied = bool(config.get("tie_word_embeddings") or own.get("tie_word_embeddings"))
+def _read_text(config: Mapping[str, Any]) -> Text:
+    text_config: Mapping[str, Any] = config.get("text_config") or config
+    width, heads = int(text_config["hidden_size"]), int(text_config["num_attention_heads"])
+    tied = bool(config.get("tie_word_embeddings") or text_config.get("tie_word_embeddings"))
     return Text(
-        int(own["num_hidden_layers"]), width, int(own["intermediate_size"]), heads,
-        int(own.get("num_key_value_heads") or heads), int(own.get("head_dim") or width // heads),
-        int(own["vocab_size"]), tied,
+        int(text_config["num_hidden_layers"]), width, int(text_config["intermediate_size"]), heads,
+        int(text_config.get("num_key_value_heads") or heads), int(text_config.get("head_dim") or width // heads),
+        int(text_config["vocab_size"]), tied,
     )  # fmt: skip
 
 
-def _vision(family: str, own: Mapping[str, Any]) -> Vision:
-    patch, merge = int(own.get("patch_size", 16 if family == "qwen3_vl" else 14)), int(own.get("spatial_merge_size", 2))
-    channels = int(own.get("in_channels", own.get("in_chans", 3)))
-    shape = {"values": channels * int(own.get("temporal_patch_size", 2)) * patch**2, "patch": patch, "merge": merge}
-    depth = int(own["depth"])
+def _read_vision(family: str, vision_config: Mapping[str, Any]) -> Vision:
+    patch, merge = (
+        int(vision_config.get("patch_size", 16 if family == "qwen3_vl" else 14)),
+        int(vision_config.get("spatial_merge_size", 2)),
+    )
+    channels = int(vision_config.get("in_channels", vision_config.get("in_chans", 3)))
+    shape = {
+        "values": channels * int(vision_config.get("temporal_patch_size", 2)) * patch**2,
+        "patch": patch,
+        "merge": merge,
+    }
+    depth = int(vision_config["depth"])
     if family == "qwen2_vl":
-        width = int(own["embed_dim"])
-        inner = int(width * own.get("mlp_ratio", 4))
-        return Vision(depth, width, inner, False, mergers=1, out=int(own["hidden_size"]), full=depth, window=0, **shape)
-    width, inner, out = (int(own[name]) for name in ("hidden_size", "intermediate_size", "out_hidden_size"))
+        width = int(vision_config["embed_dim"])
+        inner = int(width * vision_config.get("mlp_ratio", 4))
+        return Vision(
+            depth, width, inner, False, mergers=1, out=int(vision_config["hidden_size"]), full=depth, window=0, **shape
+        )
+    width, inner, out = (int(vision_config[name]) for name in ("hidden_size", "intermediate_size", "out_hidden_size"))
     if family == "qwen3_vl":
-        mergers = 1 + len(own.get("deepstack_visual_indexes", (8, 16, 24)))
+        mergers = 1 + len(vision_config.get("deepstack_visual_indexes", (8, 16, 24)))
         return Vision(depth, width, inner, False, mergers=mergers, out=out, full=depth, window=0, **shape)
-    full = len({i for i in own.get("fullatt_block_indexes", (7, 15, 23, 31)) if 0 <= i < depth})
-    window = int(own.get("window_size", 112)) // merge // patch
+    full = len({i for i in vision_config.get("fullatt_block_indexes", (7, 15, 23, 31)) if 0 <= i < depth})
+    window = int(vision_config.get("window_size", 112)) // merge // patch
     return Vision(depth, width, inner, True, mergers=1, out=out, full=full, window=window, **shape)

@@ -1,7 +1,7 @@
-"""The axes of charts: numbers along the left or the lower border of a region, in order. Pure geometry.
+"""Detects the axes of charts: ordered numbers along the left or the lower border of a region. Pure geometry.
 
-The rule is ours (OURO annotates charts and prints none). It knows numeric axes; a chart whose axes are both
-categories, or that has none (a pie), is an "object".
+The rule is ours (OURO annotates charts and gives no rule). It finds numeric axes only: a chart with two category axes,
+or without axes (a pie chart), is an "object".
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 BORDER = 0.25  # an axis is labelled within this share of a chart's side, inside or outside of its border
 SPREAD = 0.5  # and its labels spread over at least this share of the side
 MIN_TICKS = 3
-IN_ORDER = 0.75  # share of neighbouring labels whose numbers rise (or fall): the rest may be misread
+IN_ORDER = 0.75  # share of neighbouring labels whose numbers rise (or fall); the rest may be OCR errors
 
 NUMBER = re.compile(r"[-−–+]?[$€£]?(\d[\d.,]*)(%|[kKMB]|[eE][-+]?\d+)?")
 
 
 def has_axis(box: Box, words: Sequence[Proposal]) -> bool:
-    """Whether numbers stand in a column along the left border of `box`, or in a row along its lower one."""
+    """Whether there are numbers in a column along the left border of `box`, or in a row along its lower border."""
     ticks = [w for w in words if number(w.text) is not None]
-    return _labels_axis(_near_left(box, ticks), box, 1) or _labels_axis(_near_bottom(box, ticks), box, 0)
+    return _is_axis(_find_left_labels(box, ticks), box, 1) or _is_axis(_find_bottom_labels(box, ticks), box, 0)
 
 
 def number(text: str) -> float | None:
-    """The value of a tick's label: "1,200", "-0.5", "30%", "1e-3"; None for what is none. Units are not scaled."""
+    """The value of a tick label: "1,200", "-0.5", "30%", "1e-3"; None if it is not a number. Units are not scaled."""
     match = NUMBER.fullmatch(text.strip())
     if match is None:
         return None
@@ -45,29 +45,32 @@ def number(text: str) -> float | None:
     return -value if text.strip()[0] in "-−–" else value
 
 
-def _near_left(box: Box, ticks: Sequence[Proposal]) -> list[Proposal]:
-    """Those about the left border whose right edges, left edges or centres are in one line."""
+def _find_left_labels(box: Box, ticks: Sequence[Proposal]) -> list[Proposal]:
+    """The ticks near the left border whose right edges, left edges or centres are aligned."""
     margin = BORDER * (box[2] - box[0])
     near = [t for t in ticks if abs(_middle(t, 0) - box[0]) <= margin and box[1] <= _middle(t, 1) <= box[3]]
     edges: list[Callable[[Proposal], float]] = [lambda t: t.box[2], lambda t: t.box[0], lambda t: _middle(t, 0)]
-    return max((_aligned(near, edge) for edge in edges), key=len)
+    return max((_find_aligned(near, edge) for edge in edges), key=len)
 
 
-def _near_bottom(box: Box, ticks: Sequence[Proposal]) -> list[Proposal]:
-    """Those about the lower border that stand on one line."""
+def _find_bottom_labels(box: Box, ticks: Sequence[Proposal]) -> list[Proposal]:
+    """The ticks near the lower border whose centres are aligned."""
     margin = BORDER * (box[3] - box[1])
     near = [t for t in ticks if abs(_middle(t, 1) - box[3]) <= margin and box[0] <= _middle(t, 0) <= box[2]]
-    return _aligned(near, lambda t: _middle(t, 1))
+    return _find_aligned(near, lambda t: _middle(t, 1))
 
 
-def _aligned(ticks: Sequence[Proposal], edge: Callable[[Proposal], float]) -> list[Proposal]:
-    """The most ticks whose edges differ from one's by less than half of its height."""
-    groups = [[t for t in ticks if abs(edge(t) - edge(one)) < 0.5 * (one.box[3] - one.box[1])] for one in ticks]
+def _find_aligned(ticks: Sequence[Proposal], edge: Callable[[Proposal], float]) -> list[Proposal]:
+    """The largest group of ticks whose edges differ from that of one of them by less than half of its height."""
+    groups = [
+        [t for t in ticks if abs(edge(t) - edge(reference)) < 0.5 * (reference.box[3] - reference.box[1])]
+        for reference in ticks
+    ]
     return max(groups, key=len, default=[])
 
 
-def _labels_axis(ticks: Sequence[Proposal], box: Box, axis: int) -> bool:
-    """Whether labels spread along the side (0: x, 1: y), and their numbers rise or fall with it."""
+def _is_axis(ticks: Sequence[Proposal], box: Box, axis: int) -> bool:
+    """Whether labels spread along the axis (0: x, 1: y), and their numbers rise or fall along it."""
     if len(ticks) < MIN_TICKS:
         return False
     ordered = sorted(ticks, key=lambda t: _middle(t, axis))

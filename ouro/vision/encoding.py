@@ -1,9 +1,9 @@
-"""Pictures and prompts to model inputs, for Qwen2-VL style processors, in training and inference alike.
+"""Converts pictures and prompts to model inputs, with Qwen2-VL style processors, for training and inference.
 
-Each image carries its own bound on pixels (the whole image is seen larger than its regions), which a processor
-call cannot express; so images are processed by bound, and image placeholders are expanded here.
+Each image has its own bound on pixels (the whole image is larger than its regions). One processor call takes one bound
+only, so images are processed in groups of equal bound, and image placeholders are expanded here.
 
-Shapes: B requests of a batch, T tokens of the longest, N images shown, M distinct ones, L their patches.
+Shapes: B requests of a batch, T tokens of the longest, N images, M distinct images, L patches of the distinct images.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _SENTINEL = "\x1f"
 
 
 class UnsupportedProcessor(OuroError, ValueError):
-    """A processor whose images do not become a grid of patches."""
+    """A processor that does not convert images to patch grids."""
 
 
-class Turn(NamedTuple):
-    """The chat template around a user's text: what comes before it (images included) and after it."""
+class TurnTemplate(NamedTuple):
+    """The chat template's text before (images included) and after the user's text."""
 
     before: str
     after: str
 
 
 class Prepared(NamedTuple):
-    """A batch of requests as a model takes it, in NumPy, so that it travels between processes as it is.
+    """The model inputs of a batch of requests, as NumPy arrays, so that they can be passed between processes.
 
     `inputs`: input_ids, attention_mask and mm_token_type_ids (B, T), left-padded; with images also pixel_values
-    (L, C*T*P*P) and image_grid_thw (N, 3). `grids` (M, 3) and `picture_of` (N) say which pictures were made
-    once: image i is distinct picture picture_of[i]; None and () where each is made as often as it is shown.
+    (L, C*T*P*P) and image_grid_thw (N, 3). With shared pictures `grids` (M, 3) are those of the distinct pictures, and
+    image i is distinct picture picture_of[i]; without sharing they are None and ().
     """
 
     inputs: dict[str, np.ndarray]
@@ -50,14 +50,14 @@ class Prepared(NamedTuple):
 
 
 def views(request: Request) -> list[View]:
-    """What of a request decides its number of visual tokens."""
+    """The image sizes and bounds of a request, which decide its number of visual tokens."""
     return [(image.size, bound) for image, bound in zip(request.images, request.bounds(), strict=True)]
 
 
 class Encoder:
-    """Wraps an AutoProcessor; no image is shown with fewer than `min_pixels` (0: the processor's own bound).
+    """Wraps an AutoProcessor. Images have at least `min_pixels` pixels (0: the processor's own bound).
 
-    Raises UnsupportedProcessor for those without image tokens and patch grids.
+    Raises UnsupportedProcessor for a processor without image tokens or patch grids.
     """
 
     def __init__(self, processor: Any, min_pixels: int = 0) -> None:
@@ -96,12 +96,12 @@ class Encoder:
             )
         return list(ids[1:])
 
-    def _turn(self, n_images: int) -> Turn:
+    def _turn(self, n_images: int) -> TurnTemplate:
         parts = [{"type": "image"}] * n_images + [{"type": "text", "text": _SENTINEL}]
         messages = [{"role": "user", "content": parts}]
         rendered: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         before, _, after = rendered.partition(_SENTINEL)
-        return Turn(before, after)
+        return TurnTemplate(before, after)
 
     def pixels(self, images: Sequence[Any], bounds: Sequence[int | None]) -> dict[str, Any]:
         """pixel_values (patches, C*T*P*P) and image_grid_thw (N, 3), in the order of `images`.
@@ -125,10 +125,10 @@ class Encoder:
         return {"pixel_values": torch.cat(patches), "image_grid_thw": torch.stack(grids)}
 
     def _limits(self, bound: int | None) -> tuple[int, int]:
-        """Fewest and most pixels of an image with this bound."""
-        own = self.processor.image_processor.size
-        high = min(bound or own["longest_edge"], own["longest_edge"])
-        return min(max(own["shortest_edge"], self.min_pixels), high), high
+        """The fewest and the most pixels of an image with this bound."""
+        size = self.processor.image_processor.size
+        high = min(bound or size["longest_edge"], size["longest_edge"])
+        return min(max(size["shortest_edge"], self.min_pixels), high), high
 
     def _visual_tokens(self, view: View) -> int:
         """Visual tokens of an image: the processor's own count, without running it."""
@@ -138,19 +138,21 @@ class Encoder:
         return self.processor.image_processor.get_number_of_image_patches(height, width, limits) // self.merge**2
 
     def batch(self, requests: Sequence[Request], share: bool) -> Prepared:
-        """The inputs of one batch. With `share`, a picture that is shown several times is made once."""
+        """The inputs of one batch. With `share`, a picture that occurs several times is processed once."""
         import numpy as np
 
-        shown = [view for r in requests for view in zip(r.images, r.bounds(), strict=True)]
-        distinct = {(id(image), bound): (image, bound) for image, bound in shown}
-        made = list(distinct.values()) if share else shown
-        pixels = {k: v.numpy() for k, v in self.pixels(*map(list, zip(*made, strict=True))).items()} if made else {}
+        image_views = [view for r in requests for view in zip(r.images, r.bounds(), strict=True)]
+        distinct = {(id(image), bound): (image, bound) for image, bound in image_views}
+        pictures = list(distinct.values()) if share else image_views
+        pixels = (
+            {k: v.numpy() for k, v in self.pixels(*map(list, zip(*pictures, strict=True))).items()} if pictures else {}
+        )
         grids, picture_of = pixels.get("image_grid_thw"), tuple[int, ...]()
         if grids is not None and share:
             number = {key: i for i, key in enumerate(distinct)}
-            picture_of = tuple(number[id(image), bound] for image, bound in shown)
+            picture_of = tuple(number[id(image), bound] for image, bound in image_views)
             pixels["image_grid_thw"] = grids[list(picture_of)]
-        rows = self._rows(requests, [tuple(g) for g in pixels["image_grid_thw"].tolist()] if made else [])
+        rows = self._rows(requests, [tuple(g) for g in pixels["image_grid_thw"].tolist()] if pictures else [])
         width = max(map(len, rows))
         ids = np.array([[self.pad] * (width - len(row)) + row for row in rows])
         mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -160,11 +162,11 @@ class Encoder:
     def _rows(self, requests: Sequence[Request], grids: Sequence[Grid]) -> list[list[int]]:
         """Token ids of each request; `grids` of all their images, in order."""
         rows: list[list[int]] = []
-        at = 0
+        offset = 0
         for r in requests:
-            own = grids[at : at + len(r.images)]
-            rows.append([*self.prefix(own), *self.asked(r.prompt, len(own))])
-            at += len(own)
+            request_grids = grids[offset : offset + len(r.images)]
+            rows.append([*self.prefix(request_grids), *self.asked(r.prompt, len(request_grids))])
+            offset += len(request_grids)
         return rows
 
     def prefix(self, grids: Sequence[Grid]) -> list[int]:
@@ -176,8 +178,8 @@ class Encoder:
         return ids
 
     def plain(self, text: str) -> str:
-        """A text whose special tokens are broken up ("<|im_end|>" becomes "< |im_end|>"): what OCR, a caption or a
-        model wrote may not end a turn or stand for a picture."""
+        """The text with special tokens broken up ("<|im_end|>" becomes "< |im_end|>"), so that text of OCR, captions or
+        models cannot end a turn or stand for a picture."""
         for token in self.special:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text

@@ -1,7 +1,7 @@
 """Two exact rewrites of the Qwen2-VL vision tower for machines without flash attention.
 
-transformers loops over images in Python when flash attention is absent; here images of equal length are
-attended to together. The Conv3d patch embedding, whose stride equals its kernel, is one matrix product.
+transformers loops over images in Python when flash attention is absent; here the attention of images of equal length
+is one batched call. The Conv3d patch embedding, whose stride equals its kernel, is one matrix product.
 Same weights, same result up to rounding (tests/test_packing.py compares them).
 """
 
@@ -73,11 +73,11 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, size: int, scale:
 
 
 class Explicit(torch.autograd.Function):
-    """softmax(q k^T * scale + bias) v with its weights kept for the backward.
+    """softmax(q k^T * scale + bias) v with its weights saved for the backward.
 
-    On CPUs the fused kernel's backward is slow in bfloat16, and this is faster at the lengths that nano meets
-    (perf/attention.py) for little memory; in float32 the fused one is. q (B, H, T, D), k and v (B, H, S, D),
-    bias (B, 1, T, S) or None.
+    On CPUs the fused kernel's backward is slow in bfloat16; this one is faster at nano's lengths (perf/attention.py)
+    and needs little memory. In float32 the fused kernel is faster. q (B, H, T, D), k and v (B, H, S, D), bias
+    (B, 1, T, S) or None.
     """
 
     @staticmethod
@@ -95,9 +95,9 @@ class Explicit(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         q, k, v, weights = ctx.saved_tensors
         grad = grads[0]
-        inner = _softmax_gradient(grad @ v.transpose(2, 3), weights, -1, weights.dtype)
-        grad_q = (inner @ k) * ctx.scale
-        grad_k = (inner.transpose(2, 3) @ q) * ctx.scale
+        score_grad = _softmax_gradient(grad @ v.transpose(2, 3), weights, -1, weights.dtype)
+        grad_q = (score_grad @ k) * ctx.scale
+        grad_k = (score_grad.transpose(2, 3) @ q) * ctx.scale
         return grad_q, grad_k, weights.transpose(2, 3) @ grad, None, None
 
 
@@ -109,10 +109,10 @@ def grouped_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Explicit attention of text: query (B, H, T, D), key and value (B, G, T, D), `bias_of` the mask -> (B, T, H, D).
-    Heads that share a key stand below each other."""
+    Query heads that share a key are stacked along the T axis."""
     batch, heads, length, size = query.shape
-    folded = query.reshape(batch, key.shape[1], heads // key.shape[1] * length, size)
-    out = Explicit.apply(folded, key, value, bias, scale)
+    stacked_query = query.reshape(batch, key.shape[1], heads // key.shape[1] * length, size)
+    out = Explicit.apply(stacked_query, key, value, bias, scale)
     return out.reshape(batch, heads, length, size).transpose(1, 2).contiguous()
 
 

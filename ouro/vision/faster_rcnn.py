@@ -1,8 +1,8 @@
 """The region proposal networks of torchvision's Faster R-CNNs (arXiv 1506.01497, section 3.1): transform, backbone
 and RPN with their own objectness (sigmoid). The second stage, with its 91 classes, is left out.
 
-Weights come by torchvision's name ("COCO_V1": downloaded once, hash checked, unpickled with weights_only) or from a
-local .safetensors file, which is made from a downloaded one, anywhere, by
+Weights are given by torchvision's name ("COCO_V1": downloaded once, hash checked, unpickled with weights_only) or as a
+local .safetensors file, which is converted from a downloaded .pth file, on any machine, by
 
     python -m ouro.vision.faster_rcnn fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth OUT.safetensors
 
@@ -38,7 +38,7 @@ NETWORKS = (
     "fasterrcnn_mobilenet_v3_large_fpn",
     "fasterrcnn_mobilenet_v3_large_320_fpn",
 )
-PARTS = ("backbone.", "rpn.")  # of a detector's weights; its roi_heads are the second stage
+PARTS = ("backbone.", "rpn.")  # prefixes of a detector's weights to keep; its roi_heads are the second stage
 MAX_OFFERED = 300  # proposals a picture (arXiv 1506.01497, section 4.1)
 PICKLED = {".pth", ".pt", ".bin", ".pkl", ".ckpt"}
 
@@ -50,7 +50,7 @@ class FasterRCNNError(OuroError, ValueError):
 def is_network(proposer: str) -> bool:
     """Whether model.proposer names a network of torchvision; otherwise it is a folder of ouro.vision.rpn.
 
-    Raises FasterRCNNError for a name that looks like one and is not known.
+    Raises FasterRCNNError for an unknown name that starts like a network's.
     """
     if proposer.startswith("fasterrcnn") and proposer not in NETWORKS and not Path(proposer).exists():
         raise FasterRCNNError(f"model.proposer: got {proposer!r}, expected a folder or one of {', '.join(NETWORKS)}")
@@ -58,13 +58,13 @@ def is_network(proposer: str) -> bool:
 
 
 def fingerprint(network: str, weights: str) -> str:
-    """What the proposals depend on: the network, and the weights' torchvision name or their file's SHA-256."""
+    """An identifier of everything the proposals depend on: the network, and the weights' name or file SHA-256."""
     path = Path(weights)
-    return f"{network}:{fingerprint_files([_file(path)]) if _is_file_name(path) else weights}"
+    return f"{network}:{fingerprint_files([_check_file(path)]) if _is_file_name(path) else weights}"
 
 
 class FasterRCNNProposer:
-    """The proposer of a torchvision network. Candidates below `min_score` are not even offered."""
+    """The proposer of a torchvision network. Proposals below `min_score` are left out."""
 
     name = "rpn"
 
@@ -82,76 +82,76 @@ class FasterRCNNProposer:
         groups: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):
             groups.setdefault(image.size, []).append(i)
-        found: list[list[Proposal]] = [[] for _ in images]
+        results: list[list[Proposal]] = [[] for _ in images]
         for members in groups.values():
             for start in range(0, len(members), self._batch_size):
                 chunk = members[start : start + self._batch_size]
                 for i, proposals in zip(chunk, self._detect([images[i] for i in chunk]), strict=True):
-                    found[i] = proposals
-        return found
+                    results[i] = proposals
+        return results
 
     def _detect(self, images: list[PIL.Image.Image]) -> list[list[Proposal]]:
-        """Of pictures of one size. torchvision scales them, and its RPN answers in pixels of the scaled ones."""
+        """Proposals of pictures of one size. torchvision scales them, and its RPN's boxes are in scaled pixels."""
         import torch
 
         width, height = images[0].size
         with torch.inference_mode():
-            pictures, _ = self._transform([_tensor(image).to(self._device) for image in images])
+            pictures, _ = self._transform([_to_tensor(image).to(self._device) for image in images])
             rows, _ = self._rpn(pictures, self._backbone(pictures.tensors))
-        seen_height, seen_width = pictures.image_sizes[0]
-        return [_proposals(r, width / seen_width, height / seen_height) for r in rows]
+        scaled_height, scaled_width = pictures.image_sizes[0]
+        return [_make_proposals(r, width / scaled_width, height / scaled_height) for r in rows]
 
 
-def _tensor(image: PIL.Image.Image) -> Tensor:
+def _to_tensor(image: PIL.Image.Image) -> Tensor:
     """(3, H, W) float32 in 0..1."""
     import torch
 
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1) / 255.0
 
 
-def _proposals(rows: Tensor, sx: float, sy: float) -> list[Proposal]:
+def _make_proposals(rows: Tensor, sx: float, sy: float) -> list[Proposal]:
     """`rows`: (N, 5), box and score, pixels of the scaled picture."""
     return [Proposal((x0 * sx, y0 * sy, x1 * sx, y1 * sy), score, "rpn") for x0, y0, x1, y1, score in rows.tolist()]
 
 
 def _build(network: str, weights: Mapping[str, Tensor], min_score: float) -> tuple[Any, Any, Any]:
-    """(transform, backbone, RPN that gives scores), evaluating. Raises FasterRCNNError when weights do not fit."""
+    """(transform, backbone, RPN with scores), in eval mode. Raises FasterRCNNError when weights do not fit."""
     from torch import nn
     from torchvision.models import get_model
 
     from ouro.vision.rpn import ScoredRPN
 
-    whole: Any = get_model(network, weights=None, weights_backbone=None)
-    parts = nn.ModuleDict({"backbone": whole.backbone, "rpn": whole.rpn})
-    _fit(parts, weights, network)
+    detector: Any = get_model(network, weights=None, weights_backbone=None)
+    parts = nn.ModuleDict({"backbone": detector.backbone, "rpn": detector.rpn})
+    _load_state(parts, weights, network)
     rpn = ScoredRPN(
-        whole.rpn.anchor_generator,
-        whole.rpn.head,
-        fg_iou_thresh=0.7,  # this and the next three are of training only
+        detector.rpn.anchor_generator,
+        detector.rpn.head,
+        fg_iou_thresh=0.7,  # this and the next three are used in training only
         bg_iou_thresh=0.3,
         batch_size_per_image=256,
         positive_fraction=0.5,
-        pre_nms_top_n={"training": 0, "testing": whole.rpn._pre_nms_top_n["testing"]},
+        pre_nms_top_n={"training": 0, "testing": detector.rpn._pre_nms_top_n["testing"]},
         post_nms_top_n={"training": 0, "testing": MAX_OFFERED},
-        nms_thresh=whole.rpn.nms_thresh,
+        nms_thresh=detector.rpn.nms_thresh,
         score_thresh=min_score,
     )
-    return whole.transform.eval(), whole.backbone.eval(), rpn.eval()
+    return detector.transform.eval(), detector.backbone.eval(), rpn.eval()
 
 
-def _fit(parts: Any, weights: Mapping[str, Tensor], network: str) -> None:
+def _load_state(parts: Any, weights: Mapping[str, Tensor], network: str) -> None:
     try:
         missing, unknown = parts.load_state_dict(dict(weights), strict=False)
     except RuntimeError as error:  # other shapes
-        raise FasterRCNNError(f"weights of {network}: {error}; {_VERY}") from error
-    # torchvision publishes MobileNet with frozen batch norms, which count no batches; evaluating, none counts
+        raise FasterRCNNError(f"weights of {network}: {error}; {_FIX}") from error
+    # torchvision's MobileNet weights have frozen batch norms without batch counters; eval mode needs no counters.
     missing = [key for key in missing if not key.endswith(".num_batches_tracked")]
     if missing or unknown:
         got = f"{len(missing)} missing, {len(unknown)} unknown, such as {[*missing, *unknown][0]}"
-        raise FasterRCNNError(f"weights of {network}: {got}; {_VERY}")
+        raise FasterRCNNError(f"weights of {network}: {got}; {_FIX}")
 
 
-_VERY = "expected those of this very network; set propose.rpn_weights or model.proposer"
+_FIX = "expected those of this very network; set propose.rpn_weights or model.proposer"
 
 
 # ---- weights -----------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def _is_file_name(path: Path) -> bool:
     return path.suffix in PICKLED | {".safetensors"} or path.exists()
 
 
-def _file(path: Path) -> Path:
+def _check_file(path: Path) -> Path:
     if path.suffix != ".safetensors":
         raise FasterRCNNError(
             f"propose.rpn_weights {path}: expected a .safetensors file; pickled files are refused. Convert it: "
@@ -188,7 +188,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(_file(path))
+        return load_file(_check_file(path))
     except SafetensorError as error:
         raise FasterRCNNError(
             f"propose.rpn_weights {path}: not readable ({error}); convert or copy it again"
@@ -196,16 +196,20 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _download(network: str, name: str) -> dict[str, Tensor]:
-    """By torchvision, into torch's hub folder; nothing is fetched that is there."""
+    """Download through torchvision into torch's hub folder, unless the file is there."""
     from torchvision.models import get_model_weights
 
-    known = get_model_weights(network).__members__
-    if name not in known:
-        raise FasterRCNNError(f"propose.rpn_weights: got {name!r}, expected {', '.join(known)} or a .safetensors file")
+    weights_by_name = get_model_weights(network).__members__
+    if name not in weights_by_name:
+        raise FasterRCNNError(
+            f"propose.rpn_weights: got {name!r}, expected {', '.join(weights_by_name)} or a .safetensors file"
+        )
     try:
-        return known[name].get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, UnpicklingError) as error:  # no network (URLError is an OSError); another hash
-        url = known[name].url
+        return weights_by_name[name].get_state_dict(
+            progress=False, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (OSError, RuntimeError, UnpicklingError) as error:  # no network (URLError is an OSError), or a wrong hash
+        url = weights_by_name[name].url
         raise FasterRCNNError(
             f"propose.rpn_weights {name} of {network}: cannot be had from {url} ({error}). Fetch it elsewhere, "
             f"run `python -m ouro.vision.faster_rcnn {url.rpartition('/')[2]} {network}.safetensors`, and set "
@@ -214,16 +218,16 @@ def _download(network: str, name: str) -> dict[str, Tensor]:
 
 
 def convert(source: Path, target: Path) -> int:
-    """Write backbone and RPN of a pickled state dict as safetensors; the number of tensors.
+    """Write backbone and RPN of a pickled state dict as safetensors; returns the number of tensors.
 
-    Unpickles with weights_only: the file can hold tensors, and run nothing. Raises FasterRCNNError.
+    Unpickles with weights_only: no code of the file is run. Raises FasterRCNNError.
     """
     import torch
     from safetensors.torch import save_file
 
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: missing, truncated, or code in the pickle
+    except Exception as error:  # a missing or truncated file, or code in the pickle
         raise FasterRCNNError(f"{source}: cannot be read as plain tensors ({error})") from error
     tensors = proposal_part(state) if isinstance(state, dict) else {}
     if not tensors:

@@ -1,21 +1,21 @@
 """FLOPs of Qwen-VL style models, counted from their config: vision tower, merger, language model, LoRA training.
 
-Counted are matrix products and attention, two FLOPs a multiply-add: tests/test_flops.py compares them with PyTorch's
-FlopCounterMode. Not counted: norms, softmax, activations, rotary positions, embeddings, interpolated positions, the
-optimizer, and the unpacking of 4-bit weights; together about one percent of a 7B model.
+Matrix products and attention are counted, two FLOPs per multiply-add; tests/test_flops.py compares the counts with
+PyTorch's FlopCounterMode. Not counted: norms, softmax, activations, rotary positions, embeddings, interpolated
+positions, the optimizer, and the unpacking of 4-bit weights; together about one percent of a 7B model.
 
-Attention is counted by `attended`, the keys that every query sees, summed over the queries: 4 * attended * heads * head
-FLOPs a layer (scores and weighted sum). `causal(T)` is what a text of T tokens needs; a kernel that masks instead of
-skipping does `full(T)`, nearly twice as much.
+Attention is counted from `attended`, the number of keys that each query attends to, summed over the queries:
+4 * attended * heads * head FLOPs per layer (scores and weighted sum). A text of T tokens needs `causal(T)`; a kernel
+that masks keys instead of skipping them computes `full(T)`, nearly twice as much.
 
-A backward costs, for each matrix of the forward: its product with the gradient of its output, once more as much (the
-gradient of the activations below), and nothing for its own gradient where it is frozen, as LoRA leaves it. LoRA adds
-two thin products of rank r, and twice as much in the backward, where attention does twice its forward, too. So a LoRA
-step costs 2 forwards and a bit, where training of all weights costs 3. A part that is frozen, with nothing trained
-below it, has no backward. Gradient checkpointing runs the layers that have one forward once more.
+The backward of a frozen matrix, as with LoRA, costs as much as its forward: the gradient of the activations below, and
+nothing for the matrix itself. LoRA adds two thin products of rank r to the forward, and twice as much to the backward.
+The backward of attention costs twice its forward. So a LoRA step costs a little more than 2 forwards, while training of
+all weights costs 3. A frozen part with nothing trained below it has no backward. Gradient checkpointing repeats the
+forward of the layers that have a backward.
 
-The forward of a frozen matrix whose input needs no gradient (the first layer's projections, where nothing below is
-trained) has no backward at all; that is counted, too.
+A frozen matrix whose input needs no gradient (the first layer's projections, if nothing below is trained) has no
+backward either; the counts take this into account.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ouro.vision.architecture import Architecture, Grid, Text, Vision, architect
 
 
 class _Part(NamedTuple):
-    """Multiply-adds of one part of a model on its tokens. `linear`: matrices that LoRA goes on, of them `first` those
-    that the part's input enters; `entry` the patch embedding; `head` the LM head; `thin`: LoRA's at rank 1, of it
-    `first_thin` on the input; `layered`: whether gradient checkpointing repeats it."""
+    """Multiply-adds of one part of a model on its tokens. `linear`: the matrices that get LoRA; `first`: those of them
+    that are applied to the part's input; `entry`: the patch embedding; `head`: the LM head; `thin`: LoRA's matrices at
+    rank 1; `first_thin`: those of them on the input; `layered`: whether gradient checkpointing repeats the part."""
 
     linear: float
     first: float
@@ -46,39 +46,39 @@ class _Part(NamedTuple):
 
 
 def causal(tokens: float) -> float:
-    """Keys seen in a text of so many tokens: 1 + 2 + ... + T."""
+    """Keys attended to in a causal text of so many tokens: 1 + 2 + ... + T."""
     return tokens * (tokens + 1) / 2
 
 
 def full(tokens: float) -> float:
-    """Keys that a kernel looks at which masks the future instead of skipping it: T^2."""
+    """Keys processed by a kernel that masks the future instead of skipping it: T^2."""
     return tokens * tokens
 
 
 def visual_tokens(vision: Vision, grid: Grid) -> int:
-    """Tokens of the language model that a picture becomes."""
+    """The number of a picture's tokens in the language model."""
     return grid[0] * grid[1] * grid[2] // vision.merge**2
 
 
 def vision_flops(arch: Architecture, grid: Grid) -> float:
-    """FLOPs of one picture's way through the vision tower and its mergers."""
+    """FLOPs of one picture in the vision tower and its mergers."""
     return _tower(arch.vision, grid).forward() + _merger(arch.vision, grid).forward()
 
 
 def prefill_flops(arch: Architecture, tokens: float, attended: float | None = None, logits: float = 1) -> float:
-    """FLOPs of the language model on `tokens` at once (visual ones included), with logits at so many of them.
+    """FLOPs of one forward of the language model on `tokens` (visual ones included), with logits at so many of them.
 
-    `attended`: keys seen, over all tokens; by default those of a causal text.
+    `attended`: keys attended to, over all tokens; by default those of a causal text.
     """
-    seen = causal(tokens) if attended is None else attended
-    return _language(arch.text, tokens, seen, logits).forward()
+    keys = causal(tokens) if attended is None else attended
+    return _language(arch.text, tokens, keys, logits).forward()
 
 
 def decode_flops(arch: Architecture, before: float, new: float) -> float:
-    """FLOPs of `new` tokens, written one by one after `before` others whose keys and values are kept.
+    """FLOPs of `new` tokens, generated one by one after `before` others whose keys and values are cached.
 
-    The first comes out of the prefill, and the last is not read again: new - 1 steps, each with logits; step i sees
-    before + i keys.
+    The prefill gives the first token, and the last one is not processed: new - 1 steps, each with logits; step i
+    attends to before + i keys.
     """
     steps = max(0.0, new - 1)
     return _language(arch.text, steps, steps * before + causal(steps), steps).forward()
@@ -90,12 +90,12 @@ def kv_bytes(text: Text, tokens: float, width: int = 2) -> float:
 
 
 def language_weights(text: Text) -> float:
-    """Numbers that every decode step reads: all matrices of the language model and its head."""
+    """The number of weights that every decode step reads: all matrices of the language model and its head."""
     return text.layers * sum(a * b for a, b in _matrices(text)) + text.width * text.vocab
 
 
 def weights(arch: Architecture) -> float:
-    """Numbers of the whole model, without biases, norms and learnt positions."""
+    """The number of weights of the whole model, without biases, norms and learnt positions."""
     v = arch.vision
     tower = v.values * v.width + v.depth * sum(a * b for a, b in _vision_matrices(v))
     merger = v.mergers * sum(a * b for a, b in _merger_matrices(v))
@@ -113,35 +113,37 @@ def step_flops(
     *,
     recompute: bool = True,
 ) -> float:
-    """FLOPs of a training step (forward and backward) with LoRA, or of any part of it: they add up.
+    """FLOPs of a training step (forward and backward) with LoRA; the FLOPs of the pieces of a step add up to its own.
 
     `images`: the patch grids of all pictures that are encoded (with shared rows each once); `tokens` of all rows,
-    visual ones included, padding not; `attended`: keys seen by them, which is the number of True in their attention
-    masks; `supervised`: positions at which logits are formed. `params`: which parts wear LoRA, its rank, and with
-    `recompute` whether gradient checkpointing repeats forwards: leave it out for MFU, whose numerator is what the model
-    needs (PaLM, arXiv 2204.02311, appendix B), not what the memory costs.
+    with visual ones, without padding; `attended`: keys attended to by them, which is the number of True in their
+    attention masks; `supervised`: positions at which logits are computed. `params`: which parts get LoRA, its rank, and
+    gradient checkpointing. `recompute`: whether to count the forwards that checkpointing repeats; False for MFU, whose
+    numerator is what the model needs (PaLM, arXiv 2204.02311, appendix B), not what saving memory costs.
     """
     arch = config if isinstance(config, Architecture) else architecture(config)
     tower, merger, text = (part == "lora" for part in (params.vision, params.merger, params.language))
-    rank, again = params.rank, recompute and params.gradient_checkpointing
+    rank, repeats_forward = params.rank, recompute and params.gradient_checkpointing
     total = 0.0
     for grid in images:
-        total += _trained(_tower(arch.vision, grid), tower, False, rank, again)
-        total += _trained(_merger(arch.vision, grid), merger, tower, rank, again)
+        total += _training_flops(_tower(arch.vision, grid), tower, False, rank, repeats_forward)
+        total += _training_flops(_merger(arch.vision, grid), merger, tower, rank, repeats_forward)
     below = bool(images) and (tower or merger)
-    return total + _trained(_language(arch.text, tokens, attended, supervised), text, below, rank, again)
+    return total + _training_flops(
+        _language(arch.text, tokens, attended, supervised), text, below, rank, repeats_forward
+    )
 
 
-def _trained(part: _Part, lora: bool, below: bool, rank: int, again: bool) -> float:
-    """FLOPs of forward and backward of a part; `below`: whether something trained lies below it."""
+def _training_flops(part: _Part, lora: bool, below: bool, rank: int, repeats_forward: bool) -> float:
+    """FLOPs of forward and backward of a part; `below`: whether any weights below it are trained."""
     if not (lora or below):
         return part.forward()
     thin = 2.0 * rank * part.thin if lora else 0.0
     forward = part.forward() + thin
     backward = 2.0 * (part.linear + part.head) + 4.0 * part.attention + 2.0 * thin
-    if not below:  # nothing asks for the gradient of the part's input
+    if not below:  # no gradient of the part's input is needed
         backward -= 2.0 * part.first + 2.0 * rank * part.first_thin
-    repeated = 2.0 * (part.linear + part.attention) + thin if again and part.layered else 0.0
+    repeated = 2.0 * (part.linear + part.attention) + thin if repeats_forward and part.layered else 0.0
     return forward + backward + repeated
 
 
@@ -162,44 +164,46 @@ def _merger_matrices(v: Vision) -> list[tuple[int, int]]:
     return [(side, side), (side, v.out)]
 
 
-def _part(rows: float, layers: int, shapes: Sequence[tuple[int, int]], entered: Sequence[tuple[int, int]]) -> _Part:
-    """`rows` tokens through `layers` times the matrices `shapes`; `entered`: those that the part's input enters."""
+def _make_part(
+    rows: float, layers: int, shapes: Sequence[tuple[int, int]], input_shapes: Sequence[tuple[int, int]]
+) -> _Part:
+    """`rows` tokens in `layers` layers of matrices `shapes`; `input_shapes`: those applied to the part's input."""
     return _Part(
         linear=rows * layers * sum(a * b for a, b in shapes),
-        first=rows * sum(a * b for a, b in entered),
+        first=rows * sum(a * b for a, b in input_shapes),
         thin=rows * layers * sum(a + b for a, b in shapes),
-        first_thin=rows * sum(a for a, _ in entered),
+        first_thin=rows * sum(a for a, _ in input_shapes),
     )
 
 
 def _language(t: Text, tokens: float, attended: float, logits: float) -> _Part:
     shapes = _matrices(t)
-    made = _part(tokens, t.layers, shapes, shapes[:3])
-    return made._replace(attention=2.0 * attended * t.layers * t.heads * t.head, head=logits * t.width * t.vocab)
+    part = _make_part(tokens, t.layers, shapes, shapes[:3])
+    return part._replace(attention=2.0 * attended * t.layers * t.heads * t.head, head=logits * t.width * t.vocab)
 
 
 def _tower(v: Vision, grid: Grid) -> _Part:
     patches, shapes = grid[0] * grid[1] * grid[2], _vision_matrices(v)
-    made = _part(patches, v.depth, shapes, shapes[:1])
-    seen = v.full * grid[0] * (grid[1] * grid[2]) ** 2 + (v.depth - v.full) * _windowed(v, grid)
-    return made._replace(attention=2.0 * seen * v.width, entry=patches * v.values * v.width)
+    part = _make_part(patches, v.depth, shapes, shapes[:1])
+    keys = v.full * grid[0] * (grid[1] * grid[2]) ** 2 + (v.depth - v.full) * _count_window_keys(v, grid)
+    return part._replace(attention=2.0 * keys * v.width, entry=patches * v.values * v.width)
 
 
 def _merger(v: Vision, grid: Grid) -> _Part:
     shapes = _merger_matrices(v)
-    made = _part(visual_tokens(v, grid), v.mergers, shapes, shapes[:1] * v.mergers)
-    return made._replace(layered=False)
+    part = _make_part(visual_tokens(v, grid), v.mergers, shapes, shapes[:1] * v.mergers)
+    return part._replace(layered=False)
 
 
-def _windowed(v: Vision, grid: Grid) -> int:
-    """Keys seen by all patches of a picture in one layer with windows: the sum of their squared sizes."""
+def _count_window_keys(v: Vision, grid: Grid) -> int:
+    """Keys attended to by all patches of a picture in one layer with windows: the sum of the squared window sizes."""
     if not v.window:
         return 0
-    rows, columns = (sum(n * n for n in _spans(side // v.merge, v.window)) for side in grid[1:])
+    rows, columns = (sum(n * n for n in _window_sides(side // v.merge, v.window)) for side in grid[1:])
     return grid[0] * rows * columns * v.merge**4
 
 
-def _spans(side: int, window: int) -> list[int]:
-    """A side of so many merged tokens cut into windows, the last of them what is left."""
-    whole, left = divmod(side, window)
-    return [window] * whole + [left] * bool(left)
+def _window_sides(side: int, window: int) -> list[int]:
+    """The sizes of the windows that a side of so many merged tokens is split into; the last may be smaller."""
+    n_windows, remainder = divmod(side, window)
+    return [window] * n_windows + [remainder] * bool(remainder)

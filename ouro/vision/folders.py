@@ -1,4 +1,4 @@
-"""A model's Hugging Face folder: what it must hold to be loaded, its processor, and its fingerprint."""
+"""A model's Hugging Face folder: checks before loading, its processor, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ouro.core.files import fingerprint_files
 
 
 class ModelError(OuroError, ValueError):
-    """A model folder or adapter that cannot be used, with what to do about it."""
+    """A model folder or adapter that cannot be used, with the fix."""
 
 
 def load_processor(folder: str | Path) -> Any:
@@ -24,7 +24,7 @@ def load_processor(folder: str | Path) -> Any:
 
 
 def load_options(folder: str | Path) -> dict[str, bool]:
-    """Options of from_pretrained: no remote code, and nothing fetched for what looks like a local folder."""
+    """Options of from_pretrained: no remote code, and no download for a name that looks like a local folder."""
     path = Path(folder)
     looks_local = path.is_absolute() or str(folder).startswith((".", "models/")) or path.exists()
     if looks_local and not (path / "config.json").is_file():
@@ -38,7 +38,7 @@ def load_options(folder: str | Path) -> dict[str, bool]:
 
 
 def folder_fingerprint(folder: str | Path) -> str:
-    """SHA-256 (hex) over the files of a folder (not of its subfolders, not its README); of the name if not local."""
+    """SHA-256 (hex) over the files of a folder (no subfolders, no README); over the name if it is not local."""
     path = Path(folder)
     if not path.is_dir():
         return hashlib.sha256(str(folder).encode()).hexdigest()
@@ -53,5 +53,5 @@ def _fingerprint(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:
-    """SHA-256 (hex) over what a model's replies depend on; `base` and `adapter` are fingerprints of their folders."""
+    """SHA-256 (hex) over everything a model's replies depend on; `base` and `adapter` are folder fingerprints."""
     return hashlib.sha256(json.dumps([base, dtype, adapter]).encode()).hexdigest()

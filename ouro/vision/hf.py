@@ -1,7 +1,7 @@
 """A VisionLM from a Hugging Face folder: any Qwen2-VL style AutoModelForImageTextToText, nano or 7B.
 
-Refuses remote code and pickled weights. Requests are answered greedily in batches of similar length, longest first;
-on a GPU, worker processes prepare the next batches while the model generates.
+Refuses remote code and pickled weights. Decoding is greedy, in batches of similar length, longest first; on a GPU,
+worker processes prepare the next batches while the model generates.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ouro.vision.ahead import Ahead
+from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.folders import ModelError, folder_fingerprint, load_options, load_processor, vlm_fingerprint
 from ouro.vision.protocols import OnReplies, Request, batches
 
-PROBE_SIDE = 112  # pixels; of the picture that shows whether an adapter does anything
+PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
 
 
 def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "none") -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     processor = load_processor(folder)
     model: Any = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
-        **_in_four_bits(dtype, quantization), **load_options(folder),
+        **_quantization_options(dtype, quantization), **load_options(folder),
     )  # fmt: skip
     if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
@@ -41,8 +41,8 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     return model.eval(), processor
 
 
-def _in_four_bits(dtype: str, quantization: str) -> dict[str, Any]:
-    """Options of from_pretrained for QLoRA (Dettmers et al., arXiv 2305.14314): NF4, scales quantized, too."""
+def _quantization_options(dtype: str, quantization: str) -> dict[str, Any]:
+    """Options of from_pretrained for QLoRA (Dettmers et al., arXiv 2305.14314): NF4 with double quantization."""
     import importlib.util
 
     if quantization == "none":
@@ -65,8 +65,8 @@ def _in_four_bits(dtype: str, quantization: str) -> dict[str, Any]:
 class HFVisionLM:
     """Greedy batched generation; implements ouro.vision.protocols.VisionLM.
 
-    A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound). With
-    `prepare_processes` so many workers resize and tokenize ahead of the model; it never changes a reply.
+    A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound).
+    `prepare_processes`: the number of workers that resize and tokenize the next batches; replies do not depend on it.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class HFVisionLM:
         if adapter is not None:
             self.model = load_adapter(self.model, adapter, self.encoder)
         self.shares = share_image_features(self.model)
-        worn = folder_fingerprint(adapter) if adapter is not None else ""
-        self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, worn)
-        self._ahead = Ahead(folder, prepare_processes) if prepare_processes else None
-        self._one_at_a_time = threading.Lock()  # shared features and M-RoPE offsets are the model's own state
+        adapter_fingerprint = folder_fingerprint(adapter) if adapter is not None else ""
+        self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, adapter_fingerprint)
+        self._preparer = BatchPreparer(folder, prepare_processes) if prepare_processes else None
+        self._generate_lock = threading.Lock()  # shared features and M-RoPE offsets are state of the model
 
     def generate(
         self,
@@ -97,21 +97,25 @@ class HFVisionLM:
         progress: Callable[[int], None] | None = None,
         on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One reply a request, in order; `progress` is told how many were answered after each batch."""
+        """One reply per request, in order; `progress` gets the number of replies after each batch."""
         replies = [""] * len(requests)
         tokens = [sum(map(self.encoder.visual_tokens, views(r))) for r in requests]
         plan = batches(requests, self.batch_size, tokens, self.batch_tokens)
-        parts = [[requests[i] for i in chosen] for chosen in plan]
+        request_batches = [[requests[i] for i in indices] for indices in plan]
         share = self.shares is not None
-        made = self._ahead.prepare(parts, share) if self._ahead else (self.encoder.batch(p, share) for p in parts)
-        for chosen, prepared in zip(plan, made, strict=True):
-            batch = dict(zip(chosen, self._reply(prepared, max_new_tokens), strict=True))
+        inputs = (
+            self._preparer.prepare(request_batches, share)
+            if self._preparer
+            else (self.encoder.batch(p, share) for p in request_batches)
+        )
+        for indices, prepared in zip(plan, inputs, strict=True):
+            batch = dict(zip(indices, self._reply(prepared, max_new_tokens), strict=True))
             for i, text in batch.items():
                 replies[i] = text
             if on_replies:
                 on_replies(batch)
             if progress:
-                progress(len(chosen))
+                progress(len(indices))
         return replies
 
     def answer(self, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
@@ -123,16 +127,16 @@ class HFVisionLM:
 
         inputs = {k: torch.from_numpy(v).to(self.model.device) for k, v in prepared.inputs.items()}
         width = inputs["input_ids"].shape[1]
-        with self._one_at_a_time, torch.inference_mode():
+        with self._generate_lock, torch.inference_mode():
             if self.shares and prepared.grids is not None:
                 self.shares.use(torch.from_numpy(prepared.grids), prepared.picture_of)
             out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        said = self.encoder.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        return [text.strip() for text in said]
+        texts = self.encoder.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
 
 class SharedFeatures:
-    """A model's image features, made once for each distinct picture of a batch and handed out by index."""
+    """Replaces a model's get_image_features: computes features once per distinct picture of a batch, then indexes."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
@@ -144,7 +148,7 @@ class SharedFeatures:
         self.grids, self.index = grids, index
 
     def __call__(self, pixel_values: Any, image_grid_thw: Any = None, **kwargs: Any) -> Any:
-        if self.grids is None:  # not ours: every picture as often as it is shown
+        if self.grids is None:  # `use` was not called: no sharing
             return self.make(pixel_values, image_grid_thw, **kwargs)
         out = self.make(pixel_values, self.grids.to(pixel_values.device), **kwargs)
         self.grids = None
@@ -155,22 +159,22 @@ class SharedFeatures:
 
 
 def share_image_features(model: Any) -> SharedFeatures | None:
-    """Let questions about one picture share its features; None for architectures that hand out more than features.
+    """Let questions about one picture share its image features; None for other architectures than those listed here.
 
-    Nine questions an image cost one pass of the vision tower instead of nine.
+    Nine questions about an image then need one pass of the vision tower instead of nine.
     """
-    inner: Any = getattr(model, "model", None)
-    if type(inner).__name__ not in ("Qwen2VLModel", "Qwen2_5_VLModel", "Qwen3VLModel"):
+    inner_model: Any = getattr(model, "model", None)
+    if type(inner_model).__name__ not in ("Qwen2VLModel", "Qwen2_5_VLModel", "Qwen3VLModel"):
         return None
-    shared = SharedFeatures(inner.get_image_features)
-    inner.get_image_features = shared
+    shared = SharedFeatures(inner_model.get_image_features)
+    inner_model.get_image_features = shared
     return shared
 
 
 def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
-    """A peft adapter on `model`; raises ModelError when it is missing, empty or changes nothing.
+    """Load a peft adapter and merge it into `model`. Raises ModelError when it is missing, empty or changes nothing.
 
-    Keys that do not match load silently in peft, so the adapter must change the output to be believed.
+    peft silently ignores keys that do not match, so the output with the adapter is checked to be different.
     """
     from peft import PeftModel
 
@@ -184,23 +188,23 @@ def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
 
 
 def adapter_changes_output(wrapped: Any, encoder: Encoder) -> bool:
-    """Whether logits of a probe, a picture and a prompt, are numbers, and differ with and without the adapter.
+    """Whether the logits of a test request are finite and differ with and without the adapter.
 
-    Without a picture, an adapter of the vision tower alone would change nothing.
+    The request has a picture, since an adapter of the vision tower alone does not change a reply to text.
     """
     import torch
 
-    probe = encoder.batch([_probe()], share=False).inputs
+    probe = encoder.batch([_make_probe()], share=False).inputs
     inputs = {k: torch.from_numpy(v).to(wrapped.device) for k, v in probe.items()}
     with torch.inference_mode():
-        on = wrapped(**inputs).logits
+        with_adapter = wrapped(**inputs).logits
         with wrapped.disable_adapter():
-            off = wrapped(**inputs).logits
-    return bool(torch.isfinite(on).all()) and not torch.equal(on, off)
+            without_adapter = wrapped(**inputs).logits
+    return bool(torch.isfinite(with_adapter).all()) and not torch.equal(with_adapter, without_adapter)
 
 
-def _probe() -> Request:
-    """A question about a picture without two equal patches."""
+def _make_probe() -> Request:
+    """A request with a picture of noise, in which no two patches are equal."""
     import numpy as np
     from PIL import Image as PILImage
 

@@ -1,9 +1,9 @@
-"""Words in pictures: PaddleOCR 3.7 on ONNX, offline, with the PP-OCRv6 small models of rapidocr's wheel.
+"""OCR: PaddleOCR 3.7 on ONNX, offline, with the PP-OCRv6 small models of rapidocr's wheel.
 
-PaddleOCR wants each model as a folder of `inference.onnx` and `inference.yml`; the wheel carries bare ONNX
-files, the recogniser's characters in its metadata. `model_folders` lays them out once in a cache folder.
-One engine per process, loaded at the first use (about 10 s, most of it importing paddleocr). What it reads, words
-or whole lines, is put together to lines and blocks by ouro.vision.layout.
+PaddleOCR needs each model as a folder of `inference.onnx` and `inference.yml`; the wheel has bare ONNX files, with the
+recogniser's characters in the metadata. `model_folders` writes such folders once, to a cache folder. Each process
+loads one engine at its first use (about 10 s, most of it for importing paddleocr). ouro.vision.layout joins the words
+or lines that it reads to lines and blocks.
 """
 # paddleocr publishes no types:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     import PIL.Image
 
 DETECTOR, RECOGNISER = "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
-LAYOUT = "ppocrv6-small-w128-1"  # raise the number whenever the written files change
+LAYOUT = "ppocrv6-small-w128-1"  # increase the last number whenever the written files change
 MAX_SIDE = READ_SIDE  # longer pictures are scaled down to this for detection; words are read at full scale
-CHUNK = 4  # pages a reader is handed at once
+CHUNK = 4  # pages per call of a worker
 MIN_WIDTH = 128  # a line is padded to this width at height 48 (320 upstream, three times slower on words)
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()  # the pipeline keeps state while it predicts
@@ -52,11 +52,11 @@ class OCRUnavailable(OuroError, ImportError):
 
 class OCRProposer:
     """Text as proposals of source "ocr", box in pixels of the given image: blocks in reading order, each followed by
-    its lines when it has more than one. What is read with less than `min_score` is left out before.
+    its lines if it has more than one. Pieces with a score below `min_score` are dropped first.
 
-    `model_cache`: a folder that may be created; holds about 31 MB. With `processes` > 1 so many readers of one
-    thread each work side by side; what they read does not depend on their number. With `when` "likely" only the
-    images are read that `text_likely` finds rows of letters in; `skipped` counts the others, `why` by reason.
+    `model_cache`: a folder that may be created; holds about 31 MB. `processes` > 1: the number of parallel workers of
+    one thread each; the result does not depend on it. With `when` "likely" only images are read in which `text_likely`
+    finds rows of letters; `skipped` counts the others, `why` counts them by reason.
     """
 
     name = "ocr"
@@ -72,21 +72,21 @@ class OCRProposer:
         self.why: Counter[str] = Counter()
 
     def counting(self) -> OCRProposer:
-        """The same readers with counters of their own, from 0: one for each shard, so that shards do not mix."""
+        """A copy that shares the workers and has its own counters, from 0, so that each shard is counted separately."""
         fresh = copy.copy(self)
         fresh.skipped, fresh.why = 0, Counter()
         return fresh
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
-        """Raises OCRUnavailable when PaddleOCR cannot be loaded."""
-        wanted = [i for i, image in enumerate(images) if self._wants(image)]
-        read = self._pieces([np.asarray(images[i].convert("RGB")) for i in wanted])
-        found: list[list[Proposal]] = [[] for _ in images]
-        for i, pieces in zip(wanted, read, strict=True):
-            found[i] = as_proposals(read_page([p for p in pieces if p.score >= self._min_score]))
-        return found
+        """One list of proposals per image. Raises OCRUnavailable when PaddleOCR cannot be loaded."""
+        indices = [i for i, image in enumerate(images) if self._should_read(image)]
+        pieces_by_page = self._read_pieces([np.asarray(images[i].convert("RGB")) for i in indices])
+        results: list[list[Proposal]] = [[] for _ in images]
+        for i, pieces in zip(indices, pieces_by_page, strict=True):
+            results[i] = as_proposals(read_page([p for p in pieces if p.score >= self._min_score]))
+        return results
 
-    def _wants(self, image: PIL.Image.Image) -> bool:
+    def _should_read(self, image: PIL.Image.Image) -> bool:
         if self._when == "always":
             return True
         likely = text_likely(image, MAX_SIDE)
@@ -96,35 +96,35 @@ class OCRProposer:
             self.why[likely.reason] += 1
         return likely.likely
 
-    def _pieces(self, pages: list[np.ndarray]) -> list[list[Proposal]]:
+    def _read_pieces(self, pages: list[np.ndarray]) -> list[list[Proposal]]:
         if self._workers is None:
             return _read(self._model_cache, pages, 0)
         chunks = [pages[i : i + CHUNK] for i in range(0, len(pages), CHUNK)]
-        read = self._workers.pool().map(_read, repeat(self._model_cache), chunks, repeat(1))
-        return [page for chunk in read for page in chunk]
+        page_chunks = self._workers.pool().map(_read, repeat(self._model_cache), chunks, repeat(1))
+        return [page for chunk in page_chunks for page in chunk]
 
 
 def _read(model_cache: Path, pages: Sequence[np.ndarray], threads: int) -> list[list[Proposal]]:
-    """The pieces of text of each (H, W, 3) uint8 RGB page; `threads` 0 leaves their number to ONNX."""
+    """The pieces of text of each (H, W, 3) uint8 RGB page; with `threads` 0, ONNX chooses the number of threads."""
     if not pages:
         return []
     with _lock:
         engine = _engine(model_cache, threads)
-        return [_found(engine.predict(page[:, :, ::-1])[0]) for page in pages]
+        return [_parse_result(engine.predict(page[:, :, ::-1])[0]) for page in pages]
 
 
-def _found(result: Any) -> list[Proposal]:
-    found = zip(result["rec_boxes"], result["rec_texts"], result["rec_scores"], strict=True)
+def _parse_result(result: Any) -> list[Proposal]:
+    rows = zip(result["rec_boxes"], result["rec_texts"], result["rec_scores"], strict=True)
     return [
         Proposal((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(score), "ocr", text.strip())
-        for b, text, score in found
+        for b, text, score in rows
         if text.strip()
     ]
 
 
 @lru_cache(maxsize=1)
 def _engine(model_cache: Path, threads: int) -> Any:
-    os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")  # never ask the network
+    os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")  # no network access
     os.environ.setdefault("PADDLE_PDX_CACHE_HOME", str(model_cache / "paddlex"))
     detector, recogniser = model_folders(model_cache)
     return _paddleocr()(
@@ -144,15 +144,15 @@ def _engine(model_cache: Path, threads: int) -> Any:
 
 
 def _paddleocr() -> Any:
-    """The PaddleOCR class, imported without modelscope: paddlex only downloads with it, and it would bring
-    torch, transformers and peft into the process (19 s of CPU time instead of 7)."""
+    """The PaddleOCR class, imported without modelscope: paddlex uses it for downloads only, and it would import
+    torch, transformers and peft (19 s of CPU time instead of 7)."""
     absent = "modelscope" not in sys.modules
     if absent:
         sys.modules["modelscope"] = ModuleType("modelscope")
     try:
         from paddleocr import PaddleOCR
 
-        logging.getLogger("paddlex").setLevel(logging.WARNING)  # it announces every model it loads
+        logging.getLogger("paddlex").setLevel(logging.WARNING)  # it logs every model it loads
         return PaddleOCR
     except ImportError as error:
         raise OCRUnavailable(_explain(error)) from error
@@ -172,9 +172,9 @@ def _explain(error: ImportError) -> str:
 
 
 def model_folders(model_cache: Path) -> tuple[Path, Path]:
-    """The detector's and the recogniser's folders, written atomically at the first call.
+    """The folders of the detector and the recogniser, written atomically at the first call.
 
-    Raises OCRUnavailable when rapidocr, whose wheel carries the models, is not installed.
+    Raises OCRUnavailable when rapidocr, whose wheel contains the models, is not installed.
     """
     home = model_cache / LAYOUT
     if not home.is_dir():
@@ -184,7 +184,7 @@ def model_folders(model_cache: Path) -> tuple[Path, Path]:
             _lay_out(draft)
             draft.rename(home)
         except OSError:
-            if not home.is_dir():  # else another process was faster, with the same files
+            if not home.is_dir():  # otherwise another process wrote the same files first
                 raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -192,7 +192,7 @@ def model_folders(model_cache: Path) -> tuple[Path, Path]:
 
 
 def _lay_out(folder: Path) -> None:
-    models = _wheel_models()
+    models = _find_wheel_models()
     for name, config in (
         (DETECTOR, _detector_config()),
         (RECOGNISER, _recogniser_config(models[RECOGNISER])),
@@ -203,18 +203,18 @@ def _lay_out(folder: Path) -> None:
         (target / "inference.yml").write_text(json.dumps(config, ensure_ascii=False))  # JSON is YAML
 
 
-def _wheel_models() -> dict[str, Path]:
+def _find_wheel_models() -> dict[str, Path]:
     from importlib.util import find_spec
 
     spec = find_spec("rapidocr")
     if spec is None or not spec.submodule_search_locations:
         raise OCRUnavailable("rapidocr: not installed; its wheel carries the OCR models; run `uv sync`")
     folder = Path(spec.submodule_search_locations[0]) / "models"
-    found = {DETECTOR: folder / "PP-OCRv6_det_small.onnx", RECOGNISER: folder / "PP-OCRv6_rec_small.onnx"}
-    missing = [str(path) for path in found.values() if not path.is_file()]
+    paths = {DETECTOR: folder / "PP-OCRv6_det_small.onnx", RECOGNISER: folder / "PP-OCRv6_rec_small.onnx"}
+    missing = [str(path) for path in paths.values() if not path.is_file()]
     if missing:
         raise OCRUnavailable(f"rapidocr's wheel: {', '.join(missing)} not found; expected as in rapidocr 3.10")
-    return found
+    return paths
 
 
 def _detector_config() -> dict[str, Any]:
@@ -249,13 +249,13 @@ def _recogniser_config(model: Path) -> dict[str, Any]:
                 {"RecResizeImg": {"image_shape": [3, 48, MIN_WIDTH]}},
             ]
         },
-        "PostProcess": {"name": "CTCLabelDecode", "character_dict": _characters(model)},
+        "PostProcess": {"name": "CTCLabelDecode", "character_dict": _read_characters(model)},
     }
 
 
-def _characters(model: Path) -> list[str]:
-    """The alphabet, one character a line of the ONNX metadata. Only "\\n" ends a line: the alphabet itself
-    holds other characters that `splitlines` would split at."""
+def _read_characters(model: Path) -> list[str]:
+    """The alphabet, one character per line of the ONNX metadata. Only "\\n" ends a line: the alphabet itself
+    contains other characters at which `splitlines` would split."""
     import onnx
 
     metadata = {p.key: p.value for p in onnx.load(str(model), load_external_data=False).metadata_props}

@@ -1,16 +1,16 @@
 """A VisionLM behind any OpenAI-compatible server: vLLM, SGLang, llama.cpp, `transformers serve`.
 
-Greedy (temperature 0). Pictures travel as PNG data URLs in front of the text, requests about one picture right after
-each other, so that servers with prefix caching read a picture once. The key comes from OPENAI_API_KEY alone, and goes
-nowhere but into the Authorization header.
+Decoding is greedy (temperature 0). Pictures are sent as PNG data URLs before the text, and requests about one picture
+one after the other, so that servers with prefix caching encode a picture once. The key is read from OPENAI_API_KEY only
+and sent in the Authorization header only.
 
-A server cannot be told `Request.max_pixels`, so pictures are made smaller before they are sent. When does it then
-give HFVisionLM's text? When it runs the same model in the same dtype with the same chat template, and `multiple` is
-that model's patch size times its merge size (`resize_multiple`): then a picture within its bound arrives untouched
-and the server resizes it as HFVisionLM would, and one beyond arrives in the very size that HFVisionLM's processor
-gives it, which the server's own leaves alone. With `multiple` 1 the server resizes a second time: of 53 nano crops 3
-got another text. Pillow's bicubic stands in for torchvision's; on those crops one value in 600 differed, by up to 2
-of 255. Bounds outside of the server's own (`size` in the model's processor_config.json) cannot be had this way.
+A request cannot carry `Request.max_pixels`, so pictures are scaled down before they are sent. The server gives the same
+text as HFVisionLM when it runs the same model in the same dtype with the same chat template, and `multiple` is that
+model's patch size times its merge size (`resize_multiple`). Then a picture within its bound is sent as it is, and the
+server resizes it as HFVisionLM would; a larger one is sent in the size that HFVisionLM's processor gives it, which the
+server's processor does not change. With `multiple` 1 the server resizes a second time: of 53 nano crops 3 got another
+text. Pillow's bicubic filter replaces torchvision's; on those crops one value in 600 differed, by up to 2 of 255.
+Bounds beyond the server's own (`size` in the model's processor_config.json) have no effect.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam
 
 KEY = "OPENAI_API_KEY"
-NO_KEY = "EMPTY"  # local servers want none, the client wants one
-ENOUGH = 8  # requests of a call; where a server takes none of the first ones, params are wrong, not the requests
+NO_KEY = "EMPTY"  # local servers need no key, but the client requires one
+TRIAL_REQUESTS = 8  # if a server refuses all of the first requests of a call, the params are wrong, not the requests
 
 
 class ServerUnavailable(OuroError, RuntimeError):
-    """A server that gave no usable reply, however often it was asked. May pass by itself."""
+    """A server that gave no usable reply in any attempt. A later attempt may succeed."""
 
 
 class ServerRefused(OuroError, ValueError):
-    """A server's address, or an answer that asking again does not change: wrong key, model name or request."""
+    """An error that a retry does not change: a wrong address, key, model name or request."""
 
 
 class RequestRefused(ServerRefused):
-    """A request that this server does not take, it may be others: too long, or a picture it cannot read."""
+    """A single request that the server refuses: too long, or with a picture it cannot read. Others may succeed."""
 
     def __init__(self, text: str, why: str) -> None:
         super().__init__(text)
@@ -63,8 +63,8 @@ class RequestRefused(ServerRefused):
 class OpenAIVisionLM:
     """Implements ouro.vision.protocols.VisionLM.
 
-    At most `concurrency` requests are under way at once, over all threads that call `generate`; each attempt has
-    `timeout` seconds, and up to `retries` more follow. `multiple`: see the top of this file.
+    At most `concurrency` requests run at once, over all threads that call `generate`; each attempt has `timeout`
+    seconds, and up to `retries` more attempts follow. `multiple`: see the top of this file.
     """
 
     def __init__(self, url: str, name: str, concurrency: int, timeout: float, retries: int, multiple: int = 1) -> None:
@@ -77,7 +77,7 @@ class OpenAIVisionLM:
         self._timeout, self._retries = timeout, retries
         self._slots = asyncio.Semaphore(concurrency)
         self._lock = threading.Lock()
-        self._started: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
+        self._loop_and_client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
 
     def generate(
         self,
@@ -87,14 +87,16 @@ class OpenAIVisionLM:
         progress: Callable[[int], None] | None = None,
         on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One reply a request, in order; `progress` and `on_replies` are called from another thread, once a
-        reply.
+        """One reply per request, in order; `progress` and `on_replies` are called from another thread, once per reply.
 
-        A request that the server does not take is Refused and the others go on, unless it took none of the first
-        ENOUGH. Any other failure ends all; so does KeyboardInterrupt. Raises ServerUnavailable and ServerRefused.
+        The reply to a request that the server refuses is a Refused; the other requests continue, unless the first
+        TRIAL_REQUESTS were all refused. Any other error stops all requests; so does KeyboardInterrupt. Raises
+        ServerUnavailable and ServerRefused.
         """
         loop, client = self._start()
-        job = asyncio.run_coroutine_threadsafe(self._all(client, requests, max_new_tokens, progress, on_replies), loop)
+        job = asyncio.run_coroutine_threadsafe(
+            self._ask_all(client, requests, max_new_tokens, progress, on_replies), loop
+        )
         try:
             return job.result()
         except BaseException:
@@ -102,19 +104,19 @@ class OpenAIVisionLM:
             raise
 
     def _start(self) -> tuple[asyncio.AbstractEventLoop, AsyncOpenAI]:
-        """An event loop in a thread of its own: callers may have a running loop themselves, or be many."""
+        """Start an event loop in its own thread, since a caller may have a running loop, and there may be several."""
         with self._lock:
-            if self._started is None:
+            if self._loop_and_client is None:
                 loop, client = (
                     asyncio.new_event_loop(),
-                    _client(self.url, self.concurrency, self._timeout, self._retries),
+                    _make_client(self.url, self.concurrency, self._timeout, self._retries),
                 )
-                threading.Thread(target=_run, args=(loop, client), name="openai", daemon=True).start()
+                threading.Thread(target=_run_loop, args=(loop, client), name="openai", daemon=True).start()
                 weakref.finalize(self, loop.call_soon_threadsafe, loop.stop).atexit = False
-                self._started = loop, client
-            return self._started
+                self._loop_and_client = loop, client
+            return self._loop_and_client
 
-    async def _all(
+    async def _ask_all(
         self,
         client: AsyncOpenAI,
         requests: Sequence[Request],
@@ -122,11 +124,11 @@ class OpenAIVisionLM:
         progress: Callable[[int], None] | None,
         on_replies: OnReplies | None,
     ) -> list[str]:
-        """As many workers as may ask at once take from one queue, so that little is encoded ahead of its turn."""
+        """`concurrency` workers take requests from one queue, so that few pictures are encoded in advance."""
         replies = [""] * len(requests)
-        todo = iter(by_picture(requests))
+        todo = iter(order_by_picture(requests))
         urls = _DataURLs(2 * self.concurrency, self.multiple)
-        trial = _Trial(min(ENOUGH, len(requests)))
+        trial = _Trial(min(TRIAL_REQUESTS, len(requests)))
 
         async def work() -> None:
             for i in todo:
@@ -134,7 +136,7 @@ class OpenAIVisionLM:
                     replies[i] = await self._ask(client, requests[i], max_new_tokens, urls)
                     trial.passed = True
                 except RequestRefused as error:
-                    replies[i] = trial.refused(error)
+                    replies[i] = trial.record_refusal(error)
                 if on_replies:
                     on_replies({i: replies[i]})
                 if progress:
@@ -144,8 +146,8 @@ class OpenAIVisionLM:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(requests))):
                     group.create_task(work())
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         return replies
 
     async def _ask(self, client: AsyncOpenAI, request: Request, max_new_tokens: int, urls: _DataURLs) -> str:
@@ -153,9 +155,9 @@ class OpenAIVisionLM:
 
         from ouro.vision.transport import reply_of
 
-        shown = [await urls.of(*view) for view in zip(request.images, request.bounds(), strict=True)]
+        image_urls = [await urls.get(*view) for view in zip(request.images, request.bounds(), strict=True)]
         content: list[ChatCompletionContentPartParam] = [
-            *({"type": "image_url", "image_url": {"url": url}} for url in shown),
+            *({"type": "image_url", "image_url": {"url": url}} for url in image_urls),
             {"type": "text", "text": request.prompt},
         ]
         try:
@@ -165,11 +167,11 @@ class OpenAIVisionLM:
                     temperature=0.0, max_tokens=max_new_tokens,
                 )  # fmt: skip
         except OpenAIError as error:
-            raise self._explained(error, client.api_key) from None
+            raise self._explain(error, client.api_key) from None
         return reply_of(answer.content).strip()
 
-    def _explained(self, error: OpenAIError, key: str) -> ServerUnavailable | ServerRefused:
-        """The error for the person: server, model, what it answered to how many attempts, and what to do."""
+    def _explain(self, error: OpenAIError, key: str) -> ServerUnavailable | ServerRefused:
+        """The error to raise, which names the server, the model, its answer, the number of attempts, and the fix."""
         from openai import APIConnectionError, APIStatusError
 
         from ouro.vision.transport import excerpt
@@ -183,7 +185,7 @@ class OpenAIVisionLM:
         elif isinstance(error, APIStatusError):
             got = f"status {error.status_code} ({excerpt(error.response.content, key)})"
             attempts += int(error.response.request.headers.get("x-stainless-retry-count", 0))
-            kind, fix = _fix(error.status_code)
+            kind, fix = _classify_status(error.status_code)
         times = "once" if attempts == 1 else f"{attempts} times"
         text = f"{self.url}, model {self.name!r}, asked {times}: {got}; expected a chat completion. Fix: {fix}"
         text = text.replace(key, "***") if key != NO_KEY else text
@@ -191,23 +193,23 @@ class OpenAIVisionLM:
 
 
 class _Trial:
-    """Whether a server takes requests at all: none of the `first` answered ones taken means that it does not."""
+    """Detects a server that refuses all requests: it does if none of the `first` ones to be answered succeeds."""
 
     def __init__(self, first: int) -> None:
-        self.passed, self._left = False, first
+        self.passed, self._remaining = False, first
 
-    def refused(self, error: RequestRefused) -> Refused:
-        """The reply of one that was not taken. Raises the error where none was."""
-        self._left -= 1
-        if self._left <= 0 and not self.passed:
+    def record_refusal(self, error: RequestRefused) -> Refused:
+        """The reply to a refused request. Raises the error if all of the first requests were refused."""
+        self._remaining -= 1
+        if self._remaining <= 0 and not self.passed:
             raise error
         return Refused(error.why)
 
 
 def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
-    """SHA-256 (hex) over what a served model's replies depend on, as far as can be known without asking it.
+    """SHA-256 (hex) over what a served model's replies depend on, as far as is known without a request.
 
-    The key is not part of it. Raises ServerRefused for what is no server's address.
+    The key is not included. Raises ServerRefused for an invalid address.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -218,62 +220,66 @@ def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
 
 
 def resize_multiple(folder: Path) -> int:
-    """What the sides of pictures are multiples of in the model of a local folder; 1 where that is not known."""
+    """The number that a local model's picture sides are multiples of (patch size times merge size); 1 if unknown."""
     for name in ("processor_config.json", "preprocessor_config.json"):
         if (folder / name).is_file():
-            found: dict[str, Any] = json.loads((folder / name).read_bytes())
-            own = found.get("image_processor", found)
-            return int(own.get("patch_size", 1)) * int(own["merge_size"]) if "merge_size" in own else 1
+            config: dict[str, Any] = json.loads((folder / name).read_bytes())
+            processor = config.get("image_processor", config)
+            return (
+                int(processor.get("patch_size", 1)) * int(processor["merge_size"]) if "merge_size" in processor else 1
+            )
     return 1
 
 
-def by_picture(requests: Sequence[Request]) -> list[int]:
-    """Indices of the requests, those about one first picture next to each other, pictures as they first appear."""
-    seen: dict[int, int] = {}
-    first = [seen.setdefault(id(r.images[0]), len(seen)) if r.images else -1 for r in requests]
-    return sorted(range(len(requests)), key=first.__getitem__)
+def order_by_picture(requests: Sequence[Request]) -> list[int]:
+    """Indices of the requests, grouped by their first picture, pictures in order of first appearance."""
+    picture_numbers: dict[int, int] = {}
+    first_pictures = [
+        picture_numbers.setdefault(id(r.images[0]), len(picture_numbers)) if r.images else -1 for r in requests
+    ]
+    return sorted(range(len(requests)), key=first_pictures.__getitem__)
 
 
 def bounded(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
-    """The picture with at most `max_pixels`, its aspect kept as far as sides that are multiples allow.
+    """The picture scaled down to at most `max_pixels`, with sides that are multiples of `multiple`.
 
-    Sizes are those of the image processors of Qwen2-VL and its successors (smart_resize).
+    The sizes are those of the image processors of Qwen2-VL and its successors (smart_resize).
     """
     width, height = picture.size
-    whole = [max(1, round(side / multiple)) * multiple for side in (width, height)]
-    if max_pixels is None or whole[0] * whole[1] <= max_pixels:
+    rounded = [max(1, round(side / multiple)) * multiple for side in (width, height)]
+    if max_pixels is None or rounded[0] * rounded[1] <= max_pixels:
         return picture
-    shrink = math.sqrt(width * height / max_pixels)
-    size = [max(1, math.floor(side / shrink / multiple)) * multiple for side in (width, height)]
+    factor = math.sqrt(width * height / max_pixels)
+    size = [max(1, math.floor(side / factor / multiple)) * multiple for side in (width, height)]
     return picture.resize((size[0], size[1]), PILImage.Resampling.BICUBIC)
 
 
 def data_url(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> str:
-    """A picture, bounded, as a PNG in a data URL."""
+    """A picture, scaled down to its bound, as a data URL of a PNG."""
     png = encode_png(bounded(picture.convert("RGB"), max_pixels, multiple))
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 class _DataURLs:
-    """Data URLs of the last `keep` pictures asked for, each made once, in a thread."""
+    """A cache of the data URLs of the last `capacity` pictures; each is encoded once, in a thread."""
 
-    def __init__(self, keep: int, multiple: int) -> None:
-        self._keep, self._multiple = keep, multiple
-        # Beside its URL the picture itself: as long as it lives, no other one has its id.
-        self._made: OrderedDict[tuple[int, int | None], tuple[PILImage.Image, asyncio.Future[str]]] = OrderedDict()
+    def __init__(self, capacity: int, multiple: int) -> None:
+        self._capacity, self._multiple = capacity, multiple
+        # The picture is stored with its URL: while it is alive, no other picture can have its id.
+        self._cache: OrderedDict[tuple[int, int | None], tuple[PILImage.Image, asyncio.Future[str]]] = OrderedDict()
 
-    async def of(self, picture: PILImage.Image, bound: int | None) -> str:
+    async def get(self, picture: PILImage.Image, bound: int | None) -> str:
         key = (id(picture), bound)
-        if key not in self._made:
-            picture.load()  # two threads must not do it at once
-            made = asyncio.ensure_future(asyncio.to_thread(data_url, picture, bound, self._multiple))
-            self._made[key] = picture, made
-            if len(self._made) > self._keep:
-                self._made.popitem(last=False)
-        return await self._made[key][1]
+        if key not in self._cache:
+            picture.load()  # must not happen in two threads at once
+            future = asyncio.ensure_future(asyncio.to_thread(data_url, picture, bound, self._multiple))
+            self._cache[key] = picture, future
+            if len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+        return await self._cache[key][1]
 
 
-def _client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
+def _make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
     from openai import AsyncOpenAI
 
     from ouro.vision.transport import CheckedClient
@@ -287,8 +293,8 @@ def _client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOp
     return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=http)
 
 
-def _run(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:
-    """The life of the thread: until the OpenAIVisionLM is gone."""
+def _run_loop(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:
+    """The thread's main function: run the loop until it is stopped, then close the client."""
     asyncio.set_event_loop(loop)
     loop.run_forever()
     loop.run_until_complete(client.close())
@@ -303,8 +309,8 @@ _SMALLER = "lower describe.max_pixels, region_max_pixels or max_new_tokens, or g
 _Kind = type[ServerUnavailable] | type[ServerRefused]
 
 
-def _fix(status: int) -> tuple[_Kind, str]:
-    """Whether a status may pass by itself, and what to do about it."""
+def _classify_status(status: int) -> tuple[_Kind, str]:
+    """The error type of an HTTP status (ServerUnavailable if a retry may help), and the fix."""
     if status in (401, 403):
         return ServerRefused, f"set {KEY} in the environment to a key of this server"
     if status in (400, 404, 405, 413, 422):

@@ -1,7 +1,7 @@
-"""Work of a VisionLM given to other processes: whole batches (PooledVLM), or their preparation alone (Ahead).
+"""A VisionLM that runs whole batches in worker processes.
 
-Requests are batched here, in an order that depends on the requests alone, and handed to whichever process is
-free; so the replies do not depend on the number of processes.
+Requests are batched here, in an order that depends on the requests alone, and each batch goes to a free process; so
+the replies do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
 
 
-class Loading(NamedTuple):
-    """What a worker needs to know to load the model."""
+class LoadArguments(NamedTuple):
+    """The arguments with which a worker loads the model."""
 
     folder: str | Path
     adapter: str | Path | None
@@ -29,9 +29,9 @@ class Loading(NamedTuple):
 
 
 class PooledVLM:
-    """A VisionLM spread over `processes` workers that each load the model at the first request, and have one thread.
+    """A VisionLM in `processes` worker processes of one thread each, which load the model at the first request.
 
-    On CPUs faster than one process with many threads. Bounds of a batch as in HFVisionLM.
+    On CPUs this is faster than one process with many threads. `batch_size` and `batch_tokens` as in HFVisionLM.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class PooledVLM:
         batch_tokens: int | None = None,
     ) -> None:
         self.fingerprint, self.batch_size, self.batch_tokens = fingerprint, batch_size, batch_tokens
-        self._loading = Loading(folder, adapter, dtype)
+        self._arguments = LoadArguments(folder, adapter, dtype)
         self._processes = processes
         self._workers = Workers(processes)
 
@@ -57,13 +57,13 @@ class PooledVLM:
         progress: Callable[[int], None] | None = None,
         on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One greedy reply a request, in order. A worker's error is raised here."""
+        """One greedy reply per request, in order. A worker's error is raised here."""
         replies = [""] * len(requests)
-        tokens = self._tokens(requests)
+        tokens = self._count_tokens(requests)
         pool = self._workers.pool()
         jobs = {
-            pool.submit(_answer, self._loading, [requests[i] for i in chosen], max_new_tokens): chosen
-            for chosen in batches(requests, self.batch_size, tokens, self.batch_tokens)
+            pool.submit(_answer, self._arguments, [requests[i] for i in indices], max_new_tokens): indices
+            for indices in batches(requests, self.batch_size, tokens, self.batch_tokens)
         }
         try:
             for job in as_completed(jobs):
@@ -75,34 +75,36 @@ class PooledVLM:
                 if progress:
                     progress(len(jobs[job]))
         finally:
-            for job in jobs:  # after an error: a retry would find them before its own
+            for job in jobs:  # after an error: otherwise a retry would wait for them
                 job.cancel()
         return replies
 
-    def _tokens(self, requests: Sequence[Request]) -> list[int]:
-        """Visual tokens of each request, counted by a worker: this process need not import the model's library.
+    def _count_tokens(self, requests: Sequence[Request]) -> list[int]:
+        """Visual tokens of each request, counted by a worker, so that this process need not import the model's library.
 
-        Every worker is asked, so that all load the model at the same time; the first answer is taken.
+        Every worker counts, so that all load the model at the same time; the first result is returned.
         """
         pool = self._workers.pool()
-        shown = [views(r) for r in requests]
-        return next(as_completed([pool.submit(_count, self._loading, shown) for _ in range(self._processes)])).result()
+        view_lists = [views(r) for r in requests]
+        return next(
+            as_completed([pool.submit(_count_tokens, self._arguments, view_lists) for _ in range(self._processes)])
+        ).result()
 
 
 @lru_cache(maxsize=1)
-def _load(loading: Loading) -> HFVisionLM:
+def _load(arguments: LoadArguments) -> HFVisionLM:
     import torch
 
     from ouro.vision.hf import HFVisionLM
 
     torch.set_num_threads(1)
-    return HFVisionLM(*loading)
+    return HFVisionLM(*arguments)
 
 
-def _count(loading: Loading, shown: Sequence[Sequence[View]]) -> list[int]:
-    count = _load(loading).encoder.visual_tokens
-    return [sum(map(count, of_request)) for of_request in shown]
+def _count_tokens(arguments: LoadArguments, view_lists: Sequence[Sequence[View]]) -> list[int]:
+    count = _load(arguments).encoder.visual_tokens
+    return [sum(map(count, request_views)) for request_views in view_lists]
 
 
-def _answer(loading: Loading, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
-    return _load(loading).answer(requests, max_new_tokens)
+def _answer(arguments: LoadArguments, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+    return _load(arguments).answer(requests, max_new_tokens)

@@ -1,4 +1,4 @@
-"""The two doors through which other people's models come in: region proposers and vision-language models."""
+"""The two interfaces for models: region proposers and vision-language models."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ouro.core.records import Box
 
 
-LONG_PROMPT = 200  # characters; longer ones carry a description
+LONG_PROMPT = 200  # characters; longer prompts contain a description
 
 
 class Proposal(NamedTuple):
     """A candidate region. `box`: xyxy, half-open, pixels of the given image (or of the full image once
-    `ouro.annotate.recurse` has shifted it); `score` in 0..1; `text` is what OCR read, else ""."""
+    `ouro.annotate.recurse` has shifted it); `score` in 0..1; `text`: the text read by OCR, else ""."""
 
     box: Box
     score: float
@@ -28,20 +28,20 @@ class Proposal(NamedTuple):
 
 
 class RegionProposer(Protocol):
-    """Finds candidate regions. `name` is "rpn", "ocr", ...; "ocr" is shown whole images, and crops
-    that it sees larger than before (`ouro.annotate.recurse.is_shown`)."""
+    """Finds candidate regions. `name` is "rpn", "ocr", ...; "ocr" gets whole images, and crops that are
+    magnified compared with before (`ouro.annotate.recurse.is_shown`)."""
 
     name: str
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
-        """One list of proposals per RGB image, in the order given; images may differ in size."""
+        """One list of proposals per RGB image, in input order; images may differ in size."""
         ...
 
 
 class Request(NamedTuple):
-    """One question to a VLM about zero or more images.
+    """One prompt to a VLM with zero or more images.
 
-    `max_pixels` bounds what the model sees of each image (None: the model's own bound); empty means no bounds.
+    `max_pixels`: the most pixels that each image is resized to (None: the model's own bound); empty: no bounds.
     """
 
     images: tuple[PIL.Image.Image, ...]
@@ -49,65 +49,67 @@ class Request(NamedTuple):
     max_pixels: tuple[int | None, ...] = ()
 
     def bounds(self) -> tuple[int | None, ...]:
-        """One bound an image. Raises ValueError when their numbers differ."""
+        """One bound per image. Raises ValueError when the numbers of bounds and images differ."""
         if self.max_pixels and len(self.max_pixels) != len(self.images):
             raise ValueError(f"request has {len(self.images)} images but {len(self.max_pixels)} pixel bounds")
         return self.max_pixels or (None,) * len(self.images)
 
 
 class Refused(str):
-    """The reply to a request that the model's server did not take: "", and in `why` what it said, never a key.
+    """The reply to a request that the model's server refused: an empty string. `why`: the server's reason, without key.
 
-    Whoever keeps count of what was rejected asks for it (`isinstance(reply, Refused)`); to others it is an empty reply.
+    Code that counts rejections tests for it (`isinstance(reply, Refused)`); for all other code it is an empty reply.
     """
 
     why: str
 
     def __new__(cls, why: str) -> Refused:
-        """`why` is no part of the text."""
-        made = super().__new__(cls)
-        made.why = why
-        return made
+        """An empty string with the attribute `why`."""
+        reply = super().__new__(cls)
+        reply.why = why
+        return reply
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str]]:
-        """Survive the way to another process."""
+        """Pickle with `why`."""
         return Refused, (self.why,)
 
 
 def batches(
     requests: Sequence[Request], size: int, tokens: Sequence[int] | None = None, budget: int | None = None
 ) -> list[list[int]]:
-    """Indices of the requests in batches, longest first: what memory does not hold shows at once, the tail is short.
+    """Indices of the requests in batches, longest first: running out of memory then shows in the first batch, and the
+    last batches are short.
 
-    `tokens`: visual tokens of each request, the pixels shown if none are given. A batch holds at most `size` requests
-    and, each counted as long as its longest (they are padded), at most `budget` tokens; a longer request is alone.
+    `tokens`: visual tokens of each request; by default its number of pixels. A batch holds at most `size` requests and
+    at most `budget` tokens, each request counted as long as the longest, since they are padded; a request over the
+    budget is a batch of its own.
 
-    Among equals, questions about one picture stay together, so that a model can look at it once; pictures that are
-    asked about once go by their prompt; long prompts by their end, which says how long the reply will be, and length.
-    The order depends on the requests alone.
+    Among requests of equal length, those about one picture stay together, so that a model can encode it once. Requests
+    about a picture with no other request are sorted by prompt. Long prompts are sorted by their end, which predicts the
+    length of the reply, then by length. The order depends on the requests alone.
     """
-    length = tokens if tokens is not None else [_pixels(r) for r in requests]
-    asked = Counter(id(r.images[0]) for r in requests if r.images)
-    seen: dict[int, int] = {}
+    lengths = tokens if tokens is not None else [_count_pixels(r) for r in requests]
+    question_counts = Counter(id(r.images[0]) for r in requests if r.images)
+    picture_numbers: dict[int, int] = {}
 
-    def place(i: int) -> tuple[int, str, int, int, str]:
+    def sort_key(i: int) -> tuple[int, str, int, int, str]:
         prompt, images = requests[i].prompt, requests[i].images
         if len(prompt) > LONG_PROMPT:
-            return -length[i], prompt[-24:], 0, -len(prompt), ""
-        shared = bool(images) and asked[id(images[0])] > 1
-        picture = seen.setdefault(id(images[0]), len(seen) + 1) if shared else 0
-        return -length[i], "", picture, -len(prompt), prompt
+            return -lengths[i], prompt[-24:], 0, -len(prompt), ""
+        shared = bool(images) and question_counts[id(images[0])] > 1
+        picture = picture_numbers.setdefault(id(images[0]), len(picture_numbers) + 1) if shared else 0
+        return -lengths[i], "", picture, -len(prompt), prompt
 
-    made: list[list[int]] = []
-    for i in sorted(range(len(requests)), key=place):
-        full = not made or len(made[-1]) == size
-        if full or (budget is not None and (len(made[-1]) + 1) * length[made[-1][0]] > budget):
-            made.append([])
-        made[-1].append(i)
-    return made
+    groups: list[list[int]] = []
+    for i in sorted(range(len(requests)), key=sort_key):
+        full = not groups or len(groups[-1]) == size
+        if full or (budget is not None and (len(groups[-1]) + 1) * lengths[groups[-1][0]] > budget):
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
-def _pixels(request: Request) -> int:
+def _count_pixels(request: Request) -> int:
     bounds = (b or 1 << 40 for b in request.bounds())
     return sum(min(im.width * im.height, b) for im, b in zip(request.images, bounds, strict=True))
 
@@ -116,7 +118,7 @@ OnReplies = Callable[[Mapping[int, str]], None]
 
 
 class VisionLM(Protocol):
-    """A vision-language model. `fingerprint` changes whenever its answers may change."""
+    """A vision-language model. `fingerprint` changes whenever its replies may change."""
 
     fingerprint: str
 
@@ -128,11 +130,11 @@ class VisionLM(Protocol):
         progress: Callable[[int], None] | None = None,
         on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One answer per request, in order; `progress` is told how many more were answered, from time to time.
+        """One reply per request, in order; `progress` is called from time to time with the number of new replies.
 
-        `on_replies` is given the answers of each batch by the index of their request, as soon as they are there, so
-        that they can be kept; it may be called from another thread, never twice at once.
+        `on_replies` gets the replies of each batch by the index of their request as soon as they are there, so that
+        they can be stored; it may be called from another thread, never twice at once.
 
-        An answer may be Refused: the model's server takes others, not this request.
+        A reply may be a Refused: the model's server refuses this request, but not others.
         """
         ...

@@ -1,8 +1,8 @@
 """A class-agnostic region proposal network (Faster R-CNN, arXiv 1506.01497, section 3.1) from torchvision's
 AnchorGenerator, RPNHead and RegionProposalNetwork on a small two-level convolutional backbone.
 
-Legend: B images a batch, H x W pixels padded to a multiple of 32, N boxes of one image, xyxy, pixels.
-A folder holds `model.safetensors` and `config.json`; `ouro/nano/rpn.py` trains the one that ships.
+Legend: B images of a batch, H x W pixels padded to a multiple of 32, N boxes of one image, xyxy, pixels.
+A folder holds `model.safetensors` and `config.json`; `ouro/nano/rpn.py` trains the one that is shipped.
 """
 # torchvision publishes no types:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-STEP = 32  # a picture is padded to its own multiple of this, so that its result depends on no other picture
+STEP = 32  # a picture's sides are padded to multiples of this, so that its result does not depend on other pictures
 SMALLEST = 64
 
 
@@ -37,7 +37,7 @@ class RPNError(OuroError, ValueError):
 
 
 class RPNConfig(NamedTuple):
-    """What rebuilds the network. `anchors`: side in pixels of the fine and of the coarse level's anchor.
+    """The network's configuration. `anchors`: side in pixels of the anchor of the fine and of the coarse level.
     Pictures whose longer side exceeds `max_side` are scaled down to it."""
 
     widths: tuple[int, int, int, int] = (12, 24, 48, 64)
@@ -47,7 +47,7 @@ class RPNConfig(NamedTuple):
 
 
 class ScoredRPN(RegionProposalNetwork):
-    """torchvision's, but each row of its boxes carries its score: (N, 5). Training skips the proposals."""
+    """torchvision's RPN, but its rows hold boxes and scores: (N, 5). In training it returns no proposals."""
 
     def filter_proposals(
         self, proposals: Tensor, objectness: Tensor, image_shapes: Any, num_anchors_per_level: Any
@@ -69,7 +69,7 @@ class ProposalNet(nn.Module):
         self.rpn = ScoredRPN(
             AnchorGenerator(tuple((side,) for side in config.anchors), ((1.0,),) * 2),
             RPNHead(d, 1),
-            fg_iou_thresh=0.65,  # at 0.5 containers were proposed at half-way offsets
+            fg_iou_thresh=0.65,  # with 0.5 containers were proposed at half-way offsets
             bg_iou_thresh=0.4,
             batch_size_per_image=128,
             positive_fraction=0.5,
@@ -83,7 +83,7 @@ class ProposalNet(nn.Module):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """`images`: (B, 3, H, W) from `to_batch`; `sizes`: (h, w) before padding; `targets`: (N, 4) each.
 
-        Evaluating: B tensors (N, 5) of boxes and scores, best first. Training: the two losses.
+        In eval mode: B tensors (N, 5) of boxes and scores, best first. In training: the two losses.
         """
         fine = self.fine(images)
         levels = {"fine": fine, "coarse": self.coarse(fine)}
@@ -98,7 +98,7 @@ def _conv(inputs: int, outputs: int, stride: int, dilation: int = 1) -> nn.Seque
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 
 
-def padded(size: tuple[int, int]) -> tuple[int, int]:
+def pad_size(size: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) that a picture of this (height, width) is padded to."""
     height, width = (max(SMALLEST, -(-side // STEP) * STEP) for side in size)
     return height, width
@@ -106,7 +106,7 @@ def padded(size: tuple[int, int]) -> tuple[int, int]:
 
 def to_batch(pictures: Sequence[np.ndarray[Any, Any]]) -> Tensor:
     """RGB uint8 arrays of one padded size -> (B, 3, H, W) float32 around 0, zeros at right and bottom."""
-    height, width = padded(pictures[0].shape[:2])
+    height, width = pad_size(pictures[0].shape[:2])
     batch = torch.zeros(len(pictures), 3, height, width)
     for row, picture in zip(batch, pictures, strict=True):
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
@@ -115,10 +115,10 @@ def to_batch(pictures: Sequence[np.ndarray[Any, Any]]) -> Tensor:
 
 
 def load_net(folder: Path) -> ProposalNet:
-    """Rebuild a network from its folder. Raises RPNError: missing, pickled or unfitting files."""
+    """Load a network from its folder. Raises RPNError for missing or pickled files, or weights that do not fit."""
     from safetensors.torch import load_file
 
-    weights = _checked(folder)
+    weights = _check_folder(folder)
     config = read_config(folder)
     net = ProposalNet(config)
     try:
@@ -128,7 +128,7 @@ def load_net(folder: Path) -> ProposalNet:
     return net.eval()
 
 
-def _checked(folder: Path) -> Path:
+def _check_folder(folder: Path) -> Path:
     fix = "run `python -m ouro.nano.rpn` or set model.proposer in params.yaml"
     if not folder.is_dir():
         raise RPNError(f"proposer folder {folder}: not found; expected {WEIGHTS} and {CONFIG} in it; {fix}")
@@ -145,8 +145,10 @@ def _checked(folder: Path) -> Path:
 def read_config(folder: Path) -> RPNConfig:
     """The "architecture" object of config.json. Raises RPNError when it is malformed."""
     try:
-        raw = json.loads((folder / CONFIG).read_text())["architecture"]
-        return RPNConfig(tuple(raw["widths"]), tuple(raw["anchors"]), float(raw["nms"]), int(raw["max_side"]))
+        config = json.loads((folder / CONFIG).read_text())["architecture"]
+        return RPNConfig(
+            tuple(config["widths"]), tuple(config["anchors"]), float(config["nms"]), int(config["max_side"])
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise RPNError(
             f"proposer {folder / CONFIG}: got {error!r}, expected an object 'architecture' with "
@@ -155,7 +157,7 @@ def read_config(folder: Path) -> RPNConfig:
 
 
 class RPNProposer:
-    """The proposer of a folder. Candidates below `min_score` are not even offered."""
+    """The proposer of a folder. Proposals below `min_score` are left out."""
 
     name = "rpn"
 
@@ -166,19 +168,19 @@ class RPNProposer:
         self._batch_size = batch_size
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
-        """Proposals in pixels of each given image, best first. Equal padded sizes share a batch."""
-        pictures = [np.asarray(_limited(image, self._max_side)) for image in images]
+        """Proposals in pixels of each given image, best first. Pictures of equal padded size share a batch."""
+        pictures = [np.asarray(_limit_size(image, self._max_side)) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for i, picture in enumerate(pictures):
-            groups.setdefault(padded(picture.shape[:2]), []).append(i)
-        found: list[list[Proposal]] = [[] for _ in images]
+            groups.setdefault(pad_size(picture.shape[:2]), []).append(i)
+        results: list[list[Proposal]] = [[] for _ in images]
         for members in groups.values():
             for start in range(0, len(members), self._batch_size):
                 chunk = members[start : start + self._batch_size]
                 for i, rows in zip(chunk, self._detect([pictures[i] for i in chunk]), strict=True):
                     height, width = pictures[i].shape[:2]
-                    found[i] = _proposals(rows, images[i].width / width, images[i].height / height)
-        return found
+                    results[i] = _make_proposals(rows, images[i].width / width, images[i].height / height)
+        return results
 
     def _detect(self, pictures: list[np.ndarray[Any, Any]]) -> list[Tensor]:
         with torch.inference_mode():
@@ -186,7 +188,7 @@ class RPNProposer:
         return rows
 
 
-def _limited(image: PIL.Image.Image, max_side: int) -> PIL.Image.Image:
+def _limit_size(image: PIL.Image.Image, max_side: int) -> PIL.Image.Image:
     scale = max_side / max(image.size)
     if scale >= 1:
         return image.convert("RGB")
@@ -194,5 +196,5 @@ def _limited(image: PIL.Image.Image, max_side: int) -> PIL.Image.Image:
     return image.convert("RGB").resize(size, PIL.Image.Resampling.BILINEAR)
 
 
-def _proposals(rows: Tensor, sx: float, sy: float) -> list[Proposal]:
+def _make_proposals(rows: Tensor, sx: float, sy: float) -> list[Proposal]:
     return [Proposal((x0 * sx, y0 * sy, x1 * sx, y1 * sy), score, "rpn") for x0, y0, x1, y1, score in rows.tolist()]

@@ -1,4 +1,4 @@
-"""A deterministic VisionLM without a model: replies looked up by prompt, or computed. For tests and dry runs."""
+"""A deterministic VisionLM without a model: replies are looked up by prompt, or computed. For tests and dry runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ouro.vision.protocols import OnReplies, Request
 class ScriptedVLM:
     """`replies`: prompt -> reply, or a function of the request. Raises KeyError for a prompt not in the script.
 
-    `asked` holds the last `remember` requests with their pictures, no more, so that it can stand in for a model in
-    front of any number of pictures.
+    `asked` holds the last `remember` requests with their pictures; older ones are dropped, so that memory does not grow
+    with the number of requests.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class ScriptedVLM:
         progress: Callable[[int], None] | None = None,
         on_replies: OnReplies | None = None,
     ) -> list[str]:
-        """One scripted reply a request; at most `max_new_tokens` words of it."""
+        """One scripted reply per request, cut to `max_new_tokens` words."""
         self.asked += requests
         del self.asked[: max(0, len(self.asked) - self.remember)]
         texts = [self.replies(r) if callable(self.replies) else self.replies[r.prompt] for r in requests]

@@ -1,9 +1,9 @@
-"""The HTTP client under ouro.vision.openai: an attempt has a deadline, and a body must hold a reply.
+"""The HTTP client of ouro.vision.openai: each attempt has a deadline, and a response body must contain a reply.
 
-The client of openai retries what its HTTP client raises for connections, protocol and time, and the statuses 408,
-409, 429 and 5xx, with exponential back-off (0.5 to 8 s), or after the server's Retry-After (up to two minutes). But
-it limits each read instead of the attempt, so that a server may drip for ever, and it takes whatever body a 200
-brings. Both are raised here as errors that it retries, within the same number of attempts.
+The openai client retries connection, protocol and timeout errors of its HTTP client, and the statuses 408, 409, 429
+and 5xx, with exponential back-off (0.5 to 8 s), or after the server's Retry-After (up to two minutes). But its timeout
+limits each read instead of the attempt, so that a slow server can send for ever, and it accepts any body with status
+200. Here both raise errors that it retries, within the same number of attempts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import httpx2
 
 
 class CheckedClient(httpx2.AsyncClient):
-    """Attempts of at most `limit` seconds over at most `connections` connections; no error shows `secret`."""
+    """Limits an attempt to `limit` seconds and uses at most `connections` connections; no error contains `secret`."""
 
     def __init__(self, limit: float, connections: int, secret: str) -> None:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
@@ -24,7 +24,7 @@ class CheckedClient(httpx2.AsyncClient):
         self._limit, self._secret = limit, secret
 
     async def send(self, request: httpx2.Request, **settings: Any) -> httpx2.Response:
-        """The response, read to its end. Raises ReadTimeout, and RemoteProtocolError for a 200 without a reply."""
+        """The response, read completely. Raises ReadTimeout, and RemoteProtocolError for a 200 without a reply."""
         try:
             async with asyncio.timeout(self._limit):
                 response = await super().send(request, **settings)
@@ -40,20 +40,20 @@ class CheckedClient(httpx2.AsyncClient):
 
 
 def reply_of(body: bytes) -> str:
-    """The text of a chat completion, "" where the model said nothing. Raises ValueError for any other body."""
+    """The text of a chat completion, "" if the model returned none. Raises ValueError for any other body."""
     try:
         choice: Any = json.loads(body)["choices"][0]
         content: Any = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError("its body is no chat completion") from error
     if content is None and choice.get("finish_reason") is not None:
-        return ""  # all tokens went into reasoning, or the server's filter took the text
+        return ""  # all tokens were used for reasoning, or the server's filter removed the text
     if not isinstance(content, str):
         raise ValueError("its message has no text")
     return content
 
 
 def excerpt(body: bytes, secret: str) -> str:
-    """The start of a body on one line, without the secret, should a server repeat it."""
+    """The start of a body on one line, with the secret masked in case the server repeats it."""
     text = " ".join(body.decode("utf-8", "replace").replace(secret, "***").split())
     return f"{len(body)} bytes: {text[:200]!r}" if text else f"{len(body)} bytes"
