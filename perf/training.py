@@ -106,9 +106,9 @@ def rows_of(job: Job, steps: int) -> list[list[Asked]]:
     """The rows of every step, drawn as ours draws them."""
     from ouro.core.crops import crop
     from ouro.training.rows import Rows
+    from ouro.vision.data_urls import bounded
     from ouro.vision.encoding import Encoder
     from ouro.vision.folders import load_processor
-    from ouro.vision.openai import bounded
 
     rows = Rows(job, Encoder(load_processor(job.base)))
     made: list[list[Asked]] = []

@@ -35,13 +35,9 @@ from serving import served_nano
 from ouro.core.crops import crop
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision import openai as backend
+from ouro.vision.data_urls import bounded
 from ouro.vision.hf import HFVisionLM
-from ouro.vision.openai import (
-    OpenAIVisionLM,
-    ServerRefused,
-    bounded,
-    resize_multiple,
-)
+from ouro.vision.openai import OpenAIVisionLM, ServerRefused, resize_multiple
 from ouro.vision.protocols import Request
 from ouro.vision.scripted import ScriptedVLM
 

@@ -16,23 +16,18 @@ Bounds beyond the server's own (`size` in the model's processor_config.json) hav
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
-import math
 import os
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from PIL import Image as PILImage
-
 from ouro.core.errors import OuroError
-from ouro.core.images import encode_png
+from ouro.vision.data_urls import DataURLs
 from ouro.vision.protocols import OnReplies, Refused, Request
 
 if TYPE_CHECKING:
@@ -127,7 +122,7 @@ class OpenAIVisionLM:
         """`concurrency` workers take requests from one queue, so that few pictures are encoded in advance."""
         replies = [""] * len(requests)
         todo = iter(order_by_picture(requests))
-        urls = _DataURLs(2 * self.concurrency, self.multiple)
+        urls = DataURLs(2 * self.concurrency, self.multiple)
         trial = _Trial(min(TRIAL_REQUESTS, len(requests)))
 
         async def work() -> None:
@@ -150,7 +145,7 @@ class OpenAIVisionLM:
             raise errors.exceptions[0] from None
         return replies
 
-    async def _ask(self, client: AsyncOpenAI, request: Request, max_new_tokens: int, urls: _DataURLs) -> str:
+    async def _ask(self, client: AsyncOpenAI, request: Request, max_new_tokens: int, urls: DataURLs) -> str:
         from openai import OpenAIError
 
         from ouro.vision.transport import reply_of
@@ -238,45 +233,6 @@ def order_by_picture(requests: Sequence[Request]) -> list[int]:
         picture_numbers.setdefault(id(r.images[0]), len(picture_numbers)) if r.images else -1 for r in requests
     ]
     return sorted(range(len(requests)), key=first_pictures.__getitem__)
-
-
-def bounded(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
-    """The picture scaled down to at most `max_pixels`, with sides that are multiples of `multiple`.
-
-    The sizes are those of the image processors of Qwen2-VL and its successors (smart_resize).
-    """
-    width, height = picture.size
-    rounded = [max(1, round(side / multiple)) * multiple for side in (width, height)]
-    if max_pixels is None or rounded[0] * rounded[1] <= max_pixels:
-        return picture
-    factor = math.sqrt(width * height / max_pixels)
-    size = [max(1, math.floor(side / factor / multiple)) * multiple for side in (width, height)]
-    return picture.resize((size[0], size[1]), PILImage.Resampling.BICUBIC)
-
-
-def data_url(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> str:
-    """A picture, scaled down to its bound, as a data URL of a PNG."""
-    png = encode_png(bounded(picture.convert("RGB"), max_pixels, multiple))
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-class _DataURLs:
-    """A cache of the data URLs of the last `capacity` pictures; each is encoded once, in a thread."""
-
-    def __init__(self, capacity: int, multiple: int) -> None:
-        self._capacity, self._multiple = capacity, multiple
-        # The picture is stored with its URL: while it is alive, no other picture can have its id.
-        self._cache: OrderedDict[tuple[int, int | None], tuple[PILImage.Image, asyncio.Future[str]]] = OrderedDict()
-
-    async def get(self, picture: PILImage.Image, bound: int | None) -> str:
-        key = (id(picture), bound)
-        if key not in self._cache:
-            picture.load()  # must not happen in two threads at once
-            future = asyncio.ensure_future(asyncio.to_thread(data_url, picture, bound, self._multiple))
-            self._cache[key] = picture, future
-            if len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
-        return await self._cache[key][1]
 
 
 def _make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:

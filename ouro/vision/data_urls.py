@@ -1,0 +1,51 @@
+"""Pictures as an OpenAI-compatible server takes them: scaled down to their bound, as data URLs of PNGs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+from collections import OrderedDict
+
+from PIL import Image as PILImage
+
+from ouro.core.images import encode_png
+
+
+def bounded(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
+    """The picture scaled down to at most `max_pixels`, with sides that are multiples of `multiple`.
+
+    The sizes are those of the image processors of Qwen2-VL and its successors (smart_resize).
+    """
+    width, height = picture.size
+    rounded = [max(1, round(side / multiple)) * multiple for side in (width, height)]
+    if max_pixels is None or rounded[0] * rounded[1] <= max_pixels:
+        return picture
+    factor = math.sqrt(width * height / max_pixels)
+    size = [max(1, math.floor(side / factor / multiple)) * multiple for side in (width, height)]
+    return picture.resize((size[0], size[1]), PILImage.Resampling.BICUBIC)
+
+
+def data_url(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> str:
+    """A picture, scaled down to its bound, as a data URL of a PNG."""
+    png = encode_png(bounded(picture.convert("RGB"), max_pixels, multiple))
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+class DataURLs:
+    """A cache of the data URLs of the last `capacity` pictures; each is encoded once, in a thread."""
+
+    def __init__(self, capacity: int, multiple: int) -> None:
+        self._capacity, self._multiple = capacity, multiple
+        # The picture is stored with its URL: while it is alive, no other picture can have its id.
+        self._cache: OrderedDict[tuple[int, int | None], tuple[PILImage.Image, asyncio.Future[str]]] = OrderedDict()
+
+    async def get(self, picture: PILImage.Image, bound: int | None) -> str:
+        key = (id(picture), bound)
+        if key not in self._cache:
+            picture.load()  # must not happen in two threads at once
+            future = asyncio.ensure_future(asyncio.to_thread(data_url, picture, bound, self._multiple))
+            self._cache[key] = picture, future
+            if len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+        return await self._cache[key][1]
