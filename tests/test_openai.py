@@ -34,7 +34,7 @@ from serving import served_nano
 
 from ouro.core.crops import crop
 from ouro.nano.scenes import draw_scene, render
-from ouro.vision import openai as backend
+from ouro.vision import data_urls
 from ouro.vision.data_urls import bounded
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.openai import OpenAIVisionLM, ServerRefused, resize_multiple
@@ -102,7 +102,7 @@ def test_concurrency_is_reached_and_never_exceeded_also_by_several_threads(serve
 
 def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a hundred pictures, never more are encoded ahead than there are workers."""
-    encode, made, ahead = backend.data_url, [0], [0]
+    encode, made, ahead = data_urls.data_url, [0], [0]
 
     def counted(*args: Any) -> str:
         with server.lock:
@@ -110,7 +110,7 @@ def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monk
             ahead[0] = max(ahead[0], made[0] - len(server.bodies))
         return encode(*args)
 
-    monkeypatch.setattr(backend, "data_url", counted)
+    monkeypatch.setattr(data_urls, "data_url", counted)
     server.vlm(concurrency=4).generate(asks(100), max_new_tokens=4)
     assert made[0] == 100
     assert 1 <= ahead[0] <= 4
@@ -119,13 +119,13 @@ def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monk
 def test_questions_about_one_picture_follow_each_other_and_share_its_encoding(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, made = backend.data_url, [0]
+    encode, made = data_urls.data_url, [0]
 
     def counted(*args: Any) -> str:
         made[0] += 1
         return encode(*args)
 
-    monkeypatch.setattr(backend, "data_url", counted)
+    monkeypatch.setattr(data_urls, "data_url", counted)
     pictures = [picture(10 * k) for k in range(3)]
     turns = [Request((pictures[k % 3],), f"{k}", (256,)) for k in range(9)]
     assert server.vlm(1).generate(turns, max_new_tokens=4) == [str(k) for k in range(9)]
