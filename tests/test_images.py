@@ -22,6 +22,7 @@ from ouro.core.params import Ingest
 from ouro.core.records import Image, Rejected
 from ouro.ingest.collection import find_images, ingest_files
 from ouro.ingest.manifest import read_manifest
+from tasks import shards
 
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -460,3 +461,21 @@ def test_manifest_entries_are_ingested_with_split_and_captions(tmp_path: Path) -
     (image,) = read_shard(shard, Image)
     assert (image.source, image.split, image.captions) == ("a.png", "test", ("a thing",))
     assert read_sidecar(shard).rejected == {"outside_folder": 1, "unreadable": 1}
+
+
+def test_pictures_forget_the_least_recently_used_and_keep_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {"a": 10, "b": 10, "c": 10, "big": 40}
+    for name, side in sides.items():
+        PILImage.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    images = [Image(name, f"{name}.png", side, side, name) for name, side in sides.items()]
+    monkeypatch.setattr(shards, "CHUNK_PIXELS", 200)
+    pictures = shards.Pictures(images, tmp_path, 10_000)
+    a, b = pictures["a"], pictures["b"]
+    assert pictures["a"] is a and pictures["b"] is b  # both fit: 200 pixels
+    assert pictures["a"] is a  # now b is the one used longest ago
+    c = pictures["c"]
+    assert pictures["a"] is a and pictures["c"] is c and pictures["b"] is not b
+    big = pictures["big"]  # 1,600 pixels: alone over the limit
+    assert pictures["big"] is big and pictures["a"] is not a
