@@ -87,7 +87,11 @@ class Comparison:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
-        """What `to_json` wrote."""
+        """What `to_json` wrote. Raises BenchmarkFileError for what an older version did."""
+        if "k" not in content:
+            raise BenchmarkFileError(
+                "scores.json: got a comparison without k, expected that of this version; run stage benchmark again"
+            )
         values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         values |= {name: Row.from_json(content[name]) for name in ("macro", "overall")}
         return cls(**values | {"rows": tuple(map(Row.from_json, content["rows"]))})
