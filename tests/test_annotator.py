@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,10 @@ def test_batches_prepared_by_a_worker_process_are_answered_as_those_prepared_her
     requests = _closeups()
     told: list[int] = []
     ahead = HFVisionLM(BASE, batch_size=4, prepare_processes=1)
-    said = ahead.generate(requests, max_new_tokens=12, progress=told.append)
+    handed: list[Mapping[int, str]] = []
+    said = ahead.generate(requests, max_new_tokens=12, progress=told.append, on_replies=handed.append)
+    assert [len(batch) for batch in handed] == told
+    assert {i: reply for batch in handed for i, reply in batch.items()} == dict(enumerate(said))
     assert said == HFVisionLM(BASE, batch_size=4).generate(requests, max_new_tokens=12)
     assert told == [4, 4, 4, 4, 2] and len(set(said)) > 5
     ahead.encoder.visual_tokens = lambda view: 1  # type: ignore[assignment]
@@ -209,7 +212,9 @@ def test_a_pool_keeps_to_the_token_budget_whatever_its_number_of_processes() -> 
     one = HFVisionLM(BASE, dtype="bfloat16", batch_size=8, batch_tokens=200)
     expected = one.generate(requests, max_new_tokens=12, progress=heard["one"].append)
     pool = PooledVLM(BASE, None, "bfloat16", 8, 2, one.fingerprint, batch_tokens=200)
-    assert pool.generate(requests, max_new_tokens=12, progress=heard["pool"].append) == expected
+    handed: dict[int, str] = {}
+    replies = pool.generate(requests, max_new_tokens=12, progress=heard["pool"].append, on_replies=handed.update)
+    assert replies == expected == [handed[i] for i in range(len(requests))]
     assert sorted(heard["pool"]) == sorted(heard["one"]) == [3, 3, 6, 6]  # 64 tokens each, then 30
 
 

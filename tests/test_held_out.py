@@ -6,8 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import pytest
 from asked import Logging, Scripted, blind, collection, number, seeing, write_questions
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 
+from ouro.benchmarks import asking as asking_module
+from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings
+from ouro.benchmarks.asking import ask as put
 from ouro.benchmarks.comparison import Comparison, compare_runs
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
@@ -27,6 +32,7 @@ from ouro.benchmarks.run_folder import read_run
 from ouro.benchmarks.scored import Score, constant_answers
 from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
+from ouro.core.records import Box
 from ouro.vision.protocols import Request
 from tasks import asking, tracking
 from tasks import benchmark as stage
@@ -157,6 +163,63 @@ def test_questions_are_put_as_the_params_say_beside_the_regions_that_are_known(
     assert {r.max_pixels for r in model.asked} == {(16384, 9216)}
     own = [(r.prompt[:3], number(r)) for r in model.asked[:8]]
     assert own == [(prompt, k) for k in range(4) for prompt in ("wha", "a s")], "questions about one picture together"
+
+
+class Fresh:
+    """10 x 10 pictures, decoded anew whenever asked for; `n_open` of them are still held by somebody."""
+
+    def __init__(self) -> None:
+        self.opened: list[weakref.ref[PILImage.Image]] = []
+
+    def digest(self, image: str) -> str:
+        return image
+
+    def open(self, image: str) -> PILImage.Image:
+        picture = PILImage.new("RGB", (10, 10), (int(image[1:]), 0, 0))
+        self.opened.append(weakref.ref(picture))
+        return picture
+
+    @property
+    def n_open(self) -> int:
+        return sum(ref() is not None for ref in self.opened)
+
+
+class Looking(Scripted):
+    """Replies with the question and the picture's number; notes the sizes of calls, views, and what is open."""
+
+    def __init__(self, pictures: Fresh) -> None:
+        super().__init__(lambda r: f"{r.prompt}/{number(r)}")
+        self.pictures, self.calls = pictures, list[tuple[int, int]]()
+        self.n_open = 0
+
+    def generate(self, requests: Sequence[Request], **settings: Any) -> list[str]:
+        self.n_open = max(self.n_open, self.pictures.n_open)
+        self.calls.append((len(requests), len({id(view) for r in requests for view in r.images})))
+        replies = super().generate(requests, **settings)
+        self.asked.clear()  # or they would hold the pictures
+        return replies
+
+
+@pytest.mark.parametrize(
+    ("fit", "calls"), [(6, [(18, 18)]), (5, [(15, 15), (3, 3)]), (2, [(6, 6)] * 3), (0, [(3, 3)] * 6)]
+)
+def test_replies_come_in_order_crops_are_shared_and_only_one_chunk_of_pictures_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: int, calls: list[tuple[int, int]]
+) -> None:
+    """Three questions about each of six pictures with two regions; `fit` pictures with them are held at once."""
+    monkeypatch.setattr(asking_module, "CHUNK_PIXELS", fit * 100 * 3)
+    pictures = Fresh()
+    model = Looking(pictures)
+    boxes: list[Box] = [(0, 0, 8, 5), (2, 2, 6, 7)]
+    asker = Asker(
+        "model", lambda: model, lambda shown: {image: boxes for image, _ in shown}, ReplyStore(tmp_path / "r")
+    )
+    items = [Item(f"{n}{k}", f"i{k}", f"q{n}", ("yes",)) for n in range(3) for k in range(6)]
+    settings = Settings(lambda item: item.question, 9, (100, 100), 2, "boxes")
+    answers = list(put((Question(item, item.image) for item in items), asker, pictures, settings))
+    assert [answer.reply for answer in answers] == [f"q{n}/{k}" for n in range(3) for k in range(6)]
+    assert model.calls == calls, "questions, and views: each picture and its two crops once"
+    assert model.n_open <= max(fit, 1) + 1 and len(pictures.opened) == 6
 
 
 def test_what_cannot_be_scored_or_shown_is_rejected_with_its_reason(

@@ -17,6 +17,8 @@ from pictures import png_bytes, random_picture
 from PIL import Image as PILImage
 
 from ouro.core.images import ImageError, content_id, encode_png, load_image
+from ouro.core.records import Image
+from tasks import shards
 
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -290,3 +292,21 @@ def test_content_id_is_the_hash_of_the_stored_file_without_metadata(tmp_path: Pa
     stored = encode_png(load_image(plain, LIMIT))
     assert encode_png(load_image(decorated, LIMIT)) == stored
     assert content_id(stored) == hashlib.sha256(stored).hexdigest()[:16]
+
+
+def test_pictures_forget_the_least_recently_used_and_keep_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {"a": 10, "b": 10, "c": 10, "big": 40}
+    for name, side in sides.items():
+        PILImage.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    images = [Image(name, f"{name}.png", side, side, name) for name, side in sides.items()]
+    monkeypatch.setattr(shards, "CHUNK_PIXELS", 200)
+    pictures = shards.Pictures(images, tmp_path, 10_000)
+    a, b = pictures["a"], pictures["b"]
+    assert pictures["a"] is a and pictures["b"] is b  # both fit: 200 pixels
+    assert pictures["a"] is a  # now b is the one used longest ago
+    c = pictures["c"]
+    assert pictures["a"] is a and pictures["c"] is c and pictures["b"] is not b
+    big = pictures["big"]  # 1,600 pixels: alone over the limit
+    assert pictures["big"] is big and pictures["a"] is not a

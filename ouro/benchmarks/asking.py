@@ -25,7 +25,7 @@ from ouro.benchmarks.items import Item
 from ouro.benchmarks.predictions import encodable
 from ouro.core.boxes import area
 from ouro.core.crops import crop
-from ouro.core.images import ImageError, chunks
+from ouro.core.images import CHUNK_PIXELS, ImageError, chunks
 from ouro.vision.protocols import Refused, Request
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _ask_all(todo: Mapping[str, Question], asker: Asker, pictures: Pictures, set
     for key, q in todo.items():
         by_image.setdefault(q.image, []).append(key)
     opened = ((image, picture) for image in by_image if (picture := _opened(pictures, image)) is not None)
-    for chunk in chunks(opened, lambda pair: pair[1].width * pair[1].height * (1 + settings.k)):
+    for chunk in chunks(opened, lambda pair: pair[1].width * pair[1].height * (1 + settings.k), CHUNK_PIXELS):
         _generate(chunk, by_image, todo, asker, settings, keep)
 
 

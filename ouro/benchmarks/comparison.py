@@ -50,8 +50,10 @@ class Row:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Row:
         values: dict[str, Any] = {field.name: row[field.name] for field in fields(cls)}
-        estimates = {name: Estimate.from_json(value) for name, value in values.items() if isinstance(value, dict)}
-        return cls(**values | estimates)
+        for name, value in row.items():
+            if name in values and isinstance(value, dict):
+                values[name] = Estimate.from_json(cast("dict[str, Any]", value))
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,15 @@ class Comparison:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
-        """What `to_json` wrote."""
+        """What `to_json` wrote. Raises BenchmarkFileError for what an older version did."""
+        if "k" not in content:
+            raise BenchmarkFileError(
+                "scores.json: got a comparison without k, expected that of this version; run stage benchmark again"
+            )
         values: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         values |= {name: Row.from_json(content[name]) for name in ("macro", "overall")}
-        return cls(**values | {"rows": tuple(map(Row.from_json, content["rows"]))})
+        values["rows"] = tuple(map(Row.from_json, content["rows"]))
+        return cls(**values)
 
     def summary(self) -> dict[str, Any]:
         """The reported figure of both and the differences by kind, and the same of the margin, null where unknown."""
