@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +38,8 @@ def compare(
 
 def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
     """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired."""
+    import json
+
     from ouro.benchmarks.comparison import compare_runs
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.run_folder import labels, read_run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,6 +57,8 @@ def estimate(
       ouro estimate --profile paper --images 1400000 --like out/photos
       ouro estimate --images 4000 --measured
     """
+    import json
+
     from tasks.estimating import Options, estimate_round
 
     options = Options(images, size, tuple(assume or []), like, gpu, gpus, mfu_train, mfu_prefill, measured, price)

@@ -5,7 +5,6 @@ Not cli/inspect.py: where this folder stands on sys.path, that name would hide t
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +74,8 @@ def _name(folder: Path) -> str:
 
 def _earlier(path: Path) -> tuple[CaptionLength, ...]:
     """The caption lengths of another round, from its statistics.json. Raises StatisticsError."""
+    import json
+
     from ouro.pages.statistics import StatisticsError, captions_from_json
 
     try:

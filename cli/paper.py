@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +40,8 @@ def paper(
 def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
     """Print tables (all of them for an empty `tables`). Raises BenchmarkFileError for a folder that is no run, and a
     table that the paper has not."""
+    import json
+
     from ouro.benchmarks import paper as tables_of_paper
     from ouro.benchmarks.items import BenchmarkFileError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +64,8 @@ def diff(first: Number, second: Number) -> None:
 
 def show_all(as_json: bool) -> None:
     """One line a round, the first one first. Raises LedgerError for a damaged file."""
+    import json
+
     from ouro.rounds.ledger import read_rounds
     from tasks import screen
 
@@ -79,6 +80,8 @@ def show_all(as_json: bool) -> None:
 
 def show_one(number: int, as_json: bool) -> None:
     """Everything that is kept of a round. Raises LedgerError."""
+    import json
+
     from ouro.rounds.gate import shown
     from ouro.rounds.ledger import read_round
     from tasks import screen

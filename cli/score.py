@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -76,6 +75,8 @@ def run(options: Options) -> None:
 
     Raises BenchmarkFileError for files that cannot be read, and ids that are missing, unknown or twice there.
     """
+    import json
+
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.loaders.registry import benchmark, locate
     from ouro.benchmarks.predictions import read_predictions
