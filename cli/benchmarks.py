@@ -103,6 +103,7 @@ def compare(
     form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = "table",
     kinds: Annotated[bool, typer.Option(help="Differences by kind of question, too.")] = True,
     track: Annotated[bool, typer.Option(help="Log the differences to MLflow.")] = False,
+    csv: Annotated[str, typer.Option(metavar="FILE", help="Write all differences as CSV; - prints it.")] = "",
 ) -> None:
     """Compare runs on the same questions: paired difference, 95% interval and p, by benchmark and kind.
 
@@ -110,10 +111,11 @@ def compare(
     Examples:
       ouro compare runs/base runs/boot
       ouro compare runs/base runs/boot runs/second --format markdown --no-kinds
+      ouro compare runs/base runs/boot --csv gains.csv
     """
     from cli.compare import run
 
-    run(runs, form, kinds, track)
+    run(runs, form, kinds, track, csv)
 
 
 def paper(

@@ -19,8 +19,13 @@ Row = tuple[str, str, str, str, str, str, str]
 HEADS = ("benchmark", "figure", "n", "first", "second", "difference", "p")
 
 
-def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
-    """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired."""
+def run(
+    folders: Sequence[Path], form: str, kinds: bool, track: bool, csv: str = "", seed: int = 0, resamples: int = 2000
+) -> None:
+    """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired.
+
+    `csv`: a file for ouro.benchmarks.tables.comparison_table, or "-" to print it instead.
+    """
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.run_folder import compare_runs, labels, read_run
 
@@ -34,10 +39,14 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
         made = compare_runs(first, second, seed=seed, resamples=resamples)
         names = [called[0], label]
         everything.append({"first": names[0], "second": names[1], "benchmarks": [c.to_json() for c in made]})
-        if form != "json":
+        if form != "json" and csv != "-":
             _show(form, names, [row for c in made for row in rows(c, kinds)])
         if track:
             _track(names, made)
+    if csv:
+        from ouro.benchmarks.tables import comparison_table
+
+        screen.write_csv(comparison_table(everything), csv)
     if form == "json":
         print(json.dumps(everything, indent=1))
 

@@ -25,11 +25,15 @@ Number = Annotated[int, typer.Argument(min=1, metavar="N", help="A round's numbe
 
 
 @rounds.callback()
-def all_rounds(context: typer.Context, json_: Json = False) -> None:
+def all_rounds(
+    context: typer.Context,
+    json_: Json = False,
+    csv: Annotated[str, typer.Option(metavar="FILE", help="Write every comparison as CSV; - prints it.")] = "",
+) -> None:
     if context.invoked_subcommand is None:
-        from cli.rounds_view import show_all
+        from cli.rounds_view import show_all, write_csv
 
-        show_all(json_)
+        write_csv(csv) if csv else show_all(json_)
 
 
 @rounds.command()

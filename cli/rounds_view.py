@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ouro.rounds.gate import Measured, shown
+from ouro.rounds.gate import shown
 from ouro.rounds.ledger import Round, read_round, read_rounds
 from tasks import screen
 from tasks.versioning import commit_of
@@ -14,6 +14,7 @@ from tasks.versioning import commit_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+FIGURES = ["name", "base", "candidate", "over_base", "over_champion"]  # of `gains`
 NONE = "no round has ended here; run: ouro bootstrap"
 
 
@@ -84,24 +85,30 @@ def _scores(a: Round, b: Round) -> list[tuple[str, str, str]]:
     return [(n, shown(own[n]) if n in own else "-", shown(other[n]) if n in other else "-") for n in names]
 
 
+def write_csv(file: str) -> None:
+    """Raises LedgerError."""
+    from ouro.rounds.tables import rounds_table
+
+    screen.write_csv(rounds_table(), file)
+
+
 def _table(rounds: Sequence[Round]) -> Table:
-    heads = [
-        "round", "annotated by", "images", "regions", "words", "pairs", "benchmark", "base", "candidate",
-        "gain over the base", "gain over the champion", "verdict", "commit", "MLflow run",
-    ]  # fmt: skip
-    table = _columns(heads)
+    """One line a round and benchmark; what is of the round stands in its first line."""
+    from ouro.rounds.tables import gains, rounds_table
+
+    compared = gains(rounds_table(rounds)).reset_index()
+    table = _columns(
+        ["round", "annotated by", "images", "regions", "words", "pairs", "benchmark", "base", "candidate",
+         "gain over the base", "gain over the champion", "verdict", "commit", "MLflow run"]
+    )  # fmt: skip
     for made in rounds:
-        over = {m.name: m for m in made.measured if m.models[0] == "champion"}
-        for number, m in enumerate(made.scores()):
-            about = (
-                str(made.number), made.annotator.rpartition("/")[2], str(made.counts.get("images", "")),
-                str(made.counts.get("regions", "")), f"{made.words:.1f}", str(made.counts.get("pairs", "")),
-            )  # fmt: skip
-            end = (_verdict(made), commit_of(made.tag) or "-", made.run[:8] or "-")
-            champion = _gain(over[m.name]) if m.name in over else "-"
-            figures = (m.name, f"{m.points * m.first:.1f}", f"{m.points * m.second:.1f}", _gain(m), champion)
-            first = number == 0
-            _add(table, (*(about if first else [""] * 6), *figures, *(end if first else [""] * 3)))
+        first = ("images", "regions", "words", "pairs")
+        counts = {**{name: str(n) for name, n in made.counts.items()}, "words": f"{made.words:.1f}"}
+        about = (str(made.number), made.annotator.rpartition("/")[2], *(counts.get(name, "") for name in first))
+        end = (_verdict(made), commit_of(made.tag) or "-", made.run[:8] or "-")
+        for figures in compared.loc[compared["round"] == made.number, FIGURES].itertuples(index=False):
+            _add(table, (*about, *figures, *end))
+            about, end = ("",) * len(about), ("",) * len(end)
     return table
 
 
@@ -127,10 +134,6 @@ def _print(table: Table) -> None:
     console = screen.console()
     table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.print(table, soft_wrap=True)
-
-
-def _gain(m: Measured) -> str:
-    return shown(m).partition("gain ")[2].partition(", n")[0]
 
 
 def _verdict(made: Round) -> str:

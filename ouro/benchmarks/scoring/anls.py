@@ -7,8 +7,8 @@ two RAW strings in upper case, so that raw whitespace counts and a sharp s count
 threshold is kept; two empty strings score 1. No articles, punctuation, digits or accents are touched.
 
 Sources: `eval_mm/infographicsvqa_eval.py` of Qwen-VL (the RRC script), `lmms_eval/api/metrics.py:anls`, which agrees
-with it, as VLMEvalKit does. Deviations: none in the value; no distance is taken where the lengths alone put it below the
-threshold.
+with it, as VLMEvalKit does. Deviations: none in the value; no distance is taken where the lengths alone put it below
+the threshold.
 Other harnesses: anls_star and mmf (STVQAANLS) divide by the longer NORMALISED string; the PyPI package anls,
 pix2struct, DUE and EST-VQA score exactly 0.5 as 0; pix2struct, DUE and EST-VQA neither strip nor collapse; DUE with -i
 upper-cases, so that a sharp s equals SS; EST-VQA converts to simplified Chinese and reads the first reference only.
