@@ -51,13 +51,8 @@ def call(scripts: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess
     """Run a command of the environment as a person does who has no checkout."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))}
     program, *rest = command
-    return subprocess.run(
-        [scripts / program, *rest],
-        cwd=cwd,
-        env={**known, "COLUMNS": "200", **variables},
-        capture_output=True,
-        text=True,
-    )
+    line = [str(scripts / program), *rest]
+    return subprocess.run(line, cwd=cwd, env={**known, "COLUMNS": "200"}, capture_output=True, text=True)
 
 
 def test_the_wheel_holds_every_module_and_every_file_beside_them(wheel: Path) -> None:
@@ -82,11 +77,7 @@ def test_the_installed_command_runs_without_the_checkout(scripts: Path, tmp_path
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (["ouro", "annotate", ".", "--out", "out"], "params.yaml: not found.* run ouro from its checkout"),
-        (
-            ["ouro", "annotate", ".", "--out", "out", "--profile", "paper"],
-            "no file profiles/paper.yaml;.*checkout",
-        ),
+        (["ouro", "annotate", ".", "--out", "out", "--profile", "paper"], "no file profiles/paper.yaml;.*checkout"),
         (["ouro", "bootstrap"], "no dvc.yaml and .dvc/config here; expected Ouro's checkout"),
         (["python", "-m", "flows.ingest"], "params.yaml: not found.* run ouro from its checkout"),
     ],
@@ -106,9 +97,9 @@ def test_a_model_that_only_the_checkout_has_is_named(scripts: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_wheel_annotates_and_ingests(scripts: Path, tmp_path: Path) -> None:
-    """Two images, the shipped weights by their absolute path; then a stage by itself."""
+@pytest.mark.timeout(1200)
+def test_the_wheel_annotates(scripts: Path, tmp_path: Path) -> None:
+    """Two images through five stages, with the shipped weights by their absolute path."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "photos").mkdir()
     for name in ("red", "blue"):
@@ -119,8 +110,3 @@ def test_the_wheel_annotates_and_ingests(scripts: Path, tmp_path: Path) -> None:
     result = call(scripts, tmp_path, "ouro", "annotate", "photos", "--out", "out", *sets)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out/report/index.html").is_file()  # its template is in the wheel
-    text = (ROOT / "params.yaml").read_text().replace("source: nano", f"source: {tmp_path / 'photos'}")
-    (tmp_path / "params.yaml").write_text(text)
-    result = call(scripts, tmp_path, "python", "-m", "flows.ingest")
-    assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "data/images").glob("*.parquet"))) == 1

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ouro.ablations.grid import SUPERVISION, Arm, K, reference, varied_keys
 from ouro.benchmarks.paper import Table, tables
@@ -92,8 +92,8 @@ def results(arms: Sequence[Arm], measured: Mapping[tuple[str, int], Figures]) ->
 
 def _result(arm: Arm, against: Arm, frame: DataFrame) -> Result:
     """`frame`: a row for every figure, a column for every arm and seed."""
-    differences = {} if against == arm else _spreads(frame[arm.name] - frame[against.name])
-    return Result(arm, _spreads(frame[arm.name]), against, differences)
+    own, other = (cast("DataFrame", frame[one.name]) for one in (arm, against))
+    return Result(arm, _spreads(own), against, {} if against == arm else _spreads(own - other))
 
 
 def _spreads(by_seed: DataFrame) -> dict[str, Spread]:

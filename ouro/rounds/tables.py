@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ouro.rounds.ledger import Round, read_rounds
 
@@ -57,7 +57,7 @@ def gains(table: DataFrame) -> DataFrame:
     has_base = shown["against"].eq("base").groupby("round").transform("any")
     rows = shown[~has_base | shown["against"].eq("base")]
     both = rows.assign(over_base=rows["gain"], over_champion=champion.reindex(rows.index))
-    return both[["name", "base", "candidate", "over_base", "over_champion"]].fillna("-")
+    return cast("DataFrame", both[["name", "base", "candidate", "over_base", "over_champion"]]).fillna("-")
 
 
 def _interval(points: float, gain: float, low: float, high: float) -> str:
