@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -58,8 +59,11 @@ def _imported(folders: Iterable[str]) -> dict[str, str]:
     return {module: path for module, path in found.items() if module not in own}
 
 
+_installed = cache(packages_distributions)  # reads the files of every installed distribution
+
+
 def _distributions(module: str) -> set[str]:
-    return {_name(distribution) for distribution in packages_distributions().get(module, [])}
+    return {_name(distribution) for distribution in _installed().get(module, [])}
 
 
 @pytest.mark.parametrize(
