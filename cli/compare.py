@@ -25,6 +25,7 @@ def compare(
     form: Annotated[Form, typer.Option("--format", help="How it is printed.")] = "table",
     kinds: Annotated[bool, typer.Option(help="Differences by kind of question, too.")] = True,
     track: Annotated[bool, typer.Option(help="Log the differences to MLflow.")] = False,
+    csv: Annotated[str, typer.Option(metavar="FILE", help="Write all differences as CSV; - prints it.")] = "",
 ) -> None:
     """Compare runs on the same questions: paired difference, 95% interval and p, by benchmark and kind.
 
@@ -32,12 +33,18 @@ def compare(
     Examples:
       ouro compare runs/base runs/boot
       ouro compare runs/base runs/boot runs/second --format markdown --no-kinds
+      ouro compare runs/base runs/boot --csv gains.csv
     """
-    run(runs, form, kinds, track)
+    run(runs, form, kinds, track, csv)
 
 
-def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int = 0, resamples: int = 2000) -> None:
-    """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired."""
+def run(
+    folders: Sequence[Path], form: str, kinds: bool, track: bool, csv: str = "", seed: int = 0, resamples: int = 2000
+) -> None:
+    """Compare the first run with each of the others. Raises BenchmarkFileError for runs that cannot be paired.
+
+    `csv`: a file for ouro.benchmarks.tables.comparison_table, or "-" to print it instead.
+    """
     import json
 
     from ouro.benchmarks.comparison import compare_runs
@@ -54,10 +61,15 @@ def run(folders: Sequence[Path], form: str, kinds: bool, track: bool, seed: int 
         compared = compare_runs(first, second, seed=seed, resamples=resamples)
         names = [called[0], label]
         everything.append({"first": names[0], "second": names[1], "benchmarks": [c.summary() for c in compared]})
-        if form != "json":
+        if form != "json" and csv != "-":
             _show(form, names, [row for c in compared for row in rows(c, kinds)])
         if track:
             _track(names, compared)
+    if csv:
+        from ouro.benchmarks.tables import comparison_table
+        from tasks import screen
+
+        screen.write_csv(comparison_table(everything), csv)
     if form == "json":
         print(json.dumps(everything, indent=1))
 

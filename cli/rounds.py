@@ -12,7 +12,6 @@ from cli.options import AsJson
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ouro.rounds.gate import Measured
     from ouro.rounds.ledger import Round
 
 rounds = typer.Typer(
@@ -25,18 +24,24 @@ rounds = typer.Typer(
 Examples:
   ouro rounds
   ouro rounds --json
+  ouro rounds --csv rounds.csv
   ouro rounds show 2
   ouro rounds diff 1 2""",
 )
 
+FIGURES = ["name", "base", "candidate", "over_base", "over_champion"]  # columns of ouro.rounds.tables.gains
 NONE = "no round has ended here; run: ouro bootstrap"
 Number = Annotated[int, typer.Argument(min=1, metavar="N", help="A round's number.")]
 
 
 @rounds.callback()
-def all_rounds(context: typer.Context, json_: AsJson = False) -> None:
+def all_rounds(
+    context: typer.Context,
+    json_: AsJson = False,
+    csv: Annotated[str, typer.Option(metavar="FILE", help="Write every comparison as CSV; - prints it.")] = "",
+) -> None:
     if context.invoked_subcommand is None:
-        show_all(json_)
+        write_csv(csv) if csv else show_all(json_)
 
 
 @rounds.command()
@@ -60,6 +65,14 @@ def diff(first: Number, second: Number) -> None:
       ouro rounds diff 1 2
     """
     show_difference(first, second)
+
+
+def write_csv(file: str) -> None:
+    """Every comparison of every round as CSV. Raises LedgerError."""
+    from ouro.rounds.tables import rounds_table
+    from tasks import screen
+
+    screen.write_csv(rounds_table(), file)
 
 
 def show_all(as_json: bool) -> None:
@@ -148,25 +161,23 @@ def _scores(a: Round, b: Round) -> list[tuple[str, str, str]]:
 
 
 def _table(finished: Sequence[Round]) -> Table:
+    """One line a round and benchmark; what is of the round stands in its first line."""
+    from ouro.rounds.tables import gains, rounds_table
     from tasks.versioning import commit_of
 
-    heads = [
-        "round", "annotated by", "images", "regions", "words", "pairs", "benchmark", "base", "candidate",
-        "gain over the base", "gain over the champion", "verdict", "commit", "MLflow run",
-    ]  # fmt: skip
-    table = _columns(heads)
+    comparisons = gains(rounds_table(finished)).reset_index()
+    table = _columns(
+        ["round", "annotated by", "images", "regions", "words", "pairs", "benchmark", "base", "candidate",
+         "gain over the base", "gain over the champion", "verdict", "commit", "MLflow run"]
+    )  # fmt: skip
     for one in finished:
-        over = {m.name: m for m in one.measured if m.models[0] == "champion"}
-        for number, m in enumerate(one.scores()):
-            about = (
-                str(one.number), one.annotator.rpartition("/")[2], str(one.counts.get("images", "")),
-                str(one.counts.get("regions", "")), f"{one.words:.1f}", str(one.counts.get("pairs", "")),
-            )  # fmt: skip
-            end = (_verdict(one), commit_of(one.tag) or "-", one.run[:8] or "-")
-            champion = _gain(over[m.name]) if m.name in over else "-"
-            figures = (m.name, f"{m.points * m.first:.1f}", f"{m.points * m.second:.1f}", _gain(m), champion)
-            first = number == 0
-            _add(table, (*(about if first else [""] * 6), *figures, *(end if first else [""] * 3)))
+        counts = {**{name: str(n) for name, n in one.counts.items()}, "words": f"{one.words:.1f}"}
+        of_round = [counts.get(name, "") for name in ("images", "regions", "words", "pairs")]
+        first = (str(one.number), one.annotator.rpartition("/")[2], *of_round)
+        last = (_verdict(one), commit_of(one.tag) or "-", one.run[:8] or "-")
+        for figures in comparisons.loc[comparisons["round"] == one.number, FIGURES].itertuples(index=False):
+            _add(table, (*first, *figures, *last))
+            first, last = ("",) * len(first), ("",) * len(last)
     return table
 
 
@@ -183,12 +194,6 @@ def _add(table: Table, row: Sequence[str]) -> None:
     from rich.markup import escape
 
     table.add_row(*map(escape, row))
-
-
-def _gain(m: Measured) -> str:
-    from ouro.rounds.gate import shown
-
-    return shown(m).partition("gain ")[2].partition(", n")[0]
 
 
 def _verdict(one: Round) -> str:

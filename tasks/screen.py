@@ -12,10 +12,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import Console
     from rich.table import Table
 
@@ -31,6 +33,14 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
+
+
+def write_csv(table: DataFrame, file: str) -> None:
+    """Write a table as CSV, atomically; "-" prints it."""
+    from ouro.core.files import write_text
+
+    text = table.to_csv(index=False)
+    print(text, end="") if file == "-" else write_text(Path(file), text)
 
 
 @contextmanager

@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ouro.core.files import write_text
-from ouro.core.params import Model, Params, ParamsError, load_params
+from ouro.core.params import Model, Params, ParamsError, load_params, parse_override, put
 from ouro.nano.model import is_nano
 from tasks.models import model_fingerprint, require_model
 
@@ -158,9 +156,9 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
     document = _yaml().load(before)
     if document is None:
         document = {}
-    changes = dict(map(_parse, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
+    changes = dict(map(parse_override, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
     for key, value in changes.items():
-        _put(document, key.split("."), value)
+        put(document, key, value)
     after = _dump(document) if changes else before
     difference = "".join(_diff(before, after))
     if difference:
@@ -188,7 +186,7 @@ def set_params(changes: Mapping[str, Any]) -> None:
     """Write values by "stage.key" into params.yaml, atomically, comments kept."""
     document = _yaml().load(FILE.read_text())
     for key, value in changes.items():
-        _put(document, key.split("."), value)
+        put(document, key, value)
     write_text(FILE, _dump(document))
 
 
@@ -213,21 +211,6 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for stage, value in values.items():
         flat |= {f"{stage}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {stage: value}
     return flat
-
-
-def _parse(override: str) -> tuple[str, Any]:
-    key, _, value = override.partition("=")
-    return key.strip(), yaml.safe_load(value)
-
-
-def _put(document: Any, path: list[str], value: Any) -> None:
-    *parents, last = path
-    for name in parents:
-        if document.get(name) is None:
-            document[name] = {}
-        document = document[name]
-    if document.get(last) != value:
-        document[last] = value
 
 
 def _diff(before: str, after: str) -> list[str]:

@@ -13,6 +13,7 @@ from tiny_training import BASE, curve, start
 
 from ouro.training.job import TrainingError
 from ouro.training.zero import assert_enabled, deepspeed_config, is_complete, watch
+from ouro.training.zero_file import KEYS, TOP_LEVEL, problems
 
 
 def _written(folder: Path, config: Any) -> str:
@@ -47,6 +48,39 @@ def test_deepspeed_itself_takes_an_unknown_key_in_silence() -> None:
     from deepspeed.runtime.config import DeepSpeedConfig
 
     DeepSpeedConfig({"train_micro_batch_size_per_gpu": 1, "zero_optimisation": {"stage": 3}})
+
+
+def test_the_keys_listed_are_those_that_the_installed_deepspeed_asks_a_file_for() -> None:
+    """Fails when a new DeepSpeed knows other keys than TOP_LEVEL and KEYS; bring them up to date."""
+    from deepspeed import DeepSpeedConfig
+
+    class Recorder(dict[str, Any]):
+        def __init__(self, values: Any = ()) -> None:
+            super().__init__(values)
+            self.keys_asked: set[str] = set()
+
+        def get(self, key: str, default: Any = None) -> Any:
+            self.keys_asked.add(key)
+            return super().get(key, default)
+
+        def __contains__(self, key: object) -> bool:
+            self.keys_asked.add(str(key))
+            return super().__contains__(key)
+
+        def __getitem__(self, key: str) -> Any:
+            self.keys_asked.add(key)
+            return super().__getitem__(key)
+
+        def keys(self) -> Any:
+            return self
+
+    examples = {"optimizer": {"type": "AdamW"}, "scheduler": {"type": "WarmupLR"}}
+    sections = {name: Recorder(examples.get(name, {})) for name in KEYS}
+    file = Recorder({"train_micro_batch_size_per_gpu": 1, **sections})
+    DeepSpeedConfig(file)
+    refused = {key for key in file.keys_asked if any("has been removed" in line for line in problems({key: True}))}
+    assert file.keys_asked - refused == TOP_LEVEL
+    assert {name: section.keys_asked for name, section in sections.items()} == KEYS
 
 
 def test_all_problems_of_a_file_come_at_once_each_with_its_fix(tmp_path: Path) -> None:
@@ -108,6 +142,7 @@ def test_files_that_are_none(tmp_path: Path, config: Any, said: str) -> None:
         {"wall_clock_breakdown": True, "steps_per_print": 10, "fp16": {"enabled": False}},
         {"flops_profiler": {"enabled": True, "profile_step": 2}, "aio": {"block_size": 1048576}},
         {"optimizer": {"type": "Lion", "params": {"lr": "auto"}}, "comms_logger": {"enabled": True}},
+        {"bf16": {"enabled": "auto", "bf16_master_weights_and_grads": True}, "gradient_allreduce_op": "mean"},
         {"data_types": {"grad_accum_dtype": "fp32"}, "checkpoint": {"parallel_write": {"pipeline_stage": True}}},
     ],
 )

@@ -11,11 +11,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ouro.ablations.grid import SUPERVISION, Arm, K, reference, varied_keys
 from ouro.benchmarks.paper import Table, tables
 from ouro.core.errors import OuroError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MAIN = "image/accuracy/macro-average"
 Figures = Mapping[str, float]  # "image/accuracy/color" -> 0.5, of one training
@@ -78,30 +81,25 @@ def over_seeds(values: Sequence[float]) -> Spread:
 
 def results(arms: Sequence[Arm], measured: Mapping[tuple[str, int], Figures]) -> list[Result]:
     """`measured`: the figures of every arm's name and seed. Raises ResultsError where one is missing."""
+    import pandas as pd
+
     seeds = sorted({seed for _, seed in measured})
     absent = [(arm.name, seed) for arm in arms for seed in seeds if (arm.name, seed) not in measured]
     if absent or not seeds:
         raise ResultsError(f"got no scores of {absent or 'any arm'}, expected those of every arm and seed")
-
-    def runs(arm: Arm) -> list[Figures]:
-        return [measured[arm.name, seed] for seed in seeds]
-
-    made: list[Result] = []
-    for arm in arms:
-        own, against = runs(arm), reference(arm, arms)
-        other = runs(against)
-        names = _shared(own)
-        figures = {name: over_seeds([f[name] for f in own]) for name in names}
-        differences = {
-            name: over_seeds([a[name] - b[name] for a, b in zip(own, other, strict=True)])
-            for name in _shared([*own, *other])
-        }
-        made.append(Result(arm, figures, against, {} if against == arm else differences))
-    return made
+    frame = pd.DataFrame({key: dict(figures) for key, figures in sorted(measured.items())})
+    return [_result(arm, reference(arm, arms), frame) for arm in arms]
 
 
-def _shared(runs: Sequence[Figures]) -> list[str]:
-    return [name for name in runs[0] if all(name in figures for figures in runs)]
+def _result(arm: Arm, against: Arm, frame: DataFrame) -> Result:
+    """`frame`: a row for every figure, a column for every arm and seed."""
+    own, other = (cast("DataFrame", frame[one.name]) for one in (arm, against))
+    return Result(arm, _spreads(own), against, {} if against == arm else _spreads(own - other))
+
+
+def _spreads(by_seed: DataFrame) -> dict[str, Spread]:
+    """Of the figures that every seed has."""
+    return {str(name): over_seeds([float(value) for value in row]) for name, *row in by_seed.dropna().itertuples()}
 
 
 def findings(made: Sequence[Result], name: str = MAIN) -> list[str]:
@@ -164,19 +162,44 @@ def _matches(model: str, arm: Arm) -> bool:
 # ---- tables ---------------------------------------------------------------------------------------
 
 
+def results_table(arms: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """A row for every arm and figure of "arms" in a table.json: mean over `seeds` with Student's 95% interval, and the
+    paired difference to the arm `against`. Shares of one, tokens apart.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        about = {"arm": arm["arm"], "label": arm["label"], "against": arm["against"]}
+        for figure, spread in arm["figures"].items():
+            own = {"figure": figure, "seeds": len(spread["values"]), **{end: spread[end] for end in _ENDS}}
+            difference = arm["differences"].get(figure, {})
+            rows.append({**about, **own, **{f"difference_{end}": difference.get(end) for end in _ENDS}})
+    return pd.DataFrame(rows)
+
+
+_ENDS = ("mean", "low", "high")
+
+
 def table(made: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: of every arm the mean over question types, image alone and with regions, and each benchmark."""
-    columns = _columns(made)
-    heads = ["arm", "seeds", "tokens", *columns.values(), "difference, image alone", "to"]
-    rows: list[list[str]] = []
-    for result in made:
-        tokens = result.figures.get("tokens")
-        cells = [points(result.figures.get(name)) for name in columns]
-        change = points(result.differences.get(MAIN), sign=True)
-        to = "" if result.is_reference else result.against.label
-        seeds = str(len(next(iter(result.figures.values())).values))
-        rows.append([result.arm.label, seeds, f"{tokens.mean / 1e6:.2f} M" if tokens else "", *cells, change, to])
-    return heads, rows
+    cells = _cells(made, _columns(made))
+    tokens = [r.figures.get("tokens") for r in made]
+    cells.insert(1, "seeds", [str(len(next(iter(r.figures.values())).values)) for r in made])
+    cells.insert(2, "tokens", [f"{s.mean / 1e6:.2f} M" if s else "" for s in tokens])
+    cells["difference, image alone"] = [points(r.differences.get(MAIN), sign=True) for r in made]
+    cells["to"] = ["" if r.is_reference else r.against.label for r in made]
+    return list(cells.columns), cells.to_numpy().tolist()
+
+
+def _cells(made: Sequence[Result], heads: Mapping[str, str]) -> DataFrame:
+    """A row for every arm, a column for every figure: its points, "" where an arm lacks it."""
+    import pandas as pd
+
+    texts = pd.DataFrame([{name: points(s) for name, s in r.figures.items()} for r in made])
+    cells = texts.reindex(columns=list(heads)).rename(columns=heads).fillna("")
+    cells.insert(0, "arm", [r.arm.label for r in made])
+    return cells
 
 
 _SHOWN = {
@@ -198,8 +221,8 @@ def _columns(made: Sequence[Result]) -> dict[str, str]:
 def by_type(made: Sequence[Result], what: str = "image/accuracy/") -> tuple[list[str], list[list[str]]]:
     """Heads and rows: accuracy by question type, image alone."""
     kinds = [name for name in made[0].figures if name.startswith(what) and name != MAIN]
-    heads = ["arm", *(name.removeprefix(what) for name in kinds)]
-    return heads, [[r.arm.label, *(points(r.figures.get(name)) for name in kinds)] for r in made]
+    cells = _cells(made, {name: name.removeprefix(what) for name in kinds})
+    return list(cells.columns), cells.to_numpy().tolist()
 
 
 def paper_rows(paper: Table) -> tuple[list[str], list[list[str]]]:

@@ -222,7 +222,9 @@ class Params(_Stage):
 def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = ()) -> Params:
     """Read and check a params file. Raises ParamsError that lists every problem and its fix."""
     if not path.is_file():
-        raise ParamsError(f"params file {path}: not found; expected a YAML file such as params.yaml")
+        raise ParamsError(
+            f"params file {path}: not found; expected a YAML file. Fix: run ouro from its checkout, or name a file"
+        )
     try:
         raw: Any = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
@@ -230,29 +232,37 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
     if not isinstance(raw, dict):
         raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
     for text in overrides:
-        _override(raw, text)
+        put(raw, *parse_override(text))
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError(_explain(path, error)) from error
 
 
-def _override(raw: dict[str, Any], text: str) -> None:
-    key, eq, value = text.partition("=")
-    if not eq:
+def parse_override(text: str) -> tuple[str, Any]:
+    """ "train.k=3" -> ("train.k", 3). Raises ParamsError."""
+    key, sign, value = text.partition("=")
+    if not sign:
         raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
-    *parents, last = key.strip().split(".")
-    node: Any = raw
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
+
+
+def put(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set "stage.key" in a YAML document, in place; what has the value already keeps its comments. Raises ParamsError
+    where a part of the key holds a value."""
+    *parents, last = key.split(".")
+    node: Any = document
     for name in parents:
         if node.get(name) is None:
             node[name] = {}
         node = node[name]
         if not isinstance(node, dict):
-            raise ParamsError(f"--set {text!r}: {name!r} holds the value {node!r}, so it has no keys below it")
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
+            raise ParamsError(f"--set {key}: {name!r} holds the value {node!r}, so it has no keys below it")
+    if last not in node or node[last] != value:
+        node[last] = value
 
 
 def _explain(path: Path, error: ValidationError) -> str:

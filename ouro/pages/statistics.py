@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 from ouro.core.errors import OuroError
 
@@ -105,41 +109,48 @@ class Statistics:
         return asdict(self)
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for a tracker; names hold letters, digits and _ - . / only."""
-        flat = _Metrics()
-        for name in ("images", "scenes", "pairs", "regions_mean", "regions_median", "regions_p95"):
-            flat.add(getattr(self, name), name)
-        for row in (c for c in self.captions if c.round == self.round):
-            for what in ("n", "mean", "std", "median", "p95"):
-                flat.add(getattr(row, what), "caption_words", row.level, what)
-        for count in self.regions:
-            flat.add(count.per_image, "regions_per_image", count.by, count.value)
-        for field in fields(self.ocr):
-            flat.add(getattr(self.ocr, field.name), "ocr", field.name)
-        for aspect in self.acceptance:
-            flat.add(aspect.share, "acceptance", aspect.aspect)
-        for kind, n in self.decisions:
-            flat.add(n, "decisions", kind)
-        if self.confidence is not None:
-            flat.add(self.confidence, "confidence")
-        for stage in self.stages:
-            for reason, n in stage.rejected:
-                flat.add(n, "rejected", stage.stage, reason)
-        return flat.values
+        """Flat numbers for a tracker; names hold letters, digits and _ - . / only, and no two are the same."""
+        metrics: dict[str, float] = {}
+        for _, *path, value in statistics_table(self.to_json()).itertuples(index=False):
+            plain = "/".join(_safe(part) for part in path if part is not None)
+            name, n = plain, 2
+            while name in metrics:
+                name, n = f"{plain}-{n}", n + 1
+            metrics[name] = float(value)
+        return metrics
 
 
-class _Metrics:
-    """Collects metrics under safe names; two names that become one are told apart by a number."""
+def statistics_table(content: Mapping[str, Any]) -> DataFrame:
+    """A row for every number of a statistics.json: round, figure, group, item (None where there is none), value.
 
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
+    ("caption_words", "merged", "mean"), ("regions_per_image", "source", "rpn"), ("acceptance", "style", None),
+    ("rejected", "propose", "nms"), ... Two rounds side by side: `pandas.concat([first, second]).pivot(columns="round",
+    index=["figure", "group", "item"], values="value")`.
+    """
+    import pandas as pd
 
-    def add(self, value: float, *path: str) -> None:
-        plain = "/".join(re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:60] or "none" for part in path)
-        name, n = plain, 2
-        while name in self.values:
-            name, n = f"{plain}-{n}", n + 1
-        self.values[name] = float(value)
+    totals = ("images", "scenes", "pairs", "regions_mean", "regions_median", "regions_p95")
+    rows: list[tuple[str, str | None, str | None, float]] = [
+        *((name, None, None, content[name]) for name in totals),
+        *(("caption_words", c["level"], name, c[name]) for c in content["captions"] for name in _SPREAD),
+        *(("regions_per_image", r["by"], r["value"], r["per_image"]) for r in content["regions"]),
+        *(("ocr", name, None, value) for name, value in content["ocr"].items()),
+        *(("acceptance", a["aspect"], None, a["kept"] / (a["written"] or 1)) for a in content["acceptance"]),
+        *(("decisions", kind, None, n) for kind, n in content["decisions"]),
+        *(("rejected", s["stage"], reason, n) for s in content["stages"] for reason, n in s["rejected"]),
+    ]
+    if content["confidence"] is not None:
+        rows.append(("confidence", None, None, content["confidence"]))
+    table = pd.DataFrame(rows, columns=["figure", "group", "item", "value"], dtype="object").astype({"value": float})
+    table.insert(0, "round", content["round"])
+    return table
+
+
+_SPREAD = ("n", "mean", "std", "median", "p95")
+
+
+def _safe(part: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", part)[:60] or "none"
 
 
 def captions_from_json(name: str, value: Any) -> tuple[CaptionLength, ...]:

@@ -71,4 +71,5 @@ def _corrected(said: str, text: str, region_id: str) -> tuple[str, list[Decision
 def _similar(a: str, b: str) -> bool:
     if not a or b.casefold() in a.casefold():
         return False
+    # rapidfuzz's ratio is another figure (longest common subsequence): other readings would count as the same
     return difflib.SequenceMatcher(None, a[:200].casefold(), b[:200].casefold(), autojunk=False).ratio() >= _MISREAD

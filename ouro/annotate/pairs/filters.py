@@ -50,6 +50,7 @@ def similarity(a: tuple[str, ...], b: tuple[str, ...]) -> float:
     """Of two wordings, in 0..1: the share of their words that match in order (difflib's ratio).
 
     Words, not characters, and in order: "left" for "right", or two things in each other's place, ask something else.
+    rapidfuzz's ratio is of the longest common subsequence, another figure, which would keep other pairs.
     """
     return difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
 

@@ -7,8 +7,8 @@ two RAW strings in upper case, so that raw whitespace counts and a sharp s count
 threshold is kept; two empty strings score 1. No articles, punctuation, digits or accents are touched.
 
 Sources: `eval_mm/infographicsvqa_eval.py` of Qwen-VL (the RRC script), `lmms_eval/api/metrics.py:anls`, which agrees
-with it, as VLMEvalKit does. Deviations: none in the value; the distance is computed bit-parallel, and not at all where
-the lengths alone put it below the threshold.
+with it, as VLMEvalKit does. Deviations: none in the value; no distance is taken where the lengths alone put it below
+the threshold.
 Other harnesses: anls_star and mmf (STVQAANLS) divide by the longer NORMALISED string; the PyPI package anls,
 pix2struct, DUE and EST-VQA score exactly 0.5 as 0; pix2struct, DUE and EST-VQA neither strip nor collapse; DUE with -i
 upper-cases, so that a sharp s equals SS; EST-VQA converts to simplified Chinese and reads the first reference only.
@@ -17,6 +17,8 @@ upper-cases, so that a sharp s equals SS; EST-VQA converts to simplified Chinese
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from rapidfuzz.distance import Levenshtein
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,29 +43,4 @@ def _similarity(reply: str, reference: str, threshold: float) -> float:
     a, b = (" ".join(text.lower().split()) for text in (reply, reference))
     if 1 - abs(len(a) - len(b)) / length < threshold:
         return 0.0
-    return 1 - levenshtein(a, b) / length
-
-
-def levenshtein(a: str, b: str) -> int:
-    """Insertions, deletions and substitutions between two strings, each of cost 1.
-
-    Myers 1999 ("A fast bit-vector algorithm for approximate string matching"), with Hyyro's formulation of the whole
-    distance: a column of the matrix is two integers, the bits where it rises and where it falls.
-    """
-    if len(a) < len(b):
-        a, b = b, a
-    if not b:
-        return len(a)
-    where: dict[str, int] = {}
-    for i, sign in enumerate(b):
-        where[sign] = where.get(sign, 0) | 1 << i
-    full, last = (1 << len(b)) - 1, 1 << len(b) - 1
-    rises, falls, distance = full, 0, len(b)
-    for sign in a:
-        match = where.get(sign, 0)
-        diagonal = ((match & rises) + rises ^ rises) | match | falls
-        up, down = falls | ~(diagonal | rises) & full, rises & diagonal
-        distance += (up & last > 0) - (down & last > 0)
-        up = up << 1 | 1
-        rises, falls = (down << 1 | ~(diagonal | up)) & full, up & diagonal & full
-    return distance
+    return 1 - Levenshtein.distance(a, b) / length
