@@ -15,7 +15,8 @@ import yaml
 
 from flows.arm import ARMS
 from ouro.ablations.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
-from ouro.core.artifacts import imported_files, write_text
+from ouro.core.artifacts import write_text
+from ouro.core.code import imported_files
 from ouro.core.params import Params
 from tasks.ablation import SCORES, place
 

@@ -81,11 +81,11 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
     from ouro.benchmarks.vqa import read_vqa
     from ouro.core.artifacts import read_all, write_json
     from ouro.core.layout import PIPELINE
+    from ouro.core.pictures import Pictures
     from ouro.core.records import Image
     from ouro.training.checkpoints import checkpoint_key
     from ouro.training.lora import train_adapter
     from ouro.vision.hf import HFVisionLM
-    from tasks.shards import Pictures
 
     torch.set_num_threads(1)
     params = _params(arm, epochs)
@@ -110,7 +110,7 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
 
 
 def _digests() -> list[str]:
-    from ouro.core.artifacts import code_fingerprint
+    from ouro.core.code import code_fingerprint
     from ouro.core.files import fingerprint_files
     from ouro.core.layout import PIPELINE
 

@@ -9,12 +9,6 @@ from ouro.core.artifacts import fingerprint_files
 from ouro.core.params import Params
 
 
-def served_base(base: str, name: str) -> Path | None:
-    """The local folder `base` where a server's model `name` is the same one, as far as their names tell."""
-    folder = Path(base)
-    return folder if folder.name and folder.name == name.rstrip("/").rpartition("/")[2] else None
-
-
 class MissingModel(ValueError):
     """A model folder that params name and that is not there or holds no model."""
 
@@ -41,16 +35,22 @@ def needs_hub(params: Params) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _model_fingerprint(folder: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
-    return fingerprint_files([folder / name for name, _, _ in _stamp])
+def _model_fingerprint(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> str:
+    return fingerprint_files([folder / name for name, *_ in stamps])
 
 
 def model_fingerprint(folder: Path) -> str:
-    """SHA-256 over the files of a model folder (not of its subfolders, not its README).
+    """SHA-256 over the files of a model folder (not of its subfolders, not its README), read again when one of them has
+    changed its size or a time.
 
     Raises MissingModel when the folder is not there.
     """
     require_model(folder)
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
-    stamp = tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-    return _model_fingerprint(folder, stamp)
+    return _model_fingerprint(folder, tuple(map(_stamp, files)))
+
+
+def _stamp(file: Path) -> tuple[str, int, int, int]:
+    """What changes with every way to put other bytes into a file: also where its time was set back afterwards."""
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ouro.core.files import code_fingerprint, sync
+from ouro.core.code import code_fingerprint
+from ouro.core.files import sync
 from ouro.training.job import Job, TrainingError
 from ouro.training.store import SampleFile, write_samples
 from ouro.vision.folders import folder_fingerprint
 
 MARKER = "trainer_state.json"
+CODE = "ouro.training.launch"  # with what it imports, all that turns samples into an adapter
 LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
 
 
@@ -82,7 +84,7 @@ def is_complete(folder: Path, processes: int = 1) -> bool:
 
 def checkpoint_key(job: Job) -> str:
     """Content address of a training: resuming is only right for the very same one, code included."""
-    code = code_fingerprint(["ouro.training.lora"], ("ouro",))
+    code = code_fingerprint([CODE])
     decisive = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
     digest = hashlib.sha256(repr(decisive).encode())
     if job.start:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from ouro.core.params import Propose
     from ouro.core.records import Box
 
 JOINED = ("grounding-dino", "mm-grounding-dino")  # config.json's model_type: several names make one prompt
@@ -56,6 +57,10 @@ class GroundingProposer:
         self._asked = self._questions(wanted)
         self._min_score = min_score
         self._batch_size = batch_size
+
+    @classmethod
+    def from_params(cls, params: Propose) -> GroundingProposer:
+        return cls(params.grounding_model, params.grounding_texts, params.grounding_min_score)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first. Only equally sized pictures share a batch, so that a

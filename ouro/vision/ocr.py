@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from ouro.core.params import Propose
+
 DETECTOR, RECOGNISER = "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
 LAYOUT = "ppocrv6-small-w128-1"  # raise the number whenever the written files change
 MAX_SIDE = READ_SIDE  # longer pictures are scaled down to this for detection; words are read at full scale
@@ -69,6 +71,10 @@ class OCRProposer:
         self._when = when
         self.skipped = 0
         self.why: Counter[str] = Counter()
+
+    @classmethod
+    def from_params(cls, params: Propose, model_cache: Path, processes: int) -> OCRProposer:
+        return cls(params.ocr_min_score, model_cache, processes, when=params.ocr_when)
 
     def counting(self) -> OCRProposer:
         """The same readers with counters of their own, from 0: one for each shard, so that shards do not mix."""

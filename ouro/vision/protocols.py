@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +34,22 @@ class RegionProposer(Protocol):
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """One list of proposals per RGB image, in the order given; images may differ in size."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A proposer that may leave out a picture: `skipped` counts them, `why` by reason."""
+
+    skipped: int
+    why: Counter[str]
+
+    def counting(self) -> RegionProposer:
+        """The same proposer with counters of its own, from 0."""
+        ...
+
+    def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
+        """As RegionProposer's."""
         ...
 
 
