@@ -20,27 +20,25 @@ defaults and validators have had their say, and code that is handed a section of
 else of the module. So a new knob of one stage, or a sharper check of one, leaves the addresses of all others."""
 
 
-def code_fingerprint(modules: Sequence[str], packages: Sequence[str] = ("ouro",), *, root: Path = SOURCE_ROOT) -> str:
+def code_fingerprint(modules: Sequence[str], packages: Sequence[str] = ("ouro",)) -> str:
     """SHA-256 (hex) over what `modules` and all that they import of `packages`, transitively, do; VALUES apart.
 
-    `root`: the folder that holds the packages. Raises ArtifactError for an unknown module or one that is no Python.
+    Raises ArtifactError for an unknown module or one that is no Python.
     """
-    files = _closure(modules, packages, root, apart={VALUES})
-    trees = [(p.relative_to(root).as_posix(), ast.dump(Decisive().visit(_parse(p)))) for p in files]
+    files = _closure(modules, packages, apart={VALUES})
+    trees = [(p.relative_to(SOURCE_ROOT).as_posix(), ast.dump(Decisive().visit(_parse(p)))) for p in files]
     return hashlib.sha256(json.dumps(trees).encode()).hexdigest()
 
 
-def imported_files(
-    modules: Sequence[str], packages: Sequence[str] = ("ouro",), *, root: Path = SOURCE_ROOT
-) -> list[Path]:
+def imported_files(modules: Sequence[str], packages: Sequence[str] = ("ouro",)) -> list[Path]:
     """The source files behind `modules` ("ouro.annotate.merge") and their imports within `packages`, sorted.
 
     Imports inside functions count, those for type checkers do not. Nothing is executed. Raises ArtifactError.
     """
-    return _closure(modules, packages, root)
+    return _closure(modules, packages)
 
 
-def _closure(modules: Sequence[str], packages: Sequence[str], root: Path, apart: Set[str] = frozenset()) -> list[Path]:
+def _closure(modules: Sequence[str], packages: Sequence[str], apart: Set[str] = frozenset()) -> list[Path]:
     """`apart`: modules that are neither entered nor listed."""
     found: dict[str, Path] = {}
     todo = list(modules)
@@ -48,16 +46,16 @@ def _closure(modules: Sequence[str], packages: Sequence[str], root: Path, apart:
         name = todo.pop()
         if name in found or name in apart:
             continue
-        path = _source(name, root)
+        path = _source(name)
         if path is None:
-            raise ArtifactError(f"module {name}: no source under {root}; expected one like ouro.core.boxes")
+            raise ArtifactError(f"module {name}: no source under {SOURCE_ROOT}; expected one like ouro.core.boxes")
         found[name] = path
-        todo += [m for m in (*_parents(name), *_imports(name, path, root)) if m.split(".")[0] in packages]
+        todo += [m for m in (*_parents(name), *_imports(name, path)) if m.split(".")[0] in packages]
     return sorted(set(found.values()))
 
 
-def _source(module: str, root: Path) -> Path | None:
-    base = root.joinpath(*module.split("."))
+def _source(module: str) -> Path | None:
+    base = SOURCE_ROOT.joinpath(*module.split("."))
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
@@ -73,7 +71,7 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def _imports(module: str, path: Path, root: Path) -> Iterator[str]:
+def _imports(module: str, path: Path) -> Iterator[str]:
     """Names of modules that a source file imports; for `from a import b` also a.b where that is a module."""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(Executed().visit(_parse(path))):
@@ -83,7 +81,7 @@ def _imports(module: str, path: Path, root: Path) -> Iterator[str]:
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield base
-            yield from (n for n in (f"{base}.{alias.name}" for alias in node.names) if _source(n, root) is not None)
+            yield from (n for n in (f"{base}.{alias.name}" for alias in node.names) if _source(n) is not None)
 
 
 class Executed(ast.NodeTransformer):
