@@ -21,7 +21,7 @@ SHARDS = "ouro.core.artifacts"
 """How records become Parquet, and their counts a sidecar (with ouro.core.records, which all import)."""
 REPLIES = (
     "ouro.benchmarks.answering", "ouro.benchmarks.controls", "ouro.benchmarks.evaluate", "ouro.core.pictures",
-    "ouro.vision.local",
+    "ouro.vision.local", SHARDS,
 )  # fmt: skip
 """What puts the questions of stage benchmark to a local model, and judges its answers."""
 

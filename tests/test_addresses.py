@@ -126,25 +126,28 @@ def test_a_change_of_tasks_leaves_every_address(tree: Path, file: str) -> None:
 ANNOTATED = {"propose", "describe", "merge", "synthesize"}
 
 
-@pytest.mark.parametrize(
-    ("what", "file", "old", "new", "stages"),
-    [
-        ("constant", "ouro/annotate/recurse.py", "GAIN = 1.25", "GAIN = 1.26", {"propose"}),
-        ("formula", "ouro/core/crops.py", "* context, (", "* context / 2, (", {"describe", "train", "benchmark", "checkpoint"}),
-        ("prompt", "ouro/annotate/prompts.py", "recognize and describe the text", "read the text", {"ingest", "describe", "synthesize"}),
-        ("regular expression", "ouro/core/tokens.py", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
-        ("field", "ouro/core/records.py", '    kind: str = "object"', '    kind: str = "object"\n    hue: int = 0', {"ingest", "train", "checkpoint", "benchmark", *ANNOTATED}),
-        ("type of a field", "ouro/core/records.py", "    level: int\n", "    level: float\n", {"ingest", "train", "checkpoint", "benchmark", *ANNOTATED}),
-        ("synonym", "ouro/annotate/english/names.py", "SYNONYMS: Final = \"\"\"\n", "SYNONYMS: Final = \"\"\"\nqueue, line\n", {"merge"}),
-        ("loss", "ouro/training/losses.py", "(batch.task == t)", "(batch.task != t)", {"train", "checkpoint"}),
-        ("how shards are written", "ouro/core/artifacts.py", '"zstd"', '"snappy"', {"ingest", "train", *ANNOTATED}),
-    ],
-    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) and len(value) < 25 and "/" not in value else "",
-)  # fmt: skip
+ALL = {"ingest", "train", "checkpoint", "benchmark", *ANNOTATED}
+CUT = {"describe", "train", "benchmark", "checkpoint"}
+FIELD, THINGS = '    kind: str = "object"', 'SYNONYMS: Final = """\n'
+READING = "recognize and describe the text"
+DECISIVE = [  # what, where, old, new, which stages
+    ("constant", "annotate/recurse", "GAIN = 1.25", "GAIN = 1.26", {"propose"}),
+    ("formula", "core/crops", "* context, (", "* context / 2, (", CUT),
+    ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "synthesize"}),
+    ("regular-expression", "core/tokens", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
+    ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", ALL),
+    ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", ALL),
+    ("synonym", "annotate/english/names", THINGS, f"{THINGS}queue, line\n", {"merge"}),
+    ("loss", "training/losses", "(batch.task == t)", "(batch.task != t)", {"train", "checkpoint"}),
+    ("compression-of-shards", "core/artifacts", '"zstd"', '"snappy"', ALL - {"checkpoint"}),
+]
+
+
+@pytest.mark.parametrize(("what", "where", "old", "new", "stages"), DECISIVE, ids=[row[0] for row in DECISIVE])
 def test_what_decides_changes_the_address_of_the_stages_that_use_it(
-    tree: Path, what: str, file: str, old: str, new: str, stages: set[str]
+    tree: Path, what: str, where: str, old: str, new: str, stages: set[str]
 ) -> None:
-    assert changed(tree, file, old, new) == stages, what
+    assert changed(tree, f"ouro/{where}.py", old, new) == stages, what
 
 
 def test_only_the_proposers_and_the_annotator_in_use_decide(tree: Path) -> None:

@@ -10,7 +10,9 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator, Sequence, Set
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ouro.core.files import SOURCE_ROOT, ArtifactError
 
@@ -26,7 +28,7 @@ def code_fingerprint(modules: Sequence[str], packages: Sequence[str] = ("ouro",)
     Raises ArtifactError for an unknown module or one that is no Python.
     """
     files = _closure(modules, packages, apart={VALUES})
-    trees = [(p.relative_to(SOURCE_ROOT).as_posix(), ast.dump(Decisive().visit(_parse(p)))) for p in files]
+    trees = [(p.relative_to(SOURCE_ROOT).as_posix(), _read(p).decisive) for p in files]
     return hashlib.sha256(json.dumps(trees).encode()).hexdigest()
 
 
@@ -59,11 +61,30 @@ def _source(module: str) -> Path | None:
     return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
 
 
-def _parse(path: Path) -> ast.Module:
+class Source(NamedTuple):
+    """A module: what of it decides results, and its imports as (level, module, names); () for `import module`."""
+
+    decisive: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+
+
+def _read(path: Path) -> Source:
     try:
-        return ast.parse(path.read_text("utf-8"), str(path))
+        return _parsed(path.read_text("utf-8"))
     except (SyntaxError, ValueError) as error:
         raise ArtifactError(f"{path}: no Python: {error}; expected a module of this project") from error
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> Source:
+    tree = ast.parse(text)
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    for node in ast.walk(Executed().visit(tree)):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+    return Source(ast.dump(Decisive().visit(tree)), tuple(imports))
 
 
 def _parents(module: str) -> list[str]:
@@ -74,14 +95,11 @@ def _parents(module: str) -> list[str]:
 def _imports(module: str, path: Path) -> Iterator[str]:
     """Names of modules that a source file imports; for `from a import b` also a.b where that is a module."""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(Executed().visit(_parse(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
-            yield from (n for n in (f"{base}.{alias.name}" for alias in node.names) if _source(n) is not None)
+    for level, name, members in _read(path).imports:
+        above = package[: len(package) - level + 1] if level else []
+        base = ".".join([*above, *([name] if name else [])])
+        yield base
+        yield from (n for n in (f"{base}.{member}" for member in members) if _source(n) is not None)
 
 
 class Executed(ast.NodeTransformer):
