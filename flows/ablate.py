@@ -27,7 +27,8 @@ from flows.session import session
 from ouro.ablations.figure import figure
 from ouro.ablations.grid import NAMED, Arm, GridError, check_arms, check_name, default_name, grid
 from ouro.ablations.results import Result, findings, page, paper_rows, paper_table, results, table, to_json
-from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
+from ouro.core.artifacts import ArtifactError, write_bytes, write_json, write_text
+from ouro.core.code import code_fingerprint
 from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params

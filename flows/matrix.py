@@ -15,7 +15,8 @@ import yaml
 
 from flows.arm import ARMS
 from ouro.ablations.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
-from ouro.core.artifacts import imported_files, write_text
+from ouro.core.artifacts import write_text
+from ouro.core.code import imported_files
 from ouro.core.params import Params
 from tasks.ablation import SCORES, place
 
@@ -75,8 +76,10 @@ def _stage(
 
 
 def code() -> list[str]:
-    """Every first-party file that an arm runs, as DVC sees no imports."""
-    return sorted(path.relative_to(ROOT).as_posix() for path in imported_files(["flows.arm"], PACKAGES))
+    """The folders of all first-party code that an arm runs, as DVC sees no imports: those that dvc.yaml lists, too."""
+    files = [path.relative_to(ROOT) for path in imported_files(["flows.arm"], PACKAGES)]
+    rooms = {"/".join(f.parts[:2]) for f in files if f.parts[0] == "ouro" and len(f.parts) > 2}
+    return sorted(rooms | {f.parts[0] for f in files if f.parts[0] != "ouro"})
 
 
 def _files(arms: Sequence[Arm], params: Sequence[Params]) -> list[str]:

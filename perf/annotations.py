@@ -28,10 +28,10 @@ from ouro.core.artifacts import fingerprint_files, list_shards
 from ouro.core.params import load_params
 from ouro.core.records import Description, Image, QAPair, Region
 from ouro.core.records import Scene as Described
+from ouro.core.tokens import token_counter
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
 from ouro.nano.scenes import Container, Item, Scene, Sign
-from tasks.merge import token_counter
 
 
 def _item(i: Mapping[str, Any]) -> Item:

@@ -98,7 +98,7 @@ def run_one(arm: str, seed: int, work: Path, epochs: int) -> None:
 
 
 def _digests() -> list[str]:
-    from ouro.core.artifacts import code_fingerprint
+    from ouro.core.code import code_fingerprint
     from ouro.core.files import fingerprint_files
     from ouro.core.layout import PIPELINE
     from tasks.asking import question_files

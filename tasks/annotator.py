@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from ouro.core.errors import OuroError
 from ouro.core.params import Model
 from ouro.vision.folders import vlm_fingerprint
-from tasks.models import model_fingerprint, served_base
+from ouro.vision.local import load_local
+from ouro.vision.served import load_served, served_fingerprint
+from tasks.models import model_fingerprint
 
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
@@ -22,29 +24,18 @@ class ServedAdapter(OuroError, ValueError):
     """An adapter where a server answers: it has its own."""
 
 
+def annotator_code(model: Model) -> str:
+    """The module whose closure decides what the annotator replies; of a server's model no more is known here."""
+    return "ouro.vision.served" if model.backend == "openai" else "ouro.vision.local"
+
+
 @lru_cache(maxsize=1)
 def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int | None, marked: str) -> VisionLM:
     """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again."""
     model = Model.model_validate_json(knobs)
     if model.backend == "openai":
-        from ouro.vision.openai import OpenAIVisionLM
-
-        return OpenAIVisionLM(model.url, model.name, model.concurrency, model.timeout, model.retries, _multiple(model))
-    if model.processes > 1:
-        from ouro.vision.pool import PooledVLM
-
-        return PooledVLM(model.base, adapter, model.dtype, batch_size, model.processes, marked, batch_tokens)
-    from ouro.vision.hf import HFVisionLM
-
-    return HFVisionLM(model.base, adapter, model.dtype, batch_size, batch_tokens, model.prepare_processes)
-
-
-def _multiple(model: Model) -> int:
-    """Of the sides of pictures that a server is sent; 1 unless model.base is the model that it serves."""
-    from ouro.vision.openai import resize_multiple
-
-    folder = served_base(model.base, model.name)
-    return resize_multiple(folder) if folder else 1
+        return load_served(model)
+    return load_local(model, adapter, batch_size, batch_tokens, marked)
 
 
 def _worn(model: Model, adapter: Path | None) -> Path | None:
@@ -62,9 +53,7 @@ def fingerprint(model: Model, adapter: Path | None = None) -> str:
     """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
     worn = _worn(model, adapter)
     if model.backend == "openai":
-        from ouro.vision.openai import openai_fingerprint
-
-        return openai_fingerprint(model.url, model.name, _multiple(model))
+        return served_fingerprint(model)
     return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(worn) if worn else "")
 
 

@@ -27,9 +27,10 @@ from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_sco
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
 from ouro.core.artifacts import read_all
 from ouro.core.layout import PIPELINE, Layout
-from ouro.core.params import Params
+from ouro.core.params import Model, Params
 from ouro.core.records import Image, Region, Rejected
-from tasks.annotator import annotator, fingerprint
+from tasks.addresses import code_of
+from tasks.annotator import annotator, annotator_code, fingerprint
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -191,13 +192,18 @@ def _settings(bench: Benchmark, params: Params, k: int, boxes: Mapping[str, Sequ
     return Settings(partial(prompt_of, bench), bench.max_new_tokens, bounds, k, regions if k else "")
 
 
+def reply_code(model: Model) -> str:
+    """What puts a question to the model, and what the model replies with; judging is not in it."""
+    return code_of("ouro.benchmarks.asking", annotator_code(model))
+
+
 def _asker(
     params: Params, adapter: Path | None, store: ReplyStore, k: int, boxes: Mapping[str, list[Box]] | None
 ) -> Asker:
     b = params.benchmark
     model = params.model.model_copy(update={"dtype": b.dtype})
     return Asker(
-        fingerprint(model, adapter),
+        f"{fingerprint(model, adapter)} {reply_code(model)}",
         lambda: annotator(model, b.batch_size, adapter),
         partial(_proposed, params, k) if boxes is None else partial(_known, boxes),
         store,

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ouro.annotate.describe import describe_shard, word_counts
-from ouro.core.artifacts import read_shard, write_shard
+from ouro.annotate.describe import describe_images
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.core.records import Description, Image, Region, Rejected
-from tasks.annotator import annotator, fingerprint
-from tasks.shards import Pictures, Progress, chunks, produce, shard_task
+from ouro.core.records import Description, Image, Region
+from tasks.addresses import SHARDS, Address, code_of
+from tasks.annotator import annotator, annotator_code, fingerprint
+from tasks.shards import Progress, produce, shard_task
+from tasks.weights import check_weights
+
+if TYPE_CHECKING:
+    from ouro.vision.protocols import VisionLM
+
+
+def address(params: Params) -> Address:
+    """`describe_images` chooses the training images, cuts, asks, reads replies and counts words. The annotator builds
+    itself from params.model, of which base, adapter and dtype (or address and name) decide replies: they are in its
+    fingerprint. Raises MissingModel, and ServedAdapter."""
+    own = {"seed": params.seed, **params.describe.model_dump(mode="json")}
+    code = code_of("ouro.annotate.describe", annotator_code(params.model), SHARDS)
+    return Address(own, fingerprint(params.model), code)
 
 
 @shard_task(name="describe", task_run_name="describe, {name}")
 def describe(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
-    """data/regions/NAME -> data/descriptions/NAME, training images only. `progress` counts regions."""
+    """data/regions/NAME -> data/descriptions/NAME, training images only. `progress` counts regions.
+
+    Raises ModelChanged.
+    """
     images, regions = layout.images / name, layout.regions / name
     out = layout.descriptions / name
-    train = [image for image in read_shard(images, Image) if image.split == "train"]
-    wanted = {image.image_id for image in train}
-    every = read_shard(regions, Region)
-    ours = [region for region in every if region.image_id in wanted]
+    where = address(params)
+
+    def load(batch_size: int, batch_tokens: int | None) -> VisionLM:
+        return annotator(params.model, batch_size, batch_tokens=batch_tokens)
 
     def make() -> None:
-        said, rejected = _describe(train, ours, layout, params, progress)
-        meta = {"held_out_regions": len(every) - len(ours), **word_counts(said)}
-        write_shard(out, Description, said, n_in=len(ours), rejected=rejected, meta=meta)
+        made = describe_images(
+            read_shard(images, Image), read_shard(regions, Region), layout.images, params.ingest.max_pixels, load,
+            params.describe, params.seed, progress,
+        )  # fmt: skip
+        write_shard(out, Description, made.descriptions, n_in=made.n_in, rejected=made.rejected, meta=made.meta)
 
     if produce(
-        "describe", out, inputs=[images, regions],
-        params={"seed": params.seed, **params.describe.model_dump(mode="json")},
-        model=fingerprint(params.model), cache=layout.cache, make=make,
+        "describe", out, inputs=[images, regions], **where._asdict(), cache=layout.cache, make=make,
+        check=partial(check_weights, "describe", layout, where.model, lambda: address(params).model),
     ):  # fmt: skip
-        progress(len(ours))
+        progress(read_sidecar(out).n_in)
     return out
-
-
-def _describe(
-    images: list[Image], regions: list[Region], layout: Layout, params: Params, progress: Progress
-) -> tuple[list[Description], list[Rejected]]:
-    said: list[Description] = []
-    rejected: list[Rejected] = []
-    for chunk in chunks(images):
-        pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
-        mine = [region for region in regions if region.image_id in pictures]
-        vlm = annotator(params.model, params.describe.batch_size, batch_tokens=params.describe.batch_tokens)
-        texts, dropped = describe_shard(mine, pictures, vlm, params.describe, progress, params.seed)
-        said += texts
-        rejected += dropped
-    return said, rejected

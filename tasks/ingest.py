@@ -1,26 +1,29 @@
 """The task of stage ingest: a collection -> image shards and, for the nano world, annotations.
 
-One task for the whole collection: duplicates are found over all of it, and it is cheap beside what follows.
+One task for the whole collection: duplicates are found over all of it, and it is cheap beside what follows. Images are
+too many for a second copy in the cache. So a note beside it says of what collection, by what code and params the images
+were made that lie there; where it holds, nothing is opened but the shards (DVC leaves them in place: `persist`).
 """
 
 from __future__ import annotations
 
-from itertools import islice
+import json
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ouro.core.artifacts import fingerprint_files, list_shards, write_json
+from ouro.core.cache import ShardCache
 from ouro.core.layout import Layout
-from ouro.ingest.collection import Row, find_images, ingest_files
-from ouro.ingest.hf_dataset import is_dataset, n_rows, open_dataset, rows
-from ouro.ingest.manifest import Entry, read_manifest
+from ouro.ingest.sources import count_items, ingest_source, items
+from tasks.addresses import SHARDS, code_of
+from tasks.inbox import inbox_fingerprint
 from tasks.shards import Progress, shard_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from ouro.core.params import Params
 
-    from ouro.core.params import Ingest, Params
-
-MANIFESTS = (".csv", ".jsonl")
+NOTE = "ingest.json"
 
 
 def expected(params: Params) -> int:
@@ -31,41 +34,67 @@ def expected(params: Params) -> int:
     wanted = params.ingest
     if wanted.source == "nano":
         return wanted.train_images + wanted.test_images
-    if is_dataset(wanted.source):
-        n = n_rows(open_dataset(wanted.source, wanted.image_column, wanted.caption_column))
-    else:
-        n = sum(1 for _ in _items(wanted))
+    n = count_items(wanted)
     return min(n, wanted.limit) if n and wanted.limit else n
 
 
 def check_source(params: Params) -> None:
     """Raise ImageError, ManifestError or DatasetError when the source cannot be read at all; reads no image."""
     if params.ingest.source != "nano":
-        next(iter(_items(params.ingest)), None)
+        next(iter(items(params.ingest)), None)
 
 
 @shard_task(name="ingest", task_run_name="ingest")
 def ingest(layout: Layout, params: Params, progress: Progress = lambda n: None) -> list[Path]:
     """-> data/images (shards, PNG files) and data/annotations (empty unless the source brings some)."""
     layout.annotations.mkdir(parents=True, exist_ok=True)
-    wanted = params.ingest
-    if wanted.source == "nano":
+    store, note = ShardCache(layout.cache), layout.cache.parent / NOTE
+    key = _key(store, params)
+    if key and _is_there(layout, key, note) and store.get(key, layout.annotations):
+        progress(expected(params))
+        return list_shards(layout.images)
+    note.unlink(missing_ok=True)
+    shards = _ingest(layout, params, progress)
+    if key:
+        store.put(key, sorted(layout.annotations.glob("*.json")) if params.ingest.source == "nano" else [])
+        write_json(note, {"key": key, "images": _held(layout.images)})
+    return shards
+
+
+def _ingest(layout: Layout, params: Params, progress: Progress) -> list[Path]:
+    if params.ingest.source == "nano":
         from ouro.nano.world import write_world
 
-        return write_world(layout.images, layout.annotations, wanted, params.seed, progress)
-    source = Path(wanted.source)
-    root = source.parent if _is_manifest(source) else source
-    items = islice(_items(wanted), wanted.limit or None)
-    return ingest_files(items, root, layout.images, wanted, progress)
+        return write_world(layout.images, layout.annotations, params.ingest, params.seed, progress)
+    return ingest_source(params.ingest, layout.images, progress)
 
 
-def _items(params: Ingest) -> Iterable[Path | Entry | Row]:
-    if is_dataset(params.source):
-        opened = open_dataset(params.source, params.image_column, params.caption_column)
-        return rows(opened, params.image_column, params.caption_column)
-    source = Path(params.source)
-    return read_manifest(source) if _is_manifest(source) else find_images(source)
+def code(params: Params) -> str:
+    """The nano world, or what opens, decodes, compares and stores a collection, PNG files and shards; the task only
+    chooses between them, by ingest.source."""
+    return code_of("ouro.nano.world" if params.ingest.source == "nano" else "ouro.ingest.sources", SHARDS)
 
 
-def _is_manifest(source: Path) -> bool:
-    return source.suffix.lower() in MANIFESTS and not source.is_dir()
+def _key(store: ShardCache, params: Params) -> str:
+    """Of all that decides what ingest makes; "" where that cannot be told without reading everything."""
+    digest = inbox_fingerprint(params)
+    settings = {"seed": params.seed if params.ingest.source == "nano" else 0, **params.ingest.model_dump(mode="json")}
+    return "" if digest is None else store.key("ingest", code(params), settings, "", [digest])
+
+
+def _is_there(layout: Layout, key: str, note: Path) -> bool:
+    """Whether all images of `key` lie in the folder. An image is known by its name (its content) and size."""
+    try:
+        known: dict[str, Any] = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return False
+    return layout.images.is_dir() and known == {"key": key, "images": _held(layout.images)}
+
+
+def _held(images: Path) -> str:
+    """SHA-256 (hex) over shards and sidecars, and over names and sizes of the images' files."""
+    files = sorted(p for p in images.rglob("*") if p.is_file())
+    digest = sha256(fingerprint_files([p for p in files if p.parent == images]).encode())
+    for file in files:
+        digest.update(f"{file.relative_to(images)} {file.stat().st_size}\n".encode())
+    return digest.hexdigest()

@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
-from ouro.annotate.merge import Merged, count_words, merge_shard
+from ouro.annotate.merge import merge_images
 from ouro.core.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Description, Image, Region, Scene
-from ouro.core.tokens import TOKENIZER, load_token_counter
-from tasks.models import served_base
+from ouro.core.tokens import TOKENIZER, token_counter
+from ouro.vision.served import served_base
+from tasks.addresses import SHARDS, Address, code_of
 from tasks.shards import Progress, produce, shard_task
+from tasks.weights import check_weights
 
 log = logging.getLogger(__name__)
 
 
-@shard_task(name="merge", task_run_name="merge, {name}")
-def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
-    """data/{regions,descriptions}/NAME -> data/scenes/NAME, training images only. `progress` counts images."""
-    inputs = [layout.images / name, layout.regions / name, layout.descriptions / name]
-    out = layout.scenes / name
-    images = [image for image in read_shard(inputs[0], Image) if image.split == "train"]
-    tokenizer = _tokenizer(params)
-    fingerprint = fingerprint_files([tokenizer]) if tokenizer.is_file() else ""
-
-    def make() -> None:
-        wanted = {image.image_id for image in images}
-        regions = [region for region in read_shard(inputs[1], Region) if region.image_id in wanted]
-        said = read_shard(inputs[2], Description)
-        merged = merge_shard(images, regions, said, params.merge, token_counter(tokenizer, fingerprint))
-        write_shard(out, Scene, merged.scenes, n_in=len(images), rejected=merged.rejected, meta=_meta(merged))
-
-    produce(
-        "merge",
-        out,
-        inputs=inputs,
-        params=params.merge.model_dump(mode="json"),
-        model=fingerprint,
-        cache=layout.cache,
-        make=make,
-    )
-    cut = read_sidecar(out).meta["cut"]
-    if cut:
-        log.warning("merge %s: %d scenes with descriptions over %d tokens", name, cut, params.merge.max_tokens)
-    progress(len(images))
-    return out
+def address(params: Params) -> Address:
+    """`merge_images` chooses the training images, merges and counts; ouro.core.tokens counts tokens with the file of
+    `_tokenizer`, whose content is in the address."""
+    file = _tokenizer(params)
+    code = code_of("ouro.annotate.merge", "ouro.core.tokens", SHARDS)
+    return Address(params.merge.model_dump(mode="json"), fingerprint_files([file]) if file.is_file() else "", code)
 
 
 def _tokenizer(params: Params) -> Path:
@@ -59,16 +35,30 @@ def _tokenizer(params: Params) -> Path:
     return (base or Path("none")) / TOKENIZER
 
 
-def _meta(merged: Merged) -> dict[str, int]:
-    """Scenes that were shortened, words of their descriptions, and decisions by kind."""
-    kinds = Counter(d.kind for scene in merged.scenes for d in scene.decisions)
-    words = sum(len(scene.text.split()) for scene in merged.scenes)
-    return {"cut": merged.cut, "words": words} | {
-        kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")
-    }
+@shard_task(name="merge", task_run_name="merge, {name}")
+def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
+    """data/{regions,descriptions}/NAME -> data/scenes/NAME, training images only. `progress` counts images.
 
+    Raises ModelChanged, of the annotator's tokenizer.
+    """
+    images, regions, descriptions = layout.images / name, layout.regions / name, layout.descriptions / name
+    out = layout.scenes / name
+    where = address(params)
 
-@lru_cache(maxsize=4)
-def token_counter(tokenizer: Path, _fingerprint: str) -> Callable[[str], int]:
-    """Counts the annotator's own tokens; words and marks where there is no tokenizer (`_fingerprint` "")."""
-    return load_token_counter(tokenizer) or count_words
+    def make() -> None:
+        count = token_counter(_tokenizer(params), where.model)
+        merged = merge_images(
+            read_shard(images, Image), read_shard(regions, Region), read_shard(descriptions, Description),
+            params.merge, count,
+        )  # fmt: skip
+        write_shard(out, Scene, merged.scenes, n_in=merged.n_in, rejected=merged.rejected, meta=merged.meta())
+
+    produce(
+        "merge", out, inputs=[images, regions, descriptions], **where._asdict(), cache=layout.cache, make=make,
+        check=partial(check_weights, "merge", layout, where.model, lambda: address(params).model),
+    )  # fmt: skip
+    sidecar = read_sidecar(out)
+    if cut := sidecar.meta["cut"]:
+        log.warning("merge %s: %d scenes with descriptions over %d tokens", name, cut, params.merge.max_tokens)
+    progress(sidecar.n_in)
+    return out

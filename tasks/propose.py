@@ -2,104 +2,43 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ouro.annotate.recurse import propose_shard
-from ouro.core.artifacts import read_shard, write_shard
-from ouro.core.images import load_image
+from ouro.annotate.recurse import propose_images
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.core.records import Image, Region, Rejected
-from ouro.vision.faster_rcnn import fingerprint, is_network
-from ouro.vision.grounding import is_local
-from tasks.models import model_fingerprint
-from tasks.proposers import proposers
-from tasks.shards import Progress, chunks, produce, shard_task
+from ouro.core.records import Image, Region
+from tasks.addresses import SHARDS, Address, code_of
+from tasks.proposers import proposers, proposers_code, weights
+from tasks.shards import Progress, produce, shard_task
+from tasks.weights import check_weights
 
-if TYPE_CHECKING:
-    from ouro.vision.protocols import RegionProposer
+
+def address(params: Params) -> Address:
+    """`propose_images` opens images, runs the recursion and counts; each proposer in use builds itself from params.
+    Raises MissingModel."""
+    wanted, rpn = params.propose, params.model.proposer
+    code = code_of("ouro.annotate.recurse", *proposers_code(wanted, rpn), SHARDS)
+    return Address(wanted.model_dump(mode="json"), weights(wanted, rpn), code)
 
 
 @shard_task(name="propose", task_run_name="propose, {name}")
 def propose(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
-    """data/images/NAME -> data/regions/NAME. `progress` counts images."""
+    """data/images/NAME -> data/regions/NAME. `progress` counts images. Raises ModelChanged."""
     source, out = layout.images / name, layout.regions / name
-    images = read_shard(source, Image)
+    where = address(params)
 
     def make() -> None:
-        regions, rejected, n_in, ocr = _propose(images, layout, params, progress)
-        meta = {"images": len(images), **ocr}
-        write_shard(out, Region, regions, n_in=n_in, rejected=rejected, meta=meta)
+        tools = proposers(params.propose, params.model.proposer, layout.cache.parent / "ocr", params.model.processes)
+        images = read_shard(source, Image)
+        made = propose_images(images, layout.images, params.ingest.max_pixels, tools, params.propose, progress)
+        write_shard(out, Region, made.regions, n_in=made.n_in, rejected=made.rejected, meta=made.meta)
 
     if produce(
-        "propose",
-        out,
-        inputs=[source],
-        params=_settings(params),
-        model=_models(params),
-        cache=layout.cache,
-        make=make,
-    ):
-        progress(len(images))
+        "propose", out, inputs=[source], **where._asdict(), cache=layout.cache, make=make,
+        check=partial(check_weights, "propose", layout, where.model, lambda: address(params).model),
+    ):  # fmt: skip
+        progress(read_sidecar(source).n_out)
     return out
-
-
-def _propose(
-    images: list[Image], layout: Layout, params: Params, progress: Progress
-) -> tuple[list[Region], list[Rejected], int, dict[str, Any]]:
-    """Regions, rejected candidates, the number of candidates, and where OCR was left out and why."""
-    ocr = layout.cache.parent / "ocr"
-    shared = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
-    tools = [_counting(tool) for tool in shared]
-    regions: list[Region] = []
-    rejected: list[Rejected] = []
-    n_in = 0
-    for chunk in chunks(images):
-        pictures = [(image, load_image(layout.images / image.path, params.ingest.max_pixels)) for image in chunk]
-        grown = propose_shard(pictures, tools, params.propose)
-        regions += grown.regions
-        rejected += grown.rejected
-        n_in += grown.n_candidates
-        progress(len(chunk))
-    return regions, rejected, n_in, _skipped(tools)
-
-
-def _counting(tool: RegionProposer) -> RegionProposer:
-    """OCR with counters of this shard's own: shards in threads share the proposers."""
-    from ouro.vision.ocr import OCRProposer
-
-    return tool.counting() if isinstance(tool, OCRProposer) else tool
-
-
-def _skipped(tools: list[RegionProposer]) -> dict[str, Any]:
-    from ouro.vision.ocr import OCRProposer
-
-    counted = [tool for tool in tools if isinstance(tool, OCRProposer) and tool.skipped]
-    return (
-        {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))} if counted else {}
-    )
-
-
-def _settings(params: Params) -> dict[str, Any]:
-    return params.propose.model_dump(mode="json")
-
-
-def _models(params: Params) -> str:
-    """What the proposals depend on beside params.propose: networks and weights of the proposers in use.
-
-    PaddleOCR's models and OpenCV come with the lock file. A grounding model on the hub counts by its name.
-    """
-    wanted = params.propose
-    used: dict[str, str] = {}
-    if "rpn" in wanted.proposers:
-        network = params.model.proposer
-        used["rpn"] = fingerprint(network, wanted.rpn_weights) if is_network(network) else _folder(network)
-    if "grounding" in wanted.proposers:
-        used["grounding"] = _folder(wanted.grounding_model) if is_local(wanted.grounding_model) else "hub"
-    return json.dumps(used, sort_keys=True) if used else ""
-
-
-def _folder(name: str) -> str:
-    return model_fingerprint(Path(name))

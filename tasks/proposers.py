@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouro.core.params import Propose
-from ouro.vision.faster_rcnn import FasterRCNNProposer, is_network
+from ouro.vision.faster_rcnn import FasterRCNNProposer, fingerprint, is_network
+from ouro.vision.grounding import is_local
+from tasks.models import model_fingerprint
 
 if TYPE_CHECKING:
     from ouro.vision.protocols import RegionProposer
@@ -36,19 +39,45 @@ def _one(name: str, wanted: Propose, rpn: str, cache: Path, processes: int) -> R
     if name == "grounding":
         from ouro.vision.grounding import GroundingProposer
 
-        return GroundingProposer(wanted.grounding_model, wanted.grounding_texts, wanted.grounding_min_score)
+        return GroundingProposer.from_params(wanted)
     if name == "selective-search":
         from ouro.vision.selective_search import SelectiveSearchProposer
 
-        return SelectiveSearchProposer(wanted.tau, threads=processes)
+        return SelectiveSearchProposer.from_params(wanted, processes)
     from ouro.vision.ocr import OCRProposer
 
-    return OCRProposer(wanted.ocr_min_score, cache, processes, when=wanted.ocr_when)
+    return OCRProposer.from_params(wanted, cache, processes)
 
 
 def _rpn(wanted: Propose, rpn: str) -> RegionProposer:
     if is_network(rpn):
-        return FasterRCNNProposer(rpn, wanted.rpn_weights, min_score=wanted.tau)
+        return FasterRCNNProposer.from_params(wanted, rpn)
     from ouro.vision.rpn import RPNProposer
 
-    return RPNProposer(Path(rpn), min_score=wanted.tau)
+    return RPNProposer.from_params(wanted, Path(rpn))
+
+
+def proposers_code(wanted: Propose, rpn: str) -> tuple[str, ...]:
+    """The modules of the proposers in use, in whose closures all lies that decides what they propose."""
+    modules = {
+        "rpn": "ouro.vision.faster_rcnn" if is_network(rpn) else "ouro.vision.rpn",
+        "ocr": "ouro.vision.ocr",
+        "grounding": "ouro.vision.grounding",
+        "selective-search": "ouro.vision.selective_search",
+    }
+    return tuple(modules[name] for name in dict.fromkeys(wanted.proposers))
+
+
+def weights(wanted: Propose, rpn: str) -> str:
+    """What the proposals depend on beside params.propose: networks and weights of the proposers in use; "" for none.
+
+    PaddleOCR's models and OpenCV come with the lock file. A grounding model on the hub counts by its name. Raises
+    MissingModel.
+    """
+    used: dict[str, str] = {}
+    if "rpn" in wanted.proposers:
+        used["rpn"] = fingerprint(rpn, wanted.rpn_weights) if is_network(rpn) else model_fingerprint(Path(rpn))
+    if "grounding" in wanted.proposers:
+        local = is_local(wanted.grounding_model)
+        used["grounding"] = model_fingerprint(Path(wanted.grounding_model)) if local else "hub"
+    return json.dumps(used, sort_keys=True) if used else ""

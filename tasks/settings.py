@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ouro.core.files import write_text
 from ouro.core.params import Model, Params, ParamsError, load_params, parse_override, put
 from ouro.nano.model import is_nano
-from tasks.models import model_fingerprint, require_model
+from tasks.models import require_model
 
 HF_DATASET = "hf:"
 FILE = Path("params.yaml")
@@ -129,18 +129,15 @@ def agreed(params: Params) -> dict[str, Any]:
     """All that decides what `ouro annotate` makes, in flat keys: code, params and the weights of its models, not how
     fast or where they run. (What a server's model holds cannot be seen from here.)
     """
-    from tasks.annotator import fingerprint
-    from tasks.shards import code_of
+    from tasks import describe, ingest, merge, propose, synthesize
 
     speed = {"model": {"processes", "prepare_processes", "concurrency", "timeout", "retries"}}
     values = params.model_dump(mode="json", exclude={"runner": True, "train": True, "benchmark": True, **speed})
-    stages = ("ingest", "propose", "describe", "merge", "synthesize")
-    proposer = Path(params.model.proposer)
-    weights = {
-        "weights.annotator": fingerprint(params.model),
-        "weights.proposer": model_fingerprint(proposer) if proposer.is_dir() else "",
-    }
-    return {**_flat(values), **{f"code.{stage}": code_of(stage) for stage in stages}, **weights}
+    agreed = {**_flat(values), "code.ingest": ingest.code(params)}
+    for stage, module in {"propose": propose, "describe": describe, "merge": merge, "synthesize": synthesize}.items():
+        _, weights, code = module.address(params)
+        agreed |= {f"code.{stage}": code, f"weights.{stage}": weights}
+    return agreed
 
 
 def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:

@@ -1,4 +1,4 @@
-"""What the stage tasks share: the retry policy, the folders of a run, the shard cache, lazily decoded pictures.
+"""What the stage tasks share: the retry policy and the cache of shards.
 
 A task is given ONE shard as paths and typed params; it reads records, lets `ouro` decide, and writes records.
 Nothing here holds a formula of the method.
@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ouro.core.artifacts import ShardCache, code_fingerprint, fingerprint_files, shard_files
+from ouro.core.artifacts import fingerprint_files, shard_files
+from ouro.core.cache import ShardCache
 from ouro.core.files import publish
-from ouro.core.images import CHUNK_PIXELS, load_image
-from ouro.core.images import chunks as pixel_chunks
+from ouro.core.pictures import Pictures
 
-if TYPE_CHECKING:
-    from PIL import Image as PILImage
-
-    from ouro.core.records import Image
+__all__ = ["Pictures", "Progress", "cache_key", "produce", "shard_task", "worth_retrying"]
 
 log = logging.getLogger(__name__)
 
@@ -54,41 +50,48 @@ shard_task = partial(
 )
 
 
-@lru_cache(maxsize=16)
-def code_of(stage: str) -> str:
-    """The fingerprint of a stage's code, with all that it imports."""
-    return code_fingerprint([f"tasks.{stage}"], ("ouro", "tasks"))
-
-
 def cache_key(
-    store: ShardCache, stage: str, name: str, params: Mapping[str, Any], model: str, inputs: Sequence[Path]
+    store: ShardCache, stage: str, name: str, params: Mapping[str, Any], model: str, inputs: Sequence[Path], code: str
 ) -> str:
     """The key of one result: all that decides it, which is code (with its imports), params, model, input bytes."""
-    return store.key(stage, code_of(stage), {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs])
+    return store.key(stage, code, {**params, "name": name}, model, [fingerprint_files([p]) for p in inputs])
 
 
 def produce(
     stage: str, out: Path, *, inputs: Sequence[Path], params: Mapping[str, Any], model: str = "",
-    cache: Path, make: Callable[[], object],
+    code: str, cache: Path, make: Callable[[], object], check: Callable[[], None] = lambda: None,
 ) -> bool:  # fmt: skip
     """Restore the shard `out` from the cache, or make it and keep it. True when it was restored.
 
     The cache lies outside DVC's outputs, so a run killed in the middle of a stage resumes at its first missing
     shard, and a repeated run repeats nothing. A shard that another process is making is waited for, and then
-    restored; the lock of a process that died holds nobody up.
+    restored; the lock of a process that died holds nobody up. `params`, `model`, `code`: as in tasks.addresses.Address.
+    `check` raises when the shard may not be made, or, called again
+    when it was, not be kept: then nothing is.
     """
     store = ShardCache(cache)
-    key = cache_key(store, stage, out.name, params, model, inputs)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock_file(cache, stage, out.name)):
+        check()
+        key = cache_key(store, stage, out.name, params, model, inputs, code)
         if _restored(store, key, out):
             log.info("%s %s: restored, nothing to do", stage, out.name)
             return True
-        for stale in reversed(shard_files(out)):  # the sidecar first: without it the shard counts as unfinished
-            stale.unlink(missing_ok=True)
+        _remove(out)
         make()
+        try:
+            check()
+        except Exception:
+            _remove(out)
+            raise
         store.put(key, list(dict.fromkeys(shard_files(out))))  # of a JSON result, sidecar and file are one
         return False
+
+
+def _remove(out: Path) -> None:
+    """The sidecar first: without it the shard counts as unfinished."""
+    for stale in reversed(shard_files(out)):
+        stale.unlink(missing_ok=True)
 
 
 def _lock_file(cache: Path, stage: str, name: str) -> Path:
@@ -107,35 +110,3 @@ def _restored(store: ShardCache, key: str, out: Path) -> bool:
     if kept != {path.name: path.read_bytes() for path in shard_files(out)}:
         publish(out.parent, kept)
     return True
-
-
-class Pictures(Mapping[str, "PILImage.Image"]):
-    """image_id -> decoded picture, decoded when asked for. Up to CHUNK_PIXELS, at least one, stay open."""
-
-    def __init__(self, images: Sequence[Image], folder: Path, max_pixels: int) -> None:
-        self._files = {image.image_id: folder / image.path for image in images}
-        self._max_pixels = max_pixels
-        self._open: OrderedDict[str, PILImage.Image] = OrderedDict()  # the least recently used first
-        self._pixels = 0  # of all open ones
-
-    def __getitem__(self, image_id: str) -> PILImage.Image:
-        if image_id in self._open:
-            self._open.move_to_end(image_id)
-            return self._open[image_id]
-        picture = self._open[image_id] = load_image(self._files[image_id], self._max_pixels)
-        self._pixels += picture.width * picture.height
-        while self._pixels > CHUNK_PIXELS and len(self._open) > 1:
-            _, oldest = self._open.popitem(last=False)
-            self._pixels -= oldest.width * oldest.height
-        return picture
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def chunks(images: Sequence[Image]) -> Iterator[list[Image]]:
-    """Runs of images whose decoded pixels fit into CHUNK_PIXELS."""
-    return pixel_chunks(images, lambda image: image.width * image.height)

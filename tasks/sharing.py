@@ -10,21 +10,19 @@ flock's: over NFS they hold between machines.
 from __future__ import annotations
 
 import fcntl
-import json
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
 from tasks import screen
+from tasks.weights import read_state, state_file
 
-STATE = "annotate.json"
 INGESTING = "ingesting"  # a key of the state while its shards are not to be used
 
 
@@ -37,7 +35,7 @@ class Door:
 
     def __init__(self, layout: Layout, lock: TextIOWrapper, alone: bool, agreed: Mapping[str, Any]) -> None:
         self.layout, self.alone, self.agreed = layout, alone, dict(agreed)
-        self._lock, self._state = lock, _state_file(layout)
+        self._lock, self._state = lock, state_file(layout)
 
     def admit(self, collection: str | None, ingest: Callable[[], object]) -> None:
         """Ingest if it is on this process and there is something new, then let the others in.
@@ -45,7 +43,7 @@ class Door:
         `collection`: fingerprint of the source; None: it cannot be told, so it is read again. Raises FolderInUse.
         """
         if self.alone:
-            before = _read(self._state)
+            before = read_state(self.layout)
             if collection is None or before != self._now(collection):
                 write_json(self._state, {**before, INGESTING: True})
                 if collection is None or _ingested(before) != _ingested(self._now(collection)):
@@ -59,6 +57,9 @@ class Door:
     def _begin(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """From here on the folder is that of `now`."""
         if any(before.get(key) != now[key] for key in ("images", "agreed")):
+            if different := _differences(before.get("agreed", now["agreed"]), now["agreed"]):
+                names = ", ".join(different[:3])
+                screen.say(f"{self.layout.root}: its shards were made with another {names}; they are made anew")
             clear(self.layout)
         write_json(self._state, now)
 
@@ -68,10 +69,10 @@ class Door:
 
     def agree(self) -> None:
         """Raise FolderInUse unless what is being made is what this process is to make."""
-        theirs: dict[str, Any] = _read(self._state).get("agreed", {})
+        theirs: dict[str, Any] = read_state(self.layout).get("agreed", {})
         if theirs == self.agreed:
             return
-        names = sorted(k for k in {*theirs, *self.agreed} if theirs.get(k) != self.agreed.get(k))
+        names = _differences(theirs, self.agreed)
         shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {self.agreed.get(k)!r} here" for k in names[:3])
         raise FolderInUse(
             f"{self.layout.root}: another `ouro annotate` is at work on it and makes something else ({shown}); "
@@ -79,32 +80,36 @@ class Door:
         )
 
 
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    return sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))
+
+
 @contextmanager
 def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[Door]:
     """Be one of the processes that work on this folder, until the end of the block. Raises FolderInUse."""
-    _state_file(layout).parent.mkdir(parents=True, exist_ok=True)
-    with _state_file(layout).with_suffix(".lock").open("a") as lock:
-        door = Door(layout, lock, _alone(lock, _state_file(layout)), agreed)
+    state_file(layout).parent.mkdir(parents=True, exist_ok=True)
+    with state_file(layout).with_suffix(".lock").open("a") as lock:
+        door = Door(layout, lock, _alone(lock, layout), agreed)
         if not door.alone:
             door.agree()
         yield door
 
 
-def _alone(lock: TextIOWrapper, state: Path) -> bool:
+def _alone(lock: TextIOWrapper, layout: Layout) -> bool:
     """Hold the lock: exclusively if nobody else is there, else with the others, after the one that ingests."""
     while not try_alone(lock):
         screen.say("another `ouro annotate` is at work on this folder: sharing it")
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if _ready(state):
+        if _ready(layout):
             return False
         fcntl.flock(lock, fcntl.LOCK_UN)  # who ingested has died; of those who waited one will be alone
         time.sleep(random.uniform(0.05, 0.5))
     return True
 
 
-def _ready(state: Path) -> bool:
+def _ready(layout: Layout) -> bool:
     """Whether the collection has been ingested, by whom ever."""
-    known = _read(state)
+    known = read_state(layout)
     return bool(known) and INGESTING not in known
 
 
@@ -129,15 +134,3 @@ def _ingested(state: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the state that decides what ingest makes."""
     decides = {k: v for k, v in state.get("agreed", {}).items() if k.startswith(("seed", "ingest.", "code.ingest"))}
     return {**state, "agreed": decides}
-
-
-def _state_file(layout: Layout) -> Path:
-    return layout.cache.parent / STATE
-
-
-def _read(state: Path) -> dict[str, Any]:
-    """The state; {} before the first."""
-    try:
-        return json.loads(state.read_text())
-    except (OSError, ValueError):
-        return {}

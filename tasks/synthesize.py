@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.annotate.pairs.filters import acceptance
-from ouro.annotate.synthesize import Synthesized, synthesize_shard
-from ouro.core.artifacts import read_shard, write_shard
+from ouro.annotate.synthesize import synthesize_images
+from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.core.records import Image, QAPair, Rejected, Scene
-from tasks.annotator import annotator, fingerprint
-from tasks.shards import Pictures, Progress, chunks, produce, shard_task
+from ouro.core.records import Image, QAPair, Scene
+from tasks.addresses import SHARDS, Address, code_of
+from tasks.annotator import annotator, annotator_code, fingerprint
+from tasks.shards import Progress, produce, shard_task
+from tasks.weights import check_weights
 
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
@@ -22,58 +24,49 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def address(params: Params) -> Address:
+    """`synthesize_images` asks the writer, reads, filters, and asks the answerer. With the template writer and no round
+    trip no model is asked, and none is in the address. Raises MissingModel, and ServedAdapter."""
+    wanted, template = params.synthesize, params.synthesize.writer == "template"
+    asked = [] if template and not wanted.round_trip else [annotator_code(params.model)]
+    code = code_of("ouro.annotate.synthesize", *(["ouro.nano.writer"] if template else []), *asked, SHARDS)
+    return Address(wanted.model_dump(mode="json"), fingerprint(params.model) if asked else "", code)
+
+
 @shard_task(name="synthesize", task_run_name="synthesize, {name}")
 def synthesize(name: str, layout: Layout, params: Params, progress: Progress = lambda n: None) -> Path:
     """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene.
 
-    The answers of the round trip, of which nobody knows beforehand how many there will be, go to the log.
+    The answers of the round trip, of which nobody knows beforehand how many there will be, go to the log. Raises
+    ModelChanged.
     """
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
-    described = read_shard(scenes, Scene)
+    where = address(params)
 
     def make() -> None:
-        made = _synthesize(read_shard(images, Image), described, layout, params, progress, name)
-        meta = {"scenes": len(described), "aspects": acceptance(made.pairs, made.rejected)}
+        described = read_shard(scenes, Scene)
+        made = synthesize_images(
+            read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
+            partial(annotator, params.model), params.synthesize, progress, _logged(name),
+        )  # fmt: skip
+        meta = made.meta(len(described))
         write_shard(out, QAPair, made.pairs, n_in=made.n_in, rejected=made.rejected, meta=meta)
 
     if produce(
-        "synthesize", out, inputs=[images, scenes], params=params.synthesize.model_dump(mode="json"),
-        model=fingerprint(params.model), cache=layout.cache, make=make,
+        "synthesize", out, inputs=[images, scenes], **where._asdict(), cache=layout.cache, make=make,
+        check=partial(check_weights, "synthesize", layout, where.model, lambda: address(params).model),
     ):  # fmt: skip
-        progress(len(described) * len(params.synthesize.aspects))
+        progress(read_sidecar(scenes).n_out * len(params.synthesize.aspects))
     return out
 
 
-def _writer(params: Params) -> VisionLM:
+def _writer(params: Params, batch_size: int) -> VisionLM:
     if params.synthesize.writer == "template":
         from ouro.nano.writer import TemplateWriter
 
         return TemplateWriter()
-    return _annotator(params)
-
-
-def _annotator(params: Params) -> VisionLM:
-    return annotator(params.model, params.synthesize.batch_size)
-
-
-def _synthesize(
-    images: list[Image], scenes: list[Scene], layout: Layout, params: Params, progress: Progress, name: str
-) -> Synthesized:
-    pairs: list[QAPair] = []
-    rejected: list[Rejected] = []
-    n_in = 0
-    for chunk in chunks(images):
-        pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
-        mine = [scene for scene in scenes if scene.image_id in pictures]
-        made = synthesize_shard(
-            pictures, mine, _writer(params), params.synthesize, progress,
-            answerer=_annotator(params) if params.synthesize.round_trip else None, answered=_logged(name),
-        )  # fmt: skip
-        pairs += made.pairs
-        rejected += made.rejected
-        n_in += made.n_in
-    return Synthesized(pairs, rejected, n_in)
+    return annotator(params.model, batch_size)
 
 
 def _logged(name: str, every: int = 500) -> Callable[[int], None]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import harmonic_mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.general import own_questions
-from ouro.core.artifacts import ArtifactError, ShardCache, list_shards, read_shard, write_json
+from ouro.core.artifacts import ArtifactError, list_shards, write_json
+from ouro.core.cache import ShardCache
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
-from ouro.core.records import Image, QAPair, Region, Rejected, Scene
+from ouro.training.samples import original_pairs
 from tasks import tracking
+from tasks.addresses import SHARDS, Address, code_of
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
+    from ouro.core.records import Rejected
     from ouro.training.job import Job, TrainSummary
-    from ouro.training.samples import Made, Sample
     from ouro.training.store import SampleFile
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,23 @@ class Trained:
     run_id: str | None = None
 
 
+def address(params: Params) -> Address:
+    """`keep_sample_set` makes samples of shards, and a training is what names its checkpoints, too. Where the
+    collection's own pairs supervise, who reads them decides. Raises MissingModel."""
+    from ouro.training.checkpoints import CODE
+
+    own = ["ouro.benchmarks.vqa"] if params.train.supervision != "ours" else []
+    start = begins_with(params)
+    settings = {
+        "train": params.train.model_dump(mode="json"),
+        "prompt": params.describe.prompt,
+        "seed": params.training_seed,
+        "start": model_fingerprint(start) if start else "",
+    }
+    code = code_of(CODE, "ouro.training.sample_set", *own, SHARDS)
+    return Address(settings, model_fingerprint(Path(params.model.base)), code)
+
+
 @shard_task(name="train")
 def train(
     layout: Layout, params: Params, adapter: Path, on_step: Step = lambda step, of: None, track: bool = True
@@ -53,16 +71,11 @@ def train(
     Raises TrainingError, and ArtifactError when an image has disappeared.
     """
     store = ShardCache(layout.cache)
-    settings = {
-        "train": params.train.model_dump(mode="json"),
-        "prompt": params.describe.prompt,
-        "seed": params.training_seed,
-        "start": model_fingerprint(start) if (start := begins_with(params)) else "",
-    }
     from ouro.training.checkpoints import checkpoint_key, discard_checkpoints
 
-    base = Path(params.model.base)
-    key = cache_key(store, "train", adapter.name, settings, model_fingerprint(base), _inputs(layout, params))
+    where = address(params)
+    inputs = _inputs(layout, params)
+    key = cache_key(store, "train", adapter.name, where.params, where.model, inputs, where.code)
     adapter.mkdir(parents=True, exist_ok=True)
     if store.get(key, adapter):
         log.info("train: restored, nothing to do")
@@ -142,6 +155,10 @@ def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, li
     """
     from ouro.training.launch import train as train_adapter
     from ouro.training.rows import record_draws
+    from ouro.training.sample_set import account_of
+    from ouro.training.store import SampleFile
+
+    assert isinstance(job.samples, SampleFile)
 
     rates = list[float]()
 
@@ -154,99 +171,29 @@ def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, li
 
     summary = train_adapter(job, on_log)
     write_json(job.out / LOG, list(summary.curve))
-    write_json(job.out / SAMPLES, json.loads(_account_of(job).read_text()))
+    write_json(job.out / SAMPLES, json.loads(account_of(job.samples).read_text()))
     run.metrics(record_draws(job, job.out / DRAWS))
     return summary, rates
 
 
-def _account_of(job: Job) -> Path:
-    """Written with the job's sample file."""
-    from ouro.training.store import SampleFile
-
-    assert isinstance(job.samples, SampleFile)
-    return job.samples.path.with_suffix(".json")
-
-
 def samples(layout: Layout, params: Params) -> SampleFile:
-    """The training samples, made shard by shard into one file beside the checkpoints, with counts and reasons in JSON.
+    """The training samples, beside the checkpoints. Raises as ouro.training.sample_set.keep_sample_set."""
+    from ouro.training.sample_set import keep_sample_set
 
-    Raises TrainingError when none is left, or for a base that cannot be trained so.
-    """
-    from ouro.training.admission import admit, context_length
-    from ouro.training.job import NOTHING, TrainingError
-    from ouro.training.store import keep_samples
-    from ouro.vision.encoding import Encoder
-    from ouro.vision.folders import load_processor
-
-    context = context_length(params.model.base, params.train)
-    encoder = Encoder(load_processor(params.model.base), params.train.min_pixels)
-    account = Account()
-
-    def shards() -> Iterator[list[Sample]]:
-        for images, made in _made(layout, params):
-            fit = admit(made.samples, layout.images, encoder, params.train, params.describe.prompt, context)
-            account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
-            yield fit.samples
-
-    file = keep_samples(layout.cache.parent / "checkpoints", shards())
-    write_json(file.path.with_suffix(".json"), account.to_json())
-    if not len(file):
-        raise TrainingError(
-            f"{NOTHING}: {account.n_in} images in, rejected {account.reasons()}. Fix: for supervision ours look at "
-            f"the .rejected.parquet in {layout.scenes}; for orig the collection must have captions"
-        )
-    return file
-
-
-@dataclass
-class Account:
-    """Images that became samples, and those that did not: in = out + rejected."""
-
-    n_in: int = 0
-    n_out: int = 0
-    rejected: list[Rejected] = field(default_factory=list[Rejected])
-    given_up: Counter[str] = field(default_factory=Counter[str])
-
-    def add(self, n_in: int, rejected: list[Rejected], n_out: int, given_up: Counter[str]) -> None:
-        """Count one shard. Raises ArtifactError when an image has disappeared."""
-        if n_in != n_out + len(rejected):
-            raise ArtifactError(f"train: {n_in} images in, but {n_out} samples + {len(rejected)} rejected")
-        self.n_in, self.n_out = self.n_in + n_in, self.n_out + n_out
-        self.rejected += rejected
-        self.given_up += given_up
-
-    def reasons(self) -> dict[str, int]:
-        return dict(sorted(Counter(r.reason for r in self.rejected).items()))
-
-    def to_json(self) -> dict[str, Any]:
-        records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
-        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.given_up)}
-        return {**counts, "records": records}
-
-
-def _made(layout: Layout, params: Params) -> Iterator[tuple[int, Made]]:
-    """For every shard its number of training images, and their samples."""
-    from ouro.training.samples import make_samples
-
-    supervision = params.train.supervision
-    own = _originals(layout) if supervision != "ours" else {}
-    for name in shard_names(layout.images):
-        images = [image for image in read_shard(layout.images / name, Image) if image.split == "train"]
-        wanted = {image.image_id for image in images}
-        regions = (region for region in read_shard(layout.regions / name, Region) if region.image_id in wanted)
-        scenes = read_shard(layout.scenes / name, Scene) if supervision != "orig" else []
-        pairs = read_shard(layout.qa / name, QAPair) if supervision != "orig" else []
-        yield len(images), make_samples(supervision, images, regions, scenes, pairs, own)
+    own = _originals(layout) if params.train.supervision != "ours" else {}
+    folder = layout.cache.parent / "checkpoints"
+    return keep_sample_set(layout, params.train, params.model.base, params.describe.prompt, own, folder)
 
 
 def _originals(layout: Layout) -> dict[str, list[tuple[str, str]]]:
     """The collection's own questions with their most frequent answer, by image; none where it has no files of them."""
     files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for item in own_questions(files) if all(f.is_file() for f in files) else ():
-        if not isinstance(item, Item):
-            raise BenchmarkFileError(
-                f"{files[1]}: {item.record_id} cannot be trained on: {item.reason} ({item.detail})"
-            )
-        pairs.setdefault(item.image, []).append((item.question, max(item.references, key=item.references.count)))
-    return pairs
+    items = own_questions(files) if all(map(Path.is_file, files)) else ()
+    return original_pairs(_question(item, files[1]) for item in items)
+
+
+def _question(item: Item | Rejected, file: Path) -> tuple[str, str, tuple[str, ...]]:
+    """(image id, question, answers). Raises BenchmarkFileError for one that cannot be used."""
+    if not isinstance(item, Item):
+        raise BenchmarkFileError(f"{file}: {item.record_id} cannot be trained on: {item.reason} ({item.detail})")
+    return item.image, item.question, item.references

@@ -13,14 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ouro.core import files
+from ouro.core import code, files
 from ouro.core.artifacts import (
     ArtifactError,
-    ShardCache,
     Sidecar,
-    code_fingerprint,
     fingerprint_files,
-    imported_files,
     list_shards,
     prune_shards,
     read_all,
@@ -33,6 +30,8 @@ from ouro.core.artifacts import (
     write_json,
     write_shard,
 )
+from ouro.core.cache import ShardCache
+from ouro.core.code import code_fingerprint, imported_files
 from ouro.core.records import Description, Image, Region, Rejected, schema, to_row
 
 REGIONS = [
@@ -223,7 +222,7 @@ def test_json_holds_only_plain_finite_values(tmp_path: Path, value: object) -> N
 KILLED_WRITER = """
 import os, sys
 from pathlib import Path
-from ouro.core import files
+from ouro.core import code, files
 from ouro.core.artifacts import write_shard
 from ouro.core.records import Description
 path, keep = Path(sys.argv[1]), int(sys.argv[2])
@@ -285,7 +284,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, source in sources.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(source)
-    monkeypatch.setattr(files, "SOURCE_ROOT", tmp_path)
+    monkeypatch.setattr(code, "SOURCE_ROOT", tmp_path)
     return tmp_path
 
 
@@ -299,7 +298,7 @@ def test_code_fingerprint_changes_with_an_import_and_not_with_a_stranger(package
     before = code_fingerprint(["ouro.a"])
     (package / "ouro/d.py").write_text("x = 1\n")
     assert code_fingerprint(["ouro.a"]) == before
-    (package / "ouro/sub/c.py").write_text("from ..b import a  # changed\n")
+    (package / "ouro/sub/c.py").write_text("from ..b import a\n\nx = 1\n")
     assert code_fingerprint(["ouro.a"]) != before
 
 

@@ -20,7 +20,6 @@ NOT_IMPORTED = {
     "bitsandbytes": "transformers loads weights in 4 bits with it",
     "fastapi": "Prefect's server, pinned",
     "onnxruntime": "PaddleOCR's engine",
-    "psutil": "processes, through DVC so far",
     "rapidocr": "its wheel carries models",
     "scikit-learn": "its wheel carries photographs",
     "sqlalchemy": "Prefect's server, pinned",

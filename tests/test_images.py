@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pictures import png_bytes, random_picture
 from PIL import Image as PILImage
 
+from ouro.core import pictures as core_pictures
 from ouro.core.images import ImageError, content_id, encode_png, load_image
 from ouro.core.records import Image
-from tasks import shards
 
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -301,8 +301,8 @@ def test_pictures_forget_the_least_recently_used_and_keep_the_one_asked_for(
     for name, side in sides.items():
         PILImage.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
     images = [Image(name, f"{name}.png", side, side, name) for name, side in sides.items()]
-    monkeypatch.setattr(shards, "CHUNK_PIXELS", 200)
-    pictures = shards.Pictures(images, tmp_path, 10_000)
+    monkeypatch.setattr(core_pictures, "CHUNK_PIXELS", 200)
+    pictures = core_pictures.Pictures(images, tmp_path, 10_000)
     a, b = pictures["a"], pictures["b"]
     assert pictures["a"] is a and pictures["b"] is b  # both fit: 200 pixels
     assert pictures["a"] is a  # now b is the one used longest ago

@@ -198,12 +198,11 @@ def test_regions_of_several_proposers_meet_in_one_tree(tmp_path: Path) -> None:
 
 
 def test_stage_fingerprint_covers_every_model_in_use_and_no_other(tmp_path: Path) -> None:
-    from tasks.propose import _models
+    from tasks.propose import address
 
     def models(*names: str, proposer: str = str(SHIPPED), **propose: object) -> str:
-        return _models(
-            Params.model_validate({"model": {"proposer": proposer}, "propose": {"proposers": names, **propose}})
-        )
+        wanted = {"model": {"proposer": proposer}, "propose": {"proposers": names, **propose}}
+        return address(Params.model_validate(wanted)).model
 
     grounding = tmp_path / "grounding"
     grounding.mkdir()

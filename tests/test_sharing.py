@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from described import described
+from PIL import Image as PILImage
 
-from ouro.core.artifacts import write_shard
+from ouro.core.artifacts import read_all, read_shard, write_shard
 from ouro.core.layout import Layout, shard_names
-from ouro.core.records import Image, Scene
+from ouro.core.params import Params
+from ouro.core.records import Description, Image, Scene
 from ouro.ingest.source import source_fingerprint
+from tasks.annotator import fingerprint as fingerprint_of
+from tasks.describe import describe
 from tasks.processes.prefect_server import alive, healthy, prefect_server
+from tasks.settings import agreed
 from tasks.sharing import FolderInUse, shared
+from tasks.weights import ModelChanged
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [f"shard-{n:05d}.parquet" for n in range(4)]
@@ -133,6 +141,97 @@ def test_an_ingest_that_failed_is_done_again(tmp_path: Path) -> None:
     with shared(layout, {}) as door:
         door.admit("a", ingest)
     assert ingest.times == 2
+
+
+# ---- models that change in place ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def annotating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Layout, Params]:
+    """A folder with four shards of regions, none described, and params whose model is a copy."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    shutil.copytree(ROOT / "models/nano", tmp_path / "nano", ignore=shutil.ignore_patterns("rpn", "*.md"))
+    params = Params.model_validate({"model": {"base": str(tmp_path / "nano"), "processes": 1, "dtype": "float32"}})
+    layout = described(tmp_path / "out")
+    for image in read_all(layout.images, Image):
+        PILImage.new("RGB", (image.width, image.height), "red").save(layout.images / image.path)
+    shutil.rmtree(layout.descriptions)
+    return layout, params
+
+
+def replace_weights(model: Path) -> None:
+    """Other weights at the same path, of the same size and, set back afterwards, the same time."""
+    from safetensors.torch import load_file, save_file
+
+    file = model / "model.safetensors"
+    before = file.stat()
+    weights = load_file(file)
+    name = next(name for name in weights if name.endswith("norm.weight"))
+    save_file({**weights, name: weights[name] * 1.5}, file, metadata={"format": "pt"})
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def makers(layout: Layout) -> set[str]:
+    return {d.annotator for d in read_all(layout.descriptions, Description)}
+
+
+def test_weights_that_change_between_two_shards_are_refused_and_nothing_is_mixed(
+    annotating: tuple[Layout, Params],
+) -> None:
+    """The second shard was described by the new weights, and lay beside the first as if it were of one piece."""
+    layout, params = annotating
+    first, second, *_ = shard_names(layout.regions)
+    with shared(layout, agreed(params)) as door:
+        door.admit("photos", lambda: None)
+        describe.fn(first, layout, params)
+        replace_weights(Path(params.model.base))
+        with pytest.raises(ModelChanged, match=r"describe: .* were changed .* got .*, expected .* Fix: put"):
+            describe.fn(second, layout, params)
+    assert shard_names(layout.descriptions) == [first]
+
+
+def test_an_interrupted_run_is_not_completed_with_other_weights(annotating: tuple[Layout, Params]) -> None:
+    """Share 0/2 was made, then the weights changed, then share 1/2 was made, then share 0/2 looked for again."""
+    layout, params = annotating
+    first, second, *_ = shard_names(layout.regions)
+
+    def run(name: str) -> set[str]:
+        with shared(layout, agreed(params)) as door:
+            door.admit("photos", lambda: None)
+            regions.restore()
+            describe.fn(name, layout, params)
+        return makers(layout)
+
+    regions = Kept(layout.regions)
+    [old] = run(first)
+    replace_weights(Path(params.model.base))
+    [new] = run(second)
+    assert new != old and shard_names(layout.descriptions) == [second]
+    assert run(first) == {new}
+    assert shard_names(layout.descriptions) == [first, second]
+
+
+def test_weights_that_change_while_a_shard_is_made_leave_no_shard(
+    annotating: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, params = annotating
+    name = shard_names(layout.regions)[0]
+    with pytest.raises(ModelChanged):
+        describe.fn(name, layout, params, lambda n: replace_weights(Path(params.model.base)))
+    assert shard_names(layout.descriptions) == []
+    [kept] = {d.annotator for d in read_shard(describe.fn(name, layout, params), Description)}
+    assert kept == fingerprint_of(params.model)[:16]
+
+
+class Kept:
+    """The files of a folder, which a new agreement removes: here no stage before makes them again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {path: path.read_bytes() for path in folder.iterdir()}
+
+    def restore(self) -> None:
+        for path, content in self.files.items():
+            path.write_bytes(content)
 
 
 def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_path: Path) -> None:

@@ -10,18 +10,57 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.annotate.degenerate import Reading, read_reply
 from ouro.annotate.prompts import description_prompt
 from ouro.core.crops import crop
-from ouro.core.records import Description, Region, Rejected
+from ouro.core.pictures import Pictures, chunk_images
+from ouro.core.records import Description, Image, Region, Rejected, regions_of, training_images
 from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
     from ouro.core.params import Describe, PromptName
+
+
+class Described(NamedTuple):
+    """n_in == len(descriptions) + len(rejected); `meta`: for the sidecar."""
+
+    descriptions: list[Description]
+    rejected: list[Rejected]
+    n_in: int
+    meta: dict[str, Any]
+
+
+def describe_images(
+    images: Sequence[Image],
+    regions: Sequence[Region],
+    folder: Path,
+    max_pixels: int,
+    load: Callable[[int, int | None], VisionLM],
+    params: Describe,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> Described:
+    """What the annotator says of the regions of a shard's training images, whose files lie in `folder`.
+
+    `load`: the annotator, given how many requests and how many visual tokens a batch holds; not called without images.
+    Raises ImageError for a file that is damaged or has more than `max_pixels`.
+    """
+    train = training_images(images)
+    wanted = regions_of(train, regions)
+    made = Described([], [], len(wanted), {"held_out_regions": len(regions) - len(wanted)})
+    for chunk in chunk_images(train):
+        pictures, own = Pictures(chunk, folder, max_pixels), regions_of(chunk, wanted)
+        vlm = load(params.batch_size, params.batch_tokens)
+        descriptions, rejected = describe_shard(own, pictures, vlm, params, progress, seed)
+        made.descriptions.extend(descriptions)
+        made.rejected.extend(rejected)
+    made.meta.update(word_counts(made.descriptions))
+    return made
 
 
 def describe_shard(

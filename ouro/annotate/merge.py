@@ -15,8 +15,7 @@ are ours, and need no language model, so that a merge costs a millisecond and is
 from __future__ import annotations
 
 import json
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,24 +27,31 @@ from ouro.annotate.merging.redundancy import without_repeats
 from ouro.annotate.merging.region import join
 from ouro.core.boxes import area, relative_position
 from ouro.core.params import Merge
-from ouro.core.records import Decision, Description, Image, Region, Rejected, Scene
+from ouro.core.records import Decision, Description, Image, Region, Rejected, Scene, training_images
+from ouro.core.tokens import count_words
 
 __all__ = [
-    "BOUNDARY", "DETERMINERS", "Marked", "Merged", "Phrase", "Piece", "count_words", "merge_shard", "merge_text",
-    "noun_phrases", "plain", "singular",
+    "BOUNDARY", "DETERMINERS", "Marked", "Merged", "Phrase", "Piece", "count_words", "merge_images", "merge_shard",
+    "merge_text", "noun_phrases", "plain", "singular",
 ]  # fmt: skip
 
 Children = Mapping[str | None, Sequence[Region]]
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-
 
 class Merged(NamedTuple):
-    """The scenes of a shard; in `cut` of them a description lost something to the budget of tokens."""
+    """The scenes of `n_in` images; in `cut` of them a description lost something to the budget of tokens."""
 
     scenes: list[Scene]
     rejected: list[Rejected]
     cut: int
+    n_in: int
+
+    def meta(self) -> dict[str, int]:
+        """For the sidecar: scenes that were shortened, words of their descriptions, and decisions by kind."""
+        kinds = Counter(d.kind for scene in self.scenes for d in scene.decisions)
+        words = sum(len(scene.text.split()) for scene in self.scenes)
+        shown = {kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")}
+        return {"cut": self.cut, "words": words, **shown}
 
 
 def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
@@ -53,9 +59,15 @@ def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
     return join(own, children).marked
 
 
-def count_words(text: str) -> int:
-    """Words and marks: the length of a text where no tokenizer is at hand."""
-    return sum(1 for _ in _TOKEN.finditer(text))
+def merge_images(
+    images: Sequence[Image],
+    regions: Sequence[Region],
+    descriptions: Sequence[Description],
+    params: Merge,
+    count: Count,
+) -> Merged:
+    """As `merge_shard`, of the training images."""
+    return merge_shard(training_images(images), regions, descriptions, params, count)
 
 
 def merge_shard(
@@ -84,7 +96,7 @@ def merge_shard(
         scene, was_cut = _scene(image, root, by_image[image.image_id], said, params, count)
         scenes.append(scene)
         cut += was_cut
-    return Merged(scenes, rejected, cut)
+    return Merged(scenes, rejected, cut, len(images))
 
 
 def _scene(

@@ -6,15 +6,19 @@ the literal recursion, image by image, with far fewer and larger batches.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.annotate.propose import filter_proposals, nest, reject
 from ouro.core import boxes
+from ouro.core.images import load_image
+from ouro.core.pictures import chunk_images
 from ouro.core.records import Image, Region, Rejected
 from ouro.vision.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest
+from ouro.vision.protocols import Counting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import PIL.Image
 
@@ -55,6 +59,42 @@ class Divided(NamedTuple):
 
     children: list[Node]
     rejected: list[Rejected]
+
+
+class Proposed(NamedTuple):
+    """n_in == len(regions) + len(rejected); `meta`: for the sidecar, with the images that OCR left out, and why."""
+
+    regions: list[Region]
+    rejected: list[Rejected]
+    n_in: int
+    meta: dict[str, Any]
+
+
+def propose_images(
+    images: Sequence[Image],
+    folder: Path,
+    max_pixels: int,
+    proposers: Sequence[RegionProposer],
+    params: Propose,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Proposed:
+    """The region trees of a shard's images, whose files lie in `folder`. `progress` counts images.
+
+    Raises ImageError for a file that is damaged or has more than `max_pixels`, and as `propose_shard`.
+    """
+    own = [tool.counting() if isinstance(tool, Counting) else tool for tool in proposers]  # shards in threads share
+    made = Proposed([], [], 0, {"images": len(images)})
+    for chunk in chunk_images(images):
+        grown = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], own, params)
+        made.regions.extend(grown.regions)
+        made.rejected.extend(grown.rejected)
+        made = made._replace(n_in=made.n_in + grown.n_candidates)
+        progress(len(chunk))
+    counted = [tool for tool in own if isinstance(tool, Counting) and tool.skipped]
+    if counted:
+        left_out = {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))}
+        made.meta.update(left_out)
+    return made
 
 
 def propose_shard(

@@ -10,15 +10,17 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.annotate.cleaning import plain_text, visible
 from ouro.annotate.pairs.agreement import agreement
-from ouro.annotate.pairs.filters import is_near_duplicate, leaks_answer, wording, yes_no_surplus
+from ouro.annotate.pairs.filters import acceptance, is_near_duplicate, leaks_answer, wording, yes_no_surplus
 from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
 from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import answer_prompt, synthesis_prompt
-from ouro.core.records import QAPair, Rejected, Scene
+from ouro.core.pictures import Pictures, chunk_images
+from ouro.core.records import Image, QAPair, Rejected, Scene
 from ouro.vision.protocols import Refused, Request, VisionLM
 
 if TYPE_CHECKING:
@@ -38,10 +40,42 @@ class Synthesized(NamedTuple):
     rejected: list[Rejected]
     n_in: int
 
+    def meta(self, scenes: int) -> dict[str, Any]:
+        """For the sidecar: how many scenes there were, and what was kept of each aspect."""
+        return {"scenes": scenes, "aspects": acceptance(self.pairs, self.rejected)}
+
 
 class _Kept(NamedTuple):
     record_id: str  # "<image id>/<aspect>/<number of the piece>", as a rejected piece is called
     pair: QAPair
+
+
+def synthesize_images(
+    images: Sequence[Image],
+    scenes: Sequence[Scene],
+    folder: Path,
+    max_pixels: int,
+    writer: Callable[[int], VisionLM],
+    answerer: Callable[[int], VisionLM],
+    params: Synthesize,
+    progress: Told | None = None,
+    answered: Told | None = None,
+) -> Synthesized:
+    """The pairs of a shard's scenes; the files of their images lie in `folder`.
+
+    `writer`, `answerer`: who writes pairs, and who answers in the round trip, given how many requests a batch holds.
+    Raises ImageError for a file that is damaged or has more than `max_pixels`.
+    """
+    made = Synthesized([], [], 0)
+    for chunk in chunk_images(images):
+        pictures = Pictures(chunk, folder, max_pixels)
+        own = [scene for scene in scenes if scene.image_id in pictures]
+        vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.round_trip else None
+        written = synthesize_shard(pictures, own, vlm, params, progress, checker, answered)
+        made.pairs.extend(written.pairs)
+        made.rejected.extend(written.rejected)
+        made = made._replace(n_in=made.n_in + written.n_in)
+    return made
 
 
 def synthesize_shard(

@@ -3,7 +3,7 @@
 A shard is `shard-00000.parquet` (one kind of record), beside it `shard-00000.json` (the sidecar: counts by
 reason, and what the stage wants to say) and, when records were dropped, `shard-00000.rejected.parquet`.
 The sidecar is written last and removed first: a shard without one is unfinished. Same records, same bytes.
-Atomic writes, fingerprints and the cache of shard results are offered here too; they live in ouro.core.files.
+Atomic writes and fingerprints are offered here too; they live in ouro.core.files.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ouro.core.files import (
     ArtifactError,
-    ShardCache,
-    code_fingerprint,
     fingerprint_files,
-    imported_files,
     json_bytes,
     publish,
     write_bytes,
@@ -35,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
-    "ArtifactError", "ShardCache", "Sidecar", "code_fingerprint", "fingerprint_files", "imported_files",
-    "list_shards", "prune_shards", "read_all", "read_shard", "read_sidecar", "rejected_path", "shard_files",
+    "ArtifactError", "Sidecar", "fingerprint_files", "list_shards",
+    "prune_shards", "read_all", "read_shard", "read_sidecar", "rejected_path", "shard_files",
     "sidecar_path", "write_bytes", "write_json", "write_shard", "write_text",
 ]  # fmt: skip
 

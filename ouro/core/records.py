@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
@@ -140,6 +140,17 @@ class Rejected:
     record_id: str
     reason: str
     detail: str = ""
+
+
+def training_images(images: Iterable[Image]) -> list[Image]:
+    """Those that are annotated and trained on: split "train"."""
+    return [image for image in images if image.split == "train"]
+
+
+def regions_of(images: Iterable[Image], regions: Iterable[Region]) -> list[Region]:
+    """The regions of these images."""
+    wanted = {image.image_id for image in images}
+    return [region for region in regions if region.image_id in wanted]
 
 
 class Record(Protocol):

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ouro.core.files import code_fingerprint, sync
+from ouro.core.code import code_fingerprint
+from ouro.core.files import sync
 from ouro.training.job import Job, TrainingError
 from ouro.training.store import SampleFile, write_samples
 from ouro.vision.folders import folder_fingerprint
 
 MARKER = "trainer_state.json"
+CODE = "ouro.training.launch"  # with what it imports, all that turns samples into an adapter
 LOCK_SECONDS = 60  # longer than the workers of a killed parent need to notice
 
 
@@ -82,8 +84,8 @@ def is_complete(folder: Path, processes: int = 1) -> bool:
 
 def checkpoint_key(job: Job) -> str:
     """Content address of a training, code included: only the same training may resume from a checkpoint."""
-    code = code_fingerprint(["ouro.training.lora"], ("ouro",))
-    inputs = (code, folder_fingerprint(job.base), job.params.model_dump_json(), job.prompt, job.seed)
+    code, base = code_fingerprint([CODE]), folder_fingerprint(job.base)
+    inputs = (code, base, job.params.model_dump_json(), job.prompt, job.seed)
     digest = hashlib.sha256(repr(inputs).encode())
     if job.start:
         digest.update(folder_fingerprint(job.start).encode())

@@ -56,6 +56,14 @@ class Made(NamedTuple):
     rejected: list[Rejected]
 
 
+def original_pairs(questions: Iterable[tuple[str, str, Sequence[str]]]) -> dict[str, list[tuple[str, str]]]:
+    """(image id, question, answers of all annotators) -> by image, each question with its most frequent answer."""
+    pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for image_id, question, answers in questions:
+        pairs[image_id].append((question, max(answers, key=answers.count)))
+    return dict(pairs)
+
+
 def make_samples(
     supervision: str,
     images: Sequence[Image],

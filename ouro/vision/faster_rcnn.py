@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import PIL.Image
     from torch import Tensor
 
+    from ouro.core.params import Propose
+
 NETWORKS = (
     "fasterrcnn_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_fpn",
@@ -76,6 +78,11 @@ class FasterRCNNProposer:
         self._backbone.to(self._device)
         self._rpn.to(self._device)
         self._batch_size = batch_size
+
+    @classmethod
+    def from_params(cls, params: Propose, network: str) -> FasterRCNNProposer:
+        """`network`: model.proposer."""
+        return cls(network, params.rpn_weights, min_score=params.tau)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first."""

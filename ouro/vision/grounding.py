@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from ouro.core.params import Propose
     from ouro.core.records import Box
 
 # Values of model_type in config.json.
@@ -58,6 +59,10 @@ class GroundingProposer:
         self._prompts = self._plan_prompts(queries)
         self._min_score = min_score
         self._batch_size = batch_size
+
+    @classmethod
+    def from_params(cls, params: Propose) -> GroundingProposer:
+        return cls(params.grounding_model, params.grounding_texts, params.grounding_min_score)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first. Only pictures of equal size share a batch, so that a

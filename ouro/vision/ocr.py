@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from ouro.core.params import Propose
+
 DETECTOR, RECOGNISER = "PP-OCRv6_small_det", "PP-OCRv6_small_rec"
 LAYOUT = "ppocrv6-small-w128-1"  # increase the last number whenever the written files change
 MAX_SIDE = READ_SIDE  # longer pictures are scaled down to this for detection; words are read at full scale
@@ -70,6 +72,10 @@ class OCRProposer:
         self._when = when
         self.skipped = 0
         self.why: Counter[str] = Counter()
+
+    @classmethod
+    def from_params(cls, params: Propose, model_cache: Path, processes: int) -> OCRProposer:
+        return cls(params.ocr_min_score, model_cache, processes, when=params.ocr_when)
 
     def counting(self) -> OCRProposer:
         """A copy that shares the workers and has its own counters, from 0, so that each shard is counted separately."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,22 @@ class RegionProposer(Protocol):
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """One list of proposals per RGB image, in input order; images may differ in size."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A proposer that may leave out a picture: `skipped` counts them, `why` by reason."""
+
+    skipped: int
+    why: Counter[str]
+
+    def counting(self) -> RegionProposer:
+        """The same proposer with counters of its own, from 0."""
+        ...
+
+    def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
+        """As RegionProposer's."""
         ...
 
 

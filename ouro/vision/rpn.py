@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ouro.core.params import Propose
+
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 STEP = 32  # a picture's sides are padded to multiples of this, so that its result does not depend on other pictures
 SMALLEST = 64
@@ -166,6 +168,11 @@ class RPNProposer:
         self._max_side = read_config(folder).max_side
         self._net.rpn.score_thresh = min_score
         self._batch_size = batch_size
+
+    @classmethod
+    def from_params(cls, params: Propose, folder: Path) -> RPNProposer:
+        """`folder`: model.proposer."""
+        return cls(folder, min_score=params.tau)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first. Pictures of equal padded size share a batch."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from ouro.core.params import Propose
+
 MAX_SIDE = 320  # pixels; longer pictures are scaled down to this: time grows with the square of the pixels
 MIN_SIDE = 24  # of the picture searched; smaller ones get no proposals
 NMS_IOU = 0.7  # as of torchvision's region proposal networks
@@ -69,6 +71,10 @@ class SelectiveSearchProposer:
         require_opencv()
         self._min_score = min_score
         self._threads = threads
+
+    @classmethod
+    def from_params(cls, params: Propose, threads: int) -> SelectiveSearchProposer:
+        return cls(params.tau, threads)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first. Images that are too small get none."""

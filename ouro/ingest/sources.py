@@ -1,0 +1,48 @@
+"""What ingest.source names, opened: a folder of images, a manifest, or a Hugging Face dataset."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ouro.ingest.collection import Row, find_images, ingest_files
+from ouro.ingest.hf_dataset import is_dataset, n_rows, open_dataset, rows
+from ouro.ingest.manifest import Entry, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ouro.core.params import Ingest
+
+MANIFESTS = (".csv", ".jsonl")
+
+
+def ingest_source(params: Ingest, out: Path, progress: Callable[[int], None] | None = None) -> list[Path]:
+    """Store what the source holds, at most ingest.limit items, as shards in `out`; returns them.
+
+    Raises as ouro.ingest.collection.ingest_files, and ManifestError or DatasetError.
+    """
+    source = Path(params.source)
+    root = source.parent if is_manifest(source) else source
+    return ingest_files(islice(items(params), params.limit or None), root, out, params, progress)
+
+
+def items(params: Ingest) -> Iterable[Path | Entry | Row]:
+    """All that the source holds, in order. Raises ImageError, ManifestError or DatasetError."""
+    if is_dataset(params.source):
+        opened = open_dataset(params.source, params.image_column, params.caption_column)
+        return rows(opened, params.image_column, params.caption_column)
+    source = Path(params.source)
+    return read_manifest(source) if is_manifest(source) else find_images(source)
+
+
+def count_items(params: Ingest) -> int:
+    """How many items the source holds; 0: not known beforehand. Raises as `items`."""
+    if is_dataset(params.source):
+        return n_rows(open_dataset(params.source, params.image_column, params.caption_column))
+    return sum(1 for _ in items(params))
+
+
+def is_manifest(source: Path) -> bool:
+    return source.suffix.lower() in MANIFESTS and not source.is_dir()
