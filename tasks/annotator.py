@@ -15,57 +15,61 @@ from tasks.models import model_fingerprint, served_base
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
 
-_loading = threading.Lock()  # shards in threads ask at the same time, and one model is enough
+_loading = threading.Lock()  # shards in threads load at the same time, and one model is enough
 
 
 class ServedAdapter(OuroError, ValueError):
-    """An adapter where a server answers: it has its own."""
+    """An adapter with model.backend=openai: the server loads its own."""
 
 
 @lru_cache(maxsize=1)
-def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int | None, marked: str) -> VisionLM:
-    """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again."""
-    model = Model.model_validate_json(knobs)
+def _load(model_json: str, adapter: Path | None, batch_size: int, batch_tokens: int | None, digest: str) -> VisionLM:
+    """`model_json`: Model as JSON; `digest`: the fingerprint, so that files changed under the same name load again."""
+    model = Model.model_validate_json(model_json)
     if model.backend == "openai":
         from ouro.vision.openai import OpenAIVisionLM
 
-        return OpenAIVisionLM(model.url, model.name, model.concurrency, model.timeout, model.retries, _multiple(model))
+        return OpenAIVisionLM(
+            model.url, model.name, model.concurrency, model.timeout, model.retries, _side_multiple(model)
+        )
     if model.processes > 1:
         from ouro.vision.pool import PooledVLM
 
-        return PooledVLM(model.base, adapter, model.dtype, batch_size, model.processes, marked, batch_tokens)
+        return PooledVLM(model.base, adapter, model.dtype, batch_size, model.processes, digest, batch_tokens)
     from ouro.vision.hf import HFVisionLM
 
     return HFVisionLM(model.base, adapter, model.dtype, batch_size, batch_tokens, model.prepare_processes)
 
 
-def _multiple(model: Model) -> int:
-    """Of the sides of pictures that a server is sent; 1 unless model.base is the model that it serves."""
+def _side_multiple(model: Model) -> int:
+    """The number of which the sides of pictures sent to a server are multiples; 1 unless it serves model.base."""
     from ouro.vision.openai import resize_multiple
 
     folder = served_base(model.base, model.name)
     return resize_multiple(folder) if folder else 1
 
 
-def _worn(model: Model, adapter: Path | None) -> Path | None:
-    """The adapter that the annotator wears: the one asked for, else that of params. Raises ServedAdapter."""
-    worn = adapter or (Path(model.adapter) if model.adapter else None)
-    if worn and model.backend == "openai":
+def _adapter_folder(model: Model, adapter: Path | None) -> Path | None:
+    """The adapter that the annotator loads: `adapter`, else model.adapter. Raises ServedAdapter."""
+    folder = adapter or (Path(model.adapter) if model.adapter else None)
+    if folder and model.backend == "openai":
         raise ServedAdapter(
-            f"adapter {worn}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
+            f"adapter {folder}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
             "set model.name to its name and model.adapter to '', or set model.backend=hf"
         )
-    return worn
+    return folder
 
 
 def fingerprint(model: Model, adapter: Path | None = None) -> str:
-    """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
-    worn = _worn(model, adapter)
+    """The annotator's fingerprint; loads no model. Raises MissingModel and ServedAdapter."""
+    folder = _adapter_folder(model, adapter)
     if model.backend == "openai":
         from ouro.vision.openai import openai_fingerprint
 
-        return openai_fingerprint(model.url, model.name, _multiple(model))
-    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(worn) if worn else "")
+        return openai_fingerprint(model.url, model.name, _side_multiple(model))
+    return vlm_fingerprint(
+        model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(folder) if folder else ""
+    )
 
 
 def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_tokens: int | None = None) -> VisionLM:
@@ -74,5 +78,5 @@ def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_
     A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound).
     """
     with _loading:
-        knobs, marked = model.model_dump_json(), fingerprint(model, adapter)
-        return _load(knobs, _worn(model, adapter), batch_size, batch_tokens, marked)
+        model_json, digest = model.model_dump_json(), fingerprint(model, adapter)
+        return _load(model_json, _adapter_folder(model, adapter), batch_size, batch_tokens, digest)

@@ -1,4 +1,4 @@
-"""The task of stage describe: regions of one shard -> what the annotator says of each (eq. 3)."""
+"""The task of stage describe: regions of one shard -> the annotator's description of each (eq. 3)."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
     images, regions = layout.images / name, layout.regions / name
     out = layout.descriptions / name
     train = [image for image in read_shard(images, Image) if image.split == "train"]
-    wanted = {image.image_id for image in train}
-    every = read_shard(regions, Region)
-    ours = [region for region in every if region.image_id in wanted]
+    train_ids = {image.image_id for image in train}
+    all_regions = read_shard(regions, Region)
+    train_regions = [region for region in all_regions if region.image_id in train_ids]
 
     def make() -> None:
-        said, rejected = _describe(train, ours, layout, params, progress)
-        meta = {"held_out_regions": len(every) - len(ours), **word_counts(said)}
-        write_shard(out, Description, said, n_in=len(ours), rejected=rejected, meta=meta)
+        descriptions, rejected = _describe(train, train_regions, layout, params, progress)
+        meta = {"held_out_regions": len(all_regions) - len(train_regions), **word_counts(descriptions)}
+        write_shard(out, Description, descriptions, n_in=len(train_regions), rejected=rejected, meta=meta)
 
     if produce(
         "describe", out, inputs=[images, regions],
         params={"seed": params.seed, **params.describe.model_dump(mode="json")},
         model=fingerprint(params.model), cache=layout.cache, make=make,
     ):  # fmt: skip
-        progress(len(ours))
+        progress(len(train_regions))
     return out
 
 
 def _describe(
     images: list[Image], regions: list[Region], layout: Layout, params: Params, progress: Progress
 ) -> tuple[list[Description], list[Rejected]]:
-    said: list[Description] = []
+    descriptions: list[Description] = []
     rejected: list[Rejected] = []
     for chunk in chunks(images):
         pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
-        mine = [region for region in regions if region.image_id in pictures]
+        chunk_regions = [region for region in regions if region.image_id in pictures]
         vlm = annotator(params.model, params.describe.batch_size, batch_tokens=params.describe.batch_tokens)
-        texts, dropped = describe_shard(mine, pictures, vlm, params.describe, progress, params.seed)
-        said += texts
-        rejected += dropped
-    return said, rejected
+        chunk_descriptions, chunk_rejected = describe_shard(
+            chunk_regions, pictures, vlm, params.describe, progress, params.seed
+        )
+        descriptions += chunk_descriptions
+        rejected += chunk_rejected
+    return descriptions, rejected

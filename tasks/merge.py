@@ -30,10 +30,10 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
     fingerprint = fingerprint_files([tokenizer]) if tokenizer.is_file() else ""
 
     def make() -> None:
-        wanted = {image.image_id for image in images}
-        regions = [region for region in read_shard(inputs[1], Region) if region.image_id in wanted]
-        said = read_shard(inputs[2], Description)
-        merged = merge_shard(images, regions, said, params.merge, token_counter(tokenizer, fingerprint))
+        image_ids = {image.image_id for image in images}
+        regions = [region for region in read_shard(inputs[1], Region) if region.image_id in image_ids]
+        descriptions = read_shard(inputs[2], Description)
+        merged = merge_shard(images, regions, descriptions, params.merge, token_counter(tokenizer, fingerprint))
         write_shard(out, Scene, merged.scenes, n_in=len(images), rejected=merged.rejected, meta=_meta(merged))
 
     produce(
@@ -45,9 +45,9 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
         cache=layout.cache,
         make=make,
     )
-    cut = read_sidecar(out).meta["cut"]
-    if cut:
-        log.warning("merge %s: %d scenes with descriptions over %d tokens", name, cut, params.merge.max_tokens)
+    n_cut = read_sidecar(out).meta["cut"]
+    if n_cut:
+        log.warning("merge %s: %d scenes with descriptions over %d tokens", name, n_cut, params.merge.max_tokens)
     progress(len(images))
     return out
 

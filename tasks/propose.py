@@ -52,33 +52,35 @@ def _propose(
     """Regions, rejected candidates, the number of candidates, and where OCR was left out and why."""
     ocr = layout.cache.parent / "ocr"
     shared = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
-    tools = [_counting(tool) for tool in shared]
+    tools = [_with_own_counters(tool) for tool in shared]
     regions: list[Region] = []
     rejected: list[Rejected] = []
     n_in = 0
     for chunk in chunks(images):
         pictures = [(image, load_image(layout.images / image.path, params.ingest.max_pixels)) for image in chunk]
-        grown = propose_shard(pictures, tools, params.propose)
-        regions += grown.regions
-        rejected += grown.rejected
-        n_in += grown.n_candidates
+        proposals = propose_shard(pictures, tools, params.propose)
+        regions += proposals.regions
+        rejected += proposals.rejected
+        n_in += proposals.n_candidates
         progress(len(chunk))
-    return regions, rejected, n_in, _skipped(tools)
+    return regions, rejected, n_in, _ocr_meta(tools)
 
 
-def _counting(tool: RegionProposer) -> RegionProposer:
-    """OCR with counters of this shard's own: shards in threads share the proposers."""
+def _with_own_counters(tool: RegionProposer) -> RegionProposer:
+    """The proposer; OCR with counters of this shard alone, because shards in threads share the proposers."""
     from ouro.vision.ocr import OCRProposer
 
     return tool.counting() if isinstance(tool, OCRProposer) else tool
 
 
-def _skipped(tools: list[RegionProposer]) -> dict[str, Any]:
+def _ocr_meta(tools: list[RegionProposer]) -> dict[str, Any]:
     from ouro.vision.ocr import OCRProposer
 
-    counted = [tool for tool in tools if isinstance(tool, OCRProposer) and tool.skipped]
+    ocr_tools = [tool for tool in tools if isinstance(tool, OCRProposer) and tool.skipped]
     return (
-        {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))} if counted else {}
+        {"ocr_skipped": sum(t.skipped for t in ocr_tools), "why": dict(sorted(ocr_tools[0].why.items()))}
+        if ocr_tools
+        else {}
     )
 
 
@@ -91,14 +93,14 @@ def _models(params: Params) -> str:
 
     PaddleOCR's models and OpenCV come with the lock file. A grounding model on the hub counts by its name.
     """
-    wanted = params.propose
-    used: dict[str, str] = {}
-    if "rpn" in wanted.proposers:
+    settings = params.propose
+    fingerprints: dict[str, str] = {}
+    if "rpn" in settings.proposers:
         network = params.model.proposer
-        used["rpn"] = fingerprint(network, wanted.rpn_weights) if is_network(network) else _folder(network)
-    if "grounding" in wanted.proposers:
-        used["grounding"] = _folder(wanted.grounding_model) if is_local(wanted.grounding_model) else "hub"
-    return json.dumps(used, sort_keys=True) if used else ""
+        fingerprints["rpn"] = fingerprint(network, settings.rpn_weights) if is_network(network) else _folder(network)
+    if "grounding" in settings.proposers:
+        fingerprints["grounding"] = _folder(settings.grounding_model) if is_local(settings.grounding_model) else "hub"
+    return json.dumps(fingerprints, sort_keys=True) if fingerprints else ""
 
 
 def _folder(name: str) -> str:

@@ -16,39 +16,39 @@ if TYPE_CHECKING:
 _loading = threading.Lock()
 
 
-def proposers(wanted: Propose, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
-    """The proposers that `wanted` names, loaded once a process. `rpn`: model.proposer; `cache`: where OCR lays out
+def proposers(params: Propose, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
+    """The proposers that `params` names, loaded once a process. `rpn`: model.proposer; `cache`: where OCR lays out
     its models."""
     with _loading:  # shards in threads would load them once each
-        return _load(wanted.model_dump_json(), rpn, cache, processes)
+        return _load(params.model_dump_json(), rpn, cache, processes)
 
 
 @lru_cache(maxsize=2)
-def _load(settings: str, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
-    wanted = Propose.model_validate_json(settings)
-    return tuple(_one(name, wanted, rpn, cache, processes) for name in dict.fromkeys(wanted.proposers))
+def _load(params_json: str, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
+    params = Propose.model_validate_json(params_json)
+    return tuple(_load_proposer(name, params, rpn, cache, processes) for name in dict.fromkeys(params.proposers))
 
 
-def _one(name: str, wanted: Propose, rpn: str, cache: Path, processes: int) -> RegionProposer:
-    """Heavy libraries are imported with the proposer that needs them."""
+def _load_proposer(name: str, params: Propose, rpn: str, cache: Path, processes: int) -> RegionProposer:
+    """One proposer; a heavy library is imported only with the proposer that needs it."""
     if name == "rpn":
-        return _rpn(wanted, rpn)
+        return _load_rpn(params, rpn)
     if name == "grounding":
         from ouro.vision.grounding import GroundingProposer
 
-        return GroundingProposer(wanted.grounding_model, wanted.grounding_texts, wanted.grounding_min_score)
+        return GroundingProposer(params.grounding_model, params.grounding_texts, params.grounding_min_score)
     if name == "selective-search":
         from ouro.vision.selective_search import SelectiveSearchProposer
 
-        return SelectiveSearchProposer(wanted.tau, threads=processes)
+        return SelectiveSearchProposer(params.tau, threads=processes)
     from ouro.vision.ocr import OCRProposer
 
-    return OCRProposer(wanted.ocr_min_score, cache, processes, when=wanted.ocr_when)
+    return OCRProposer(params.ocr_min_score, cache, processes, when=params.ocr_when)
 
 
-def _rpn(wanted: Propose, rpn: str) -> RegionProposer:
+def _load_rpn(params: Propose, rpn: str) -> RegionProposer:
     if is_network(rpn):
-        return FasterRCNNProposer(rpn, wanted.rpn_weights, min_score=wanted.tau)
+        return FasterRCNNProposer(rpn, params.rpn_weights, min_score=params.tau)
     from ouro.vision.rpn import RPNProposer
 
-    return RPNProposer(Path(rpn), min_score=wanted.tau)
+    return RPNProposer(Path(rpn), min_score=params.tau)

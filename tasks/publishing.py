@@ -19,12 +19,12 @@ def check_next_commit() -> None:
     versioning.check_commit(tag(number + 1 if is_finished(number) else number))
 
 
-def commit_finished(finished: Round) -> None:
+def commit_finished(record: Round) -> None:
     """Commit and tag a finished round."""
-    verdict = "promoted" if finished.verdict.promoted else "refused"
+    verdict = "promoted" if record.verdict.promoted else "refused"
     UNPUSHED.touch()
-    commit_id = versioning.commit_round(finished.tag, f"{finished.tag}: {verdict}; {finished.verdict.reasons[0]}")
-    screen.say(f"git: {finished.tag} is commit {commit_id}")
+    commit_id = versioning.commit_round(record.tag, f"{record.tag}: {verdict}; {record.verdict.reasons[0]}")
+    screen.say(f"git: {record.tag} is commit {commit_id}")
 
 
 def commit_pending(number: int) -> None:

@@ -30,18 +30,18 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
     """
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
-    described = read_shard(scenes, Scene)
+    scene_records = read_shard(scenes, Scene)
 
     def make() -> None:
-        made = _synthesize(read_shard(images, Image), described, layout, params, progress, name)
-        meta = {"scenes": len(described), "aspects": acceptance(made.pairs, made.rejected)}
-        write_shard(out, QAPair, made.pairs, n_in=made.n_in, rejected=made.rejected, meta=meta)
+        result = _synthesize(read_shard(images, Image), scene_records, layout, params, progress, name)
+        meta = {"scenes": len(scene_records), "aspects": acceptance(result.pairs, result.rejected)}
+        write_shard(out, QAPair, result.pairs, n_in=result.n_in, rejected=result.rejected, meta=meta)
 
     if produce(
         "synthesize", out, inputs=[images, scenes], params=params.synthesize.model_dump(mode="json"),
         model=fingerprint(params.model), cache=layout.cache, make=make,
     ):  # fmt: skip
-        progress(len(described) * len(params.synthesize.aspects))
+        progress(len(scene_records) * len(params.synthesize.aspects))
     return out
 
 
@@ -65,25 +65,25 @@ def _synthesize(
     n_in = 0
     for chunk in chunks(images):
         pictures = Pictures(chunk, layout.images, params.ingest.max_pixels)
-        mine = [scene for scene in scenes if scene.image_id in pictures]
-        made = synthesize_shard(
-            pictures, mine, _writer(params), params.synthesize, progress,
-            answerer=_annotator(params) if params.synthesize.round_trip else None, answered=_logged(name),
+        chunk_scenes = [scene for scene in scenes if scene.image_id in pictures]
+        result = synthesize_shard(
+            pictures, chunk_scenes, _writer(params), params.synthesize, progress,
+            answerer=_annotator(params) if params.synthesize.round_trip else None, answered=_log_answers(name),
         )  # fmt: skip
-        pairs += made.pairs
-        rejected += made.rejected
-        n_in += made.n_in
+        pairs += result.pairs
+        rejected += result.rejected
+        n_in += result.n_in
     return Synthesized(pairs, rejected, n_in)
 
 
-def _logged(name: str, every: int = 500) -> Callable[[int], None]:
-    """A progress of the round trip that says so in the log, now and then."""
-    done = 0
+def _log_answers(name: str, every: int = 500) -> Callable[[int], None]:
+    """A progress function of the round trip: logs the count at every `every` answers."""
+    n_answered = 0
 
-    def answered(n: int) -> None:
-        nonlocal done
-        done += n
-        if done // every > (done - n) // every:
-            log.info("synthesize %s: %d questions answered from the image alone", name, done)
+    def count_answers(n: int) -> None:
+        nonlocal n_answered
+        n_answered += n
+        if n_answered // every > (n_answered - n) // every:
+            log.info("synthesize %s: %d questions answered from the image alone", name, n_answered)
 
-    return answered
+    return count_answers
