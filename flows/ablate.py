@@ -65,8 +65,8 @@ def plan(grid_name: str | None, sets: Sequence[str], seeds: int, epochs: int | N
     """The ablation of a grid. A key of `sets` replaces that of a named grid. Raises GridError."""
     if grid_name is not None and grid_name not in NAMED:
         raise GridError(
-            f"ablation {grid_name!r}: expected one of {', '.join(NAMED)}. Fix: for a grid of your own give none of them, "
-            f"but --set KEY=V1,V2 and, if you like, --name {grid_name}"
+            f"ablation {grid_name!r}: expected one of {', '.join(NAMED)}. Fix: for a grid of your own give none of "
+            f"them, but --set KEY=V1,V2 and, if you like, --name {grid_name}"
         )
     settings = [*NAMED.get(grid_name or "", ()), *sets, *([f"train.epochs={epochs}"] if epochs else [])]
     arms = grid(settings)
@@ -187,7 +187,8 @@ def ablate(
 ) -> list[str]:
     """Run what is out of date, log what is not logged; the ids of the arms' MLflow runs, in the order of the jobs.
 
-    `parent`: the ablation's MLflow run; `earlier_runs`: those below it, by job; `work`: keeps the ids of runs under way.
+    `parent`: the ablation's MLflow run; `earlier_runs`: those below it, by job;
+    `work`: the folder with the ids of unfinished runs.
     """
     run_ids: list[str] = []
     start_time, n_done = time.monotonic(), 0

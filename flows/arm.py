@@ -45,8 +45,9 @@ def read_arm(name: str, arm: str) -> dict[str, Any]:
 
 
 def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
-    """Where the arm's annotations are: the round's own, or made in its params of the round's images, unchanged shards
-    from the cache."""
+    """The layout of the arm's annotations: the round's, or new ones of the round's images with the arm's params.
+
+    Unchanged shards come from the cache."""
     if not annotates(values):
         return layout
     parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}

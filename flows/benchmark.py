@@ -44,7 +44,7 @@ def benchmark(params: Params, layout: Layout) -> None:
 
 
 def _ask(name: str, params: Params, layout: Layout) -> None:
-    """One benchmark, asked of every model, with regions and without."""
+    """Ask every model one benchmark, with regions and without."""
     models, ks = contenders(params), shown_regions(params)
     total = 2 * held_out_count(layout) * len(models) * len(ks) if name == HELD_OUT else 0
     title = "benchmark" if name == HELD_OUT else name

@@ -54,8 +54,8 @@ def _adapter_folder(model: Model, adapter: Path | None) -> Path | None:
     folder = adapter or (Path(model.adapter) if model.adapter else None)
     if folder and model.backend == "openai":
         raise ServedAdapter(
-            f"adapter {folder}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
-            "set model.name to its name and model.adapter to '', or set model.backend=hf"
+            f"adapter {folder}: got model.backend=openai, whose server loads its own. Fix: start the server with it "
+            "and set model.name to its name and model.adapter to '', or set model.backend=hf"
         )
     return folder
 

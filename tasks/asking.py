@@ -77,7 +77,7 @@ def held_out_count(layout: Layout) -> int:
 
 
 def _held_out_source(layout: Layout, params: Params) -> Source:
-    """The held-out questions in the form of params.benchmark, with the stored pictures and the regions of stage propose."""
+    """The held-out questions as params.benchmark words them, with the stored pictures and stage propose's regions."""
     if not held_out_count(layout):
         raise BenchmarkFileError(
             f"{question_files(layout)[0]}: got no questions, expected those of stage ingest; the collection came "

@@ -40,7 +40,8 @@ def is_candidate(record: Round) -> bool:
 def promote(record: Round) -> Path:
     """Copy the candidate of a round whose gate passed to models/champions/round-NNN, and let DVC version it.
 
-    After a kill it starts again; a round that was run again has another adapter, which replaces the first. Raises PromotionError unless models/adapter is the adapter of that round, and VersioningError.
+    After a kill it starts again; a round that was run again has another adapter, which replaces the first. Raises
+    PromotionError unless models/adapter is the adapter of that round, and VersioningError.
     """
     champion = CHAMPIONS / record.tag
     if not (champion.with_name(f"{record.tag}.dvc").is_file() and _digest(champion) == record.candidate):

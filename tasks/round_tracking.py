@@ -1,4 +1,4 @@
-"""A round in MLflow: its run, which goes on when the round does, its figures, its adapter, its report."""
+"""A round in MLflow: its run, continued with the round, its figures, its adapter, its report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def round_run(params: Params) -> Generator[tracking.Run]:
 
 
 def _run_file(number: int) -> Path:
-    """Keeps the id of a round's MLflow run until that has everything."""
+    """The file with the id of a round's MLflow run, until everything is logged."""
     return Path(f".ouro/{tag(number)}.mlflow")
 
 
@@ -70,7 +70,7 @@ def _describe(record: Round) -> dict[str, str]:
 
 
 def log_pending(number: int) -> None:
-    """Log the round that ended without: its process was killed in between."""
+    """Log a finished round that MLflow does not have: its process was killed in between."""
     if not (_run_file(number).is_file() and is_finished(number)):
         return
     record = read_round(number)

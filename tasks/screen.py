@@ -57,7 +57,7 @@ def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
 
 @contextmanager
 def steps(stage: str) -> Generator[Callable[[int, int], None]]:
-    """Progress of a job that reports its own size: the yielded function takes (step, total)."""
+    """Progress of a job that reports its own size: the yielded function takes (n_done, total)."""
     with ExitStack() as stack:
         bar: list[Advance] = []
         n_reported = 0
@@ -109,11 +109,11 @@ def _lines(stage: str, total: int, unit: str) -> Generator[Advance]:
         now = time.monotonic()
         if now - reports[-1][0] < LINE_SECONDS or 0 < total <= n_done:
             return
-        earlier_time, earlier_count = reports[0]
+        then, earlier_count = reports[0]
         reports.append((now, n_done))
         amount = f"{n_done}/{total}" if total else str(n_done)
         console().print(
-            f"{stage}: {amount} {unit}, {_pace((n_done - earlier_count) / (now - earlier_time), max(0, total - n_done))}"
+            f"{stage}: {amount} {unit}, {_pace((n_done - earlier_count) / (now - then), max(0, total - n_done))}"
         )
 
     yield advance

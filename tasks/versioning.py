@@ -126,6 +126,6 @@ def push_data() -> None:
     process = _dvc("push", "--quiet")
     if process.returncode != 0:
         raise VersioningError(
-            f"dvc push: {_error_summary(process)}. The round is finished, committed and kept here. Fix what it names, then "
-            "`uv run dvc push`, or run the same command again"
+            f"dvc push: {_error_summary(process)}. The round is finished, committed and kept here. Fix what it names, "
+            "then `uv run dvc push`, or run the same command again"
         )

@@ -97,7 +97,8 @@ def lines(summary: Summary) -> list[str]:
     held_out = f", {s.held_out} held out" if s.held_out else ""
     tokens = "" if s.scene_tokens is None else f", {s.scene_tokens} tokens"
     return [
-        f"images: {s.images_in} in, {s.annotated} annotated{held_out}, {_total_line(s.images_rejected, 'rejected')}{unfinished}",
+        f"images: {s.images_in} in, {s.annotated} annotated{held_out}, "
+        f"{_total_line(s.images_rejected, 'rejected')}{unfinished}",
         f"regions: {s.regions}; level {_list_counts(s.regions_by_level)}; {_list_counts(s.regions_by_source)}",
         f"descriptions: {s.descriptions} of regions, {s.description_words} words; merged: {s.annotated}, "
         f"{s.scene_words} words{tokens}",

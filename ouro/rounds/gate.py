@@ -107,8 +107,8 @@ def check_gate(gate: Gate, names: Sequence[str], held_out: bool = True) -> None:
     for key, requested in (("gate.benchmarks", gate.benchmarks), ("gate.tolerances", list(gate.tolerances))):
         if missing := [name for name in requested if name not in available]:
             raise GateError(
-                f"{key}: got {', '.join(missing)}, expected some of {', '.join(available)}. Fix: add to benchmark.names "
-                "what is to be measured"
+                f"{key}: got {', '.join(missing)}, expected some of {', '.join(available)}. Fix: add to "
+                "benchmark.names what is to be measured"
             )
 
 
