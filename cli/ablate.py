@@ -8,7 +8,7 @@ import typer
 
 
 def ablate(
-    known: Annotated[
+    grid_name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A grid of the paper: k (Table 5), annotations (Table 6).")
     ] = None,
     set_: Annotated[
@@ -39,4 +39,4 @@ def ablate(
     """
     from flows.ablate import run
 
-    run(known, set_ or [], seeds, epochs, name)
+    run(grid_name, set_ or [], seeds, epochs, name)

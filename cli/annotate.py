@@ -62,6 +62,6 @@ def annotate(
     from flows.shards import parse_share
     from tasks.settings import Asked, pointed_at
 
-    asked = Asked(source, model, backend, url, limit, runner, workers)
+    choices = Asked(source, model, backend, url, limit, runner, workers)
     share = parse_share(shards)
-    run(pointed_at(read_params(params, profile, set_), asked), out, share)
+    run(pointed_at(read_params(params, profile, set_), choices), out, share)

@@ -28,7 +28,7 @@ def benchmark(
         Path, typer.Option(metavar="DIR", help="Holds a folder for each, named as it is: files and pictures.")
     ] = Path("data/benchmarks"),
     model: Annotated[str | None, typer.Option(metavar="NAME", help="By default model.base of the params.")] = None,
-    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter that the model wears.")] = None,
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter for the model.")] = None,
     backend: WhoRuns = None,
     url: Url = None,
     k: Annotated[int, typer.Option(min=0, metavar="K", help="Largest regions shown beside each picture.")] = 0,
@@ -60,19 +60,19 @@ def benchmark(
     """
     from tasks.settings import Asked, pointed_at
 
-    wanted = pointed_at(read_params(params, profile, set_), Asked("nano", model, backend, url, None, None, None))
+    run_params = pointed_at(read_params(params, profile, set_), Asked("nano", model, backend, url, None, None, None))
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
         names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub), controls, adapter, track
     )
-    run(wanted, options)
+    run(run_params, options)
 
 
-def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+def _pairs(option: str, assignments: list[str] | None) -> dict[str, str]:
     from ouro.core.params import ParamsError
 
     pairs: dict[str, str] = {}
-    for text in given or []:
+    for text in assignments or []:
         name, sign, value = text.partition("=")
         if not (sign and name and value):
             raise ParamsError(f"{option} {text!r}: expected NAME=VALUE, such as vqav2=vqaeval")
@@ -81,7 +81,7 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
 
 
 class Options(NamedTuple):
-    """What the command line says beside the model, which is in the params."""
+    """Options of the command; the model is in the params."""
 
     benchmarks: Sequence[str]
     data: Path
@@ -115,7 +115,7 @@ def run(params: Params, options: Options) -> None:
         if source.bench.metric != "contextual":
             metric_of(source.bench, options.protocols.get(source.bench.name, ""))
     _write_run(params, options)
-    started = time.monotonic()
+    start_time = time.monotonic()
     scores: list[Score] = []
     failed: list[BenchmarkFileError] = []
     for source in sources:
@@ -129,7 +129,7 @@ def run(params: Params, options: Options) -> None:
     if options.track and scores:
         _track(params, options, scores)
     screen.say(
-        f"written: {options.out} in {time.monotonic() - started:.0f} s; compare: ouro compare OTHER {options.out}"
+        f"written: {options.out} in {time.monotonic() - start_time:.0f} s; compare: ouro compare OTHER {options.out}"
     )
 
 
@@ -161,10 +161,10 @@ def _write_run(params: Params, options: Options) -> None:
     model = params.model.name if params.model.backend == "openai" else params.model.base
     adapter = str(options.adapter or params.model.adapter)
     label = f"{model} + {adapter}" if adapter else model
-    known = {"label": label, "model": model, "adapter": adapter, "k": options.k, "limit": options.limit}
+    content = {"label": label, "model": model, "adapter": adapter, "k": options.k, "limit": options.limit}
     served = params.model.model_copy(update={"dtype": params.benchmark.dtype})
-    known |= {"fingerprint": fingerprint(served, options.adapter), "seed": params.seed}
-    write_json(options.out / RUN, {**known, "dtype": params.benchmark.dtype})
+    content |= {"fingerprint": fingerprint(served, options.adapter), "seed": params.seed}
+    write_json(options.out / RUN, {**content, "dtype": params.benchmark.dtype})
 
 
 def table(scores: Sequence[Score]) -> list[str]:

@@ -24,7 +24,7 @@ FILES = (
 
 
 class Finding(NamedTuple):
-    """One thing looked at. "missing" makes the command fail, "note" does not."""
+    """The result of one check. "missing" makes the command fail, "note" does not."""
 
     what: str
     verdict: Verdict
@@ -83,9 +83,9 @@ def packages() -> list[Finding]:
         "paddleocr",
         "pyarrow",
     )
-    gone = [name for name in names if importlib.util.find_spec(name) is None]
-    found = f"not installed: {', '.join(gone)}" if gone else f"all of {', '.join(names)}"
-    return [Finding("packages", "missing" if gone else "ok", found, "uv sync" if gone else "")]
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    summary = f"not installed: {', '.join(missing)}" if missing else f"all of {', '.join(names)}"
+    return [Finding("packages", "missing" if missing else "ok", summary, "uv sync" if missing else "")]
 
 
 def opencv() -> list[Finding]:
@@ -93,14 +93,14 @@ def opencv() -> list[Finding]:
     import subprocess
 
     code = "import cv2; print(cv2.__version__, hasattr(cv2, 'ximgproc'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        version, extra = done.stdout.split()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if process.returncode == 0:
+        version, extra = process.stdout.split()
         if extra == "True":
             return [Finding("OpenCV (OCR)", "ok", version)]
         mend = "uv sync --reinstall-package opencv-contrib-python"
         return [Finding("OpenCV (OCR)", "missing", f"{version} without ximgproc", mend)]
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    last = (process.stderr.strip().splitlines() or ["no message"])[-1]
     mend = "apt-get install libgl1 libglib2.0-0; or leave ocr out of propose.proposers"
     return [Finding("OpenCV (OCR)", "missing", last, mend)]
 
@@ -166,9 +166,9 @@ def _port(port: int, whose: str) -> Finding:
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
-        taken = probe.connect_ex((HOST, port)) == 0
-    mend = f"nothing to do: {whose} then takes another port (mlflow ui --port N)" if taken else ""
-    return Finding(f"port {port} ({whose})", "note" if taken else "ok", "taken" if taken else "free", mend)
+        in_use = probe.connect_ex((HOST, port)) == 0
+    mend = f"nothing to do: {whose} then takes another port (mlflow ui --port N)" if in_use else ""
+    return Finding(f"port {port} ({whose})", "note" if in_use else "ok", "taken" if in_use else "free", mend)
 
 
 def model() -> list[Finding]:
@@ -187,24 +187,24 @@ def _folders(params: Params) -> list[Finding]:
 
     findings: list[Finding] = []
     served = params.model.backend == "openai"  # then the server holds the annotator
-    named = [("model.base", params.model.base)]
+    folders = [("model.base", params.model.base)]
     if "rpn" in params.propose.proposers and not params.model.proposer.startswith("fasterrcnn"):
-        named.append(("model.proposer", params.model.proposer))
-    for key, folder in named:
+        folders.append(("model.proposer", params.model.proposer))
+    for key, folder in folders:
         try:
             require_model(Path(folder))
             findings.append(Finding(key, "ok", f"{folder}: {_size(Path(folder)):.1f} MB of weights"))
         except MissingModel as error:
-            found, _, mend = str(error).partition(" Fix: ")
+            problem, _, mend = str(error).partition(" Fix: ")
             if served and key == "model.base":
-                findings.append(Finding(key, "note", found, f"only to train and benchmark: {mend or 'see its text'}"))
+                findings.append(Finding(key, "note", problem, f"only to train and benchmark: {mend or 'see its text'}"))
             else:
-                findings.append(Finding(key, "missing", found, mend or "see its text"))
+                findings.append(Finding(key, "missing", problem, mend or "see its text"))
     base = Path(params.model.base)
-    absent = [" or ".join(names) for names in FILES if not any((base / name).is_file() for name in names)]
-    if absent and findings[0].verdict == "ok":
+    missing_files = [" or ".join(names) for names in FILES if not any((base / name).is_file() for name in names)]
+    if missing_files and findings[0].verdict == "ok":
         findings.append(
-            Finding("model files", "note", f"not in {params.model.base}: {', '.join(absent)}", "fetch it again")
+            Finding("model files", "note", f"not in {params.model.base}: {', '.join(missing_files)}", "fetch it again")
         )
     return findings
 
@@ -222,20 +222,22 @@ def server() -> list[Finding]:
     from ouro.vision.protocols import Request
 
     try:
-        chosen = load_params().model
+        model_params = load_params().model
     except ParamsError:
         return []  # `model` says so
-    if chosen.backend != "openai":
+    if model_params.backend != "openai":
         return []
-    asked = Request((PILImage.new("RGB", (64, 64), "white"),), "What colour is it?")
+    request = Request((PILImage.new("RGB", (64, 64), "white"),), "What colour is it?")
     try:
-        vlm = OpenAIVisionLM(chosen.url, chosen.name, 1, min(chosen.timeout, ANSWER_SECONDS), retries=0)
-        vlm.generate([asked], max_new_tokens=1)
+        vlm = OpenAIVisionLM(
+            model_params.url, model_params.name, 1, min(model_params.timeout, ANSWER_SECONDS), retries=0
+        )
+        vlm.generate([request], max_new_tokens=1)
     except (ServerRefused, ServerUnavailable) as error:
-        found, _, mend = str(error).partition(" Fix: ")
-        return [Finding("model server", "missing", found, mend or "see its text")]
+        problem, _, mend = str(error).partition(" Fix: ")
+        return [Finding("model server", "missing", problem, mend or "see its text")]
     key = f"{KEY} is set" if os.environ.get(KEY) else f"no {KEY}, and none is wanted"
-    return [Finding("model server", "ok", f"{chosen.url} answers as {chosen.name}; {key}")]
+    return [Finding("model server", "ok", f"{model_params.url} answers as {model_params.name}; {key}")]
 
 
 def repository() -> list[Finding]:
@@ -245,9 +247,11 @@ def repository() -> list[Finding]:
 
     if shutil.which("git") is None:
         return [Finding("git", "missing", "not found on the PATH", "install git")]
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    commit = done.stdout.strip() if done.returncode == 0 else "no commit here"
-    git = Finding("git", "ok" if done.returncode == 0 else "note", commit, "" if done.returncode == 0 else "git clone")
+    process = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = process.stdout.strip() if process.returncode == 0 else "no commit here"
+    git = Finding(
+        "git", "ok" if process.returncode == 0 else "note", commit, "" if process.returncode == 0 else "git clone"
+    )
     has_dvc = Path(".dvc/config").is_file() and Path("dvc.yaml").is_file()
     text = "dvc.yaml and .dvc/config" if has_dvc else "no dvc.yaml or .dvc/config here"
     return [

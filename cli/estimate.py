@@ -106,11 +106,11 @@ def show(figures: Figures, options: Options) -> None:
         screen.say(f"  {name} {getattr(figures.assumed.values, name):g}: {source}")
 
 
-def total(estimated: Estimate) -> Stage:
+def total(costs: Estimate) -> Stage:
     """The sum of all stages."""
     from ouro.costs.estimate import Stage
 
-    parts = {name: sum(getattr(s, name) or 0.0 for s in estimated.stages) for name in Stage._fields[1:7]}
+    parts = {name: sum(getattr(s, name) or 0.0 for s in costs.stages) for name in Stage._fields[1:7]}
     return Stage("total")._replace(**parts)
 
 
@@ -136,12 +136,12 @@ def _short(value: float) -> str:
 
 def _summary(figures: Figures, options: Options) -> list[str]:
     hours = figures.estimate.seconds() / 3600
-    chosen = figures.rates.gpu
+    gpu = figures.rates.gpu
     if options.measured:
         lines = [f"total: {hours:,.4g} hours on the machine of the last round"]
     else:
         days = _number(hours / options.gpus / 24)
-        sheet = f"{chosen.peak / 1e12:,.0f} dense bf16 TFLOP/s, {chosen.bandwidth / 1e12:g} TB/s: {chosen.source}"
+        sheet = f"{gpu.peak / 1e12:,.0f} dense bf16 TFLOP/s, {gpu.bandwidth / 1e12:g} TB/s: {gpu.source}"
         lines = [
             f"total: {_number(hours)} GPU-hours: {days} days on {options.gpus} x {options.gpu} ({sheet}); "
             "rates assumed, not measured"
@@ -151,9 +151,9 @@ def _summary(figures: Figures, options: Options) -> list[str]:
     return [*lines, *figures.notes, _packings(figures.estimate)]
 
 
-def _packings(estimated: Estimate) -> str:
+def _packings(costs: Estimate) -> str:
     """What train.packing saves or wastes."""
-    train, each = next(s for s in estimated.stages if s.stage == "train"), estimated.packings
+    train, each = next(s for s in costs.stages if s.stage == "train"), costs.packings
     hours = (train.seconds or 0.0) / 3600 / train.flops if train.flops else 0.0
     parts = [
         f"{name} {_short(flops)}FLOPs, {_number(flops * hours)} h ({flops / each['shared']:.2f} x)"

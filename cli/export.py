@@ -69,21 +69,21 @@ def run(
     from ouro.export.folder import export as write_export
     from tasks import screen
 
-    strange = [name for name in contents if name not in CONTENTS]
-    if strange or not contents:
-        raise ExportError(f"--contents: got {strange or 'nothing'}, expected some of {', '.join(CONTENTS)}")
+    unknown = [name for name in contents if name not in CONTENTS]
+    if unknown or not contents:
+        raise ExportError(f"--contents: got {unknown or 'nothing'}, expected some of {', '.join(CONTENTS)}")
     layout = layout_of(folder)
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:
-        wanted = Wanted(format, contents, prompt, images)
-        counts = write_export(_shards(layout, names, contents), layout.images, out, wanted, advance)
+        settings = Wanted(format, contents, prompt, images)
+        counts = write_export(_shards(layout, names, contents), layout.images, out, settings, advance)
     screen.say(counts.line())
     screen.say(f"{out}: {NEXT[format].format(out=out.resolve())}")
 
 
 def _shards(layout: Layout, names: Sequence[str], contents: Sequence[str]) -> Iterator[Shard]:
-    """Shard after shard; pairs are read only where they are wanted."""
+    """The shards in order; pairs are read only for contents that hold questions."""
     from ouro.core.artifacts import read_shard
     from ouro.core.records import Image, QAPair, Region, Scene
     from ouro.export.folder import Shard

@@ -29,6 +29,6 @@ def merge_adapter(
     from ouro.training.merge_adapter import merge_adapter as merge
     from tasks import screen
 
-    used = merge(adapter, out, base or "", dtype)
-    screen.say(f"merge-adapter: {used} + {adapter}, {dtype}")
+    base_name = merge(adapter, out, base or "", dtype)
+    screen.say(f"merge-adapter: {base_name} + {adapter}, {dtype}")
     screen.say(f"{out}: ouro annotate photos --model {out} ..., or: vllm serve {out.resolve()}")

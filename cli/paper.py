@@ -12,7 +12,7 @@ from cli.compare import escaped
 from cli.options import Form
 
 if TYPE_CHECKING:
-    from rich.table import Table as Shown
+    from rich.table import Table as RichTable
 
     from ouro.benchmarks.paper import Measured, Table
 
@@ -45,15 +45,15 @@ def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
     from ouro.benchmarks import paper as tables_of_paper
     from ouro.benchmarks.items import BenchmarkFileError
 
-    known = [table.number for table in tables_of_paper.tables()]
-    if unknown := [n for n in tables if n not in known]:
-        raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, known))}")
+    numbers = [table.number for table in tables_of_paper.tables()]
+    if unknown := [n for n in tables if n not in numbers]:
+        raise BenchmarkFileError(f"table {unknown[0]}: expected one of {', '.join(map(str, numbers))}")
     here = tables_of_paper.measured(folders)
-    chosen = [table for table in tables_of_paper.tables() if not tables or table.number in tables]
+    selection = [table for table in tables_of_paper.tables() if not tables or table.number in tables]
     if form == "json":
-        print(json.dumps([_json(table, here) for table in chosen], indent=1))
+        print(json.dumps([_json(table, here) for table in selection], indent=1))
         return
-    for table in chosen:
+    for table in selection:
         if form == "markdown":
             print(_markdown(table, here), end="\n\n")
         else:
@@ -108,15 +108,15 @@ def _show(table: Table, here: Here) -> None:
         screen.say(table.note)
 
 
-def _rich(table: Table, here: Here) -> Shown:
+def _rich(table: Table, here: Here) -> RichTable:
     from rich import box
     from rich.markup import escape
-    from rich.table import Table as Shown
+    from rich.table import Table as RichTable
 
     title = f"Table {table.number} of the paper: {table.title}"
-    printed = Shown(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rich_table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(["whose figures", "model", *table.heads()]):
-        printed.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
+        rich_table.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for row in _rows(table, here, "\n"):
-        printed.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
-    return printed
+        rich_table.add_row(*map(escape, row), style="bold" if row[0] == HERE else "")
+    return rich_table

@@ -56,7 +56,7 @@ def score(
 
 
 class Options(NamedTuple):
-    """What the command line says."""
+    """Options of the command."""
 
     benchmark: str
     annotations: Sequence[Path]
@@ -89,8 +89,8 @@ def run(options: Options) -> None:
     metric = metric_of(bench, options.protocol)
     if options.out:
         check_folder(options.out)
-    given = options.annotations
-    paths = locate(bench, given[0]) if len(given) == 1 and given[0].is_dir() else given
+    annotations = options.annotations
+    paths = locate(bench, annotations[0]) if len(annotations) == 1 and annotations[0].is_dir() else annotations
     load = partial(bench.load, paths)
     with read_predictions(options.predictions) as predictions, _progress(options) as advance:
         reply_to = predictions.reply
@@ -103,9 +103,9 @@ def run(options: Options) -> None:
                 progress=advance,
             )
         except MissingPredictions as error:
-            raise _of_another(options, error, predictions.unknown()) from error
+            raise _missing_error(options, error, predictions.unknown()) from error
         _check_unknown(options, predictions.unknown(), account)
-        null = dict(predictions.rejected)
+        null_counts = dict(predictions.rejected)
     if options.controls:
         samples = with_constant(samples, load, metric)
     result = score_samples(
@@ -114,12 +114,12 @@ def run(options: Options) -> None:
     if options.out:
         write_score(options.out, result, samples)
     if options.json:
-        print(json.dumps({**result.to_json(), "null_predictions": sum(null.values())}, indent=1))
+        print(json.dumps({**result.to_json(), "null_predictions": sum(null_counts.values())}, indent=1))
         return
     for line in lines(result):
         screen.say(line)
-    if null:
-        screen.say(f"  predictions of null, counted as missing: {sum(null.values())}")
+    if null_counts:
+        screen.say(f"  predictions of null, counted as missing: {sum(null_counts.values())}")
     if options.out:
         screen.say(f"written: {options.out}")
 
@@ -143,8 +143,8 @@ def _check_unknown(options: Options, unknown: tuple[int, list[str]], account: Ac
         )
 
 
-def _of_another(options: Options, error: BenchmarkFileError, unknown: tuple[int, list[str]]) -> BenchmarkFileError:
-    """Missing predictions, and whether the file has others instead."""
+def _missing_error(options: Options, error: BenchmarkFileError, unknown: tuple[int, list[str]]) -> BenchmarkFileError:
+    """An error for missing predictions that also names ids without a question."""
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.predictions import listed
 
@@ -162,8 +162,8 @@ def lines(result: Score) -> list[str]:
     for name in result.metric.names[1:]:
         out.append(f"  {name}: {figure(result.figures[name].micro, points)}")
     controls = {"most frequent answer": result.constant, "other pictures": result.shuffled}
-    known = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
-    out += [f"  controls: {', '.join(known)}"] if known else []
+    control_texts = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
+    out += [f"  controls: {', '.join(control_texts)}"] if control_texts else []
     if result.margin:
         out.append(
             f"  grounded margin (above other pictures): {figure(result.margin.reported(result.metric.macro), points)}"

@@ -35,7 +35,7 @@ def train(
     """
     from flows.train_folder import run
 
-    wanted = read_params(params, profile, set_)
+    train_params = read_params(params, profile, set_)
     if model is not None:
-        wanted = wanted.model_copy(update={"model": wanted.model.model_copy(update={"base": model})})
-    run(folder, out or folder / "adapter", wanted, track)
+        train_params = train_params.model_copy(update={"model": train_params.model.model_copy(update={"base": model})})
+    run(folder, out or folder / "adapter", train_params, track)

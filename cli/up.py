@@ -54,7 +54,7 @@ class UpError(OuroError, ValueError):
 
 
 class Options(NamedTuple):
-    """What `ouro up` is told. At most one of `interval` (seconds) and `cron`; neither: as prefect.yaml says."""
+    """The options of `ouro up`. At most one of `interval` (seconds) and `cron`; neither: as prefect.yaml says."""
 
     interval: int | None = None
     cron: str | None = None
@@ -62,7 +62,7 @@ class Options(NamedTuple):
     mlflow_port: int = MLFLOW_PORT
 
 
-class _Stopped(BaseException):
+class _StopSignal(BaseException):
     """SIGINT or SIGTERM."""
 
 
@@ -85,7 +85,7 @@ def run(options: Options) -> None:
     with _only_up(), _signals():
         try:
             _serve(options, schedule)
-        except _Stopped:
+        except _StopSignal:
             screen.say("stopped: worker, MLflow, Prefect")
 
 
@@ -123,13 +123,13 @@ def _only_up() -> Generator[None]:
 
 @contextmanager
 def _signals() -> Generator[None]:
-    """The first SIGINT or SIGTERM raises _Stopped; later ones do not disturb the stopping."""
+    """The first SIGINT or SIGTERM raises _StopSignal; later ones are ignored while everything is stopped."""
 
     def stop(*_: object) -> None:
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, signal.SIG_IGN)
         screen.say("stopping")
-        raise _Stopped
+        raise _StopSignal
 
     before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -188,23 +188,23 @@ def _import_prefect() -> None:
     importlib.import_module("prefect.client.orchestration")  # 2 s, while the server comes up
 
 
-def _port_of_prefect(wanted: int) -> int | None:
+def _port_of_prefect(requested_port: int) -> int | None:
     """The port that a new server would get; None when there is one already."""
-    return None if configured_api() or started_earlier(STATE) else free_port(wanted)
+    return None if configured_api() or started_earlier(STATE) else free_port(requested_port)
 
 
-def _say_port(what: str, wanted: int, taken: int | None) -> None:
-    if taken not in (None, wanted):
-        screen.say(f"port {wanted} is in use; {what} takes {taken}")
+def _say_port(what: str, requested_port: int, port: int | None) -> None:
+    if port not in (None, requested_port):
+        screen.say(f"port {requested_port} is in use; {what} takes {port}")
 
 
-def _start_mlflow(wanted: int, lock: int) -> _Mlflow:
+def _start_mlflow(requested_port: int, lock: int) -> _Mlflow:
     """Start a server on the store that the commands use; none if that store is a server already."""
     store = os.environ.get(tracking.URI, tracking.STORE)
     if store.startswith("http"):
         return _Mlflow(store, None)
-    port = free_port(wanted)
-    _say_port("MLflow", wanted, port)
+    port = free_port(requested_port)
+    _say_port("MLflow", requested_port, port)
     artifacts = Path("mlartifacts").resolve().as_uri()
     environment = {
         **mlflow_server_environment(os.environ),
@@ -237,18 +237,18 @@ def _is_shared(server: Server) -> bool:
 
 
 def _deploy(schedule: list[str], server: Server) -> None:
-    """Settle what earlier workers left, then register the deployment."""
-    swept = sweep_stale_runs()
-    begun, missed = deployment.sweep(_is_shared(server))
-    if swept + begun:
-        screen.say(f"marked {swept + begun} runs of killed processes as crashed")
-    if missed:
-        screen.say(f"cancelled {missed} runs whose time went by without `ouro up`")
+    """Mark the unfinished runs of earlier workers, then register the deployment."""
+    n_crashed = sweep_stale_runs()
+    n_begun, n_missed = deployment.sweep(_is_shared(server))
+    if n_crashed + n_begun:
+        screen.say(f"marked {n_crashed + n_begun} runs of killed processes as crashed")
+    if n_missed:
+        screen.say(f"cancelled {n_missed} runs whose time went by without `ouro up`")
     deployment.register(schedule)
 
 
 def worker_name() -> str:
-    """One a process, so that an earlier one's last sign of life is not taken for this one's."""
+    """A name of this process, so that the last heartbeat of an earlier worker does not count as this one's."""
     return f"ouro-up-{os.getpid()}"
 
 
@@ -267,7 +267,7 @@ def _start_worker(mlflow: str, lock: int) -> Child:
 
 
 def _stop_worker(worker: Child, server: Server) -> None:
-    """Its round ends with it; what could not say so itself is marked, now or by the next `ouro up`."""
+    """Stop the worker and its round; runs that ended without a final state are marked, now or by the next `ouro up`."""
     worker.stop()
     if healthy(server.api):
         sweep_stale_runs()
@@ -292,14 +292,14 @@ def _watch(server: Server, children: list[Child]) -> None:
     A server of Prefect's that is killed is started again at its address (tasks/processes/prefect_server.py): only one
     that stays away is an error.
     """
-    answered = time.monotonic()
+    last_answer = time.monotonic()
     while True:
         for child in children:
             child.check()
         now = time.monotonic()
         if server.pid is None or healthy(server.api):
-            answered = now
-        if now - answered > PREFECT_SECONDS:
+            last_answer = now
+        if now - last_answer > PREFECT_SECONDS:
             raise ChildError(
                 f"Prefect: its server at {server.api} has not answered for {PREFECT_SECONDS:.0f} s, expected it to run "
                 f"until `ouro up` is stopped; {end_of(STATE / 'prefect-server.log')}\n"

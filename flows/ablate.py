@@ -62,39 +62,39 @@ class Plan(NamedTuple):
         return FOLDER / self.name
 
 
-def plan(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> Plan:
-    """What was asked for. A key of `sets` replaces that of a known grid. Raises GridError."""
-    if known is not None and known not in NAMED:
+def plan(grid_name: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> Plan:
+    """The ablation of a grid. A key of `sets` replaces that of a named grid. Raises GridError."""
+    if grid_name is not None and grid_name not in NAMED:
         raise GridError(
-            f"ablation {known!r}: expected one of {', '.join(NAMED)}. Fix: for a grid of your own give none of them, "
-            f"but --set KEY=V1,V2 and, if you like, --name {known}"
+            f"ablation {grid_name!r}: expected one of {', '.join(NAMED)}. Fix: for a grid of your own give none of "
+            f"them, but --set KEY=V1,V2 and, if you like, --name {grid_name}"
         )
-    texts = [*NAMED.get(known or "", ()), *sets, *([f"train.epochs={epochs}"] if epochs else [])]
-    arms = grid(texts)
-    return Plan(check_name(name or known or default_name(texts)), arms, seeds)
+    settings = [*NAMED.get(grid_name or "", ()), *sets, *([f"train.epochs={epochs}"] if epochs else [])]
+    arms = grid(settings)
+    return Plan(check_name(name or grid_name or default_name(settings)), arms, seeds)
 
 
-def run(known: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> None:
+def run(grid_name: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> None:
     """The command. Bad input raises before anything is started: GridError, CheckoutError, ParamsError, MissingModel,
     BenchmarkFileError, ArtifactError where the last round's annotations are missing or out of date."""
     check_checkout()
-    wanted = plan(known, sets, seeds, epochs, name)
-    check_arms(wanted.arms, lambda overrides: _checked(load_params(overrides=overrides)))
+    ablation = plan(grid_name, sets, seeds, epochs, name)
+    check_arms(ablation.arms, lambda overrides: _check_params(load_params(overrides=overrides)))
     with only_run():
         if name is None:
-            check_overwrites(wanted)
-        params = [load_params(overrides=arm.overrides) for arm in wanted.arms]
+            check_overwrites(ablation)
+        params = [load_params(overrides=arm.overrides) for arm in ablation.arms]
         raw = cast("dict[str, Any]", yaml.safe_load(Path("params.yaml").read_text()))
-        matrix = write_matrix(wanted.name, wanted.arms, wanted.seeds, params, raw)
+        matrix = write_matrix(ablation.name, ablation.arms, ablation.seeds, params, raw)
         stale = out_of_date([*ANNOTATION, str(matrix)])
         check_annotated(stale)
-        todo = [job for job in wanted.jobs if target(wanted.name, job) in stale]
-        screen.say(f"{len(wanted.jobs) - len(todo)} of {len(wanted.jobs)} arms and seeds are up to date")
-        with session(f"ablation:{wanted.name}"):
-            run_and_compare(wanted, todo, digest(wanted, params, raw))
+        stale_jobs = [job for job in ablation.jobs if target(ablation.name, job) in stale]
+        screen.say(f"{len(ablation.jobs) - len(stale_jobs)} of {len(ablation.jobs)} arms and seeds are up to date")
+        with session(f"ablation:{ablation.name}"):
+            run_and_compare(ablation, stale_jobs, digest(ablation, params, raw))
 
 
-def _checked(params: Params) -> None:
+def _check_params(params: Params) -> None:
     require_model(Path(params.model.base))
     check_benchmarks(params)
 
@@ -113,14 +113,16 @@ def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     return json.loads(output[output.index(b"{") :])
 
 
-def check_overwrites(wanted: Plan) -> None:
+def check_overwrites(ablation: Plan) -> None:
     """Raise GridError where another grid has left its results in the folder that has this one's name by default."""
-    path = wanted.folder / ARMS
-    earlier = yaml.safe_load(path.read_text()) if path.is_file() and (wanted.folder / "table.json").is_file() else None
-    if earlier is not None and earlier != {arm.name: arm.values for arm in wanted.arms}:
+    path = ablation.folder / ARMS
+    earlier = (
+        yaml.safe_load(path.read_text()) if path.is_file() and (ablation.folder / "table.json").is_file() else None
+    )
+    if earlier is not None and earlier != {arm.name: arm.values for arm in ablation.arms}:
         raise GridError(
-            f"{wanted.folder}: holds the results of another grid ({', '.join(earlier)}), which would be overwritten. "
-            f"Fix: give this one a name of its own (--name NAME), or --name {wanted.name} to replace them"
+            f"{ablation.folder}: holds the results of another grid ({', '.join(earlier)}), which would be overwritten. "
+            f"Fix: give this one a name of its own (--name NAME), or --name {ablation.name} to replace them"
         )
 
 
@@ -142,56 +144,61 @@ def check_annotated(stale: Mapping[str, Any]) -> None:
         )
 
 
-def digest(wanted: Plan, params: Sequence[Params], raw: Mapping[str, Any]) -> str:
-    """Of all that decides the results: the same one goes on in the same MLflow run."""
-    files = [(wanted.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
+def digest(ablation: Plan, params: Sequence[Params], raw: Mapping[str, Any]) -> str:
+    """A hash of everything that decides the results: an ablation with the same hash continues the same MLflow run."""
+    files = [(ablation.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
     data = {key: value for key, value in tracking.dataset_digests().items() if "scores" not in key}
-    bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(one.model.base for one in params)]
+    bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(arm_params.model.base for arm_params in params)]
     code = code_fingerprint(["flows.arm"], PACKAGES)
     return hashlib.sha256(json.dumps([*files, raw, data, code, *bases], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run_and_compare(wanted: Plan, todo: Sequence[Job], key: str) -> None:
-    """Arms, table, figure, and where to compare."""
-    work = WORK / f"{wanted.name}-{key}"
+def run_and_compare(ablation: Plan, stale_jobs: Sequence[Job], key: str) -> None:
+    """Run the arms, write table and figure, and print where to compare."""
+    work = WORK / f"{ablation.name}-{key}"
     work.mkdir(parents=True, exist_ok=True)
     run_file = work / "parent.mlflow"
-    tags = {"ablation": wanted.name}
+    tags = {"ablation": ablation.name}
     with (
         tracking.experiment(tracking.ABLATIONS),
-        tracking.run(f"ablation {wanted.name}", tags, continued=run_file) as parent,
+        tracking.run(f"ablation {ablation.name}", tags, continued=run_file) as parent,
     ):
-        earlier = {f"{run.tags.get('arm')}-{run.tags.get('seed')}": run for run in tracking.nested(parent)}
-        runs = [run_id for run_id in ablate(wanted, todo, parent.tracked_as, earlier, work) if run_id]
-        measured = _write_results(wanted)
-        parent.metrics({f"{r.arm.name}/{name}": s.mean for r in measured for name, s in r.figures.items()})
+        earlier_runs = {f"{run.tags.get('arm')}-{run.tags.get('seed')}": run for run in tracking.child_runs(parent)}
+        runs = [run_id for run_id in ablate(ablation, stale_jobs, parent.tracked_as, earlier_runs, work) if run_id]
+        arm_results = _write_results(ablation)
+        parent.metrics({f"{r.arm.name}/{name}": s.mean for r in arm_results for name, s in r.figures.items()})
         for file in ("table.json", "table.md", "figure.png"):
-            parent.artifact(wanted.folder / file)
+            parent.artifact(ablation.folder / file)
         url = tracking.compare_url(parent, runs)
     if parent.tracked_as:
         write_text(run_file, parent.run_id)  # the same ablation, run again, is the same run
-    _show_results(wanted, measured)
+    _show_results(ablation, arm_results)
     screen.say(f"MLflow: {url if runs else 'nothing was tracked'}")
     if runs and tracking.is_local():
         screen.say(f"        after `{tracking.UI_COMMAND}`")
 
 
-@flow(name="ablate", flow_run_name="ablation {wanted.name}", validate_parameters=False)
+@flow(name="ablate", flow_run_name="ablation {ablation.name}", validate_parameters=False)
 def ablate(
-    wanted: Plan, todo: Sequence[Job], parent: str | None, earlier: Mapping[str, tracking.Nested], work: Path
+    ablation: Plan,
+    stale_jobs: Sequence[Job],
+    parent: str | None,
+    earlier_runs: Mapping[str, tracking.ChildRun],
+    work: Path,
 ) -> list[str]:
     """Run what is out of date, log what is not logged; the ids of the arms' MLflow runs, in the order of the jobs.
 
-    `parent`: the ablation's MLflow run; `earlier`: those below it, by job; `work`: keeps the ids of runs under way.
+    `parent`: the ablation's MLflow run; `earlier_runs`: those below it, by job;
+    `work`: the folder with the ids of unfinished runs.
     """
     run_ids: list[str] = []
-    started, done = time.monotonic(), 0
-    for job in wanted.jobs:
-        is_stale = job in todo
+    start_time, n_done = time.monotonic(), 0
+    for job in ablation.jobs:
+        is_stale = job in stale_jobs
         if is_stale:
-            screen.say(progress_line(job, done, len(todo), time.monotonic() - started))
-        run_ids.append(run_and_log(wanted, job, is_stale, parent, earlier.get(job.name), work))
-        done += is_stale
+            screen.say(progress_line(job, n_done, len(stale_jobs), time.monotonic() - start_time))
+        run_ids.append(run_and_log(ablation, job, is_stale, parent, earlier_runs.get(job.name), work))
+        n_done += is_stale
     return run_ids
 
 
@@ -201,28 +208,28 @@ def run_job(arm: str, seed: int, stage: str) -> None:
     repro_target(stage)
 
 
-def progress_line(job: Job, done: int, total: int, seconds: float) -> str:
+def progress_line(job: Job, n_done: int, total: int, seconds: float) -> str:
     """ "arm 3 of 18, about 20 min left: k = 0, seed 2"."""
-    left = f", about {seconds / done * (total - done) / 60:.0f} min left" if done else ""
-    return f"arm {done + 1} of {total}{left}: {job.arm.label}, seed {job.seed}"
+    remaining = f", about {seconds / n_done * (total - n_done) / 60:.0f} min left" if n_done else ""
+    return f"arm {n_done + 1} of {total}{remaining}: {job.arm.label}, seed {job.seed}"
 
 
 def run_and_log(
-    wanted: Plan, job: Job, is_stale: bool, parent: str | None, before: tracking.Nested | None, work: Path
+    ablation: Plan, job: Job, is_stale: bool, parent: str | None, earlier_run: tracking.ChildRun | None, work: Path
 ) -> str:
     """Run one arm if it is out of date and log its scores; the id of its MLflow run, "" without one."""
-    scores = scores_of(wanted.name, job)
-    if not is_stale and before and before.finished and before.tags.get("scores") == _digest_of(scores):
-        return before.run_id
+    scores = scores_of(ablation.name, job)
+    if not is_stale and earlier_run and earlier_run.finished and earlier_run.tags.get("scores") == _digest_of(scores):
+        return earlier_run.run_id
     run_file = work / f"{job.name}.mlflow"
-    if before:
-        write_text(run_file, before.run_id)
+    if earlier_run:
+        write_text(run_file, earlier_run.run_id)
     title = f"{job.arm.label}, seed {job.seed}"
-    tags = {"ablation": wanted.name, "arm": job.arm.name, "seed": str(job.seed)}
+    tags = {"ablation": ablation.name, "arm": job.arm.name, "seed": str(job.seed)}
     with tracking.run(title, tags, parent=parent, continued=run_file) as run:
         with tracking.parent_of_children(run) if run.tracked_as else contextlib.nullcontext():
             if is_stale:
-                run_job(job.arm.name, job.seed, target(wanted.name, job))
+                run_job(job.arm.name, job.seed, target(ablation.name, job))
         content = json.loads(scores.read_text())
         run.tags({"k": str(content["k"]), "supervision": content["supervision"], "scores": _digest_of(scores)})
         run.params({"seed": job.seed, "set": content["set"]})
@@ -235,27 +242,28 @@ def _digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _write_results(wanted: Plan) -> list[Result]:
+def _write_results(ablation: Plan) -> list[Result]:
     """table.json, table.md and figure.png from every arm's scores.json."""
-    measured = {
-        (job.arm.name, job.seed): json.loads(scores_of(wanted.name, job).read_text())["figures"] for job in wanted.jobs
+    figures_by_job = {
+        (job.arm.name, job.seed): json.loads(scores_of(ablation.name, job).read_text())["figures"]
+        for job in ablation.jobs
     }
-    compared = results(wanted.arms, measured)
-    write_json(wanted.folder / "table.json", to_json(wanted.name, compared))
-    write_text(wanted.folder / "table.md", page(wanted.name, compared))
-    write_bytes(wanted.folder / "figure.png", figure(wanted.name, compared))
-    return compared
+    arm_results = results(ablation.arms, figures_by_job)
+    write_json(ablation.folder / "table.json", to_json(ablation.name, arm_results))
+    write_text(ablation.folder / "table.md", page(ablation.name, arm_results))
+    write_bytes(ablation.folder / "figure.png", figure(ablation.name, arm_results))
+    return arm_results
 
 
-def _show_results(wanted: Plan, compared: Sequence[Result]) -> None:
-    heads, rows = table(compared)
-    _show(f"ablation {wanted.name}, measured here: points, mean over seeds [Student's 95%]", heads, rows)
-    for text in findings(compared):
+def _show_results(ablation: Plan, arm_results: Sequence[Result]) -> None:
+    heads, rows = table(arm_results)
+    _show(f"ablation {ablation.name}, measured here: points, mean over seeds [Student's 95%]", heads, rows)
+    for text in findings(arm_results):
         screen.say(text)
-    if paper := paper_table(wanted.arms):
+    if paper := paper_table(ablation.arms):
         heads, rows = paper_rows(paper)
         _show(f"Table {paper.number} of the paper, its own figures of OURO-7B: {paper.title}", heads, rows)
-    files = ", ".join(str(wanted.folder / file) for file in ("table.md", "table.json", "figure.png"))
+    files = ", ".join(str(ablation.folder / file) for file in ("table.md", "table.json", "figure.png"))
     screen.say(f"written: {files}")
 
 
@@ -264,9 +272,9 @@ def _show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rich_table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, head in enumerate(heads):
-        printed.add_column(escape(head), justify="left" if number == 0 else "right", no_wrap=True)
+        rich_table.add_column(escape(head), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
-        printed.add_row(*map(escape, row))
-    screen.print_table(printed)
+        rich_table.add_row(*map(escape, row))
+    screen.print_table(rich_table)

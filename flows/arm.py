@@ -45,14 +45,17 @@ def read_arm(name: str, arm: str) -> dict[str, Any]:
 
 
 def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
-    """Where the arm's annotations are: the round's own, or made in its params of the round's images, unchanged shards
-    from the cache."""
+    """The layout of the arm's annotations: the round's, or new ones of the round's images with the arm's params.
+
+    Unchanged shards come from the cache."""
     if not annotates(values):
         return layout
     parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}
     images = [dataset_digests().get(f"data.{folder}") for folder in (layout.images, layout.annotations)]
-    decisive = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
-    annotations = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
+    fingerprint_input = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
+    annotations = Layout(
+        Path(".ouro/annotations") / hashlib.sha256(fingerprint_input.encode()).hexdigest()[:16], layout.cache
+    )
     annotations.root.mkdir(parents=True, exist_ok=True)
     for link, folder in ((annotations.images, layout.images), (annotations.annotations, layout.annotations)):
         if not link.is_symlink():
@@ -67,16 +70,16 @@ def arm_flow(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
     """Train, ask, score. Raises what these raise."""
     values = read_arm(name, arm)
     params = load_params(overrides=overrides(values))
-    here = place(name, arm, seed)
+    paths = place(name, arm, seed)
     layout = annotated(params, values, layout)
     with screen.steps("train") as on_step:
-        train(layout, params.model_copy(update={"seed": seed, "round": 1}), here.adapter, on_step)
+        train(layout, params.model_copy(update={"seed": seed, "round": 1}), paths.adapter, on_step)
     answers = 4 * held_out_count(layout) * len(shown_regions(params))
     about = {
         "arm": arm, "seed": seed, "set": values, "k": params.train.k, "supervision": params.train.supervision,
     }  # fmt: skip
     with screen.progress("benchmark", answers, "answers") as advance:
-        scores = score_arm(about, layout, params, here, advance)
+        scores = score_arm(about, layout, params, paths, advance)
     figures = json.loads(scores.read_text())["figures"]
     accuracy, base = (100 * figures[f"image/{what}/macro-average"] for what in ("accuracy", "base"))
     screen.say(f"{arm}, seed {seed}: image alone {accuracy:.1f}, the base {base:.1f}")

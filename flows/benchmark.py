@@ -24,7 +24,7 @@ from tasks.benchmark import (
     contenders,
     shown_regions,
 )
-from tasks.timing import measured
+from tasks.timing import record_work
 
 
 @flow(name="benchmark", flow_run_name=stage_run_name, validate_parameters=False)
@@ -44,11 +44,11 @@ def benchmark(params: Params, layout: Layout) -> None:
 
 
 def _ask(name: str, params: Params, layout: Layout) -> None:
-    """One benchmark, asked of every model, with regions and without."""
+    """Ask every model one benchmark, with regions and without."""
     models, ks = contenders(params), shown_regions(params)
     total = 2 * held_out_count(layout) * len(models) * len(ks) if name == HELD_OUT else 0
     title = "benchmark" if name == HELD_OUT else name
-    with measured("benchmark", layout), screen.progress(title, total, "answers") as advance:
+    with record_work("benchmark", layout), screen.progress(title, total, "answers") as advance:
         for which in models:
             for k in ks:
                 ask_benchmark(name, which, k, layout, params, ADAPTER, advance)

@@ -13,13 +13,13 @@ from tasks import screen
 from tasks.ingest import expected
 from tasks.ingest import ingest as ingest_task
 from tasks.prefect_artifacts import count_artifact, image_artifact
-from tasks.timing import measured
+from tasks.timing import record_work
 
 
 @flow(name="ingest", flow_run_name=stage_run_name, validate_parameters=False)
 def ingest(params: Params, layout: Layout) -> None:
     total = expected(params)
-    with measured("ingest", layout), screen.progress("ingest", total, "files") as advance:
+    with record_work("ingest", layout), screen.progress("ingest", total, "files") as advance:
         shards = ingest_task(layout, params, advance)
     sidecars = [read_sidecar(shard) for shard in shards]
     screen.say(screen.count_line("ingest", sidecars))

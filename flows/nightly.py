@@ -43,6 +43,6 @@ def nightly() -> State[None]:
 
 
 def _tag_this_run() -> None:
-    """A run that the schedule made has no process's tag: without one no sweep would find it."""
+    """Tag a scheduled run with this process: without a tag no sweep would find it."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(flow_run.get_id()), tags=[*flow_run.get_tags(), process_tag()])

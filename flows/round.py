@@ -38,15 +38,15 @@ from tasks.verdict import judge
 
 def run(file: Path | None, profile: str | None, overrides: Sequence[str], rounds: int = 1,
         commit: bool | None = None) -> str:  # fmt: skip
-    """The command; returns in one line how it ended. Bad input raises before anything is started.
+    """The command; returns its outcome as one line of text. Bad input raises before anything is started.
 
     `commit` None: as bootstrap.commit says.
     """
     check_checkout()
     with only_run():
-        wanted = load_params(params_file(file, profile), tuple(overrides))
-        check_inputs(wanted)
-        committing = wanted.bootstrap.commit if commit is None else commit
+        requested_params = load_params(params_file(file, profile), tuple(overrides))
+        check_inputs(requested_params)
+        committing = requested_params.bootstrap.commit if commit is None else commit
         finish_pending(load_params().round, committing)
         params, difference = write_params(file, profile, overrides)
         say_params(params, difference)
@@ -69,25 +69,25 @@ def run_rounds(rounds: int, committing: bool, promoting: bool) -> str:
             break
         if number and committing:
             check_next_commit()
-        finished = run_round(begin_round(promoting or number > 0), committing)
-        verdict = "promoted" if finished.verdict.promoted else "refused"
-        outcome = f"round {finished.number}: {verdict}; {finished.verdict.reasons[0]}"
+        record = run_round(begin_round(promoting or number > 0), committing)
+        verdict = "promoted" if record.verdict.promoted else "refused"
+        outcome = f"round {record.number}: {verdict}; {record.verdict.reasons[0]}"
     return outcome
 
 
 def run_round(params: Params, committing: bool) -> Round:
     """One round, in MLflow, on the screen, in git and in DVC's remote."""
-    started = time.monotonic()
+    start_time = time.monotonic()
     screen.say(f"round {params.round}: annotated by {annotator_of(params)}, trained from the {params.train.from_}")
     os.environ[ROUND] = str(params.round)
     with round_run(params) as parent:
         with tags(f"round:{params.round}"):
-            seconds, finished = bootstrap(params, committing, parent.run_id)
-        report = log_round(params, parent, finished, seconds)
-    show_round(finished, parent, report, seconds, time.monotonic() - started)
+            seconds, record = bootstrap(params, committing, parent.run_id)
+        report = log_round(params, parent, record, seconds)
+    show_round(record, parent, report, seconds, time.monotonic() - start_time)
     if committing:
         push()
-    return finished
+    return record
 
 
 @flow(name="bootstrap", flow_run_name="round {params.round}", validate_parameters=False)
@@ -112,7 +112,7 @@ def repro(stage: str, force: bool) -> float:
 @task(name="judge", task_run_name="judge round {params.round}", persist_result=False, cache_policy=NO_CACHE)
 def judge_round(params: Params, seconds: dict[str, float], run_id: str, committing: bool) -> Round:
     """The verdict, the round's file and its commit."""
-    finished = judge(params, annotator_of(params), seconds, run_id)
+    record = judge(params, annotator_of(params), seconds, run_id)
     if committing:
-        commit_finished(finished)
-    return finished
+        commit_finished(record)
+    return record

@@ -63,8 +63,8 @@ def session(
 
 def sweep() -> None:
     """Mark the runs of killed processes as crashed, and say how many."""
-    if swept := sweep_stale_runs():
-        screen.say(f"marked {swept} runs of killed processes as crashed")
+    if n_crashed := sweep_stale_runs():
+        screen.say(f"marked {n_crashed} runs of killed processes as crashed")
 
 
 def stage_run_name() -> str:

@@ -12,7 +12,7 @@ from ouro.core.params import Params, ParamsError
 from tasks import screen
 from tasks.prefect_artifacts import count_artifact
 from tasks.processes.pool import pool
-from tasks.timing import measured
+from tasks.timing import record_work
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -51,7 +51,7 @@ def over_shards(
     """
     every = shard_names(layout.images)
     sizes = {name: size(name) for name in share.names(every)}
-    with measured(stage, layout), screen.progress(stage, sum(sizes.values()), unit) as advance:
+    with record_work(stage, layout), screen.progress(stage, sum(sizes.values()), unit) as advance:
         outs = _run_tasks(shard_task, sizes, layout, params, advance)
     if outs:
         prune_shards(outs[0].parent, [Path(name) for name in every])

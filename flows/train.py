@@ -14,7 +14,7 @@ from flows.session import run_stage, stage_run_name
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
-from tasks.timing import measured
+from tasks.timing import record_work
 from tasks.train import LOG, SAMPLES, Step, Trained
 from tasks.train import train as train_task
 
@@ -23,8 +23,8 @@ EVERY = 5.0  # seconds between two updates of Prefect's progress
 
 @flow(name="train", flow_run_name=stage_run_name, validate_parameters=False)
 def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool = True) -> Trained:
-    with measured("train", layout), screen.steps("train") as on_step, _shown_by_prefect(on_step) as tell:
-        trained = train_task(layout, params, adapter, tell, track)
+    with record_work("train", layout), screen.steps("train") as on_step, _report_to_prefect(on_step) as report_step:
+        trained = train_task(layout, params, adapter, report_step, track)
     samples = json.loads((adapter / SAMPLES).read_text())
     screen.say(
         f"train: {samples['n_in']} images in, {samples['n_out']} samples, rejected {samples['rejected'] or 'none'}"
@@ -42,33 +42,37 @@ def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool =
 
 
 @contextmanager
-def _shown_by_prefect(on_step: Step) -> Generator[Step]:
-    """Keep a progress artifact of the flow run up to date, now and then. A server that is away is waited for when the
-    work is done, not before: Prefect's client would hold up a step for as long as it tries again. Events of the task go
-    another way, and Prefect drops them after some 10 s: a task that ends meanwhile stays Running there.
+def _report_to_prefect(on_step: Step) -> Generator[Step]:
+    """Update a progress artifact of the flow run every EVERY seconds.
+
+    A step never waits for a server that is away (no retries); only the last update does. Prefect sends the events of
+    the task separately and drops them after some 10 s: a task that ends meanwhile stays Running there.
     """
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    artifact, last = create_progress_artifact(0.0, key="train-progress", description="train: steps"), time.monotonic()
+    artifact, last_update = (
+        create_progress_artifact(0.0, key="train-progress", description="train: steps"),
+        time.monotonic(),
+    )
 
     def show(percent: float) -> None:
         _try(lambda: update_progress_artifact(artifact, progress=percent))  # type: ignore[arg-type]
 
-    def tell(done: int, of: int) -> None:
-        nonlocal last
-        on_step(done, of)
-        if time.monotonic() - last >= EVERY:
+    def report_step(step: int, total: int) -> None:
+        nonlocal last_update
+        on_step(step, total)
+        if time.monotonic() - last_update >= EVERY:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-                show(100 * done / of)
-            last = time.monotonic()
+                show(100 * step / total)
+            last_update = time.monotonic()
 
-    yield tell
+    yield report_step
     show(100.0)
 
 
 def _try(update: Callable[[], object]) -> None:
-    """Progress is not worth a training."""
+    """Call `update`; an error of the server never ends a training."""
     import httpx
     from prefect.exceptions import PrefectHTTPStatusError
 

@@ -23,16 +23,16 @@ def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     require_model(Path(params.model.base))
     layout = layout_of(folder)
     check_annotated(layout, params)
-    started = time.monotonic()
+    start_time = time.monotonic()
     with session():
         trained = train(params, layout, out, track=track)
-    screen.say(summary_line(trained, time.monotonic() - started))
+    screen.say(summary_line(trained, time.monotonic() - start_time))
     screen.say(how_to_see(trained.run_id))
     screen.say(f"adapter: {out}, trained for {params.model.base}")
 
 
 def summary_line(trained: Trained, seconds: float) -> str:
-    """How long a training took, in words."""
+    """Steps, speed and duration of a training as one line of text."""
     minutes = f"{seconds / 60:.1f} minutes"
     if not trained.steps:
         return f"train: restored, it was finished before; {minutes}"

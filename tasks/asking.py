@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ouro.core.records import Box
 
-    Found = Item | Rejected
+    Entry = Item | Rejected
 
 Progress = Callable[[int], None]
 
@@ -50,7 +50,7 @@ class Source:
     """
 
     bench: Benchmark
-    load: Callable[[], Iterator[Found]]
+    load: Callable[[], Iterator[Entry]]
     pictures: Pictures
     regions: Callable[[int], dict[str, list[Box]]] | None = None
 
@@ -61,7 +61,7 @@ def source_of(name: str, params: Params, data: Path | None = None, hub: str = ""
     `data`: by default benchmark.folder. Raises BenchmarkFileError.
     """
     if name == HELD_OUT:
-        return _held_out(layout, params)
+        return _held_out_source(layout, params)
     return open_source(benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub)
 
 
@@ -77,8 +77,8 @@ def held_out_count(layout: Layout) -> int:
     return len(json.loads(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
 
 
-def _held_out(layout: Layout, params: Params) -> Source:
-    """Asked as params.benchmark says, about the stored pictures and the regions that stage propose has found."""
+def _held_out_source(layout: Layout, params: Params) -> Source:
+    """The held-out questions as params.benchmark words them, with the stored pictures and stage propose's regions."""
     if not held_out_count(layout):
         raise BenchmarkFileError(
             f"{question_files(layout)[0]}: got no questions, expected those of stage ingest; the collection came "
@@ -139,7 +139,7 @@ def run_benchmark(
     source: Source, params: Params, out: Path, *, k: int, limit: int, protocol: str, controls: bool, cache: Path,
     adapter: Path | None, progress: Progress = lambda n: None,
 ) -> Score | None:  # fmt: skip
-    """Ask, keep, judge; None where the benchmark has no metric (its replies are kept). Writes out/<benchmark>.
+    """Ask, store, judge; None where the benchmark has no metric (its replies are stored). Writes out/<benchmark>.
 
     `limit`: only the first so many questions. With `controls` the questions are asked about other pictures, too.
     Raises BenchmarkFileError when no question is left.
@@ -151,43 +151,45 @@ def run_benchmark(
     with closing(ReplyStore(cache / "replies.db")) as store:
         asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
         load = partial(_limited, source.load, limit)
-        own = ((item, item.image) for item in _items(load()))
-        rejected = _keep(folder / PREDICTIONS, own, asker, source.pictures, settings, progress)
-        load = partial(_without, load, rejected)
+        questions = ((item, item.image) for item in _items(load()))
+        rejected = _write_replies(folder / PREDICTIONS, questions, asker, source.pictures, settings, progress)
+        load = partial(_reject_unasked, load, rejected)
         if metric is None:
             return None
-        samples, account = _judged(load, metric, folder / PREDICTIONS)
+        samples, account = _judge_replies(load, metric, folder / PREDICTIONS)
         if controls:
-            wrong = _wrong_images(load, params.seed)
-            other = ((item, wrong[item.image]) for item in _items(load()) if item.image in wrong)
-            _keep(folder / OTHER_PREDICTIONS, other, asker, source.pictures, settings, progress)
+            wrong_image_of = _wrong_images(load, params.seed)
+            control_questions = (
+                (item, wrong_image_of[item.image]) for item in _items(load()) if item.image in wrong_image_of
+            )
+            _write_replies(folder / OTHER_PREDICTIONS, control_questions, asker, source.pictures, settings, progress)
             samples = with_constant(samples, load, metric)
-            samples = _with_shuffled(samples, load, metric, folder / OTHER_PREDICTIONS, wrong)
+            samples = _with_shuffled(samples, load, metric, folder / OTHER_PREDICTIONS, wrong_image_of)
     resamples = params.benchmark.bootstrap_samples
     result = score(bench, protocol, metric, samples, account, seed=params.seed, resamples=resamples)
     write_score(folder, result, samples)
     return result
 
 
-def _limited(load: Callable[[], Iterator[Found]], limit: int) -> Iterator[Found]:
+def _limited(load: Callable[[], Iterator[Entry]], limit: int) -> Iterator[Entry]:
     return islice(load(), limit or None)
 
 
-def _items(found: Iterable[Found]) -> Iterator[Item]:
-    return (one for one in found if isinstance(one, Item))
+def _items(entries: Iterable[Entry]) -> Iterator[Item]:
+    return (entry for entry in entries if isinstance(entry, Item))
 
 
-def _without(load: Callable[[], Iterator[Found]], reasons: Mapping[str, str]) -> Iterator[Found]:
-    """Items whose picture could not be shown are rejected, with the reason."""
-    for one in load():
-        reason = reasons.get(one.item_id, "") if isinstance(one, Item) else ""
-        yield Rejected("benchmark", one.item_id, reason, one.image) if reason and isinstance(one, Item) else one
+def _reject_unasked(load: Callable[[], Iterator[Entry]], reasons: Mapping[str, str]) -> Iterator[Entry]:
+    """The entries, with items whose picture could not be shown as rejected records."""
+    for entry in load():
+        reason = reasons.get(entry.item_id, "") if isinstance(entry, Item) else ""
+        yield Rejected("benchmark", entry.item_id, reason, entry.image) if reason and isinstance(entry, Item) else entry
 
 
 def _settings(bench: Benchmark, params: Params, k: int, boxes: Mapping[str, Sequence[Box]] | None) -> Settings:
     b = params.benchmark
-    decides = [k, params.propose.model_dump(mode="json"), params.model.proposer]
-    regions = json.dumps(decides) if boxes is None else hashlib.sha256(json.dumps(boxes).encode()).hexdigest()
+    region_settings = [k, params.propose.model_dump(mode="json"), params.model.proposer]
+    regions = json.dumps(region_settings) if boxes is None else hashlib.sha256(json.dumps(boxes).encode()).hexdigest()
     bounds = (b.max_pixels, b.region_max_pixels)
     return Settings(partial(prompt_of, bench), bench.max_new_tokens, bounds, k, regions if k else "")
 
@@ -205,16 +207,18 @@ def _asker(
     return Asker(
         f"{fingerprint(model, adapter)} {reply_code(model)}",
         lambda: annotator(model, b.batch_size, adapter),
-        partial(_proposed, params, k) if boxes is None else partial(_known, boxes),
+        partial(_propose_regions, params, k) if boxes is None else partial(_look_up_regions, boxes),
         store,
     )
 
 
-def _known(boxes: Mapping[str, list[Box]], pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
+def _look_up_regions(
+    boxes: Mapping[str, list[Box]], pictures: Sequence[tuple[str, PIL.Image.Image]]
+) -> dict[str, list[Box]]:
     return {name: boxes.get(name, []) for name, _ in pictures}
 
 
-def _proposed(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
+def _propose_regions(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image]]) -> dict[str, list[Box]]:
     """The k largest sub-regions of each picture, by the proposers of params.propose."""
     from ouro.annotate.recurse import propose_shard
     from tasks.proposers import proposers
@@ -224,7 +228,7 @@ def _proposed(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Im
     return largest_regions(propose_shard(records, tools, params.propose).regions, k)
 
 
-def _keep(
+def _write_replies(
     path: Path,
     questions: Iterable[tuple[Item, str]],
     asker: Asker,
@@ -232,14 +236,14 @@ def _keep(
     settings: Settings,
     progress: Progress,
 ) -> dict[str, str]:
-    """Write the reply to each question as a line; ids of those without one, and why."""
+    """Write the reply to each question as a line of JSON; returns the reason for each id without a reply."""
     reasons: dict[str, str] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            asked = (Question(item, image) for item, image in questions)
-            for item, reply, reason in ask(asked, asker, pictures, settings, progress):
+            requests = (Question(item, image) for item, image in questions)
+            for item, reply, reason in ask(requests, asker, pictures, settings, progress):
                 if reply is None:
                     reasons[item.item_id] = reason
                 else:
@@ -252,24 +256,24 @@ def _keep(
     return reasons
 
 
-def _judged(load: Callable[[], Iterator[Found]], metric: Metric, path: Path) -> tuple[Samples, Account]:
+def _judge_replies(load: Callable[[], Iterator[Entry]], metric: Metric, path: Path) -> tuple[Samples, Account]:
     if not path.stat().st_size:
-        reasons = Counter(one.reason for one in load() if isinstance(one, Rejected))
+        reasons = Counter(entry.reason for entry in load() if isinstance(entry, Rejected))
         raise BenchmarkFileError(f"{path.parent.name}: no question could be asked; rejected: {dict(reasons) or 'none'}")
     with read_predictions(path) as predictions:
         return judge(load(), metric, lambda item: predictions.reply(item.item_id))
 
 
-def _wrong_images(load: Callable[[], Iterator[Found]], seed: int) -> dict[str, str]:
+def _wrong_images(load: Callable[[], Iterator[Entry]], seed: int) -> dict[str, str]:
     """Every picture -> another one; nothing where all questions are about one picture."""
     images = {item.image for item in _items(load())}
     return wrong_images(images, np.random.default_rng(seed)) if len(images) > 1 else {}
 
 
 def _with_shuffled(
-    samples: Samples, load: Callable[[], Iterator[Found]], metric: Metric, path: Path, wrong: Mapping[str, str]
+    samples: Samples, load: Callable[[], Iterator[Entry]], metric: Metric, path: Path, wrong: Mapping[str, str]
 ) -> Samples:
-    """The samples beside those of the replies about other pictures; as they are where there is no reply."""
+    """The samples with those of the replies about other pictures beside them; unchanged without such replies."""
     if not path.stat().st_size:
         return samples
     with read_predictions(path) as predictions:

@@ -31,7 +31,7 @@ def asked_names(layout: Layout, params: Params) -> list[str]:
 
 
 def contenders(params: Params) -> tuple[Contender, ...]:
-    """The models that are asked, the candidate last. There is a champion where the annotator wore an adapter."""
+    """The models that are asked, the candidate last. There is a champion where the annotator has an adapter."""
     return ("base", "champion", "bootstrapped") if params.model.adapter else ("base", "bootstrapped")
 
 
@@ -83,7 +83,7 @@ def _adapter_of(which: Contender, params: Params, adapter: Path) -> Path | None:
 
 
 def clear_runs(layout: Layout) -> None:
-    """Remove what benchmarks of another list left; replies are kept elsewhere."""
+    """Remove the run folders of an earlier list of benchmarks; the reply store stays."""
     shutil.rmtree(layout.scores / "runs", ignore_errors=True)
 
 
@@ -97,17 +97,25 @@ def compare_benchmarks(layout: Layout, params: Params) -> Path:
     """
     names = asked_names(layout, params)
     runs = {k: _read_runs(layout, params, k) for k in shown_regions(params)} if names else {}
-    compared = _compare(runs, params)
-    own, named = ([c for c in compared if (c.benchmark == HELD_OUT) is held_out] for held_out in (True, False))
-    _write_held_out(own, runs, layout, params)
-    rows = [{"k": c.k, **c.summary(), "models": [c.base, c.boot]} for c in named]
+    comparisons = _compare(runs, params)
+    held_out_comparisons, named_comparisons = (
+        [c for c in comparisons if (c.benchmark == HELD_OUT) is held_out] for held_out in (True, False)
+    )
+    _write_held_out(held_out_comparisons, runs, layout, params)
+    rows = [{"k": c.k, **c.summary(), "models": [c.base, c.boot]} for c in named_comparisons]
     gate = layout.scores / "gate.json"
-    write_json(gate, {"measured": [_measured(c).to_json() for c in (*own, *named)], "benchmarks": rows})
-    for k in runs if named else ():
+    write_json(
+        gate,
+        {
+            "measured": [_measurement(c).to_json() for c in (*held_out_comparisons, *named_comparisons)],
+            "benchmarks": rows,
+        },
+    )
+    for k in runs if named_comparisons else ():
         write_bytes(layout.scores / f"benchmarks-k{k}.png", _figure(k, runs[k]))
     with tracking.run("benchmark") as run:
         run.params({"seed": params.seed, "benchmark": params.benchmark.model_dump()})
-        for c in compared:
+        for c in comparisons:
             run.metrics(held_out_numbers(c) if c.benchmark == HELD_OUT else numbers(c))
         run.artifact(layout.scores, "scores")
     return gate
@@ -121,19 +129,21 @@ def _compare(runs: Mapping[int, Runs], params: Params) -> list[Comparison]:
     """Every other contender against the candidate."""
     *others, candidate = contenders(params)
     settings = {"seed": params.seed, "resamples": params.benchmark.bootstrap_samples}
-    compared = [
+    comparisons = [
         c for k in runs for other in others for c in compare_runs(runs[k][other], runs[k][candidate], **settings)
     ]
-    place = {other: i for i, other in enumerate(map(str, others))}
-    return sorted(compared, key=lambda c: place[c.base] if c.benchmark == HELD_OUT else len(place))
+    rank = {other: i for i, other in enumerate(map(str, others))}
+    return sorted(comparisons, key=lambda c: rank[c.base] if c.benchmark == HELD_OUT else len(rank))
 
 
-def _write_held_out(compared: Sequence[Comparison], runs: Mapping[int, Runs], layout: Layout, params: Params) -> None:
+def _write_held_out(
+    comparisons: Sequence[Comparison], runs: Mapping[int, Runs], layout: Layout, params: Params
+) -> None:
     """scores.json (empty where nothing was asked), predictions.parquet, and a figure for each arm."""
-    against = {other: [c.to_json() for c in compared if c.base == other] for other in ("base", "champion")}
+    against = {other: [c.to_json() for c in comparisons if c.base == other] for other in ("base", "champion")}
     content = {"comparisons": against["base"], "over champion": against["champion"], "k": params.benchmark.k}
     write_json(layout.scores / "scores.json", content)
-    if not compared:
+    if not comparisons:
         return
     items = held_out_items(layout, params)
     rows = [
@@ -141,17 +151,17 @@ def _write_held_out(compared: Sequence[Comparison], runs: Mapping[int, Runs], la
         for row in prediction_rows(runs[k][which][HELD_OUT], _run_folder(layout, which, k) / HELD_OUT, items)
     ]  # fmt: skip
     write_rows(layout.scores / "predictions.parquet", rows)
-    for c in compared:
+    for c in comparisons:
         if c.base == "base":
             write_bytes(layout.scores / f"{c.arm}.png", _by_type(c))
 
 
 def held_out_items(layout: Layout, params: Params) -> list[Item]:
     """The held-out questions that can be asked."""
-    return [one for one in source_of(HELD_OUT, params, layout=layout).load() if isinstance(one, Item)]
+    return [item for item in source_of(HELD_OUT, params, layout=layout).load() if isinstance(item, Item)]
 
 
-def _measured(c: Comparison) -> Measured:
+def _measurement(c: Comparison) -> Measured:
     base, boot, gain = c.reported.base_accuracy, c.reported.boot_accuracy, c.reported.accuracy_gain
     estimate = Estimate(gain.value, gain.low, gain.high, gain.n)
     return Measured(c.benchmark, c.k, (c.base, c.boot), base.value, boot.value, estimate, c.points)
@@ -208,6 +218,6 @@ def held_out_numbers(c: Comparison) -> dict[str, float]:
                 "margin base": row.base_margin.value, "margin boot": row.boot_margin.value,
                 "margin gain": row.margin_gain.value, "margin gain low": row.margin_gain.low,
             }  # fmt: skip
-        known = {name: value for name, value in values.items() if value is not None}
-        flat |= {f"{c.arm}/{row.question_type}/{name}": value for name, value in known.items()}
+        metrics = {name: value for name, value in values.items() if value is not None}
+        flat |= {f"{c.arm}/{row.question_type}/{name}": value for name, value in metrics.items()}
     return flat

@@ -1,4 +1,4 @@
-"""The checkout that a command works in: is it one, and does nobody else work in it."""
+"""Checks that a command runs in a checkout, and its lock against a second command."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_checkout() -> None:
 
 @contextmanager
 def only_run() -> Generator[None]:
-    """Hold this checkout's lock; the system frees it when the holder dies. Raises CheckoutError when it is held."""
+    """Hold this checkout's lock; the system frees it when the process dies. Raises CheckoutError when it is locked."""
     LOCK.parent.mkdir(exist_ok=True)
     try:
         with FileLock(LOCK, timeout=0):

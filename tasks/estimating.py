@@ -25,11 +25,11 @@ PICTURED = ("width", "height", "area1", "area2", "area3")  # with --like measure
 
 
 class EstimateError(OuroError, ValueError):
-    """An estimate that cannot be made of what was given."""
+    """Options from which no estimate can be computed."""
 
 
 class Options(NamedTuple):
-    """What the command line says beside the params. `gpus`: at work side by side; `price` of one for an hour."""
+    """Options of `ouro estimate` beside the params. `gpus`: how many work in parallel; `price` of one GPU-hour."""
 
     images: int | None = None
     size: str | None = None
@@ -44,7 +44,7 @@ class Options(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """An estimate and what a person has to know to believe it."""
+    """An estimate with its assumptions, rates and notes."""
 
     estimate: Estimate
     assumed: Assumed
@@ -55,18 +55,20 @@ class Figures(NamedTuple):
 def estimate_round(params: Params, options: Options) -> Figures:
     """What a round would cost. Raises EstimateError, AssumptionError, RateError, ArchitectureError and what `like`
     raises."""
-    chosen = rates(options.gpu, options.mfu_train, options.mfu_prefill, params.model.backend == "openai")
-    known = _Model(params.model.base)
-    given, assumptions, measured_images = _inputs(params, options, known)
+    gpu_rates = rates(options.gpu, options.mfu_train, options.mfu_prefill, params.model.backend == "openai")
+    model = _Model(params.model.base)
+    inputs, assumptions, measured_images = _inputs(params, options, model)
     images = _images(params, options, measured_images)
-    last = _last_round(known) if options.measured else None
-    notes = [f"model: {known.where}", known.counting]
-    notes += [last.note] if last else [fits(given, chosen)]
-    return Figures(estimate(given, images, chosen, last.seconds if last else None), assumptions, chosen, notes)
+    last_round = _last_round(model) if options.measured else None
+    notes = [f"model: {model.where}", model.counting]
+    notes += [last_round.note] if last_round else [fits(inputs, gpu_rates)]
+    return Figures(
+        estimate(inputs, images, gpu_rates, last_round.seconds if last_round else None), assumptions, gpu_rates, notes
+    )
 
 
 class _Model:
-    """The architecture of model.base, how it sees pictures, how it counts tokens."""
+    """The architecture of model.base, its image resolution and its token counter."""
 
     def __init__(self, base: str) -> None:
         config, self.where = model_config(base)
@@ -84,32 +86,32 @@ def _tokens(path: Path) -> tuple[Callable[[str], float], str]:
     return count, f"tokens: counted by {path}"
 
 
-def _inputs(params: Params, options: Options, known: _Model) -> tuple[Inputs, Assumed, int]:
+def _inputs(params: Params, options: Options, model: _Model) -> tuple[Inputs, Assumed, int]:
     """What decides the work, the assumptions with their sources, and how many images --like has."""
-    assumptions = assumed(params, is_nano(Path(known.base)))
-    given = _assignments(options)
-    measured_images, seen = 0, None
+    assumptions = assumed(params, is_nano(Path(model.base)))
+    assignments = _assignments(options)
+    measured_images, picture_stats = 0, None
     if options.like is not None:
-        if clash := sorted(set(given) & set(PICTURED)):
+        if clash := sorted(set(assignments) & set(PICTURED)):
             raise EstimateError(
                 f"--like {options.like} measures {', '.join(clash)}; leave --size and --assume of it out"
             )
-        measured_images, values, seen = _like(options.like, params, known)
+        measured_images, values, picture_stats = _like(options.like, params, model)
         assumptions = with_values(assumptions, values, f"measured on {options.like}")
-    assumptions = with_values(assumptions, given, "given")
-    seen = seen or pictures(params, known.sight, assumptions.values)
+    assumptions = with_values(assumptions, assignments, "given")
+    picture_stats = picture_stats or pictures(params, model.sight, assumptions.values)
     return (
-        Inputs(params, known.arch, known.sight, assumptions.values, seen, known.tokens_of),
+        Inputs(params, model.arch, model.sight, assumptions.values, picture_stats, model.tokens_of),
         assumptions,
         measured_images,
     )
 
 
-def _like(root: Path, params: Params, known: _Model) -> tuple[int, dict[str, float], Pictures]:
+def _like(root: Path, params: Params, model: _Model) -> tuple[int, dict[str, float], Pictures]:
     from ouro.costs.workload_like import measure
 
     layout = layout_of(root)
-    dataset = measure(layout, params, known.sight, known.tokens_of)
+    dataset = measure(layout, params, model.sight, model.tokens_of)
     if not dataset.images:
         raise EstimateError(f"--like {root}: holds no training image; expected an annotated dataset with some")
     return dataset.images, {**dataset.values, **_questions(layout)}, dataset.seen
@@ -120,8 +122,12 @@ def _questions(layout: Layout) -> dict[str, float]:
     path = layout.annotations / "test_questions.json"
     if not path.is_file():
         return {}
-    asked = Counter(q["image_id"] for q in json.loads(path.read_text("utf-8"))["questions"])
-    return {"asked": asked.total(), "asked_per_image": asked.total() / len(asked)} if asked else {}
+    questions_by_image = Counter(q["image_id"] for q in json.loads(path.read_text("utf-8"))["questions"])
+    return (
+        {"asked": questions_by_image.total(), "asked_per_image": questions_by_image.total() / len(questions_by_image)}
+        if questions_by_image
+        else {}
+    )
 
 
 def _assignments(options: Options) -> dict[str, float]:
@@ -155,7 +161,7 @@ class _Last(NamedTuple):
     note: str
 
 
-def _last_round(wanted: _Model) -> _Last:
+def _last_round(model: _Model) -> _Last:
     """Seconds a unit of work of the last round in this checkout, by stage. Raises EstimateError without one."""
     if not LAST_ROUND.is_file():
         raise EstimateError(
@@ -163,15 +169,15 @@ def _last_round(wanted: _Model) -> _Last:
         )
     params = load_params()
     work: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
-    given, images = done(params, PIPELINE.root)
-    estimated = estimate(given, images, rates("h100", 0.5, 0.5, False))
+    inputs, images = done(params, PIPELINE.root)
+    round_estimate = estimate(inputs, images, rates("h100", 0.5, 0.5, False))
     note = f"measured: seconds of the last round, on {images} images with {params.model.base}, on this machine"
-    if params.model.base != wanted.base:
-        note += f"; CAUTION: another model than {wanted.base}, so FLOPs/s may differ by far"
-    return _Last(unit_seconds(estimated, work), note)
+    if params.model.base != model.base:
+        note += f"; CAUTION: another model than {model.base}, so FLOPs/s may differ by far"
+    return _Last(unit_seconds(round_estimate, work), note)
 
 
 def done(params: Params, root: Path) -> tuple[Inputs, int]:
-    """The work that lies in a folder: its inputs, and how many training images."""
-    given, _, measured_images = _inputs(params, Options(like=root), _Model(params.model.base))
-    return given, measured_images
+    """The inputs of an estimate, measured on an annotated folder, and its number of training images."""
+    inputs, _, measured_images = _inputs(params, Options(like=root), _Model(params.model.base))
+    return inputs, measured_images

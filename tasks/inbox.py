@@ -1,4 +1,4 @@
-"""What ingest.source held when it was last read in: as long as it stays so, no round has to look again."""
+"""The fingerprint of ingest.source at the last ingest: while it is the same, no round has to ingest again."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ INBOX = Path(".ouro/inbox")
 def inbox_fingerprint(params: Params) -> str | None:
     """The fingerprint of ingest.source; "" for the nano world, which is drawn from the params.
 
-    None for a Hugging Face dataset by its name: that cannot be told without reading everything.
+    None for a Hugging Face dataset by its name: it has no fingerprint without reading everything.
     """
     return "" if params.ingest.source == "nano" else source_fingerprint(params.ingest.source)
 
 
 def inbox_changed(params: Params) -> bool:
-    """Whether there may be something in it that has not been read in."""
+    """Whether ingest.source may hold images that were not ingested."""
     fingerprint = inbox_fingerprint(params)
     return fingerprint is None or (fingerprint != "" and (not INBOX.is_file() or INBOX.read_text() != fingerprint))
 
 
 def note_inbox(fingerprint: str | None) -> None:
-    """Keep what ingest has read in: what it was before ingest began, so that what arrived meanwhile is new."""
+    """Store the fingerprint from before ingest began, so that images that arrived meanwhile count as new."""
     INBOX.parent.mkdir(exist_ok=True)
     INBOX.write_text(fingerprint or "")

@@ -1,4 +1,4 @@
-"""What a round needs, looked at before anything is started."""
+"""Checks of the inputs of a round, before anything is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model folders: are they there, and what is in them. Loads no model."""
+"""Model folders: existence and fingerprints. Loads no model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_model(folder: Path) -> None:
 
 
 def needs_hub(params: Params) -> bool:
-    """Whether something that params name has to be fetched from the Hugging Face hub: else nothing asks the network."""
+    """Whether params name something on the Hugging Face hub; without, nothing uses the network."""
     propose = params.propose
     grounding = "grounding" in propose.proposers and not Path(propose.grounding_model).exists()
     return params.ingest.source.startswith("hf:") or grounding

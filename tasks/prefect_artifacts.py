@@ -1,4 +1,4 @@
-"""What a stage shows of its result on Prefect's page: counts by shard, a sample, a picture."""
+"""Prefect artifacts of a stage: counts by shard, a sample, a picture."""
 
 from __future__ import annotations
 

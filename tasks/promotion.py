@@ -24,7 +24,7 @@ CHAMPIONS = Path("models/champions")
 
 
 class PromotionError(OuroError, ValueError):
-    """What lies in models/adapter is not what the verdict was about."""
+    """models/adapter is not the adapter that the verdict is about."""
 
 
 def candidate_digest() -> str:
@@ -32,21 +32,21 @@ def candidate_digest() -> str:
     return model_fingerprint(ADAPTER)
 
 
-def is_candidate(made: Round) -> bool:
+def is_candidate(record: Round) -> bool:
     """Whether models/adapter is the adapter of that round."""
-    return _digest(ADAPTER) == made.candidate
+    return _digest(ADAPTER) == record.candidate
 
 
-def promote(passed: Round) -> Path:
+def promote(record: Round) -> Path:
     """Copy the candidate of a round whose gate passed to models/champions/round-NNN, and let DVC version it.
 
-    Killed in between, it is done again; a round that was run again has another adapter, which takes the place of the
-    first. Raises PromotionError unless models/adapter is the adapter of that round, and VersioningError.
+    After a kill it starts again; a round that was run again has another adapter, which replaces the first. Raises
+    PromotionError unless models/adapter is the adapter of that round, and VersioningError.
     """
-    champion = CHAMPIONS / passed.tag
-    if not (champion.with_name(f"{passed.tag}.dvc").is_file() and _digest(champion) == passed.candidate):
-        _check(passed)
-        _copy(champion)
+    champion = CHAMPIONS / record.tag
+    if not (champion.with_name(f"{record.tag}.dvc").is_file() and _digest(champion) == record.candidate):
+        _check_candidate(record)
+        _copy_candidate(champion)
         add_to_dvc(champion)
     return champion
 
@@ -58,17 +58,17 @@ def _digest(adapter: Path) -> str:
         return "none"
 
 
-def _check(passed: Round) -> None:
-    found = _digest(ADAPTER)
-    if found != passed.candidate:
+def _check_candidate(record: Round) -> None:
+    digest = _digest(ADAPTER)
+    if digest != record.candidate:
         raise PromotionError(
-            f"{ADAPTER}: got adapter {found[:12]}, expected {passed.candidate[:12]}, which passed the gate of round "
-            f"{passed.number}; nothing was promoted. Fix: bring it back (git checkout {passed.tag} -- dvc.lock "
+            f"{ADAPTER}: got adapter {digest[:12]}, expected {record.candidate[:12]}, which passed the gate of round "
+            f"{record.number}; nothing was promoted. Fix: bring it back (git checkout {record.tag} -- dvc.lock "
             "params.yaml; uv run dvc checkout), or delete the round's file in rounds/ to run the round again"
         )
 
 
-def _copy(champion: Path) -> None:
+def _copy_candidate(champion: Path) -> None:
     part = champion.with_name(champion.name + ".part")
     for folder in (part, champion):
         shutil.rmtree(folder, ignore_errors=True)

@@ -19,16 +19,16 @@ def check_next_commit() -> None:
     versioning.check_commit(tag(number + 1 if is_finished(number) else number))
 
 
-def commit_finished(finished: Round) -> None:
+def commit_finished(record: Round) -> None:
     """Commit and tag a finished round."""
-    verdict = "promoted" if finished.verdict.promoted else "refused"
+    verdict = "promoted" if record.verdict.promoted else "refused"
     UNPUSHED.touch()
-    commit_id = versioning.commit_round(finished.tag, f"{finished.tag}: {verdict}; {finished.verdict.reasons[0]}")
-    screen.say(f"git: {finished.tag} is commit {commit_id}")
+    commit_id = versioning.commit_round(record.tag, f"{record.tag}: {verdict}; {record.verdict.reasons[0]}")
+    screen.say(f"git: {record.tag} is commit {commit_id}")
 
 
 def commit_pending(number: int) -> None:
-    """Commit the round that ended without: its process was killed in between, or ran without --commit."""
+    """Commit a finished round without a commit: its process was killed in between, or ran without --commit."""
     if is_finished(number) and not versioning.has_tag(tag(number)):
         if versioning.is_up_to_date():
             commit_finished(read_round(number))
@@ -37,7 +37,7 @@ def commit_pending(number: int) -> None:
 
 
 def finish_pending(number: int, committing: bool) -> None:
-    """What the process of an earlier round did not come to: its commit, the push, MLflow. Raises VersioningError, also
+    """Finish what a killed process of an earlier round left: its commit, the push, MLflow. Raises VersioningError, also
     where the next round could not be committed."""
     if committing:
         commit_pending(number)

@@ -76,30 +76,30 @@ def writer(params: Params) -> str:
 
 
 def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSample]:
-    """The first training images of the first shards, with all that was made of them."""
-    made: list[ReportSample] = []
+    """The first training images of the first shards, with the records of every stage."""
+    report_samples: list[ReportSample] = []
     for shard in list_shards(layout.scenes):
         name = shard.name
         images = [i for i in read_shard(layout.images / name, Image) if i.split == "train"]
         regions = read_shard(layout.regions / name, Region)
-        said = read_shard(layout.descriptions / name, Description)
+        descriptions = read_shard(layout.descriptions / name, Description)
         scenes = {s.image_id: s for s in read_shard(layout.scenes / name, Scene)}
         pairs = read_shard(layout.qa / name, QAPair)
-        for image in images[: n - len(made)]:
-            own = image.image_id
-            made.append(
+        for image in images[: n - len(report_samples)]:
+            image_id = image.image_id
+            report_samples.append(
                 ReportSample(
                     image,
                     load_image(layout.images / image.path, params.ingest.max_pixels),
-                    [r for r in regions if r.image_id == own],
-                    [d for d in said if d.image_id == own],
-                    scenes.get(own),
-                    [p for p in pairs if p.image_id == own],
+                    [r for r in regions if r.image_id == image_id],
+                    [d for d in descriptions if d.image_id == image_id],
+                    scenes.get(image_id),
+                    [p for p in pairs if p.image_id == image_id],
                 )
             )
-        if len(made) == n:
+        if len(report_samples) == n:
             break
-    return made
+    return report_samples
 
 
 def losses(adapter: Path) -> list[LossPoint]:

@@ -1,4 +1,4 @@
-"""What a round looks like on the screen: its tables, and where the time went."""
+"""Terminal output of a round: its tables, and its wall seconds by stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def say_params(params: Params, difference: str) -> None:
-    """What was written into params.yaml, and what has to be known of these params."""
+    """Print the changes of params.yaml, and the notes on these params."""
     if difference:
         screen.say(f"params.yaml now says:\n{difference.rstrip()}")
     for note in notes(params):
@@ -30,14 +30,14 @@ def say_params(params: Params, difference: str) -> None:
 
 
 def show_round(
-    finished: Round, parent: tracking.Run, report: Path, seconds: Mapping[str, float], wall: float
+    record: Round, parent: tracking.Run, report: Path, seconds: Mapping[str, float], wall: float
 ) -> None:  # fmt: skip
-    """Scores, where the results are, the verdict, and where the time went."""
+    """Print scores, paths of the results, the verdict, and seconds by stage."""
     for comparison in comparisons(PIPELINE.scores / "scores.json"):
         show(comparison)
     for name, path in {**result_paths(parent), "report": str(report)}.items():
         screen.say(f"{name}: {path}")
-    say_verdict(finished)
+    say_verdict(record)
     say_times(seconds, wall)
 
 
@@ -72,12 +72,12 @@ def show(c: Comparison) -> None:
     screen.console().print(table, soft_wrap=False)
 
 
-def say_verdict(finished: Round) -> None:
+def say_verdict(record: Round) -> None:
     """Whether the candidate is promoted, and why."""
-    outcome = "promoted when the next round begins" if finished.verdict.promoted else "NOT promoted"
-    champion = {"base": "the base", "champion": "the champion"}[finished.against]
-    screen.say(f"round {finished.number}: the candidate is {outcome}; against {champion}:")
-    for reason in finished.verdict.reasons:
+    outcome = "promoted when the next round begins" if record.verdict.promoted else "NOT promoted"
+    champion = {"base": "the base", "champion": "the champion"}[record.against]
+    screen.say(f"round {record.number}: the candidate is {outcome}; against {champion}:")
+    for reason in record.verdict.reasons:
         screen.say(f"  {reason}")
 
 

@@ -1,4 +1,4 @@
-"""A round in MLflow: its run, which goes on when the round does, its figures, its adapter, its report."""
+"""A round in MLflow: its run, continued with the round, its figures, its adapter, its report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def round_run(params: Params) -> Generator[tracking.Run]:
 
 
 def _run_file(number: int) -> Path:
-    """Keeps the id of a round's MLflow run until that has everything."""
+    """The file with the id of a round's MLflow run, until everything is logged."""
     return Path(f".ouro/{tag(number)}.mlflow")
 
 
@@ -38,7 +38,7 @@ def result_paths(parent: tracking.Run) -> dict[str, str]:
     return {"adapter": str(ADAPTER), "datasets": str(PIPELINE.root), "MLflow run": run}
 
 
-def log_round(params: Params, parent: tracking.Run, finished: Round, seconds: Mapping[str, float]) -> Path:
+def log_round(params: Params, parent: tracking.Run, record: Round, seconds: Mapping[str, float]) -> Path:
     """Give MLflow the results of a round, and write the report; returns its path."""
     numbers = {
         f"{count.stage}.{name}": float(n)
@@ -47,36 +47,36 @@ def log_round(params: Params, parent: tracking.Run, finished: Round, seconds: Ma
     }
     headlines = headline(comparisons(PIPELINE.scores / "scores.json"))
     parent.metrics({**numbers, **{f"seconds.{stage}": s for stage, s in seconds.items()}, **headlines})
-    about = _describe(finished)
-    annotations = str(finished.counts.get("pairs", 0))
-    parent.tags({**tracking.provenance(), **tracking.dataset_digests(), **about, "annotations": annotations})
-    parent.artifact(Path("rounds") / f"{finished.tag}.json")
+    verdict_tags = _describe(record)
+    annotations = str(record.counts.get("pairs", 0))
+    parent.tags({**tracking.provenance(), **tracking.dataset_digests(), **verdict_tags, "annotations": annotations})
+    parent.artifact(Path("rounds") / f"{record.tag}.json")
     version = {key: tracking.provenance()[key] for key in ("git_commit", "dvc_lock")}
-    tracking.register(parent, ADAPTER, {**version, "round": str(finished.number), **about})
+    tracking.register(parent, ADAPTER, {**version, "round": str(record.number), **verdict_tags})
     if params.model.adapter:
-        tracking.crown(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
+        tracking.set_champion_alias(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
     report = pipeline_report(params, result_paths(parent))
     parent.artifact(report, "report")
     return report
 
 
-def _describe(finished: Round) -> dict[str, str]:
+def _describe(record: Round) -> dict[str, str]:
     return {
-        "verdict": "promoted" if finished.verdict.promoted else "refused",
-        "annotator": finished.annotator,
-        "why": "; ".join(finished.verdict.reasons),
-        "git_tag": tag(finished.number) if versioning.has_tag(finished.tag) else "",
+        "verdict": "promoted" if record.verdict.promoted else "refused",
+        "annotator": record.annotator,
+        "why": "; ".join(record.verdict.reasons),
+        "git_tag": tag(record.number) if versioning.has_tag(record.tag) else "",
     }
 
 
 def log_pending(number: int) -> None:
-    """Log the round that ended without: its process was killed in between."""
+    """Log a finished round that MLflow does not have: its process was killed in between."""
     if not (_run_file(number).is_file() and is_finished(number)):
         return
-    finished = read_round(number)
-    if is_candidate(finished):
+    record = read_round(number)
+    if is_candidate(record):
         screen.say(f"round {number} ended before MLflow was told; its figures and its adapter are added now")
         with tracking.run(f"round {number}", continued=_run_file(number)) as parent:
-            log_round(load_params(), parent, finished, finished.seconds)
+            log_round(load_params(), parent, record, record.seconds)
     else:
         _run_file(number).unlink()

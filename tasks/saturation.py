@@ -1,4 +1,4 @@
-"""Whether another round could bring anything."""
+"""Saturation: whether another round could improve the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.versioning import is_up_to_date
 
 def is_finished(number: int) -> bool:
     """Whether a round has its file."""
-    return any(finished.number == number for finished in read_rounds())
+    return any(record.number == number for record in read_rounds())
 
 
 def nothing_to_do(params: Params) -> str | None:
@@ -20,14 +20,14 @@ def nothing_to_do(params: Params) -> str | None:
     """
     if not is_finished(params.round):
         return None
-    without_gain, patience = barren(read_rounds()), params.bootstrap.patience
-    if without_gain < patience:
+    n_without_gain, patience = barren(read_rounds()), params.bootstrap.patience
+    if n_without_gain < patience:
         return None
-    known = inbox_fingerprint(params) is not None  # of a Hugging Face dataset it cannot be told
-    if (known and inbox_changed(params)) or not is_up_to_date():
+    has_fingerprint = inbox_fingerprint(params) is not None  # a Hugging Face dataset has none
+    if (has_fingerprint and inbox_changed(params)) or not is_up_to_date():
         return None
     return (
-        f"saturated after round {params.round}: {without_gain} round{'s' if without_gain > 1 else ''} in a row "
+        f"saturated after round {params.round}: {n_without_gain} round{'s' if n_without_gain > 1 else ''} in a row "
         f"without a gain beyond the interval (bootstrap.patience: {patience}), and no image, param or code has "
         "changed since"
     )

@@ -1,4 +1,4 @@
-"""What a person sees: progress with rate and remaining time, warnings in one line, counts as a table.
+"""Terminal output: progress with rate and remaining time, warnings in one line, counts as a table.
 
 On a terminal a live bar; elsewhere (a log file, CI) one line now and then.
 """
@@ -48,37 +48,37 @@ def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
     """A bar for `total` units of work (0: nobody knows how many); the yielded function, which any thread may call,
     moves it by n. Ends with the time taken.
     """
-    started = time.monotonic()
-    shown = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
-    done = 0
+    start_time = time.monotonic()
+    display = _bar(stage, total, unit) if console().is_terminal else _lines(stage, total, unit)
+    n_done = 0
     lock = Lock()
-    with shown as advance:
+    with display as advance:
 
         def count(n: int) -> None:
-            nonlocal done
+            nonlocal n_done
             with lock:
-                done += n
+                n_done += n
                 advance(n)
 
         yield count
-    seconds = time.monotonic() - started
-    console().print(f"{stage}: {done} {unit} in {seconds:.1f} s", markup=False)
+    seconds = time.monotonic() - start_time
+    console().print(f"{stage}: {n_done} {unit} in {seconds:.1f} s", markup=False)
 
 
 @contextmanager
 def steps(stage: str) -> Generator[Callable[[int, int], None]]:
-    """Progress of a job that tells its own size as it goes: the yielded function takes (done, of)."""
+    """Progress of a job that reports its own size: the yielded function takes (n_done, total)."""
     with ExitStack() as stack:
         bar: list[Advance] = []
-        seen = 0
+        n_reported = 0
 
-        def on_step(done: int, of: int) -> None:
-            nonlocal seen
+        def on_step(n_done: int, total: int) -> None:
+            nonlocal n_reported
             if not bar:
-                bar.append(stack.enter_context(progress(stage, of, "steps")))
-            if done > seen:
-                bar[0](done - seen)
-                seen = done
+                bar.append(stack.enter_context(progress(stage, total, "steps")))
+            if n_done > n_reported:
+                bar[0](n_done - n_reported)
+                n_reported = n_done
 
         yield on_step
 
@@ -110,36 +110,38 @@ def _bar(stage: str, total: int, unit: str) -> Generator[Advance]:
 
 @contextmanager
 def _lines(stage: str, total: int, unit: str) -> Generator[Advance]:
-    said = deque([(time.monotonic(), 0)], maxlen=round(RATE_SECONDS / LINE_SECONDS))  # when, and how many by then
-    done = 0
+    reports = deque([(time.monotonic(), 0)], maxlen=round(RATE_SECONDS / LINE_SECONDS))  # (time, count)
+    n_done = 0
 
     def advance(n: int) -> None:
-        nonlocal done
-        done += n
+        nonlocal n_done
+        n_done += n
         now = time.monotonic()
-        if now - said[-1][0] < LINE_SECONDS or 0 < total <= done:
+        if now - reports[-1][0] < LINE_SECONDS or 0 < total <= n_done:
             return
-        then, before = said[0]
-        said.append((now, done))
-        of = f"{done}/{total}" if total else str(done)
-        console().print(f"{stage}: {of} {unit}, {_pace((done - before) / (now - then), max(0, total - done))}")
+        then, earlier_count = reports[0]
+        reports.append((now, n_done))
+        amount = f"{n_done}/{total}" if total else str(n_done)
+        console().print(
+            f"{stage}: {amount} {unit}, {_pace((n_done - earlier_count) / (now - then), max(0, total - n_done))}"
+        )
 
     yield advance
 
 
-def _pace(rate: float, left: int) -> str:
-    """Units a second (a minute where it is slow) and the time that so many more will take, as 1 day, 2:03:04."""
-    shown = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
-    return f"{shown}, {timedelta(seconds=round(left / rate))} left" if rate and left else shown
+def _pace(rate: float, n_remaining: int) -> str:
+    """Units a second (a minute where it is slow) and the time for the remaining units, as 1 day, 2:03:04."""
+    rate_text = f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+    return f"{rate_text}, {timedelta(seconds=round(n_remaining / rate))} left" if rate and n_remaining else rate_text
 
 
 def say(text: str) -> None:
-    """A plain line on the screen; nothing in it is taken for markup."""
+    """Print a plain line; markup in it is not interpreted."""
     console().print(text, markup=False)
 
 
 def complain(text: str) -> None:
-    """An error for the person, on stderr, without a traceback."""
+    """Print an error on stderr, without a traceback."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {text}", markup=False, style="red")
@@ -154,7 +156,7 @@ def print_table(table: Table) -> None:
 
 
 class _Notices(logging.Handler):
-    """Warnings of ours, and Prefect's word that a task failed and will be tried again: one line each."""
+    """Warnings of ours, and Prefect's notices that a task failed and is retried: one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage().splitlines()[0] if record.getMessage() else ""

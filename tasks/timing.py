@@ -1,4 +1,4 @@
-"""How long each stage really worked, beside the wall time that orchestration and process start add."""
+"""Seconds of work of each stage, without orchestration and process start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST_ROUND = Path(".ouro/last-round.json")  # seconds of the last round, for `ou
 
 
 def note_work(stage: str, seconds: float) -> None:
-    """Keep the seconds that a stage spent on its shards, model loading included."""
+    """Write down the seconds that a stage spent on its shards, model loading included."""
     write_json(TIMES / f"{stage}.json", {"seconds": seconds})
 
 
@@ -27,14 +27,14 @@ def work_seconds() -> dict[str, float]:
 
 
 @contextmanager
-def measured(stage: str, layout: Layout) -> Generator[None]:
-    """Note the seconds of work in this block, for the pipeline's account of where the time goes."""
-    started = time.monotonic()
+def record_work(stage: str, layout: Layout) -> Generator[None]:
+    """Record the wall seconds of this block as work of `stage`; only for the pipeline's own folders."""
+    start_time = time.monotonic()
     yield
     if layout == PIPELINE:
-        note_work(stage, time.monotonic() - started)
+        note_work(stage, time.monotonic() - start_time)
 
 
 def forget_work() -> None:
-    """Before a round: what a stage that is up to date took is of an earlier one."""
+    """Remove the times of earlier rounds: a stage that is up to date writes none."""
     shutil.rmtree(TIMES, ignore_errors=True)

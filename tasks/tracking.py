@@ -99,7 +99,7 @@ class Run:
             self._send(lambda client: client.log_artifact(self.run_id, str(path), folder))
 
     def registry(self, write: Callable[[MlflowClient], object]) -> None:
-        """Do something with the model registry of the store."""
+        """Call `write` with the client, for changes of the model registry."""
         self._send(write)
 
     def end(self, status: str) -> None:
@@ -116,8 +116,8 @@ class Run:
             write(self.client)
         except (MlflowException, OSError) as error:
             if not self.warned:
-                said = getattr(error.__cause__, "orig", error)  # a database's own words
-                log.warning("MLflow does not take what is logged (%s); the work goes on without it", said)
+                cause = getattr(error.__cause__, "orig", error)  # the database's message
+                log.warning("MLflow does not take what is logged (%s); the work goes on without it", cause)
                 self.warned = True
             return False
         return True
@@ -159,9 +159,9 @@ def import_libraries() -> None:
 
 def _experiment(store: MlflowClient) -> str:
     name = os.environ.get(EXPERIMENT_NAME, EXPERIMENT)
-    found = store.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
+    existing = store.get_experiment_by_name(name)
+    if existing is not None:
+        return existing.experiment_id
     local = None if os.environ.get(URI) else Path("mlartifacts").resolve().as_uri()
     return store.create_experiment(name, artifact_location=local)
 
@@ -196,17 +196,17 @@ def run(
     `continued`: a file that keeps the run's id, so that work that was killed goes on in the same run; it goes when the
     work is done.
     """
-    above = parent or os.environ.get(PARENT)
-    wanted = {"mlflow.runName": name, **provenance(), **(tags or {})}
-    if above:
-        wanted["mlflow.parentRunId"] = above
-    opened = _open(name, wanted, continued)
+    parent_id = parent or os.environ.get(PARENT)
+    run_tags = {"mlflow.runName": name, **provenance(), **(tags or {})}
+    if parent_id:
+        run_tags["mlflow.parentRunId"] = parent_id
+    active_run = _open(name, run_tags, continued)
     status = "FAILED"
     try:
-        yield opened
+        yield active_run
         status = "FINISHED"
     finally:
-        opened.end(status)
+        active_run.end(status)
         if continued and status == "FINISHED":
             continued.unlink(missing_ok=True)
 
@@ -220,22 +220,22 @@ def _open(name: str, tags: Mapping[str, str], continued: Path | None) -> Run:
         experiment = _experiment(store)
         if continued and continued.is_file():
             with contextlib.suppress(MlflowException):
-                return _reopened(store, continued.read_text().strip(), experiment, tags)
-        made = store.create_run(experiment, run_name=name, tags=dict(tags))
+                return _reopen(store, continued.read_text().strip(), experiment, tags)
+        new_run = store.create_run(experiment, run_name=name, tags=dict(tags))
     except (MlflowException, OSError) as error:
         log.warning("MLflow at %s does not answer (%s); nothing is tracked", os.environ.get(URI, STORE), error)
         return Run(None, "none", "none")
     if continued:
-        write_text(continued, made.info.run_id)
-    return Run(store, made.info.run_id, experiment)
+        write_text(continued, new_run.info.run_id)
+    return Run(store, new_run.info.run_id, experiment)
 
 
-def _reopened(store: MlflowClient, run_id: str, experiment: str, tags: Mapping[str, str]) -> Run:
+def _reopen(store: MlflowClient, run_id: str, experiment: str, tags: Mapping[str, str]) -> Run:
     store.update_run(run_id, status="RUNNING")
     history = store.get_metric_history(run_id, "loss")
-    opened = Run(store, run_id, experiment, max((point.step for point in history), default=-1))
-    opened.tags(tags)
-    return opened
+    active_run = Run(store, run_id, experiment, max((point.step for point in history), default=-1))
+    active_run.tags(tags)
+    return active_run
 
 
 @contextmanager
@@ -252,8 +252,8 @@ def provenance() -> dict[str, str]:
     """The git commit and the digest of dvc.lock, as tags; "none" where there is none."""
     commit = ""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, no repository
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        commit = done.stdout.strip()
+        process = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        commit = process.stdout.strip()
     lock = Path("dvc.lock")
     return {
         "git_commit": commit or "none",
@@ -281,26 +281,28 @@ def register(run: Run, adapter: Path, tags: Mapping[str, str]) -> None:
     run.artifact(adapter, "adapter")
 
     def write(store: MlflowClient) -> None:
-        _registered(store)
+        _ensure_registered_model(store)
         source = f"{store.get_run(run.run_id).info.artifact_uri}/adapter"
-        made = store.create_model_version(REGISTERED, source, run.run_id, tags=dict(tags))
-        store.set_registered_model_alias(REGISTERED, "candidate", made.version)
+        version = store.create_model_version(REGISTERED, source, run.run_id, tags=dict(tags))
+        store.set_registered_model_alias(REGISTERED, "candidate", version.version)
 
     run.registry(write)
 
 
-def crown(run: Run, number: str) -> None:
-    """Let the alias `champion` name the newest version of a round. Never raises for a store that does not answer."""
+def set_champion_alias(run: Run, number: str) -> None:
+    """Set the alias `champion` to the newest version of a round. Never raises for a store that does not answer."""
 
     def write(store: MlflowClient) -> None:
-        found = [v for v in store.search_model_versions(f"name='{REGISTERED}'") if v.tags.get("round") == number]
-        if found:
-            store.set_registered_model_alias(REGISTERED, "champion", max(found, key=lambda v: int(v.version)).version)
+        versions = [v for v in store.search_model_versions(f"name='{REGISTERED}'") if v.tags.get("round") == number]
+        if versions:
+            store.set_registered_model_alias(
+                REGISTERED, "champion", max(versions, key=lambda v: int(v.version)).version
+            )
 
     run.registry(write)
 
 
-def _registered(store: MlflowClient) -> None:
+def _ensure_registered_model(store: MlflowClient) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -320,27 +322,27 @@ def experiment(name: str) -> Generator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Nested:
-    """A run below another one, as the store has it."""
+class ChildRun:
+    """A run right below another one, as stored."""
 
     run_id: str
     finished: bool
     tags: Mapping[str, str]
 
 
-def nested(parent: Run) -> list[Nested]:
+def child_runs(parent: Run) -> list[ChildRun]:
     """The runs right below `parent`; none where the store does not answer."""
     from mlflow.exceptions import MlflowException
 
     if parent.client is None:
         return []
-    wanted = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    query = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
     try:
-        found = parent.client.search_runs([parent.experiment_id], wanted, max_results=10_000)
+        runs = parent.client.search_runs([parent.experiment_id], query, max_results=10_000)
     except (MlflowException, OSError) as error:
         log.warning("MLflow does not tell its runs (%s); finished arms may be logged again", error)
         return []
-    return [Nested(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in found]
+    return [ChildRun(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in runs]
 
 
 def is_local() -> bool:
@@ -348,12 +350,12 @@ def is_local() -> bool:
     return URI not in os.environ
 
 
-def compare_url(parent: Run, chosen: Sequence[str]) -> str:
+def compare_url(parent: Run, run_ids: Sequence[str]) -> str:
     """The page of MLflow that compares runs, once its server is up (UI_COMMAND)."""
     import json
     from urllib.parse import quote
 
     uri = os.environ.get(URI, STORE)
     address = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    runs, experiments = (quote(json.dumps(ids)) for ids in (list(chosen), [parent.experiment_id]))
+    runs, experiments = (quote(json.dumps(ids)) for ids in (list(run_ids), [parent.experiment_id]))
     return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"

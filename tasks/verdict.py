@@ -1,4 +1,4 @@
-"""The end of a round: what was measured becomes a verdict, and the round gets its file."""
+"""The end of a round: the verdict over its measurements, and the round's file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ouro.benchmarks.comparison import Comparison
 
-COUNTED = {"images": "merge", "regions": "describe", "pairs": "synthesize"}  # what a round's file counts, of whom
+COUNTED = {"images": "merge", "regions": "describe", "pairs": "synthesize"}  # count in a round's file -> its stage
 NOTHING = (
     "nothing was measured: there are no held-out questions. Fix: name benchmarks in benchmark.names and in "
     "gate.benchmarks"
@@ -32,22 +32,22 @@ def judge(params: Params, annotator: str, seconds: Mapping[str, float], run_id: 
 
     Without any measurement nothing is promoted. Raises GateError.
     """
-    measured = read_measured(PIPELINE)
+    measurements = read_measured(PIPELINE)
     against = "champion" if params.model.adapter else "base"
-    verdict = decide(measured, against, params.gate) if measured else Verdict(False, (NOTHING,))
-    made = Round(
+    verdict = decide(measurements, against, params.gate) if measurements else Verdict(False, (NOTHING,))
+    record = Round(
         number=params.round, annotator=annotator, against=against, trained_from=params.train.from_,
-        candidate=candidate_digest(), counts=_counts(PIPELINE), words=_words(PIPELINE), measured=tuple(measured),
-        verdict=verdict, gained=gained(measured, against, params.gate), data=tracking.dataset_digests(), run=run_id,
+        candidate=candidate_digest(), counts=_counts(PIPELINE), words=_words(PIPELINE), measured=tuple(measurements),
+        verdict=verdict, gained=gained(measurements, against, params.gate), data=tracking.dataset_digests(), run=run_id,
         seconds={stage: round(s, 1) for stage, s in seconds.items()},
     )  # fmt: skip
-    write_round(made)
-    _artifact(made)
-    return made
+    write_round(record)
+    _artifact(record)
+    return record
 
 
 def read_measured(layout: Layout) -> list[Measured]:
-    """Everything that the benchmark stage compared. Raises ArtifactError."""
+    """The measurements of stage benchmark. Raises ArtifactError."""
     path = layout.scores / "gate.json"
     try:
         return [Measured.from_json(value) for value in json.loads(path.read_text())["measured"]]
@@ -58,9 +58,9 @@ def read_measured(layout: Layout) -> list[Measured]:
 
 
 def _counts(layout: Layout) -> dict[str, int]:
-    """Training images, their regions, and the pairs that were kept."""
-    kept = {count.stage: count.n_out for count in count_stages(layout)}
-    return {name: kept.get(stage, 0) for name, stage in COUNTED.items()}
+    """How many training images, regions and accepted pairs there are."""
+    outputs = {count.stage: count.n_out for count in count_stages(layout)}
+    return {name: outputs.get(stage, 0) for name, stage in COUNTED.items()}
 
 
 def _words(layout: Layout) -> float:
@@ -73,10 +73,10 @@ def _sidecars(folder: Path) -> Iterable[Sidecar]:
     return (read_sidecar(shard) for shard in list_shards(folder))
 
 
-def headline(made: Sequence[Comparison]) -> dict[str, float]:
+def headline(comparisons: Sequence[Comparison]) -> dict[str, float]:
     """The figures of a round that its MLflow run shows first: means over question types."""
     numbers: dict[str, float] = {}
-    for c in made:
+    for c in comparisons:
         row = c.macro
         figures = {
             "accuracy.base": row.base_accuracy, "accuracy.boot": row.boot_accuracy,
@@ -87,16 +87,18 @@ def headline(made: Sequence[Comparison]) -> dict[str, float]:
     return numbers
 
 
-def _artifact(made: Round) -> None:
+def _artifact(record: Round) -> None:
     """The verdict as a table in Prefect."""
     from prefect.artifacts import create_table_artifact
 
     rows = [
         {"benchmark": m.name, "n": m.gain.n, "compared with": m.models[0], "its": m.first, "candidate": m.second,
          "gain": m.gain.value, "low": m.gain.low, "high": m.gain.high}
-        for m in made.measured
+        for m in record.measured
     ]  # fmt: skip
-    said = "promoted" if made.verdict.promoted else "refused"
+    outcome = "promoted" if record.verdict.promoted else "refused"
     create_table_artifact(
-        key="verdict", table=rows, description=f"round {made.number}: {said}\n\n" + "\n".join(made.verdict.reasons)
+        key="verdict",
+        table=rows,
+        description=f"round {record.number}: {outcome}\n\n" + "\n".join(record.verdict.reasons),
     )

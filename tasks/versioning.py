@@ -26,25 +26,25 @@ def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _git(*arguments: str) -> str:
-    """The output of a git command. Raises VersioningError with what git said."""
-    done = _call(["git", *arguments])
-    if done.returncode != 0:
-        raise VersioningError(f"git {' '.join(arguments[:2])}: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done.stdout.rstrip()
+    """The output of a git command. Raises VersioningError with git's error text."""
+    process = _call(["git", *arguments])
+    if process.returncode != 0:
+        raise VersioningError(f"git {' '.join(arguments[:2])}: {(process.stderr or process.stdout).strip()[-600:]}")
+    return process.stdout.rstrip()
 
 
 def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ.get("PATH", "")
-    path = os.pathsep.join([str(Path(sys.executable).parent), environment])
+    current_path = os.environ.get("PATH", "")
+    path = os.pathsep.join([str(Path(sys.executable).parent), current_path])
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
     )
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    """The last words of a DVC command, on one line, without its advertisements."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+def _error_summary(process: subprocess.CompletedProcess[str]) -> str:
+    """The error text of a DVC command on one line, without DVC's advertisements."""
+    lines = [line.strip() for line in (process.stderr or process.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
     return "; ".join(line.removeprefix("ERROR: ") for line in errors)[-600:]
 
@@ -59,8 +59,8 @@ def check_commit(tag: str) -> None:
         raise VersioningError(
             "git: got no name and address for commits. Fix: git config user.name NAME; git config user.email ADDRESS"
         )
-    changed = _git("status", "--porcelain", "--untracked-files=no").splitlines()
-    foreign = [line[3:] for line in changed if not line[3:].strip('"').startswith(ROUND_PATHS)]
+    changes = _git("status", "--porcelain", "--untracked-files=no").splitlines()
+    foreign = [line[3:] for line in changes if not line[3:].strip('"').startswith(ROUND_PATHS)]
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise VersioningError(
@@ -81,35 +81,39 @@ def has_tag(tag: str) -> bool:
 
 def commit_of(tag: str) -> str:
     """The commit of a tag, short; "" without."""
-    done = _call(["git", "rev-parse", "--verify", "--quiet", "--short", f"{tag}^{{commit}}"])
-    return done.stdout.strip() if done.returncode == 0 else ""
+    process = _call(["git", "rev-parse", "--verify", "--quiet", "--short", f"{tag}^{{commit}}"])
+    return process.stdout.strip() if process.returncode == 0 else ""
 
 
 def commit_round(tag: str, message: str) -> str:
-    """Commit the paths of a round, tag it; returns the commit. Done twice it is done once. Raises VersioningError."""
+    """Commit the paths of a round, tag it; returns the commit. Idempotent. Raises VersioningError."""
     if not has_tag(tag):
-        there = [path for path in ROUND_PATHS if Path(path).exists()]
-        _git("add", "--", *there)
-        if _git("status", "--porcelain", "--untracked-files=no", "--", *there):
-            _git("commit", "--quiet", "--message", message, "--", *there)
+        paths = [path for path in ROUND_PATHS if Path(path).exists()]
+        _git("add", "--", *paths)
+        if _git("status", "--porcelain", "--untracked-files=no", "--", *paths):
+            _git("commit", "--quiet", "--message", message, "--", *paths)
         _git("tag", "--annotate", "--message", message, tag)
     return commit_of(tag)
 
 
 def add_to_dvc(path: Path) -> None:
     """`dvc add`: the folder is versioned from now on. Raises VersioningError."""
-    done = _dvc("add", "--quiet", str(path))
-    if done.returncode != 0:
-        raise VersioningError(f"dvc add {path}: {_said(done)}. Fix what it names and run the same command again")
+    process = _dvc("add", "--quiet", str(path))
+    if process.returncode != 0:
+        raise VersioningError(
+            f"dvc add {path}: {_error_summary(process)}. Fix what it names and run the same command again"
+        )
 
 
 def is_up_to_date() -> bool:
     """Whether `dvc repro` would have nothing to do; ablations have a dvc.yaml of their own. Raises VersioningError when
     DVC cannot say."""
-    done = _dvc("status", "--json", "dvc.yaml")
-    if done.returncode != 0:
-        raise VersioningError(f"dvc status: {_said(done)}. Fix what it names and run the same command again")
-    return json.loads(done.stdout) == {}
+    process = _dvc("status", "--json", "dvc.yaml")
+    if process.returncode != 0:
+        raise VersioningError(
+            f"dvc status: {_error_summary(process)}. Fix what it names and run the same command again"
+        )
+    return json.loads(process.stdout) == {}
 
 
 def has_remote() -> bool:
@@ -119,9 +123,9 @@ def has_remote() -> bool:
 
 def push_data() -> None:
     """`dvc push`. Raises VersioningError: nothing is lost, and what arrived is not sent again."""
-    done = _dvc("push", "--quiet")
-    if done.returncode != 0:
+    process = _dvc("push", "--quiet")
+    if process.returncode != 0:
         raise VersioningError(
-            f"dvc push: {_said(done)}. The round is finished, committed and kept here. Fix what it names, then "
-            "`uv run dvc push`, or run the same command again"
+            f"dvc push: {_error_summary(process)}. The round is finished, committed and kept here. Fix what it names, "
+            "then `uv run dvc push`, or run the same command again"
         )

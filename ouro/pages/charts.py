@@ -42,11 +42,13 @@ class Curve:
 
 def loss_curve(points: Sequence[tuple[int, float]]) -> Curve | None:
     """A curve through (step, loss) points in the order of steps, or None when fewer than two are finite."""
-    kept = sorted((s, v) for s, v in points if math.isfinite(v))
-    if len(kept) < 2 or kept[0][0] == kept[-1][0]:
+    finite_points = sorted((s, v) for s, v in points if math.isfinite(v))
+    if len(finite_points) < 2 or finite_points[0][0] == finite_points[-1][0]:
         return None
-    kept = kept[:: math.ceil(len(kept) / _MAX_POINTS)] + ([] if len(kept) <= _MAX_POINTS else kept[-1:])
-    steps, values = [s for s, _ in kept], [v for _, v in kept]
+    finite_points = finite_points[:: math.ceil(len(finite_points) / _MAX_POINTS)] + (
+        [] if len(finite_points) <= _MAX_POINTS else finite_points[-1:]
+    )
+    steps, values = [s for s, _ in finite_points], [v for _, v in finite_points]
     means = _running_mean(values) if len(values) >= _SMOOTH_FROM else values
     y_marks = nice_marks(min(0.0, *values), max(values), 5)
     x_marks = [m for m in nice_marks(steps[0], steps[-1], 6) if steps[0] <= m <= steps[-1]]

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 PAGE, CHUNK, ROWS = 60, 20, 200
 CHUNK_BYTES = 262_144  # a file of images is closed when it has grown beyond this
 TEASER = 180  # characters
-SIGN = "data/manifest.js"  # what tells a gallery from other folders
+SIGN = "data/manifest.js"  # a folder with this file is a gallery
 ASSETS = ("gallery.css", "gallery.js", "view.js")
 _DAY = 86_400.0  # seconds
 _SCRIPT_SAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
@@ -90,8 +90,8 @@ def write_gallery(
         build = _Build(folder, round_)
         for shard in shards:
             build.shard(layout, shard.name, progress)
-        made = build.close(title, missing_stages(layout), earlier)
-    return made._replace(path=out / "index.html")
+        gallery = build.close(title, missing_stages(layout), earlier)
+    return gallery._replace(path=out / "index.html")
 
 
 def check_target(out: Path) -> None:
@@ -151,7 +151,7 @@ class _Files:
         self._size = 0
 
     def add(self, row: Any) -> tuple[int, int]:
-        """Take one row; the number of its file, and its place in it."""
+        """Add one row; returns the number of its file and its position there."""
         place = self.n_files, len(self._open)
         self._open.append(row)
         self.n_rows += 1
@@ -161,7 +161,7 @@ class _Files:
         return place
 
     def close(self) -> None:
-        """Write what is open."""
+        """Write the open rows as a file."""
         if self._open:
             path = self.folder / "data" / f"{self.kind}-{self.n_files:05d}.js"
             path.write_bytes(script(self.kind, self.n_files, self._open))
@@ -170,7 +170,7 @@ class _Files:
 
 
 class _Build:
-    """One gallery under way. Of the images that it has taken, it holds the counts alone."""
+    """Builds one gallery shard by shard; holds counts of the images, not the images."""
 
     def __init__(self, folder: Path, round_: str) -> None:
         (folder / "data").mkdir()
@@ -183,7 +183,7 @@ class _Build:
         self.whole: Counter[str] = Counter()
 
     def shard(self, layout: Layout, name: str, progress: Callable[[int], None]) -> None:
-        """Take one shard of all stages."""
+        """Add one shard of all stages."""
         shard = read_dataset_shard(layout, name)
         first = self.pages.n_rows
         images = [r.image for r in shard.images]
@@ -225,8 +225,8 @@ class _Build:
 
     def close(self, title: str, notes: list[str], earlier: Sequence[CaptionLength]) -> Gallery:
         """Write the rest: the last data files, the manifest, statistics, the pages and their assets."""
-        for written in (self.pages, self.images, self.rejected):
-            written.close()
+        for data_files in (self.pages, self.images, self.rejected):
+            data_files.close()
         statistics = self.collector.result()
         if self.unreadable:
             notes = [*notes, f"{self.unreadable} pictures could not be read again and are not shown."]
@@ -268,8 +268,8 @@ def _reason(record: Rejected) -> str:
 def _teaser(records: ImageRecords) -> str:
     """The first words about an image: merged, or of the whole image, or of its captions."""
     root = next((r.region_id for r in records.regions if r.parent_id is None), "")
-    said = next((d.text for d in records.descriptions if d.region_id == root), "")
-    texts = (records.scene.text if records.scene else "", said, *records.image.captions)
+    description = next((d.text for d in records.descriptions if d.region_id == root), "")
+    texts = (records.scene.text if records.scene else "", description, *records.image.captions)
     return next((t for t in texts if t), "")[:TEASER]
 
 

@@ -1,7 +1,7 @@
 """What the gallery reads of a dataset: the shards of all stages, grouped by image.
 
-A folder may be unfinished: a stage that has not run, or has not run on every shard, leaves out what it would have
-brought, and is told in a note. A shard that is damaged raises.
+A folder may be unfinished: the records of a stage that has not run on every shard are missing, and a note says so.
+A damaged shard raises.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GalleryError(OuroError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageRecords:
-    """One image and all that was made of it, as far as the stages got."""
+    """One image with its records of every finished stage."""
 
     image: Image
     regions: tuple[Region, ...] = ()
@@ -70,48 +70,48 @@ def check_dataset(layout: Layout) -> list[Path]:
 
 def missing_stages(layout: Layout) -> list[str]:
     """A note for every stage after ingest that has finished fewer shards than ingest."""
-    n = len(finished(layout.images))
+    n_images = len(finished(layout.images))
     brings = {
         "propose": "regions", "describe": "descriptions", "merge": "merged descriptions",
         "synthesize": "question-answer pairs",
     }  # fmt: skip
     notes: list[str] = []
     for stage, what in brings.items():
-        done = len(finished(layout.stages()[stage]))
-        if done < n:
-            some = f"no {what} yet" if not done else f"{what} of {done} of {n} shards only"
-            notes.append(f"{some}: stage {stage} has not {'run' if not done else 'finished'}.")
+        n_finished = len(finished(layout.stages()[stage]))
+        if n_finished < n_images:
+            extent = f"no {what} yet" if not n_finished else f"{what} of {n_finished} of {n_images} shards only"
+            notes.append(f"{extent}: stage {stage} has not {'run' if not n_finished else 'finished'}.")
     return notes
 
 
 def read_dataset_shard(layout: Layout, name: str) -> ShardRecords:
     """All records of one shard, grouped by image. Raises ArtifactError."""
     images = read_shard(layout.images / name, Image)
-    known = {i.image_id for i in images}
-    regions = _by_image(_read(layout.regions / name, Region))
-    said = _by_image(_read(layout.descriptions / name, Description))
-    scenes = _by_image(_read(layout.scenes / name, Scene))
-    pairs = _read(layout.qa / name, QAPair)
-    asked = _by_image(pairs)
+    image_ids = {i.image_id for i in images}
+    regions = _by_image(_read_finished(layout.regions / name, Region))
+    descriptions = _by_image(_read_finished(layout.descriptions / name, Description))
+    scenes = _by_image(_read_finished(layout.scenes / name, Scene))
+    pairs = _read_finished(layout.qa / name, QAPair)
+    pairs_by_image = _by_image(pairs)
     stages = [(stage, _read_rejected(folder / name)) for stage, folder in layout.stages().items()]
-    dropped = _by_owner([r for stage, records in stages if stage != "ingest" for r in records])
-    grouped = (regions, said, scenes, asked, dropped)
+    rejected_by_image = _by_owner([r for stage, records in stages if stage != "ingest" for r in records])
+    grouped = (regions, descriptions, scenes, pairs_by_image, rejected_by_image)
     return ShardRecords(
         [
             ImageRecords(
-                i, tuple(regions[i.image_id]), tuple(said[i.image_id]), next(iter(scenes[i.image_id]), None),
-                tuple(asked[i.image_id]), tuple(dropped[i.image_id]),
+                i, tuple(regions[i.image_id]), tuple(descriptions[i.image_id]), next(iter(scenes[i.image_id]), None),
+                tuple(pairs_by_image[i.image_id]), tuple(rejected_by_image[i.image_id]),
             )
             for i in images
         ],
-        [r for stage, records in stages for r in records if stage == "ingest" or r.record_id in known],
+        [r for stage, records in stages for r in records if stage == "ingest" or r.record_id in image_ids],
         pairs,
         next(records for stage, records in stages if stage == "synthesize"),
-        sum(len(records) for group in grouped for owner, records in group.items() if owner not in known),
+        sum(len(records) for group in grouped for owner, records in group.items() if owner not in image_ids),
     )  # fmt: skip
 
 
-def _read(path: Path, kind: type[R]) -> list[R]:
+def _read_finished(path: Path, kind: type[R]) -> list[R]:
     return read_shard(path, kind) if path.is_file() and sidecar_path(path).is_file() else []
 
 
@@ -143,5 +143,5 @@ def stage_counts(layout: Layout, name: str) -> Iterator[StageCount]:
 
 
 def aspects_meta(layout: Layout, name: str) -> Mapping[str, Any]:
-    """What stage synthesize says about one shard; {} where it has not run."""
+    """The metadata of stage synthesize for one shard; {} where it has not run."""
     return read_sidecar(layout.qa / name).meta if sidecar_path(layout.qa / name).is_file() else {}

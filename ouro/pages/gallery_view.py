@@ -23,7 +23,7 @@ _BOX = re.compile(r"\bbox ((?:-?\d+(?:\.\d+)? ){3}-?\d+(?:\.\d+)?)(?![\d.])")
 
 
 class Segment(NamedTuple):
-    """A piece of the merged description: the region it was inserted from, and the regions its sentence tells of."""
+    """A piece of the merged description: the region it was inserted from, and the regions its sentence describes."""
 
     text: str
     region_id: str | None
@@ -34,14 +34,14 @@ def segments(scene: Scene) -> list[Segment]:
     """Scene.text cut where insertions and sentences start and end; of nested insertions the shortest counts."""
     n = len(scene.text)
     spans = sorted(((max(0, i.start), min(n, i.end), i.region_id) for i in scene.insertions), key=lambda s: s[1] - s[0])
-    told = [(max(0, s.start), min(n, s.end), s.region_ids) for s in scene.sentences]
-    edges = {0, n, *(p for a, b, _ in (*spans, *told) if a < b for p in (a, b))}
-    made: list[Segment] = []
+    sentences = [(max(0, s.start), min(n, s.end), s.region_ids) for s in scene.sentences]
+    edges = {0, n, *(p for a, b, _ in (*spans, *sentences) if a < b for p in (a, b))}
+    pieces: list[Segment] = []
     for start, end in pairwise(sorted(edges)):
         origin = next((r for a, b, r in spans if a <= start and end <= b), None)
-        sentence = next((ids for a, b, ids in told if a <= start and end <= b), ())
-        made.append(Segment(scene.text[start:end], origin, sentence))
-    return made
+        sentence = next((ids for a, b, ids in sentences if a <= start and end <= b), ())
+        pieces.append(Segment(scene.text[start:end], origin, sentence))
+    return pieces
 
 
 def image_view(records: ImageRecords) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def image_view(records: ImageRecords) -> dict[str, Any]:
     ordered = sorted(records.regions, key=lambda r: r.level)
     numbers = {r.region_id: k for k, r in enumerate(ordered)}
     scene, image = records.scene, records.image
-    shown = _sample(records.rejected)
+    rejected_sample = _sample(records.rejected)
     return {
         "id": image.image_id,
         "name": image.source,
@@ -67,8 +67,8 @@ def image_view(records: ImageRecords) -> dict[str, Any]:
             {"aspect": p.aspect, "question": p.question, "answer": p.answer, "confidence": _finite(p.confidence)}
             for p in records.pairs
         ],
-        "rejected": [_rejected(r) for r in shown],
-        "left_out": len(records.rejected) - len(shown),
+        "rejected": [_rejected(r) for r in rejected_sample],
+        "left_out": len(records.rejected) - len(rejected_sample),
     }
 
 
@@ -86,27 +86,27 @@ def _text(scene: Scene | None, numbers: Mapping[str, int]) -> list[dict[str, Any
 
 
 def _regions(ordered: Sequence[Region], numbers: Mapping[str, int], records: ImageRecords) -> list[dict[str, Any]]:
-    said = {d.region_id: d for d in records.descriptions}
+    descriptions = {d.region_id: d for d in records.descriptions}
     merged = dict(records.scene.region_texts) if records.scene else {}
     views: list[dict[str, Any]] = []
     for number, region in enumerate(ordered):
-        own = said.get(region.region_id)
-        above = numbers.get(region.parent_id or "", -1)
-        whole = merged.get(region.region_id, "")
+        description = descriptions.get(region.region_id)
+        parent = numbers.get(region.parent_id or "", -1)
+        merged_text = merged.get(region.region_id, "")
         views.append(
             {
                 "path": region.region_id.partition("/")[2],
-                "parent": above if above < number else -1,  # a damaged tree may hold a loop
+                "parent": parent if parent < number else -1,  # a damaged tree may hold a loop
                 "level": region.level,
                 "box": _finite_box(region.box),
                 "score": _finite(region.score),
                 "source": region.source,
                 "kind": region.kind,
                 "ocr": region.text,
-                "said": own.text if own else None,
-                "prompt": own.prompt if own else "",
-                "annotator": own.annotator if own else "",
-                "merged": whole if own and whole != own.text else "",
+                "said": description.text if description else None,
+                "prompt": description.prompt if description else "",
+                "annotator": description.annotator if description else "",
+                "merged": merged_text if description and merged_text != description.text else "",
             }
         )
     return views
@@ -114,13 +114,13 @@ def _regions(ordered: Sequence[Region], numbers: Mapping[str, int], records: Ima
 
 def _sample(rejected: Sequence[Rejected]) -> list[Rejected]:
     """The first MAX_PER_REASON records of every stage and reason, in order."""
-    seen: Counter[tuple[str, str]] = Counter()
-    kept: list[Rejected] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    sample: list[Rejected] = []
     for record in rejected:
-        seen[record.stage, record.reason] += 1
-        if seen[record.stage, record.reason] <= MAX_PER_REASON:
-            kept.append(record)
-    return kept
+        counts[record.stage, record.reason] += 1
+        if counts[record.stage, record.reason] <= MAX_PER_REASON:
+            sample.append(record)
+    return sample
 
 
 def _rejected(record: Rejected) -> dict[str, Any]:
@@ -134,11 +134,11 @@ def _rejected(record: Rejected) -> dict[str, Any]:
 
 
 def rejected_box(record: Rejected) -> list[float] | None:
-    """The box that stage propose tells in the detail of a dropped candidate, if it is one that can be drawn."""
-    found = _BOX.search(record.detail) if record.stage == "propose" else None
-    if found is None:
+    """The box in the detail of a candidate that stage propose rejected; None if it cannot be drawn."""
+    match = _BOX.search(record.detail) if record.stage == "propose" else None
+    if match is None:
         return None
-    x0, y0, x1, y1 = map(float, found[1].split())
+    x0, y0, x1, y1 = map(float, match[1].split())
     return _finite_box((x0, y0, x1, y1)) if x0 < x1 and y0 < y1 else None
 
 

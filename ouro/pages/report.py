@@ -37,7 +37,7 @@ _MAX_SIDE = 1_024  # pixels of an embedded picture
 
 
 class ReportSample(NamedTuple):
-    """One image and everything that was made of it. `picture` is the oriented full image, RGB."""
+    """One image with the records of every stage. `picture` is the oriented full image, RGB."""
 
     image: Image
     picture: Picture
@@ -140,12 +140,12 @@ def _curves(losses: Sequence[LossPoint]) -> list[_NamedCurve]:
         ("desc", "describe the image and its regions", [(p.step, p.desc) for p in losses]),
         ("qa", "answer questions about the image", [(p.step, p.qa) for p in losses]),
     )
-    made: list[_NamedCurve] = []
+    curves: list[_NamedCurve] = []
     for name, about, column in columns:
         curve = charts.loss_curve([(step, value) for step, value in column if value is not None])
         if curve is not None:
-            made.append(_NamedCurve(name, about, curve))
-    return made
+            curves.append(_NamedCurve(name, about, curve))
+    return curves
 
 
 # ---- samples -----------------------------------------------------------------------------------------------
@@ -191,11 +191,11 @@ class _SampleView(NamedTuple):
 
 
 def _sample(key: int, sample: ReportSample) -> _SampleView:
-    said = {d.region_id: d.text for d in sample.descriptions}
+    texts = {d.region_id: d.text for d in sample.descriptions}
     nodes: dict[str, _Node] = {}
     roots: list[_Node] = []
     for region in sorted(sample.regions, key=lambda r: r.level):
-        node = _node(len(nodes), region, said.get(region.region_id, ""))
+        node = _node(len(nodes), region, texts.get(region.region_id, ""))
         parent = nodes.get(region.parent_id or "")
         (parent.children if parent else roots).append(node)
         nodes[region.region_id] = node
@@ -224,11 +224,11 @@ def _segments(scene: Scene | None, nodes: Mapping[str, _Node]) -> list[_Segment]
     spans = [(max(0, i.start), min(n, i.end), i.region_id) for i in scene.insertions]
     spans.sort(key=lambda span: span[1] - span[0])
     cuts = sorted({0, n, *(p for a, b, _ in spans if a < b for p in (a, b))})
-    made: list[_Segment] = []
+    segments: list[_Segment] = []
     for start, end in pairwise(cuts):
         origin = next((r for a, b, r in spans if a <= start and end <= b), None)
-        made.append(_Segment(scene.text[start:end], nodes.get(origin) if origin is not None else None))
-    return made
+        segments.append(_Segment(scene.text[start:end], nodes.get(origin) if origin is not None else None))
+    return segments
 
 
 def _data_uri(picture: Picture) -> str:

@@ -51,68 +51,75 @@ class Summary:
 
 
 def finished(layout: Layout) -> list[str]:
-    """The shards that have been through all stages, whichever process made them."""
+    """The shards that all stages have finished, in whichever process."""
     return [name for name in shard_names(layout.images) if sidecar_path(layout.qa / name).is_file()]
 
 
 def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summary:
     """Count what lies in the folder. `model`: the folder whose tokenizer counts tokens."""
     names = finished(layout)
-    every = [read_sidecar(path) for path in list_shards(layout.images)]
-    kept = sum(read_sidecar(layout.images / name).n_out for name in names)
+    sidecars = [read_sidecar(path) for path in list_shards(layout.images)]
+    n_ingested = sum(read_sidecar(layout.images / name).n_out for name in names)
     count = _Counts(load_token_counter(model / TOKENIZER))
     for name in names:
         count.shard(layout, name)
-    counts = {"ingest": count_records("ingest", every)}
+    counts = {"ingest": count_records("ingest", sidecars)}
     for stage, folder in list(layout.stages().items())[1:]:
         counts[stage] = count_records(stage, (read_sidecar(folder / name) for name in names))
-    rejected = {stage: _added([count.rejected]) for stage, count in counts.items()}
+    rejected = {stage: _sum_counts([count.rejected]) for stage, count in counts.items()}
     return Summary(
-        shards=len(every),
+        shards=len(sidecars),
         shards_done=len(names),
         images_in=counts["ingest"].n_in,
         annotated=counts["merge"].n_out,
-        held_out=kept - counts["merge"].n_in,
-        images_rejected=_added((rejected["ingest"], rejected["merge"])),
+        held_out=n_ingested - counts["merge"].n_in,
+        images_rejected=_sum_counts((rejected["ingest"], rejected["merge"])),
         regions=sum(count.levels.values()),
         regions_by_level=dict(sorted(count.levels.items(), key=lambda kv: int(kv[0]))),
-        regions_by_source=_added([count.sources]),
-        descriptions=count.said,
-        description_words=count.said_words,
+        regions_by_source=_sum_counts([count.sources]),
+        descriptions=count.descriptions,
+        description_words=count.description_words,
         scene_words=count.words,
         scene_tokens=count.tokens,
         pairs=sum(count.aspects.values()),
-        pairs_by_aspect=_added([count.aspects]),
+        pairs_by_aspect=_sum_counts([count.aspects]),
         rejected={stage: reasons for stage, reasons in rejected.items() if reasons},
         seconds=dict(seconds),
     )
 
 
 def lines(summary: Summary) -> list[str]:
-    """The summary for a person, a line a subject."""
+    """The summary as text, one line a subject."""
     s = summary
-    part = f", in {s.shards_done} of {s.shards} shards: the rest is not finished" if s.shards_done < s.shards else ""
-    held = f", {s.held_out} held out" if s.held_out else ""
+    unfinished = (
+        f", in {s.shards_done} of {s.shards} shards: the rest is not finished" if s.shards_done < s.shards else ""
+    )
+    held_out = f", {s.held_out} held out" if s.held_out else ""
     tokens = "" if s.scene_tokens is None else f", {s.scene_tokens} tokens"
     return [
-        f"images: {s.images_in} in, {s.annotated} annotated{held}, {_of(s.images_rejected, 'rejected')}{part}",
-        f"regions: {s.regions}; level {_listed(s.regions_by_level)}; {_listed(s.regions_by_source)}",
+        f"images: {s.images_in} in, {s.annotated} annotated{held_out}, "
+        f"{_total_line(s.images_rejected, 'rejected')}{unfinished}",
+        f"regions: {s.regions}; level {_list_counts(s.regions_by_level)}; {_list_counts(s.regions_by_source)}",
         f"descriptions: {s.descriptions} of regions, {s.description_words} words; merged: {s.annotated}, "
         f"{s.scene_words} words{tokens}",
-        f"question-answer pairs: {_of(s.pairs_by_aspect, '')}",
-        *(f"rejected by {stage}: {_of(r, '')}" for stage, r in s.rejected.items() if stage not in ("ingest", "merge")),
+        f"question-answer pairs: {_total_line(s.pairs_by_aspect, '')}",
+        *(
+            f"rejected by {stage}: {_total_line(r, '')}"
+            for stage, r in s.rejected.items()
+            if stage not in ("ingest", "merge")
+        ),
         f"seconds: {', '.join(f'{stage} {t:.1f}' for stage, t in s.seconds.items())}",
     ]
 
 
 class _Counts:
-    """Takes one shard after the other."""
+    """Counts over the shards that were added."""
 
     def __init__(self, tokens_of: Callable[[str], int] | None) -> None:
         self.levels: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
         self.aspects: Counter[str] = Counter()
-        self.said = self.said_words = self.words = 0
+        self.descriptions = self.description_words = self.words = 0
         self.tokens = None if tokens_of is None else 0
         self._tokens_of = tokens_of
 
@@ -121,8 +128,8 @@ class _Counts:
             self.levels[str(region.level)] += 1
             self.sources[region.source] += 1
         for description in read_shard(layout.descriptions / name, Description):
-            self.said += 1
-            self.said_words += len(description.text.split())
+            self.descriptions += 1
+            self.description_words += len(description.text.split())
         texts = [scene.text for scene in read_shard(layout.scenes / name, Scene)]
         self.words += sum(len(text.split()) for text in texts)
         if self.tokens is not None and self._tokens_of is not None:
@@ -130,18 +137,18 @@ class _Counts:
         self.aspects.update(pair.aspect for pair in read_shard(layout.qa / name, QAPair))
 
 
-def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sum, the most frequent first."""
+def _sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of counters, the most frequent key first."""
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)
     return dict(sorted(total.items(), key=lambda kv: (-kv[1], kv[0])))
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _list_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {n}" for name, n in counts.items())
 
 
-def _of(counts: Mapping[str, int], what: str) -> str:
+def _total_line(counts: Mapping[str, int], what: str) -> str:
     total = " ".join([str(sum(counts.values())), *([what] if what else [])])
-    return f"{total} ({_listed(counts)})" if counts else total
+    return f"{total} ({_list_counts(counts)})" if counts else total

@@ -1,4 +1,4 @@
-"""Whether a candidate becomes the champion: it must gain where it should, and fall nowhere by more than is tolerated.
+"""Whether a candidate becomes the champion: gains on the gate's benchmarks, no fall beyond the tolerance elsewhere.
 
 OURO's own tables fall on ScienceQA (95.4 -> 87.0) where they gain elsewhere (section 4, Table 1): a mean would have
 hidden it. VILA^2 (section 3.1) promotes every round; we ask for a gain beyond the interval of the paired difference.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GateError(OuroError, ValueError):
-    """The gate asks for a benchmark that was not measured, or the measurements are no file of ours."""
+    """A benchmark of the gate was not measured, or gate.json has another form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +81,21 @@ def decide(measured: Sequence[Measured], against: str, gate: Gate) -> Verdict:
     gate.margin, and no other measurement falls by more than its tolerance. A benchmark of which both models have
     the very same score has gained nothing. Raises GateError when a benchmark of the gate was not measured.
     """
-    ours = [m for m in measured if m.models[0] == against]
-    wanted = [m for m in ours if m.benchmark in gate.benchmarks and m.k == 0]
-    if missing := sorted(set(gate.benchmarks) - {m.benchmark for m in wanted}):
-        known = ", ".join(dict.fromkeys(m.benchmark for m in ours)) or "none"
+    comparable = [m for m in measured if m.models[0] == against]
+    gate_measurements = [m for m in comparable if m.benchmark in gate.benchmarks and m.k == 0]
+    if missing := sorted(set(gate.benchmarks) - {m.benchmark for m in gate_measurements}):
+        measured_names = ", ".join(dict.fromkeys(m.benchmark for m in comparable)) or "none"
         raise GateError(
             f"gate.benchmarks: got {', '.join(missing)}, which {'was' if len(missing) == 1 else 'were'} not measured "
-            f"(measured: {known}). Fix: put them into benchmark.names, or name others in gate.benchmarks"
+            f"(measured: {measured_names}). Fix: put them into benchmark.names, or name others in gate.benchmarks"
         )
-    judged = [_gained(m, gate.margin) for m in wanted]
-    judged += [_kept(m, gate.tolerances.get(m.benchmark, gate.tolerance)) for m in ours if m not in wanted]
-    return Verdict(all(passed for passed, _ in judged), tuple(reason for _, reason in judged))
+    checks = [_check_gain(m, gate.margin) for m in gate_measurements]
+    checks += [
+        _check_tolerance(m, gate.tolerances.get(m.benchmark, gate.tolerance))
+        for m in comparable
+        if m not in gate_measurements
+    ]
+    return Verdict(all(passed for passed, _ in checks), tuple(reason for _, reason in checks))
 
 
 def check_gate(gate: Gate, names: Sequence[str], held_out: bool = True) -> None:
@@ -99,21 +103,21 @@ def check_gate(gate: Gate, names: Sequence[str], held_out: bool = True) -> None:
     the collection brings questions. Where nothing is measured at all, the verdict says so."""
     if not (held_out or names):
         return
-    known = [*([HELD_OUT] if held_out else []), *names]
-    for key, wanted in (("gate.benchmarks", gate.benchmarks), ("gate.tolerances", list(gate.tolerances))):
-        if missing := [name for name in wanted if name not in known]:
+    available = [*([HELD_OUT] if held_out else []), *names]
+    for key, requested in (("gate.benchmarks", gate.benchmarks), ("gate.tolerances", list(gate.tolerances))):
+        if missing := [name for name in requested if name not in available]:
             raise GateError(
-                f"{key}: got {', '.join(missing)}, expected some of {', '.join(known)}. Fix: add to benchmark.names "
-                "what is to be measured"
+                f"{key}: got {', '.join(missing)}, expected some of {', '.join(available)}. Fix: add to "
+                "benchmark.names what is to be measured"
             )
 
 
-def _gained(m: Measured, margin: float) -> tuple[bool, str]:
+def _check_gain(m: Measured, margin: float) -> tuple[bool, str]:
     passed = m.gain.low > margin
     return passed, f"{m.name}: {shown(m)}, {'above' if passed else 'NOT above'} the margin {_signed(margin, m)}"
 
 
-def _kept(m: Measured, tolerance: float) -> tuple[bool, str]:
+def _check_tolerance(m: Measured, tolerance: float) -> tuple[bool, str]:
     passed = m.gain.value >= -tolerance
     return (
         passed,
@@ -134,5 +138,5 @@ def _signed(value: float, m: Measured) -> str:
 
 def gained(measured: Sequence[Measured], against: str, gate: Gate) -> bool:
     """Whether any benchmark of the gate gained beyond its interval: without, the round counts towards saturation."""
-    ours = [m for m in measured if m.models[0] == against and m.k == 0 and m.benchmark in gate.benchmarks]
-    return any(m.gain.low > 0 for m in ours)
+    gate_measurements = [m for m in measured if m.models[0] == against and m.k == 0 and m.benchmark in gate.benchmarks]
+    return any(m.gain.low > 0 for m in gate_measurements)
