@@ -124,18 +124,18 @@ def imported_files(modules: Sequence[str], packages: Sequence[str] = ("ouro",)) 
 
     Imports inside functions count. Nothing is executed. Raises ArtifactError for an unknown module.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name in found:
+        if name in paths:
             continue
         path = _source(name)
         if path is None:
             raise ArtifactError(f"module {name}: no source under {SOURCE_ROOT}; expected one like ouro.core.boxes")
-        found[name] = path
+        paths[name] = path
         todo += [m for m in (*_parents(name), *_imports(name, path)) if m.split(".")[0] in packages]
-    return sorted(set(found.values()))
+    return sorted(set(paths.values()))
 
 
 def _source(module: str) -> Path | None:
