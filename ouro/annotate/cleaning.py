@@ -49,23 +49,23 @@ _PASSES = 4  # more is no markup but an attack: markup within markup is removed 
 
 
 class Spoken(NamedTuple):
-    """A reply in two: what a model thought before it spoke, if it did, and what it said."""
+    """A reply in two parts: the thinking ("" without any), and the answer that follows it (`said`)."""
 
     thinking: str
     said: str
 
 
 def apart_from_thinking(reply: str) -> Spoken:
-    """What lies before the last </think>, or behind a <think> that never ends, was not said."""
-    thinking, end, said = reply.rpartition("</think>")
+    """Split a reply: thinking is all before the last </think>, or all after a <think> that is never closed."""
+    thinking, end, answer = reply.rpartition("</think>")
     if end:
-        return Spoken(thinking.replace("<think>", " "), said)
-    said, _, thinking = reply.partition("<think>")
-    return Spoken(thinking, said)
+        return Spoken(thinking.replace("<think>", " "), answer)
+    answer, _, thinking = reply.partition("<think>")
+    return Spoken(thinking, answer)
 
 
 def visible(text: str) -> str:
-    """A text without the characters that cannot be seen; no half of a surrogate pair is left that no file takes."""
+    """A text without the characters that cannot be seen; lone surrogates, which no file encoding takes, go too."""
     return _UNSEEN.sub("", text)
 
 
@@ -79,11 +79,11 @@ def without_tags(text: str) -> str:
 def plain_text(reply: str) -> str:
     """A reply as one line of prose; "" when it has no letter and no digit. Cleaning twice changes nothing more.
 
-    Headings, list items and rows of a table become sentences. Of several turns the first that says something counts.
+    Headings, list items and rows of a table become sentences. Of several turns the first with a letter or digit counts.
     """
     text = reply
     for _ in range(_PASSES):
-        before, text = text, _cleaned(text)
+        before, text = text, _clean_once(text)
         if text == before:
             return text
     text = " ".join(_MARKUP.sub(" ", text).split())
@@ -92,11 +92,12 @@ def plain_text(reply: str) -> str:
     return text if _ALNUM.search(text) else ""
 
 
-def _cleaned(reply: str) -> str:
+def _clean_once(reply: str) -> str:
+    """One pass of `plain_text`: the answer's first turn without tags, fences and marks."""
     text = _STARTS.sub("\n", visible(apart_from_thinking(reply).said))
     text = next((turn for turn in _ENDS.split(text) if _ALNUM.search(turn)), "")
     lines = [line for line in without_tags(text).splitlines() if not _FENCE.fullmatch(line)]
-    return _joined([_plain_line(line) for line in lines if _ALNUM.search(line)])
+    return _join_lines([_plain_line(line) for line in lines if _ALNUM.search(line)])
 
 
 def _plain_line(line: str) -> tuple[str, bool]:
@@ -112,8 +113,8 @@ def _plain_line(line: str) -> tuple[str, bool]:
     return _EMPHASIS.sub(lambda m: m[1] or m[3], text), block
 
 
-def _joined(lines: list[tuple[str, bool]]) -> str:
-    """One line; where a block begins or ends, a sentence does."""
+def _join_lines(lines: list[tuple[str, bool]]) -> str:
+    """Join lines to one; a sentence ends where a block begins or ends."""
     out: list[str] = []
     after_block = False
     for text, block in lines:

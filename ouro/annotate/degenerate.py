@@ -1,5 +1,5 @@
-"""Replies that went wrong: empty, endless, repeating, in another script. What can be saved is saved, the rest has a
-reason. Pure functions of a reply, each in time linear in its length.
+"""Degenerate replies: empty, endless, repeating, in another script. What can be repaired is, the rest gets a reason
+for its rejection. Pure functions of a reply, each in time linear in its length.
 
 A model is asked for so many tokens at most, and how many it used is not known here, so that "endless" is judged by
 words: English prose takes 1.1 to 1.3 tokens for each word or mark (Qwen2's tokeniser), the nano language exactly one.
@@ -31,7 +31,7 @@ _AROUND = string.punctuation + "“”‘’…–—"
 
 
 class Reading(NamedTuple):
-    """What a reply says, or the reason why it says nothing: "empty_reply", "cut_off", "degenerate", "other_script"."""
+    """The usable text of a reply, or why there is none: "empty_reply", "cut_off", "degenerate", "other_script"."""
 
     text: str
     reason: str = ""
@@ -41,16 +41,16 @@ def read_reply(reply: str, max_new_tokens: int, expected: str = "") -> Reading:
     """A description in one line of plain text, without its repetitions, cut back to its last whole sentence where
     the model had no tokens left. `expected`: text in the scripts that are welcome beside Latin.
     """
-    said = plain_text(reply)
-    if not said:
+    plain = plain_text(reply)
+    if not plain:
         return Reading("", "empty_reply")
-    text = without_repeats(said)
-    looped = text != said
-    if looped and len(text.split()) < _FEWEST_WORDS:
+    text = without_repeats(plain)
+    has_loops = text != plain
+    if has_loops and len(text.split()) < _FEWEST_WORDS:
         return Reading("", "degenerate")
     whole = whole_sentences(text)
     if whole != text and may_be_cut(reply, max_new_tokens):
-        if not whole and not looped:  # a loop explains the length: what stands before it is whole
+        if not whole and not has_loops:  # a loop explains the length: what stands before it is whole
             return Reading("", "cut_off")
         text = whole or text
     return Reading("", "other_script") if in_other_script(text, expected) else Reading(text)
@@ -72,48 +72,48 @@ def whole_sentences(text: str) -> str:
 
 
 def without_repeats(text: str) -> str:
-    """A text without sentences that it has already, and with every loop of words said once.
+    """A text without sentences that it has already, and with every loop of words once.
 
-    A broken-off beginning of the next repetition goes with them.
+    A truncated repetition at the end is removed, too.
     """
     for _ in range(_PASSES):
         before = text
-        text = _without_loops(_RUN.sub(r"\1", _without_known_sentences(text)))
+        text = _remove_loops(_RUN.sub(r"\1", _remove_known_sentences(text)))
         if text == before:
             break
     return text
 
 
-def _without_known_sentences(text: str) -> str:
+def _remove_known_sentences(text: str) -> str:
     ends = [match.end() for match in _END.finditer(text)]
     spans = zip([0, *ends], [*ends, len(text)], strict=True)
-    sentences = [said for a, b in spans if (said := text[a:b].strip())]
-    kept: dict[str, str] = {}  # its words -> a sentence
+    sentences = [stripped_part for a, b in spans if (stripped_part := text[a:b].strip())]
+    by_key: dict[str, str] = {}  # its words -> a sentence
     for number, sentence in enumerate(sentences):
         words = _keys(sentence.split())
-        kept.setdefault(" ".join(words) if len(words) >= _SENTENCE_WORDS else str(number), sentence)
-    if len(kept) == len(sentences):
+        by_key.setdefault(" ".join(words) if len(words) >= _SENTENCE_WORDS else str(number), sentence)
+    if len(by_key) == len(sentences):
         return text
     last = " ".join(_keys(sentences[-1].split()))
-    if whole_sentences(text) != text.rstrip() and any(k != last and k.startswith(last) for k in kept):
-        kept = {key: sentence for key, sentence in kept.items() if sentence is not sentences[-1]}
-    return " ".join(kept.values())
+    if whole_sentences(text) != text.rstrip() and any(k != last and k.startswith(last) for k in by_key):
+        by_key = {key: sentence for key, sentence in by_key.items() if sentence is not sentences[-1]}
+    return " ".join(by_key.values())
 
 
-def _without_loops(text: str) -> str:
-    said = text.split()
-    words = said
+def _remove_loops(text: str) -> str:
+    original = text.split()
+    words = original
     for period in range(1, _PERIOD + 1):
-        words = _unlooped(words, period)
-    if len(words) == len(said):
+        words = _collapse_loops(words, period)
+    if len(words) == len(original):
         return text
     while words and words[-1].lower() in _DANGLING:  # "a dog and" of "a dog and a dog and ..."
         words = words[:-1]
     return " ".join(words)
 
 
-def _unlooped(words: list[str], period: int) -> list[str]:
-    """Words with each loop of this period said once, its last word as it stands at the loop's end."""
+def _collapse_loops(words: list[str], period: int) -> list[str]:
+    """Words with each loop of this period once; its last word is the one at the end of the loop."""
     keys = _keys(words)
     out: list[str] = []
     at = 0
@@ -151,8 +151,8 @@ def in_other_script(text: str, expected: str) -> bool:
 
 def _scripts(text: str) -> Counter[str]:
     """How many letters of each script: the first word of their Unicode names, such as "LATIN", "CJK", "CYRILLIC"."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for letter, times in Counter(unicodedata.normalize("NFKC", text)).items():
         if letter.isalpha():
-            found[unicodedata.name(letter, "UNNAMED").split()[0]] += times
-    return found
+            counts[unicodedata.name(letter, "UNNAMED").split()[0]] += times
+    return counts

@@ -1,7 +1,7 @@
 """Describe (eq. 3): d_i = VLM(r_i) for every region of a shard, as one flat batch.
 
 Proposals never depend on descriptions, so Algorithm 1's recursion need not wait for the model: the whole tree
-is proposed first and every region of a shard is described in one wave. Same result, many times faster.
+is proposed first and all regions of a shard are described as one batch. Same result, many times faster.
 """
 
 from __future__ import annotations
@@ -71,27 +71,27 @@ def describe_shard(
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> tuple[list[Description], list[Rejected]]:
-    """One Description a region. Rejected: what the model says nothing about ("empty_reply"), replies that
-    nothing can be made of ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate), and requests that
-    its server does not take ("refused").
+    """One Description a region. Rejected: regions with an empty reply ("empty_reply"), unusable
+    replies ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate), and requests that
+    the server refuses ("refused").
 
     Each region gets the prompt that `draw_prompt` draws for it. A region found by OCR carries its text: 'a sign'
-    becomes 'a sign that says milk', and where the reply is good for nothing the text stands alone.
+    becomes 'a sign that says milk', and where the reply is unusable the text stands alone.
     """
     names = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
     requests = [_request(r, pictures[r.image_id], n, params) for r, n in zip(regions, names, strict=True)]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
-    kept: list[Description] = []
+    descriptions: list[Description] = []
     rejected: list[Rejected] = []
     for region, name, request, reply in zip(regions, names, requests, replies, strict=True):
         reading = _read(reply, region, request.prompt, params)
         if reading.text:
-            said = Description(region.region_id, region.image_id, reading.text, vlm.fingerprint[:16], name)
-            kept.append(said)
+            description = Description(region.region_id, region.image_id, reading.text, vlm.fingerprint[:16], name)
+            descriptions.append(description)
         else:
             detail = reply.why if isinstance(reply, Refused) else repr(reply)[:200]
             rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
-    return kept, rejected
+    return descriptions, rejected
 
 
 def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) -> str:
@@ -109,10 +109,10 @@ def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) 
     return names[-1]
 
 
-def word_counts(said: Sequence[Description]) -> dict[str, int | dict[str, int]]:
+def word_counts(descriptions: Sequence[Description]) -> dict[str, int | dict[str, int]]:
     """For the summary of a shard: words in all, and descriptions by the name of their prompt."""
-    by_prompt = Counter(d.prompt for d in said)
-    return {"words": sum(len(d.text.split()) for d in said), "by_prompt": dict(sorted(by_prompt.items()))}
+    by_prompt = Counter(d.prompt for d in descriptions)
+    return {"words": sum(len(d.text.split()) for d in descriptions), "by_prompt": dict(sorted(by_prompt.items()))}
 
 
 def _request(region: Region, picture: PILImage.Image, name: str, params: Describe) -> Request:
@@ -131,13 +131,13 @@ def _read(reply: str, region: Region, prompt: str, params: Describe) -> Reading:
 
 
 def with_text(description: str, text: str) -> str:
-    """A description with the text that OCR read in its region, unless it has it already, as whole words.
+    """A description with the text that OCR read in its region, unless it contains it already, as whole words.
 
-    More than one word is quoted: where an inscription ends and whether it is a sentence must be seen later.
+    More than one word is quoted: later stages must see where an inscription ends.
     """
     text = " ".join(text.split())
     if not text or re.search(rf"(?<!\w){re.escape(text)}(?!\w)", description, re.IGNORECASE):
         return description
-    said = description.rstrip(" .")
-    shown = text if re.fullmatch(r"[\w'-]+", text) else f"“{text}”" if '"' in text else f'"{text}"'
-    return f"{said} that says {shown}" if said else f"text that says {shown}"
+    stem = description.rstrip(" .")
+    inscription = text if re.fullmatch(r"[\w'-]+", text) else f"“{text}”" if '"' in text else f'"{text}"'
+    return f"{stem} that says {inscription}" if stem else f"text that says {inscription}"

@@ -1,6 +1,6 @@
 """Merge (eq. 4): descriptions of sub-regions join their parent's, bottom-up, by object-name matching.
 
-    own:      a kitchen with a table and two cups
+    parent:   a kitchen with a table and two cups
     children: "a wooden table with a laptop" (bottom), "a red mug" (left)
     merged:   a kitchen with a wooden table at the bottom and two cups. the table has a laptop. one of the cups is
               a red mug at the left.
@@ -39,7 +39,7 @@ Children = Mapping[str | None, Sequence[Region]]
 
 
 class Merged(NamedTuple):
-    """The scenes of `n_in` images; in `cut` of them a description lost something to the budget of tokens."""
+    """The scenes of `n_in` images; in `cut` of them a description was shortened to the budget of tokens."""
 
     scenes: list[Scene]
     rejected: list[Rejected]
@@ -54,9 +54,9 @@ class Merged(NamedTuple):
         return {"cut": self.cut, "words": words, **shown}
 
 
-def merge_text(own: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
-    """Merge(d, {d_j}): the parent's own description and its children's merged ones with their positions."""
-    return join(own, children).marked
+def merge_text(description: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
+    """Merge(d, {d_j}): the parent's description with its children's merged ones and their positions."""
+    return join(description, children).marked
 
 
 def merge_images(
@@ -81,101 +81,101 @@ def merge_shard(
 
     `count`: how many tokens a text has for the model that will read it.
     """
-    said = {d.region_id: " ".join(d.text.split()) for d in descriptions}
+    texts = {d.region_id: " ".join(d.text.split()) for d in descriptions}
     by_image: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
         by_image[region.image_id].append(region)
     scenes: list[Scene] = []
     rejected: list[Rejected] = []
-    cut = 0
+    n_cut = 0
     for image in images:
         root = next((r for r in by_image[image.image_id] if r.parent_id is None), None)
-        if root is None or root.region_id not in said:
+        if root is None or root.region_id not in texts:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
             continue
-        scene, was_cut = _scene(image, root, by_image[image.image_id], said, params, count)
+        scene, was_cut = _merge_image(image, root, by_image[image.image_id], texts, params, count)
         scenes.append(scene)
-        cut += was_cut
-    return Merged(scenes, rejected, cut, len(images))
+        n_cut += was_cut
+    return Merged(scenes, rejected, n_cut, len(images))
 
 
-def _scene(
-    image: Image, root: Region, regions: Sequence[Region], said: Mapping[str, str], params: Merge, count: Count
+def _merge_image(
+    image: Image, root: Region, regions: Sequence[Region], texts: Mapping[str, str], params: Merge, count: Count
 ) -> tuple[Scene, bool]:
     """The scene, and whether one of its descriptions was shortened."""
     children: dict[str | None, list[Region]] = defaultdict(list)
     for region in regions:
         children[region.parent_id].append(region)
-    merged, decisions = _joined(regions, children, said)
+    merged, decisions = _merge_regions(regions, children, texts)
     if params.captions == "concatenated":
-        merged[root.region_id], repeats = _after_captions(image.captions, merged[root.region_id], root.region_id)
+        merged[root.region_id], repeats = _prepend_captions(image.captions, merged[root.region_id], root.region_id)
         decisions += repeats
     sizes = {r.region_id: Size(area(r.box), r.level) for r in regions}
-    short = {
-        r: within_budget(marked, Piece(said[r], r), sizes, params.max_tokens, count) for r, marked in merged.items()
+    shortened = {
+        r: within_budget(marked, Piece(texts[r], r), sizes, params.max_tokens, count) for r, marked in merged.items()
     }
-    text = short[root.region_id].marked
+    text = shortened[root.region_id].marked
     scene = Scene(
         image.image_id,
         plain(text),
         insertions(text, root.region_id),
-        tuple((r.region_id, plain(short[r.region_id].marked)) for r in regions if r.region_id in said),
+        tuple((r.region_id, plain(shortened[r.region_id].marked)) for r in regions if r.region_id in texts),
         sentences_of(text),
-        (*decisions, *short[root.region_id].lost),
-        tree_json(root, children, said),
+        (*decisions, *shortened[root.region_id].lost),
+        tree_json(root, children, texts),
     )
-    return scene, any(s.lost for s in short.values())
+    return scene, any(s.lost for s in shortened.values())
 
 
-def _joined(
-    regions: Sequence[Region], children: Mapping[str | None, Sequence[Region]], said: Mapping[str, str]
+def _merge_regions(
+    regions: Sequence[Region], children: Mapping[str | None, Sequence[Region]], texts: Mapping[str, str]
 ) -> tuple[dict[str, Marked], list[Decision]]:
-    """The merged description of every described region, children of children first, and what they left out."""
+    """The merged description of every described region, deepest first, and the decisions taken."""
     merged: dict[str, Marked] = {}
     decisions: list[Decision] = []
-    for region in sorted((r for r in regions if r.region_id in said), key=lambda r: -r.level):
-        own, corrected = with_reading(said[region.region_id], region)
+    for region in sorted((r for r in regions if r.region_id in texts), key=lambda r: -r.level):
+        description, corrections = with_reading(texts[region.region_id], region)
         parts = [
             (merged[c.region_id], relative_position(c.box, region.box))
-            for c in _described(region.region_id, children, said)
+            for c in _nearest_described(region.region_id, children, texts)
         ]
-        whole = join(Piece(own, region.region_id), parts)
+        whole = join(Piece(description, region.region_id), parts)
         merged[region.region_id] = whole.marked
-        decisions += [*corrected, *whole.decisions]
+        decisions += [*corrections, *whole.decisions]
     return merged, decisions
 
 
-def _described(
-    region_id: str, children: Mapping[str | None, Sequence[Region]], said: Mapping[str, str]
+def _nearest_described(
+    region_id: str, children: Mapping[str | None, Sequence[Region]], texts: Mapping[str, str]
 ) -> Iterator[Region]:
-    """Its children; in the place of a child without a description, the nearest described regions below that one."""
+    """The described children of a region; a child without a description is replaced by the nearest ones below it."""
     for child in children.get(region_id, ()):
-        if child.region_id in said:
+        if child.region_id in texts:
             yield child
         else:
-            yield from _described(child.region_id, children, said)
+            yield from _nearest_described(child.region_id, children, texts)
 
 
-def _after_captions(captions: Sequence[str], marked: Marked, root: str) -> tuple[Marked, list[Decision]]:
-    """The collection's own captions before the description (VILA^2 section 2.1, "concatenated")."""
+def _prepend_captions(captions: Sequence[str], marked: Marked, root: str) -> tuple[Marked, list[Decision]]:
+    """The collection's captions before the description (VILA^2 section 2.1, "concatenated")."""
     words = [f"{bare(' '.join(c.split()))}." for c in captions if any(x.isalnum() for x in c)]
     return without_repeats((*(Piece(f"{w} ", root) for w in words), *marked)) if words else (marked, [])
 
 
-def tree_json(root: Region, children: Children, said: Mapping[str, str]) -> str:
+def tree_json(root: Region, children: Children, texts: Mapping[str, str]) -> str:
     """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
 
     Compact, keys sorted. A region that was not described has the description "".
     """
-    return json.dumps(_node(root, None, children, said), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(_node(root, None, children, texts), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _node(region: Region, parent: Region | None, children: Children, said: Mapping[str, str]) -> dict[str, Any]:
+def _node(region: Region, parent: Region | None, children: Children, texts: Mapping[str, str]) -> dict[str, Any]:
     return {
         "region_id": region.region_id,
         "kind": region.kind,
         "box": list(region.box),
         "position": relative_position(region.box, parent.box) if parent else None,
-        "description": said.get(region.region_id, ""),
-        "children": [_node(child, region, children, said) for child in children.get(region.region_id, ())],
+        "description": texts.get(region.region_id, ""),
+        "children": [_node(child, region, children, texts) for child in children.get(region.region_id, ())],
     }

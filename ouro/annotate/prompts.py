@@ -53,10 +53,10 @@ BY_KIND: Final[dict[str, str]] = {  # one for each of ouro.core.records.KINDS
 }
 
 
-def description_prompt(name: str, kind: str, own: str) -> str:
+def description_prompt(name: str, kind: str, own_prompt: str) -> str:
     """The text of a named prompt for a region of this kind: "own", "by-kind", or one of PROMPTS. Raises KeyError."""
     if name == "own":
-        return own
+        return own_prompt
     return BY_KIND[kind] if name == "by-kind" else PROMPTS[name]
 
 

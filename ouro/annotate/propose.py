@@ -1,6 +1,6 @@
 """Which candidates of one region become its children (Algorithm 1; OURO eq. 1 and 2).
 
-`filter_proposals` applies the threshold tau, the size limits and non-maximum suppression; `nest` tells
+`filter_proposals` applies the threshold tau, the size limits and non-maximum suppression; `nest` separates
 siblings from the parts of siblings. Every dropped candidate carries one of the REASONS.
 """
 
@@ -33,6 +33,8 @@ MIN_VISIBLE = 0.5  # a candidate with less than this share inside its parent bel
 
 
 class Filtered(NamedTuple):
+    """Proposals that pass, best score first, and the others with a reason."""
+
     kept: list[Proposal]
     rejected: list[Rejected]
 
@@ -51,9 +53,9 @@ def filter_proposals(
     """Clip to `parent`, drop with a reason, suppress duplicates. All boxes in pixels of the full image.
 
     `in_text`: the parent is a block of text, and has been read as a whole. len(candidates) == len(kept) +
-    len(rejected). Kept are in the order of their scores.
+    len(rejected). `kept` is sorted by score, best first.
     """
-    passed: list[Proposal] = []
+    valid: list[Proposal] = []
     rejected: list[Rejected] = []
     for candidate in candidates:
         clipped = candidate._replace(box=boxes.intersection(candidate.box, parent))
@@ -61,13 +63,13 @@ def filter_proposals(
         if reason:
             rejected.append(reject(candidate, reason, parent_id))
         else:
-            passed.append(clipped)
-    kept, dropped = _suppress(passed, params.nms_iou, parent_id)
-    return Filtered(kept, rejected + dropped)
+            valid.append(clipped)
+    proposals, duplicates = _suppress(valid, params.nms_iou, parent_id)
+    return Filtered(proposals, rejected + duplicates)
 
 
 def reject(candidate: Proposal, reason: str, parent_id: str, note: str = "") -> Rejected:
-    """The record of a dropped candidate; its id is that of the region in which it was looked for."""
+    """The record of a dropped candidate; its id is that of the region that was searched."""
     place = " ".join(f"{v:.0f}" if math.isfinite(v) else str(v) for v in candidate.box)
     detail = f"{candidate.source} score {candidate.score:.3f} box {place}{note and '; ' + note}"
     return Rejected("propose", parent_id, reason, detail)
@@ -95,14 +97,14 @@ def _fault(candidate: Proposal, clipped: Box, parent: Box, params: Propose, in_t
 
 
 def _least_score(source: str, params: Propose) -> float:
-    """The threshold of a candidate's proposer; of a part that several found, the lowest."""
-    own = {OCR: params.ocr_min_score, "grounding": params.grounding_min_score}
-    return min(own.get(name, params.tau) for name in source.split("+"))
+    """The threshold of a candidate's proposer; of a candidate of several proposers, the lowest."""
+    thresholds = {OCR: params.ocr_min_score, "grounding": params.grounding_min_score}
+    return min(thresholds.get(name, params.tau) for name in source.split("+"))
 
 
 def _suppress(candidates: list[Proposal], threshold: float, parent_id: str) -> Filtered:
-    """NMS over all sources; a block of text and its lines do not suppress each other. What goes leaves its source
-    with what stays ("selective-search+grounding"), and a text and the best box without text that coincide with it
+    """NMS over all sources; a block of text and its lines do not suppress each other. The winner takes over the source
+    of what it suppresses ("selective-search+grounding"), and a text and the best box without text that coincide with it
     become one ("rpn+ocr")."""
     array = boxes.as_array([c.box for c in candidates])
     overlap = boxes.iou_matrix(array, array)
@@ -115,9 +117,9 @@ def _suppress(candidates: list[Proposal], threshold: float, parent_id: str) -> F
         if i in winners:
             continue
         winner = next(k for k in keep if overlap[i, k] >= threshold and overlap[i, k] > 0)
-        fused = _fused(winners[winner], candidates[i])
-        rejected.append(reject(candidates[i], "nms", parent_id, "fused" if fused != winners[winner] else ""))
-        winners[winner] = fused
+        fusion = _fuse(winners[winner], candidates[i])
+        rejected.append(reject(candidates[i], "nms", parent_id, "fused" if fusion != winners[winner] else ""))
+        winners[winner] = fusion
     return Filtered([winners[i] for i in keep], rejected)
 
 
@@ -127,44 +129,44 @@ def _lines_of(candidates: Sequence[Proposal]) -> list[tuple[int, int]]:
     return [(i, j) for i in texts for j in texts if is_line_of(candidates[i], candidates[j])]
 
 
-def _fused(winner: Proposal, other: Proposal) -> Proposal:
-    """The winner with the other's source. Text that no box without text has coincided with yet takes that one's box
-    (it bounds the thing, OCR's only the letters), and a box without text takes the text. The better score stays."""
+def _fuse(winner: Proposal, other: Proposal) -> Proposal:
+    """The winner with the other's source. Text that has only OCR's box takes the other's (it bounds the object, OCR's
+    only the letters), and a box without text takes the text. The better score stays."""
     sources = dict.fromkeys([*winner.source.split("+"), *other.source.split("+")])
     source = "+".join(sorted(sources, key=lambda name: name == OCR))  # OCR last, the others as they came
     box = other.box if winner.source == OCR and other.source != OCR else winner.box
     return Proposal(box, winner.score, source, winner.text or other.text)
 
 
-def nest(kept: Sequence[Proposal], params: Propose, parent_id: str) -> Nested:
+def nest(proposals: Sequence[Proposal], params: Propose, parent_id: str) -> Nested:
     """Split one region's candidates into siblings (in reading order) and the parts that lie in each.
 
-    A part lies to 85% or more in a larger candidate; it is handed to the sibling at the top of that chain
-    and judged again there. A line of text contains nothing, a block its lines and what has no text. A region that
+    A part lies to 85% or more in a larger candidate; it goes to the outermost sibling that contains it
+    and is filtered again there. A line of text contains nothing, a block its lines and what has no text. A region that
     holds a block is read like a page, column by column, any other row by row. Beyond max_children the lowest scores
-    go, with their parts. len(kept) == len(siblings) + sum of len(parts) + len(rejected).
+    go, with their parts. len(proposals) == len(siblings) + sum of len(parts) + len(rejected).
     """
-    lines = _lines_of(kept)
-    top = _tops(kept, lines)
+    lines = _lines_of(proposals)
+    top = _outermost(proposals, lines)
     roots = [i for i, t in enumerate(top) if i == t]
-    best = sorted(roots, key=lambda i: (-kept[i].score, i))[: params.max_children]
+    best = sorted(roots, key=lambda i: (-proposals[i].score, i))[: params.max_children]
     in_order = boxes.page_order if lines else boxes.reading_order
-    order = [best[i] for i in in_order([kept[i].box for i in best])]
-    rejected = [reject(p, "too_many", parent_id) for p, t in zip(kept, top, strict=True) if t not in best]
-    parts = [[kept[i] for i, t in enumerate(top) if t == s and i != s] for s in order]
-    return Nested([kept[s] for s in order], parts, rejected)
+    order = [best[i] for i in in_order([proposals[i].box for i in best])]
+    rejected = [reject(p, "too_many", parent_id) for p, t in zip(proposals, top, strict=True) if t not in best]
+    parts = [[proposals[i] for i, t in enumerate(top) if t == s and i != s] for s in order]
+    return Nested([proposals[s] for s in order], parts, rejected)
 
 
-def _tops(kept: Sequence[Proposal], lines: Sequence[tuple[int, int]]) -> list[int]:
+def _outermost(proposals: Sequence[Proposal], lines: Sequence[tuple[int, int]]) -> list[int]:
     """For each candidate the index of the outermost one that (transitively) contains it, or its own."""
     blocks, pairs = {j for _, j in lines}, set(lines)
 
     def holds(j: int, i: int) -> bool:
-        may = kept[j].source != OCR or (i, j) in pairs or (j in blocks and not kept[i].text)
-        return may and boxes.containment(kept[i].box, kept[j].box) >= INSIDE
+        may = proposals[j].source != OCR or (i, j) in pairs or (j in blocks and not proposals[i].text)
+        return may and boxes.containment(proposals[i].box, proposals[j].box) >= INSIDE
 
-    order = sorted(range(len(kept)), key=lambda i: (-boxes.area(kept[i].box), i))
-    top = list(range(len(kept)))
+    order = sorted(range(len(proposals)), key=lambda i: (-boxes.area(proposals[i].box), i))
+    top = list(range(len(proposals)))
     for n, i in enumerate(order):
         holders = [j for j in order[:n] if holds(j, i)]
         if holders:

@@ -1,4 +1,4 @@
-"""Algorithm 1's recursion, run in waves: all regions of one level of a whole shard are searched together.
+"""Algorithm 1's recursion, level by level: all regions of one level of a whole shard are searched together.
 
 Proposals never depend on descriptions, so the tree is grown first and described later: the same result as
 the literal recursion, image by image, with far fewer and larger batches.
@@ -55,7 +55,7 @@ class Node(NamedTuple):
 
 
 class Divided(NamedTuple):
-    """len(parts) + len(found) == len(children) + sum of their len(parts) + len(rejected)."""
+    """len(parts) + len(proposals) == len(children) + sum of their len(parts) + len(rejected)."""
 
     children: list[Node]
     rejected: list[Rejected]
@@ -103,26 +103,26 @@ def propose_shard(
     """Grow the region trees of a shard. Boxes are whole pixels of the full image.
 
     Ends because a level past `max_depth` is never opened. Raises ValueError when a picture has another
-    size than its record, or a proposer answers for another number of images than it was shown.
+    size than its record, or a proposer returns another number of lists than it got images.
     """
-    wave = [(root(image, picture.size), picture) for image, picture in images]
-    regions = [node.region for node, _ in wave]
+    level = [(root(image, picture.size), picture) for image, picture in images]
+    regions = [node.region for node, _ in level]
     rejected: list[Rejected] = []
-    n_candidates = len(wave)
-    while wave:
-        if wave[0][0].region.level == params.max_depth:
-            rejected += [reject(p, "max_depth", node.region.region_id) for node, _ in wave for p in node.parts]
+    n_candidates = len(level)
+    while level:
+        if level[0][0].region.level == params.max_depth:
+            rejected += [reject(p, "max_depth", node.region.region_id) for node, _ in level for p in node.parts]
             break
-        found = _search(wave, proposers)
-        n_candidates += sum(map(len, found))
-        following: list[tuple[Node, PIL.Image.Image]] = []
-        for (node, picture), proposals in zip(wave, found, strict=True):
+        proposals_by_node = _search(level, proposers)
+        n_candidates += sum(map(len, proposals_by_node))
+        next_level: list[tuple[Node, PIL.Image.Image]] = []
+        for (node, picture), proposals in zip(level, proposals_by_node, strict=True):
             children, dropped = divide(node, proposals, params)
             regions += [child.region for child in children]
             rejected += dropped
-            following += [(child, picture) for child in children if child.region.source != OCR or child.parts]
-        wave = following
-    return Grown(_ordered(regions, [image.image_id for image, _ in images]), rejected, n_candidates)
+            next_level += [(child, picture) for child in children if child.region.source != OCR or child.parts]
+        level = next_level
+    return Grown(_sort_regions(regions, [image.image_id for image, _ in images]), rejected, n_candidates)
 
 
 def root(image: Image, size: tuple[int, int]) -> Node:
@@ -140,8 +140,8 @@ def is_shown(proposer: str, node: Node) -> bool:
     """Whether a proposer of this name searches a region's crop.
 
     A block of text is divided into its lines without a search. OCR reads the whole image, and the crop of a region
-    when it sees it at least GAIN times as large as it did before: that is, when the image was scaled down to
-    READ_SIDE for it. What it has already read as one text it does not read again.
+    when its magnification there is at least GAIN times the one before: that is, when the image was scaled down to
+    READ_SIDE for it. A region that is itself text is not read again.
     """
     if node.region.source == OCR:
         return False
@@ -154,22 +154,22 @@ def _scale(box: Box) -> float:
     return min(1.0, READ_SIDE / max(box[2] - box[0], box[3] - box[1]))
 
 
-def _search(wave: Sequence[tuple[Node, PIL.Image.Image]], proposers: Sequence[RegionProposer]) -> list[list[Proposal]]:
+def _search(level: Sequence[tuple[Node, PIL.Image.Image]], proposers: Sequence[RegionProposer]) -> list[list[Proposal]]:
     """Fresh proposals of every open region, in full-image pixels."""
-    found: list[list[Proposal]] = [[] for _ in wave]
+    proposals_by_node: list[list[Proposal]] = [[] for _ in level]
     for proposer in proposers:
-        shown = [i for i, (node, _) in enumerate(wave) if is_shown(proposer.name, node)]
-        if not shown:
+        indices = [i for i, (node, _) in enumerate(level) if is_shown(proposer.name, node)]
+        if not indices:
             continue
-        answers = proposer.propose([_crop(*wave[i]) for i in shown])
-        if len(answers) != len(shown):
+        answers = proposer.propose([_crop(*level[i]) for i in indices])
+        if len(answers) != len(indices):
             raise ValueError(
-                f"proposer {proposer.name!r}: got {len(answers)} answers for {len(shown)} images; "
+                f"proposer {proposer.name!r}: got {len(answers)} answers for {len(indices)} images; "
                 "expected one list per image"
             )
-        for i, proposals in zip(shown, answers, strict=True):
-            found[i] += [in_full_image(p, wave[i][0].region.box) for p in proposals]
-    return found
+        for i, proposals in zip(indices, answers, strict=True):
+            proposals_by_node[i] += [in_full_image(p, level[i][0].region.box) for p in proposals]
+    return proposals_by_node
 
 
 def _crop(node: Node, picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -181,27 +181,29 @@ def in_full_image(proposal: Proposal, region: Box) -> Proposal:
     """Shift to the full image and round to whole pixels, so that a region is exactly its crop."""
     dx, dy = region[0], region[1]
     x0, y0, x1, y1 = proposal.box
-    shifted = (_whole(x0 + dx), _whole(y0 + dy), _whole(x1 + dx), _whole(y1 + dy))
+    shifted = (_round(x0 + dx), _round(y0 + dy), _round(x1 + dx), _round(y1 + dy))
     return proposal._replace(box=shifted, score=round(float(proposal.score), 4))
 
 
-def _whole(value: float) -> float:
+def _round(value: float) -> float:
     return float(round(value)) if abs(value) < 2**31 else float("nan")
 
 
-def divide(node: Node, found: Sequence[Proposal], params: Propose) -> Divided:
-    """The children of a region: what was found in its crop (in pixels of the full image) and its parent's search.
+def divide(node: Node, proposals: Sequence[Proposal], params: Propose) -> Divided:
+    """The children of a region, from `proposals` in its crop (in pixels of the full image) and its parent's search.
 
-    Text that was read in the crop replaces what had been read there before, at a smaller scale ("reread").
+    Text read in the crop replaces text read there at a smaller scale ("reread").
     """
     region = node.region
-    fresh = [p for p in found if p.source == OCR]
-    old = [p for p in node.parts if p.source == OCR and _is_replaced(p, fresh)]
-    rejected = [reject(p, "reread", region.region_id) for p in old]
-    parts = [p for p in node.parts if p not in old]
+    fresh = [p for p in proposals if p.source == OCR]
+    replaced = [p for p in node.parts if p.source == OCR and _is_replaced(p, fresh)]
+    rejected = [reject(p, "reread", region.region_id) for p in replaced]
+    parts = [p for p in node.parts if p not in replaced]
     words = [w for w in node.words if not _is_replaced(w, fresh)] + smallest(fresh)
-    kept, dropped = filter_proposals([*parts, *found], region.box, params, region.region_id, in_text=bool(region.text))
-    nested = nest(kept, params, region.region_id)
+    accepted, dropped = filter_proposals(
+        [*parts, *proposals], region.box, params, region.region_id, in_text=bool(region.text)
+    )
+    nested = nest(accepted, params, region.region_id)
     read_at = max(node.read_at, _scale(region.box)) if is_shown(OCR, node) else node.read_at
     children = [
         Node(_child(region, i, proposal, words), inner, _inside(words, proposal.box), read_at)
@@ -232,7 +234,7 @@ def _child(parent: Region, index: int, proposal: Proposal, words: Sequence[Propo
     )
 
 
-def _ordered(regions: list[Region], image_ids: list[str]) -> list[Region]:
+def _sort_regions(regions: list[Region], image_ids: list[str]) -> list[Region]:
     """Depth first within each image: "0", "0.0", "0.0.0", "0.1", ..."""
     place = {image_id: n for n, image_id in enumerate(image_ids)}
 

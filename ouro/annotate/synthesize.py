@@ -1,6 +1,6 @@
 """Synthesize (eq. 5): QA = VLM(I, P, d0), over five aspects; parsed, deduplicated, checked for support.
 
-The model writes; this module keeps only what the merged description bears out and, with `synthesize.round_trip`,
+The model writes; this module keeps only pairs that the merged description supports and, with `synthesize.round_trip`,
 what the model answers again when it sees the image alone. The paper filters nothing.
 """
 
@@ -45,8 +45,8 @@ class Synthesized(NamedTuple):
         return {"scenes": scenes, "aspects": acceptance(self.pairs, self.rejected)}
 
 
-class _Kept(NamedTuple):
-    record_id: str  # "<image id>/<aspect>/<number of the piece>", as a rejected piece is called
+class _AcceptedPair(NamedTuple):
+    record_id: str  # "<image id>/<aspect>/<number of the piece>", the id of a rejected piece, too
     pair: QAPair
 
 
@@ -87,55 +87,55 @@ def synthesize_shard(
     answerer: VisionLM | None = None,
     answered: Told | None = None,
 ) -> Synthesized:
-    """The pairs of a shard. `answerer`: who answers in the round trip (None: nobody is asked); `answered` is told how
-    many more were.
+    """The pairs of a shard. `answerer`: the model of the round trip (None: no round trip); `answered` is called with
+    the number of further answers.
 
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
     "too_many_pairs", the reasons of ouro.annotate.pairs.support, "leaks_answer", "near_duplicate_question";
     "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the
     end, so that its share is that of the pairs which stay. And "refused": the request to write an image's pairs of
-    an aspect, or to answer one in the round trip, that the model's server does not take.
+    an aspect, or to answer one in the round trip, that the model's server refuses.
     """
-    kept: list[_Kept] = []
+    accepted: list[_AcceptedPair] = []
     rejected: list[Rejected] = []
     n_in = 0
     selections = {scene.image_id: _Selection(scene, params) for scene in scenes}
-    for scene, aspect, pieces in _written(pictures, scenes, vlm, params, progress):
+    for scene, aspect, pieces in _write_pairs(pictures, scenes, vlm, params, progress):
         n_in += len(pieces)
         for number, piece in enumerate(pieces):
             record = f"{scene.image_id}/{aspect}/{number}"
             if isinstance(piece, Leftover):
-                rejected.append(_rejected(record, piece.reason, piece.text[:200]))
+                rejected.append(_reject(record, piece.reason, piece.text[:200]))
             elif reason := selections[scene.image_id].objection(piece):
-                rejected.append(_rejected(record, reason, " ".join(piece)))
+                rejected.append(_reject(record, reason, " ".join(piece)))
             else:
-                kept.append(_Kept(record, _pair(scene.image_id, aspect, piece)))
+                accepted.append(_AcceptedPair(record, _pair(scene.image_id, aspect, piece)))
     if answerer is not None:
-        kept, disagreeing = _round_trip(pictures, kept, answerer, params, answered)
+        accepted, disagreeing = _round_trip(pictures, accepted, answerer, params, answered)
         rejected += disagreeing
-    kept, surplus = _balanced(kept, params)
-    return Synthesized([k.pair for k in kept], rejected + surplus, n_in)
+    accepted, surplus = _remove_surplus(accepted, params)
+    return Synthesized([k.pair for k in accepted], rejected + surplus, n_in)
 
 
-def _written(
+def _write_pairs(
     pictures: Mapping[str, PILImage.Image],
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
     progress: Told | None,
 ) -> Iterator[tuple[Scene, str, Sequence[Piece]]]:
-    """VLM(I, P, d0) for each scene and aspect, all in one wave, in pieces."""
-    asked = [(scene, aspect) for scene in scenes for aspect in params.aspects]
+    """VLM(I, P, d0) for each scene and aspect, all in one batch, parsed to pieces."""
+    tasks = [(scene, aspect) for scene in scenes for aspect in params.aspects]
     requests = [
         Request(
             (pictures[scene.image_id],),
             synthesis_prompt(params.template, aspect, scene.text),
             (params.max_pixels,),
         )
-        for scene, aspect in asked
+        for scene, aspect in tasks
     ]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
-    for (scene, aspect), reply in zip(asked, replies, strict=True):
+    for (scene, aspect), reply in zip(tasks, replies, strict=True):
         yield scene, aspect, _read(reply, params.max_new_tokens)
 
 
@@ -147,7 +147,7 @@ def _read(reply: str, max_new_tokens: int) -> Sequence[Piece]:
 
 
 class _Selection:
-    """The pairs of one image as they come in: what speaks against the next one."""
+    """The pairs accepted for one image: the reason to reject the next one, if any."""
 
     def __init__(self, scene: Scene, params: Synthesize) -> None:
         self._scene, self._params = scene, params
@@ -155,7 +155,7 @@ class _Selection:
         self._wordings: list[tuple[str, ...]] = []
 
     def objection(self, pair: Written) -> str:
-        """The reason against a pair; "" takes it in."""
+        """The reason to reject a pair; "" accepts it."""
         reason = self._reason(pair)
         if not reason:
             self._questions.add(pair.question.lower())
@@ -180,51 +180,54 @@ def _pair(image_id: str, aspect: str, written: Written) -> QAPair:
     return QAPair(qa_id, image_id, aspect, written.question, written.answer)
 
 
-def _rejected(record_id: str, reason: str, detail: str) -> Rejected:
+def _reject(record_id: str, reason: str, detail: str) -> Rejected:
     return Rejected("synthesize", record_id, reason, detail)
 
 
 def _round_trip(
     pictures: Mapping[str, PILImage.Image],
-    kept: Sequence[_Kept],
+    candidates: Sequence[_AcceptedPair],
     answerer: VisionLM,
     params: Synthesize,
     answered: Told | None,
-) -> tuple[list[_Kept], list[Rejected]]:
-    """Each pair with its agreement as confidence; apart from those below `synthesize.min_agreement`."""
+) -> tuple[list[_AcceptedPair], list[Rejected]]:
+    """Pairs with their agreement as confidence, and those below `synthesize.min_agreement` as rejected."""
     bounds = (params.max_pixels,)
     requests = [
-        Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds) for k in kept
+        Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds)
+        for k in candidates
     ]
     replies = answerer.generate(requests, max_new_tokens=ANSWER_TOKENS, progress=answered)
-    agreeing: list[_Kept] = []
+    agreeing: list[_AcceptedPair] = []
     rejected: list[Rejected] = []
-    for (record, pair), reply in zip(kept, replies, strict=True):
+    for (record, pair), reply in zip(candidates, replies, strict=True):
         if isinstance(reply, Refused):
-            rejected.append(_rejected(record, "refused", f"{pair.question} {pair.answer}; {reply.why}"))
+            rejected.append(_reject(record, "refused", f"{pair.question} {pair.answer}; {reply.why}"))
             continue
-        said = plain_text(reply)
-        confidence = agreement(pair.answer, said)
+        reply_text = plain_text(reply)
+        confidence = agreement(pair.answer, reply_text)
         if confidence >= params.min_agreement:
-            agreeing.append(_Kept(record, replace(pair, confidence=confidence)))
+            agreeing.append(_AcceptedPair(record, replace(pair, confidence=confidence)))
         else:
-            detail = f"{pair.question} {pair.answer}; from the image alone: {said[:200]}"
-            rejected.append(_rejected(record, "disagrees_with_image", detail))
+            detail = f"{pair.question} {pair.answer}; from the image alone: {reply_text[:200]}"
+            rejected.append(_reject(record, "disagrees_with_image", detail))
     return agreeing, rejected
 
 
-def _balanced(kept: Sequence[_Kept], params: Synthesize) -> tuple[list[_Kept], list[Rejected]]:
+def _remove_surplus(
+    accepted: Sequence[_AcceptedPair], params: Synthesize
+) -> tuple[list[_AcceptedPair], list[Rejected]]:
     """The pairs of each image without its surplus of yes and no."""
-    by_image: dict[str, list[_Kept]] = defaultdict(list)
-    for k in kept:
+    by_image: dict[str, list[_AcceptedPair]] = defaultdict(list)
+    for k in accepted:
         by_image[k.pair.image_id].append(k)
     surplus: set[str] = set()
-    for mine in by_image.values():
-        gone = yes_no_surplus([k.pair.answer for k in mine], params.max_yes_no)
-        surplus |= {mine[i].record_id for i in gone}
+    for of_image in by_image.values():
+        indices = yes_no_surplus([k.pair.answer for k in of_image], params.max_yes_no)
+        surplus |= {of_image[i].record_id for i in indices}
     rejected = [
-        _rejected(k.record_id, "yes_no_surplus", f"{k.pair.question} {k.pair.answer}")
-        for k in kept
+        _reject(k.record_id, "yes_no_surplus", f"{k.pair.question} {k.pair.answer}")
+        for k in accepted
         if k.record_id in surplus
     ]
-    return [k for k in kept if k.record_id not in surplus], rejected
+    return [k for k in accepted if k.record_id not in surplus], rejected

@@ -149,11 +149,11 @@ def read_shard(path: Path, kind: type[R]) -> list[R]:
     return [_record(path, kind, index, row, required) for index, row in enumerate(rows)]
 
 
-def _check_schema(path: Path, kind: type[Any], found: Any) -> None:
+def _check_schema(path: Path, kind: type[Any], stored: Any) -> None:
     for column in schema(kind):
-        if column.name not in found.names:
+        if column.name not in stored.names:
             raise ArtifactError(f"{path}: no column {column.name!r}, expected {column.type}; {_fix(kind)}")
-        got = found.field(column.name).type
+        got = stored.field(column.name).type
         if not got.equals(column.type):
             raise ArtifactError(f"{path}: column {column.name!r}: {got}, expected {column.type}; {_fix(kind)}")
 
@@ -196,8 +196,8 @@ def list_shards(folder: Path) -> list[Path]:
     """The data shards of a folder in order of their number. Raises ArtifactError without the folder."""
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such folder; expected shards (shard-00000.parquet); run its stage")
-    found = [p for p in folder.iterdir() if _SHARD.fullmatch(p.name)]
-    return sorted(found, key=lambda p: (len(p.name), p.name))
+    shards = [p for p in folder.iterdir() if _SHARD.fullmatch(p.name)]
+    return sorted(shards, key=lambda p: (len(p.name), p.name))
 
 
 def read_all(folder: Path, kind: type[R]) -> list[R]:

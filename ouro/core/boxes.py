@@ -78,13 +78,13 @@ def nms(boxes: Floats, scores: Floats, iou: float) -> list[int]:
 
 
 def suppress(overlap: Floats, scores: Floats, iou: float) -> list[int]:
-    """`nms` on a given (N, N) `overlap`, whose zeros say which pairs never suppress each other."""
-    kept: list[int] = []
+    """`nms` on a given (N, N) `overlap`, where a pair of value 0 never suppresses each other."""
+    indices: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
-        row = overlap[i, kept]
+        row = overlap[i, indices]
         if not bool(np.any((row >= iou) & (row > 0))):
-            kept.append(int(i))
-    return kept
+            indices.append(int(i))
+    return indices
 
 
 def relative_position(child: Box, parent: Box) -> str:

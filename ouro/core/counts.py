@@ -1,4 +1,4 @@
-"""What went into a stage, what came out and what was rejected: sidecars summed."""
+"""Records in, out and rejected of a stage: the sum of its sidecars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine multiplies fast, told without importing torch."""
+"""Whether this machine multiplies bfloat16 in hardware, without importing torch."""
 
 from __future__ import annotations
 

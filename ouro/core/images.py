@@ -73,7 +73,7 @@ def load_image(path: Path, max_pixels: int, root: Path | None = None) -> PILImag
     """
     try:
         if root is not None and not path.resolve().is_relative_to(root.resolve()):
-            raise ImageError("outside_folder", f"leads to {_shown(path.resolve())}, outside of {_shown(root)}")
+            raise ImageError("outside_folder", f"leads to {_printable(path.resolve())}, outside of {_printable(root)}")
         if not path.is_file():
             what = "not a regular file" if path.exists() else "not found, or a broken link"
             raise ImageError("unreadable", f"{what}; expected an image file")
@@ -126,13 +126,13 @@ def formats() -> list[str]:
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     """`size` is (width, height) as the header says. Raises ImageError."""
     short, long = sorted(size)
-    shown = f"{size[0]} x {size[1]} pixels"
+    dimensions = f"{size[0]} x {size[1]} pixels"
     if short * long > max_pixels:
-        raise ImageError("too_many_pixels", f"{shown}; at most {max_pixels} in all (ingest.max_pixels)")
+        raise ImageError("too_many_pixels", f"{dimensions}; at most {max_pixels} in all (ingest.max_pixels)")
     if short < MIN_SIDE:
-        raise ImageError("too_small", f"{shown}; expected at least {MIN_SIDE} a side")
+        raise ImageError("too_small", f"{dimensions}; expected at least {MIN_SIDE} a side")
     if long > MAX_ASPECT * short:
-        raise ImageError("too_thin", f"{shown}; expected sides within 1:{MAX_ASPECT}")
+        raise ImageError("too_thin", f"{dimensions}; expected sides within 1:{MAX_ASPECT}")
 
 
 def _to_rgb(image: PILImage.Image) -> PILImage.Image:
@@ -169,7 +169,7 @@ def content_id(stored: bytes) -> str:
     return hashlib.sha256(stored).hexdigest()[:16]
 
 
-def _shown(path: Path) -> str:
+def _printable(path: Path) -> str:
     """A path as text that any file can hold: bytes that are no UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -177,16 +177,16 @@ def _shown(path: Path) -> str:
 def chunks(items: Iterable[T], pixels: Callable[[T], int], limit: int = CHUNK_PIXELS) -> Iterator[list[T]]:
     """Runs of items whose pixels together fit into `limit`, each of one item at least; the order is kept, none is lost.
 
-    The items are taken one by one: what opens pictures as it is read holds one more than a run of them.
+    The items are taken one by one: an iterator that opens pictures lazily holds one picture more than a run.
     """
     chunk: list[T] = []
-    held = 0
+    total = 0
     for item in items:
         size = pixels(item)
-        if chunk and held + size > limit:
+        if chunk and total + size > limit:
             yield chunk
-            chunk, held = [], 0
+            chunk, total = [], 0
         chunk.append(item)
-        held += size
+        total += size
     if chunk:
         yield chunk

@@ -31,7 +31,7 @@ class _Stage(BaseModel):
 
 
 def _dtype(value: Any) -> Any:
-    """ "auto" is what this machine multiplies fast; whatever depends on params depends on what it was."""
+    """ "auto" becomes the dtype that this machine multiplies fast; dependents of params see the resolved value."""
     return ("bfloat16" if multiplies_bfloat16() else "float32") if value == "auto" else value
 
 
@@ -287,6 +287,6 @@ def _nearest(key: str) -> str:
         if field is None or not isinstance(field.annotation, type):
             break
         model = field.annotation
-    known = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(last, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+    keys = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(last, keys, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(keys)}"

@@ -1,4 +1,4 @@
-"""Worker processes that neither outlive the process that started them nor stay broken, and what they need not know.
+"""Worker processes that neither outlive the process that started them nor stay broken, and their environment.
 Imports nothing heavy.
 """
 

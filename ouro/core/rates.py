@@ -1,4 +1,4 @@
-"""How fast FLOPs and bytes go through a GPU: its peak by its data sheet, and the share of it that is reached."""
+"""How fast FLOPs and bytes go through a GPU: its peak by its data sheet, and the share that is achieved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ouro.core.errors import OuroError
 
 
 class RateError(OuroError, ValueError):
-    """A GPU that is not in the table, or a share that is none."""
+    """A GPU that is not in the table, or a share out of range."""
 
 
 class GPU(NamedTuple):
@@ -41,12 +41,12 @@ def known_gpu(name: str) -> GPU | None:
     words = set(re.split(r"[^a-z0-9]+", name.lower()))
     if words & {"mig", "nvl"}:
         return None
-    found = next((key for key in GPUS if key.partition("-")[0] in words), None)
-    return GPUS["h100-pcie" if found == "h100" and "pcie" in words else found] if found else None
+    match = next((key for key in GPUS if key.partition("-")[0] in words), None)
+    return GPUS["h100-pcie" if match == "h100" and "pcie" in words else match] if match else None
 
 
 class Rates(NamedTuple):
-    """A GPU and what of it is reached. `mfu_train`: FLOPs of training, repeated forwards included, over the peak;
+    """A GPU and achieved shares of its peak. `mfu_train`: FLOPs of training, repeated forwards included, over the peak;
     `mfu_prefill`: those of the vision tower, the prefill and the matrices of decoding; `mfu_detector`: of proposal
     networks; `bandwidth_share`: of the memory's bytes/s while decoding; `launch`: seconds that starting one layer's
     kernels takes in a decode step, which is all it takes for small batches without CUDA graphs."""
@@ -61,10 +61,10 @@ class Rates(NamedTuple):
 
 def rates(gpu: str, mfu_train: float, mfu_prefill: float, served: bool) -> Rates:
     """The rates of a GPU by name. A server (`served`) decodes with CUDA graphs. Raises RateError."""
-    chosen = GPUS.get(gpu.lower())
-    if chosen is None:
+    spec = GPUS.get(gpu.lower())
+    if spec is None:
         raise RateError(f"--gpu {gpu}: not in the table; expected one of {', '.join(GPUS)}")
     for name, share in (("train", mfu_train), ("prefill", mfu_prefill)):
         if not 0 < share <= 1:
             raise RateError(f"--mfu-{name} {share}: expected a share of the peak, above 0 and at most 1, such as 0.45")
-    return Rates(chosen, mfu_train, mfu_prefill, launch=0.0 if served else Rates._field_defaults["launch"])
+    return Rates(spec, mfu_train, mfu_prefill, launch=0.0 if served else Rates._field_defaults["launch"])

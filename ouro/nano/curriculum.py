@@ -1,6 +1,6 @@
-"""Rows for the pretraining of the nano VLM: what it is shown, and what it is asked about it.
+"""Rows for the pretraining of the nano VLM: pictures with captions and questions.
 
-The gap of real VLMs is imitated by what is left out: close-ups and container crops come with fine captions
+The gap of real VLMs is imitated by omission: close-ups and container crops come with fine captions
 and questions, whole scenes with coarse ones only. Every draw comes from the passed Generator.
 """
 
@@ -51,13 +51,13 @@ class Lesson(NamedTuple):
 
 
 def _ask(questions: Sequence[say.QA], rng: Rng, n: int) -> list[Turn]:
-    """Up to n questions; types are drawn evenly so that rare ones are not drowned."""
+    """Up to n questions; types are drawn evenly so that rare ones appear often enough."""
     if not questions:
         return []
     kinds = [q.type for q in questions]
     weight = np.array([1 / kinds.count(k) for k in kinds])
-    chosen = rng.choice(len(questions), size=min(n, len(questions)), replace=False, p=weight / weight.sum())
-    return [Turn(questions[i].type, questions[i].question, questions[i].answer) for i in chosen]
+    indices = rng.choice(len(questions), size=min(n, len(questions)), replace=False, p=weight / weight.sum())
+    return [Turn(questions[i].type, questions[i].question, questions[i].answer) for i in indices]
 
 
 def _caption(text: str) -> Turn:
@@ -156,15 +156,15 @@ def phase_lessons(phase: int, rng: Rng, rows: int) -> tuple[list[Lesson], list[L
         return [short[phase]() for _ in range(rows)], []
     p_coarse, n_coarse, n_writers = (0.6, 3, max(1, rows // 8)) if phase == 4 else (1.0, 7, 1)
     lessons: list[Lesson] = []
-    drawn: list[tuple[Scene, Pixels]] = []
+    scenes: list[tuple[Scene, Pixels]] = []
     while len(lessons) < rows:
         scene = draw_scene(rng)
         picture = render(scene)
-        drawn.append((scene, picture))
+        scenes.append((scene, picture))
         lessons += crops(scene, picture, rng, 4)
         if rng.random() < p_coarse:
             lessons.append(coarse(scene, picture, rng, n_coarse))
         if rng.random() < 0.5:
             lessons.append(closeup(rng, 1, 2, 64, 0.25, 4))
-    writers = [writer(draw_scene(rng), drawn[k % len(drawn)][1], rng) for k in range(n_writers)]
+    writers = [writer(draw_scene(rng), scenes[k % len(scenes)][1], rng) for k in range(n_writers)]
     return lessons[:rows], writers

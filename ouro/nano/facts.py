@@ -73,14 +73,14 @@ _HAS = rf"the (\w+)(?: (?:at|in) the {_SLOT})? has "  # the place tells namesake
 
 
 def stated_facts(text: str) -> set[Fact]:
-    """The facts that a merged description states; what it says in other words is not counted."""
+    """The facts that a merged description states; facts in other words are not counted."""
     return set(_statements(text))
 
 
 def repeated_facts(text: str) -> dict[Fact, int]:
     """The facts that it states more than once, and how many times more.
 
-    Shapes are distinct within a container and on the floor, so that a fact said twice is said of one thing.
+    Shapes are distinct within a container and on the floor, so that a repeated fact is about one thing.
     """
     return {fact: n - 1 for fact, n in Counter(_statements(text)).items() if n > 1}
 
@@ -101,7 +101,7 @@ def quality(pairs: Iterable[tuple[str, Mapping[str, Any]]]) -> Quality:
     """Micro-averaged over (description, true scene)."""
     stated = true = right = repeated = 0
     for text, scene in pairs:
-        said, holds = stated_facts(text), true_facts(scene)
-        stated, true, right = stated + len(said), true + len(holds), right + len(said & holds)
+        statements, truths = stated_facts(text), true_facts(scene)
+        stated, true, right = stated + len(statements), true + len(truths), right + len(statements & truths)
         repeated += sum(repeated_facts(text).values())
     return Quality(stated, true, right, repeated)

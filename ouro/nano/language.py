@@ -1,4 +1,4 @@
-"""What is said and asked about nano scenes: captions, questions, and the writer's training text.
+"""The language of nano scenes: captions, questions, and the writer's training text.
 
 Coarse captions and questions are what a human annotator would have written; fine ones are the held-out
 benchmark. All text is lower-case English that the nano tokenizer covers.
@@ -120,8 +120,8 @@ def existence(items: tuple[Item, ...], rng: np.random.Generator, n: int) -> list
     out: list[QA] = []
     for k in range(n if items else 0):
         item = items[int(rng.integers(len(items)))]
-        there = {i.color for i in items if i.shape == item.shape}
-        absent = [c for c in COLORS if c not in there]
+        present = {i.color for i in items if i.shape == item.shape}
+        absent = [c for c in COLORS if c not in present]
         color = item.color if k % 2 == 0 else str(rng.choice(absent))
         out.append(QA("existence", f"is there a {color} {item.shape}?", "yes" if k % 2 == 0 else "no"))
     return out
@@ -147,21 +147,21 @@ def fine_questions(scene: Scene, rng: np.random.Generator) -> list[QA]:
 
 def aspect_pairs(scene: Scene, aspect: str, rng: np.random.Generator) -> list[QA]:
     """What the nano writer should ask about one aspect, in the order of the merged description."""
-    held = [(i, c.kind) for c in scene.containers for i in c.items] + [(i, "floor") for i in scene.loose]
+    placements = [(i, c.kind) for c in scene.containers for i in c.items] + [(i, "floor") for i in scene.loose]
     if aspect == "object details":
-        return [q for i, h in held for q in item_questions(i, h) if q.type in ("color", "shape")]
+        return [q for i, h in placements for q in item_questions(i, h) if q.type in ("color", "shape")]
     if aspect == "style":
-        return [q for i, h in held for q in item_questions(i, h) if q.type == "pattern"]
+        return [q for i, h in placements for q in item_questions(i, h) if q.type == "pattern"]
     if aspect == "spatial relationships":
         where = [QA("where", f"where is the {c.kind}?", c.slot) for c in scene.containers]
         inner = [q for c in scene.containers for q in container_questions(c) if q.type == "where"]
         return where + inner + [q for c in scene.containers for q in neighbours(c)]
     if aspect == "scene context":
-        wanted = ("count", "sign")
-        per = [q for c in scene.containers for q in container_questions(c) if q.type in wanted]
+        types = ("count", "sign")
+        per = [q for c in scene.containers for q in container_questions(c) if q.type in types]
         return per + count_shapes(scene)
     out: list[QA] = []  # interactions: what is there, as often denied as affirmed, and what holds what
-    for i, h in held:
+    for i, h in placements:
         absent = [c for c in COLORS if all((c, i.shape) != (o.color, o.shape) for o in scene.items)]
         out.append(QA("existence", f"is there a {i.color} {i.shape}?", "yes"))
         out.append(QA("existence", f"is there a {rng.choice(absent)} {i.shape}?", "no"))

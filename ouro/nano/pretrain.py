@@ -83,8 +83,8 @@ class Encoder:
                 target = [*self.text(reply), self.end]
                 weight = WEIGHTS.get(kind, 1.0)
                 weights = [weight] * (len(target) - 1) + [END_WEIGHT]
-                asked = [*self.text(prompt), self.end, self.start, *self.text("assistant")]
-                branches.append(Branch(asked, target, weights, 1))
+                question = [*self.text(prompt), self.end, self.start, *self.text("assistant")]
+                branches.append(Branch(question, target, weights, 1))
                 kinds += [kind] * (len(target) - 1) + ["end"]
             rows.append(pack_row(prefix, [tuple(grid)], branches, image_token=self.image, merge=merge))
         one_row = sum(r.ids.numel() for r in rows)
@@ -108,8 +108,8 @@ def _rate(state: dict[str, Any], options: Options) -> float:
     """Warm-up, then flat; phase 4 decays to zero after FLAT of its steps, phase 5 from half the rate to zero."""
     rate = RATE * min(1.0, (state["step"] + 1) / WARMUP)
     if state["phase"] == 4:
-        done = (state["step"] - state["phase_start"]) / options.final_steps
-        rate *= min(1.0, max(0.0, (1 - done) / (1 - FLAT)))
+        progress = (state["step"] - state["phase_start"]) / options.final_steps
+        rate *= min(1.0, max(0.0, (1 - progress) / (1 - FLAT)))
     if state["phase"] == 5:
         rate *= 0.5 * (1 - (state["step"] - state["phase_start"]) / COARSE_STEPS)
     return rate
@@ -234,14 +234,15 @@ def train(rank: int, options: Options) -> None:
 
 
 def _report(state: dict[str, Any], loss: float, options: Options) -> None:
-    done = state["step"] - state["phase_start"]
+    phase_step = state["step"] - state["phase_start"]
     of = {**MAX_STEPS, 4: options.final_steps, 5: COARSE_STEPS}[state["phase"]]
     rate = state["step"] * ROWS / state["seconds"]
-    shown = " ".join(f"{k} {v:.0%}" for k, v in sorted(state["accuracy"].items()) if k != "end")
+    accuracies = " ".join(f"{k} {v:.0%}" for k, v in sorted(state["accuracy"].items()) if k != "end")
     head = (
-        f"phase {state['phase']} step {done}/{of} ({state['step']} in all) {state['seconds']:.0f} s {rate:.0f} rows/s"
+        f"phase {state['phase']} step {phase_step}/{of} ({state['step']} in all) "
+        f"{state['seconds']:.0f} s {rate:.0f} rows/s"
     )
-    print(f"{head} loss {loss:.3f} | {shown}", flush=True)
+    print(f"{head} loss {loss:.3f} | {accuracies}", flush=True)
 
 
 def _checkpoint(path: Path, model: Any, optimizers: list[Any], state: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Targets on scenes: containers and objects (signs are OCR's). Targets on container crops, cut with the few
 pixels of error that a proposer makes: the objects. On crops of single objects: none. One thread, minutes.
-Writes model.safetensors and config.json, which also holds what was measured on held-out scenes.
+Writes model.safetensors and config.json, which also holds the metrics on held-out scenes.
 """
 # torchvision publishes no types:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -46,30 +46,30 @@ def truth(scene: Scene) -> list[Box]:
 
 def batches(rng: np.random.Generator, n: int) -> list[Batch]:
     """`n` scenes, crops of all their containers, and as many crops of single objects."""
-    drawn = [(s, render(s)) for s in (draw_scene(rng) for _ in range(n))]
-    scenes = [(picture, truth(scene)) for scene, picture in drawn]
-    crops = [_container_crop(rng, picture, c) for scene, picture in drawn for c in scene.containers]
+    renders = [(s, render(s)) for s in (draw_scene(rng) for _ in range(n))]
+    scenes = [(picture, truth(scene)) for scene, picture in renders]
+    crops = [_container_crop(rng, picture, c) for scene, picture in renders for c in scene.containers]
     alone = [
-        (_cut(picture, _jittered(rng, scene.items[0].box)), list[Box]()) for scene, picture in drawn if scene.items
+        (_crop(picture, _jitter(rng, scene.items[0].box)), list[Box]()) for scene, picture in renders if scene.items
     ]
     return [_batch(group) for group in (scenes, crops, alone)]
 
 
 def _container_crop(rng: np.random.Generator, picture: Pixels, container: Container) -> tuple[Pixels, list[Box]]:
-    x0, y0, x1, y1 = _jittered(rng, container.box)
+    x0, y0, x1, y1 = _jitter(rng, container.box)
     inside = [
         (max(a - x0, 0), max(b - y0, 0), min(c, x1) - x0, min(d, y1) - y0)
         for a, b, c, d in (item.box for item in container.items)
     ]
-    return _cut(picture, (x0, y0, x1, y1)), inside
+    return _crop(picture, (x0, y0, x1, y1)), inside
 
 
-def _jittered(rng: np.random.Generator, box: Box, pixels: int = 3) -> Box:
+def _jitter(rng: np.random.Generator, box: Box, pixels: int = 3) -> Box:
     x0, y0, x1, y1 = (int(v) for v in np.clip(np.array(box) + rng.integers(-pixels, pixels + 1, 4), 0, SIZE))
     return x0, y0, x1, y1
 
 
-def _cut(picture: Pixels, box: Box) -> Pixels:
+def _crop(picture: Pixels, box: Box) -> Pixels:
     x0, y0, x1, y1 = box
     return picture[y0:y1, x0:x1]
 
@@ -111,9 +111,9 @@ def measure(folder: Path, n_scenes: int, seed: int = HELD_OUT_SEED) -> dict[str,
     pictures = [PIL.Image.fromarray(render(scene)) for scene in scenes]
     proposer = RPNProposer(folder, OBJECTNESS)
     start = time.perf_counter()
-    found = [[p.box for p in proposals] for proposals in proposer.propose(pictures)]
+    detections = [[p.box for p in proposals] for proposals in proposer.propose(pictures)]
     seconds = time.perf_counter() - start
-    pairs = [(found_one, truth(scene)) for found_one, scene in zip(found, scenes, strict=True)]
+    pairs = [(detected_boxes, truth(scene)) for detected_boxes, scene in zip(detections, scenes, strict=True)]
     overlaps = [boxes.iou_matrix(boxes.as_array(t), boxes.as_array(f)) for f, t in pairs]
     best = np.concatenate([o.max(axis=1, initial=0.0) for o in overlaps])
     right = np.concatenate([o.max(axis=0, initial=0.0) for o in overlaps])
@@ -125,7 +125,7 @@ def measure(folder: Path, n_scenes: int, seed: int = HELD_OUT_SEED) -> dict[str,
         "recall_iou_0.8": share(best >= 0.8),
         "precision_iou_0.5": share(right >= 0.5),
         "mean_iou": round(float(best.mean()), 4),
-        "proposals_per_scene": round(sum(map(len, found)) / n_scenes, 2),
+        "proposals_per_scene": round(sum(map(len, detections)) / n_scenes, 2),
         "ms_per_scene": round(1000 * seconds / n_scenes, 1),
     }
 
@@ -161,7 +161,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Parse the command line, train, write, print what was measured."""
+    """Parse the command line, train, write, print the metrics."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="python -m ouro.nano.rpn", description=__doc__)

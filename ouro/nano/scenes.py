@@ -3,7 +3,7 @@
 A scene holds 1 to 3 containers of distinct kinds (table, shelf, board, box), each in its own quadrant with
 1 to 4 objects in a 2 x 2 arrangement and sometimes a sign with a printed word between the two rows; loose
 objects lie on the floor of the free quadrants. Shapes and colours are distinct within a container and among
-the loose objects, so that "the star on the table" names one thing. Light falls off from left to right over the
+the loose objects, so that "the star on the table" is unambiguous. Light falls off from left to right over the
 scene, and each container lies in warm light on its left and in cool light on its right: cues for horizontal
 position (what they alone add was not measured apart).
 
@@ -84,8 +84,8 @@ class Scene:
     items: tuple[Item, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        held = tuple(i for c in self.containers for i in c.items)
-        object.__setattr__(self, "items", held + self.loose)
+        contents = tuple(i for c in self.containers for i in c.items)
+        object.__setattr__(self, "items", contents + self.loose)
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:

@@ -49,14 +49,14 @@ def write_world(
     images: Path, annotations: Path, params: Ingest, seed: int, progress: Callable[[int], None] | None = None
 ) -> list[Path]:
     """Draw `train_images` + `test_images` scenes into shards and annotation files; returns the shards."""
-    drawn = list(_draw(params, seed))
+    drawings = list(_draw(params, seed))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        entries = (_paint(root, one) for one in drawn)
+        entries = (_paint(root, one) for one in drawings)
         shards = ingest_files(entries, root, images, params, progress)
     ids = {image.source: image.image_id for shard in shards for image in read_shard(shard, Image)}
-    kept = {ids[one.name]: one for one in drawn if one.name in ids}
-    _write_annotations(annotations, kept, np.random.default_rng([seed, 2]))
+    drawings_by_id = {ids[one.name]: one for one in drawings if one.name in ids}
+    _write_annotations(annotations, drawings_by_id, np.random.default_rng([seed, 2]))
     return shards
 
 
@@ -73,14 +73,14 @@ def _paint(root: Path, one: Drawn) -> Entry:
     return Entry(path, one.split, (coarse_caption(one.scene),) if one.split == "train" else ())
 
 
-def _write_annotations(folder: Path, kept: dict[str, Drawn], rng: np.random.Generator) -> None:
-    train = {image_id: one.scene for image_id, one in kept.items() if one.split == "train"}
-    test = {image_id: one.scene for image_id, one in kept.items() if one.split == "test"}
+def _write_annotations(folder: Path, drawings: dict[str, Drawn], rng: np.random.Generator) -> None:
+    train = {image_id: one.scene for image_id, one in drawings.items() if one.split == "train"}
+    test = {image_id: one.scene for image_id, one in drawings.items() if one.split == "test"}
     _write_vqa(folder, "train", [Asked(i, qa) for i, scene in train.items() for qa in coarse_questions(scene)])
     pool = [Asked(i, qa) for i, scene in test.items() for qa in fine_questions(scene, rng)]
     _write_vqa(folder, "test", balanced(pool, rng))
     write_json(folder / "train_captions.json", _captions(train))
-    write_json(folder / "facts.json", {image_id: asdict(one.scene) for image_id, one in kept.items()})
+    write_json(folder / "facts.json", {image_id: asdict(one.scene) for image_id, one in drawings.items()})
 
 
 def balanced(pool: Sequence[Asked], rng: np.random.Generator, limit: int = MAX_PER_TYPE) -> list[Asked]:
@@ -89,14 +89,14 @@ def balanced(pool: Sequence[Asked], rng: np.random.Generator, limit: int = MAX_P
     As many answers are kept as leave at least half of the questions that could be; rarer ones are left out.
     """
     groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for number, asked in enumerate(pool):
-        groups[asked.qa.type][asked.qa.answer].append(number)
-    chosen: list[int] = []
+    for number, question in enumerate(pool):
+        groups[question.qa.type][question.qa.answer].append(number)
+    indices: list[int] = []
     for answers in groups.values():
         quota = _quota([len(members) for members in answers.values()], limit)
         for members in (m for m in answers.values() if len(m) >= quota):
-            chosen += [int(i) for i in rng.choice(members, size=quota, replace=False)]
-    return [pool[i] for i in sorted(chosen)]
+            indices += [int(i) for i in rng.choice(members, size=quota, replace=False)]
+    return [pool[i] for i in sorted(indices)]
 
 
 def _quota(counts: Sequence[int], limit: int) -> int:
@@ -105,14 +105,14 @@ def _quota(counts: Sequence[int], limit: int) -> int:
     def answers(quota: int) -> int:
         return sum(count >= quota for count in counts)
 
-    kept = {q: q * answers(q) for q in range(1, max(counts) + 1) if q * answers(q) <= limit}
-    several = {q: n for q, n in kept.items() if answers(q) > 1} or kept
+    totals = {q: q * answers(q) for q in range(1, max(counts) + 1) if q * answers(q) <= limit}
+    several = {q: n for q, n in totals.items() if answers(q) > 1} or totals
     most = max(several.values())
-    return max((q for q, n in several.items() if 2 * n >= most), key=lambda q: (answers(q), kept[q]))
+    return max((q for q, n in several.items() if 2 * n >= most), key=lambda q: (answers(q), totals[q]))
 
 
-def _write_vqa(folder: Path, split: str, asked: Sequence[Asked]) -> None:
-    questions = [{"question_id": i, "image_id": a.image_id, "question": a.qa.question} for i, a in enumerate(asked)]
+def _write_vqa(folder: Path, split: str, entries: Sequence[Asked]) -> None:
+    questions = [{"question_id": i, "image_id": a.image_id, "question": a.qa.question} for i, a in enumerate(entries)]
     annotations = [
         {
             "question_id": i,
@@ -124,7 +124,7 @@ def _write_vqa(folder: Path, split: str, asked: Sequence[Asked]) -> None:
                 {"answer_id": n, "answer": a.qa.answer, "answer_confidence": "yes"} for n in range(1, ANSWERS + 1)
             ],
         }
-        for i, a in enumerate(asked)
+        for i, a in enumerate(entries)
     ]
     write_json(folder / f"{split}_questions.json", {"questions": questions})
     write_json(folder / f"{split}_annotations.json", {"annotations": annotations})

@@ -56,7 +56,7 @@ def _write(prompt: str) -> str:
 
 
 def described_scene(text: str) -> Scene:
-    """The scene that a description tells of; things without a full description are left out."""
+    """The scene that a description states; things without a full description are left out."""
     facts = sorted(stated_facts(text))  # a set's order is not the same in every process
     places = {name: value for kind, name, value in facts if kind == "where"}
     signs = {holder: word for kind, holder, word in facts if kind == "sign"}

@@ -1,1 +1,1 @@
-"""Eq. 5 in its parts: replies to pairs, whether a description bears a pair out, which pairs stay."""
+"""The parts of eq. 5: parse replies to pairs, check pairs against the description, filter them."""

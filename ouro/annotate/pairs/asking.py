@@ -1,4 +1,4 @@
-"""A question in its plain form, the things that it names, and which things of a description these are."""
+"""Normalise a question, parse the things that it names, and find them in a description."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain_question(question: str) -> str:
 
 
 def named_things(text: str) -> tuple[Phrase, ...]:
-    """The noun phrases of "red star on the table", the thing first; empty when it says more than that."""
+    """The noun phrases of "red star on the table", the thing first; empty when the text has more than that."""
     out: list[Phrase] = []
     before = ""
     parts = re.split(r" (on|in|inside|at|to|of) (?:the|a|an) ", re.sub(r"^(?:the|a|an|any|some) ", "", text))
@@ -52,39 +52,41 @@ def named_things(text: str) -> tuple[Phrase, ...]:
 
 
 def fits(thing: Thing, phrase: Phrase) -> bool:
-    """Whether the phrase can mean the thing: its noun, and no attribute or place that it has not."""
-    known = thing.modifiers.union(*thing.places)
-    return (thing.head == phrase.head or phrase.head in ANYTHING) and phrase.modifiers <= known
+    """Whether the phrase can mean the thing: same noun, and no attribute or place that the thing lacks."""
+    attributes = thing.modifiers.union(*thing.places)
+    return (thing.head == phrase.head or phrase.head in ANYTHING) and phrase.modifiers <= attributes
 
 
-def lies(told: Told, thing: Thing, where: Phrase, depth: int = 4) -> bool:
+def lies(description: Told, thing: Thing, where: Phrase, depth: int = 4) -> bool:
     """Whether a thing is at a place, or on or in a thing, at most through three others."""
     if place := position(where.words):
         return any(place <= p for p in thing.places)
-    if where.head in _FLOOR and where.head not in told.words:  # what nothing holds
+    if where.head in _FLOOR and where.head not in description.words:  # a thing without a holder
         return not thing.holders
-    held = (told.things[h] for h in thing.holders if depth)
-    return any(fits(h, where) or lies(told, h, where, depth - 1) for h in held)
+    holders = (description.things[h] for h in thing.holders if depth)
+    return any(fits(h, where) or lies(description, h, where, depth - 1) for h in holders)
 
 
-def may_lie(told: Told, thing: Thing, where: Phrase) -> bool:
-    return lies(told, thing, where) or not (thing.places if position(where.words) else thing.holders)
+def may_lie(description: Told, thing: Thing, where: Phrase) -> bool:
+    """Whether a thing is at a place, or the description gives it none."""
+    return lies(description, thing, where) or not (thing.places if position(where.words) else thing.holders)
 
 
-def find(told: Told, named: Sequence[Phrase]) -> list[Thing]:
-    """The things that `named` can mean; a place may be that of the holder."""
-    thing, *within = named
+def find(description: Told, phrases: Sequence[Phrase]) -> list[Thing]:
+    """The things that the phrases can mean; a place may be that of the holder."""
+    thing, *within = phrases
     return [
         t
-        for t in told.things
+        for t in description.things
         if fits(t, thing)
         and all(
-            lies(told, t, w) or any(lies(told, told.things[h], w) for h in t.holders if position(w.words))
+            lies(description, t, w)
+            or any(lies(description, description.things[h], w) for h in t.holders if position(w.words))
             for w in within
         )
     ]
 
 
 def named_words(question: str) -> set[str]:
-    """What a question names: its words less function words, in the singular."""
+    """The content words of a question, in the singular."""
     return {singular(w) for w in WORD.findall(question) if w not in _QUESTION_WORDS}

@@ -1,5 +1,5 @@
-"""Which pairs of an image stay: without near-duplicates, without questions that give their answer away, and not too
-many of yes and no. Ours; the paper keeps what the model writes.
+"""Filters of an image's pairs: near-duplicates, questions that contain their answer, a surplus of yes and no. Ours;
+the paper keeps what the model writes.
 """
 
 from __future__ import annotations
@@ -30,17 +30,22 @@ def is_polar(answer: str) -> bool:
 
 
 def leaks_answer(pair: Written) -> bool:
-    """Whether all that the answer says stands in the question ("what color is the red car?", "red").
+    """Whether the question contains all content words of the answer ("what color is the red car?", "red").
 
     A yes, a no, and one of the things that an either-or question names are answers all the same.
     """
     words = [w.lower() for w in WORD.findall(pair.question)]
-    said = {singular(w) for w in content_words(pair.answer.lower())}
-    return bool(said) and not is_polar(pair.answer) and "or" not in words and said <= {singular(w) for w in words}
+    answer_words = {singular(w) for w in content_words(pair.answer.lower())}
+    return (
+        bool(answer_words)
+        and not is_polar(pair.answer)
+        and "or" not in words
+        and answer_words <= {singular(w) for w in words}
+    )
 
 
 def wording(question: str) -> tuple[str, ...]:
-    """The words of a question that its meaning hangs on, in their order: "what color is the star?" and "what is the
+    """The words of a question that decide its meaning, in their order: "what color is the star?" and "what is the
     color of the star?" are one."""
     words = [w for w in WORD.findall(question.lower()) if w not in _IDLE and w not in ",;:"]
     return tuple("what" if w == "which" else singular(w) for w in words)
@@ -55,31 +60,31 @@ def similarity(a: tuple[str, ...], b: tuple[str, ...]) -> float:
     return difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
-def is_near_duplicate(question: tuple[str, ...], kept: Sequence[tuple[str, ...]], max_similarity: float) -> bool:
-    """Whether a wording is more similar than allowed to one that is kept; with 1 none is."""
-    return max_similarity < 1 and any(similarity(question, other) > max_similarity for other in kept)
+def is_near_duplicate(question: tuple[str, ...], accepted: Sequence[tuple[str, ...]], max_similarity: float) -> bool:
+    """Whether a wording is more similar than allowed to an accepted one; never with a limit of 1."""
+    return max_similarity < 1 and any(similarity(question, other) > max_similarity for other in accepted)
 
 
 def yes_no_surplus(answers: Sequence[str], max_yes_no: float) -> set[int]:
-    """Which of an image's answers have to go, so that at most `max_yes_no` of the rest are yes or no, and of these at
+    """Indices of an image's answers to reject, so that at most `max_yes_no` of the rest are yes or no, and of these at
     most that share (but no less than half) the commoner one. The latest goes first; a single one may stay.
     """
     polar = {word: [i for i, a in enumerate(answers) if is_polar(a) and word in a.lower()] for word in POLAR}
     others = len(answers) - sum(map(len, polar.values()))
-    gone: set[int] = set()
+    surplus: set[int] = set()
     while (n := sum(map(len, polar.values()))) > 1:
         commoner = max(POLAR, key=lambda word: (len(polar[word]), polar[word][-1:]))
         few = n <= max_yes_no * (n + others) + _ROUNDING
         if few and len(polar[commoner]) <= max(max_yes_no, 0.5) * n + _ROUNDING:
             break
-        gone.add(polar[commoner].pop())
-    return gone
+        surplus.add(polar[commoner].pop())
+    return surplus
 
 
-def acceptance(kept: Sequence[QAPair], rejected: Sequence[Rejected]) -> dict[str, list[int]]:
-    """For the statistics of a shard: aspect -> [pairs kept, pieces written]. A rejected piece is called
-    "<image id>/<aspect>/<number>"."""
-    n_kept = Counter(pair.aspect for pair in kept)
+def acceptance(pairs: Sequence[QAPair], rejected: Sequence[Rejected]) -> dict[str, list[int]]:
+    """For the statistics of a shard: aspect -> [pairs kept, pieces written]. The id of a rejected
+    piece is "<image id>/<aspect>/<number>"."""
+    n_kept = Counter(pair.aspect for pair in pairs)
     n_rejected = Counter(r.record_id.split("/")[1] for r in rejected)
     aspects = sorted({*n_kept, *n_rejected})
     return {aspect: [n_kept[aspect], n_kept[aspect] + n_rejected[aspect]] for aspect in aspects}

@@ -1,7 +1,7 @@
 """Question-answer pairs in replies that are JSON, or nearly: cut off, with trailing commas, single quotes, bare quotes
 inside a string, several objects, wrapped in a list or in {"qa": [...]}.
 
-A strict parser gives up at the first fault, so an object is read as what it holds: keys and values, in order. Time is
+A strict parser stops at the first fault, so only the keys and values of an object are read, in order. Time is
 linear in the reply's length.
 """
 
@@ -28,7 +28,7 @@ _LITERALS = {"true": "yes", "false": "no", "null": "", "none": ""}
 
 
 class Found(NamedTuple):
-    """What an object of a reply holds at characters [start, end).
+    """An object of a reply, at characters [start, end).
 
     `pairs`: question and answer, either may be missing (""); `others`: its fields that are neither;
     `cut`: the reply ended inside its last value, which is part of the last pair.
@@ -52,13 +52,13 @@ def json_objects(reply: str) -> Iterator[Found]:
             continue
         inside = brace >= at and match.start() - brace <= _NEAR
         if inside or not match.group().startswith("?"):  # {"What is it?": ...} needs its brace
-            found = _read(reply, brace if inside else match.start())
-            at = found.end
-            yield found
+            json_object = _read(reply, brace if inside else match.start())
+            at = json_object.end
+            yield json_object
 
 
 def without_glue(text: str) -> str:
-    """What stands between the objects without the keys that open lists: {"qa": [."""
+    """Text between objects, without the keys that open lists: {"qa": [."""
     return _GLUE.sub(" ", text)
 
 
@@ -85,12 +85,12 @@ def _read(reply: str, start: int) -> Found:
     questions, answers = ([v for f in by_role[role] for v in f.values or [""]] for role in ("question", "answer"))
     pairs = [*zip_longest(questions, answers, fillvalue=""), *((f.key, ", ".join(f.values)) for f in by_role["pair"])]
     others = [" ".join([f.key, *f.values]).strip() for f in by_role["other"]]
-    cut = depth > 0 and bool(fields) and roles[-1] != "other" and _broken_off(tokens[-1])
+    cut = depth > 0 and bool(fields) and roles[-1] != "other" and _is_cut_off(tokens[-1])
     return Found(start, end, [(q, a) for q, a in pairs if q or a], [o for o in others if o], cut)
 
 
 def _fields(tokens: list[str]) -> list[_Field]:
-    """Keys with their values: a list has several, words outside of strings are one. What comes first has no key."""
+    """Keys with their values: a list has several, words outside of strings are one. The first key is ""."""
     fields, bare = [_Field("", [])], list[str]()
     for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
         is_key = after == ":" and token[0] in "\"'"
@@ -105,7 +105,7 @@ def _fields(tokens: list[str]) -> list[_Field]:
 
 
 def _text(token: str) -> str:
-    """What a string or a bare word says; true is "yes"."""
+    """The text of a string or a bare word; true is "yes"."""
     quote = token[0]
     if quote not in "\"'":
         return _LITERALS.get(token.lower(), token)
@@ -124,7 +124,7 @@ def _role(key: str) -> _Role:
     return "pair" if key.rstrip().endswith("?") else "other"
 
 
-def _broken_off(token: str) -> bool:
+def _is_cut_off(token: str) -> bool:
     """Whether the reply's last token is a value without an end."""
     if token[0] in "\"'":
         body = token[1:]

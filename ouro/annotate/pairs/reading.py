@@ -1,4 +1,4 @@
-"""A description read as things: noun phrases with their attributes, places and holders. No topic is known."""
+"""Parse a description to things: noun phrases with their attributes, places and holders. Knows no topic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DETERMINED = {"the": 0, "a": 1, "an": 1, "another": 1, **NUMBERS}
 
 
 class Thing(NamedTuple):
-    """A noun phrase of a description and what its sentence says of it."""
+    """A noun phrase of a description with its attributes, places and holders."""
 
     head: str
     modifiers: frozenset[str]
@@ -43,14 +43,14 @@ class Thing(NamedTuple):
 
     @property
     def said(self) -> set[str]:
-        """The words said of it: its modifiers and what directly follows ("is red", "made of glass")."""
+        """Its attributes: its modifiers and the words that directly follow ("is red", "made of glass")."""
         ends = (BOUNDARY | DETERMINERS | _HAS | {",", ";", ":"}) - _LINKS - {"is", "are", "was", "were"}
         follows = takewhile(lambda word: word not in ends, WORD.findall(self.rest))
         return {*self.modifiers, *follows} - LITTLE - _LINKS
 
 
 class Told(NamedTuple):
-    """A description: its things, its sentences without negations (`core`), these without inscriptions, its words."""
+    """A parsed description: things, sentences without negations (`core`), these without inscriptions, its words."""
 
     things: list[Thing]
     sentences: list[str]
@@ -60,6 +60,7 @@ class Told(NamedTuple):
 
 @lru_cache(maxsize=64)
 def read(description: str) -> Told:
+    """Parse a description; the last 64 results are cached."""
     things: list[Thing] = []
     sentences = [s for s in re.split(r"[.!?](?:\s+|$)", description.lower()) if s]
     for number, sentence in enumerate(sentences):
@@ -68,13 +69,13 @@ def read(description: str) -> Told:
     words = Counter(w for s in sentences for w in WORD.findall(s))
     words.update({singular(w) for w in words} - {*words})
     unquoted = [core(_QUOTED.sub("_", s)) for s in affirmed]
-    return Told([_resolved(t, things) for t in things], [core(s) for s in affirmed], unquoted, words)
+    return Told([_resolve(t, things) for t in things], [core(s) for s in affirmed], unquoted, words)
 
 
 def _read_sentence(sentence: str, number: int, things: list[Thing]) -> None:
     """Append the things of a sentence up to its first negation.
 
-    What a thing "has" it holds, with all that "," and "and" add; a thing "on" or "in" the next is held by that one.
+    A thing holds what it "has", and what "," and "and" add; a thing "on" or "in" the next has that one as holder.
     A place ("at the top left") is that of the last thing and of the one before its preposition.
     """
     text = _QUOTED.sub(lambda m: "_" * len(m.group()), sentence)
@@ -90,23 +91,23 @@ def _read_sentence(sentence: str, number: int, things: list[Thing]) -> None:
             for i in {subject, last} - {-1} if link in _IN | {"to"} and not of_a_thing else ():
                 things[i].places.append(place)
             continue
-        determined = 0 if link == "the" else DETERMINED.get(phrase.words[0])
-        listed = set(gap) <= {"and", "or"} and determined != 0
-        owned = _HAS & set(gap) or _WITH & set(gap)
-        if owned:
+        quantity = 0 if link == "the" else DETERMINED.get(phrase.words[0])
+        is_listed = set(gap) <= {"and", "or"} and quantity != 0
+        possessives = _HAS & set(gap) or _WITH & set(gap)
+        if possessives:
             owner = subject if _HAS & set(gap) else last
         elif link in _IN and last >= 0:
             things[last].holders.append(len(things))
-        elif not listed and link not in _PREPOSITIONS:
+        elif not is_listed and link not in _PREPOSITIONS:
             owner = -1
-        holders = [owner] if owner >= 0 and (owned or listed) else []
+        holders = [owner] if owner >= 0 and (possessives or is_listed) else []
         last = len(things)
         subject = subject if subject >= 0 and link in _PREPOSITIONS else last
-        things.append(Thing(phrase.head, phrase.modifiers, determined, sentence[at:], number, [], holders))
+        things.append(Thing(phrase.head, phrase.modifiers, quantity, sentence[at:], number, [], holders))
 
 
-def _resolved(thing: Thing, things: Sequence[Thing]) -> Thing:
-    """A thing named before ("the table") with what is known of the one thing that this can mean."""
+def _resolve(thing: Thing, things: Sequence[Thing]) -> Thing:
+    """Resolve coreference: "the table" takes attributes, places and holders of the one thing that it can mean."""
     same = [t for t in things if t.head == thing.head and t.number != 0]
     same = [t for t in same if not thing.places or any(p in t.places for p in thing.places)]
     if thing.number != 0 or len(same) != 1:
@@ -127,13 +128,13 @@ def core(text: str) -> str:
 
 
 def content_words(text: str) -> set[str]:
-    """A text's words but articles, copulas and what leads a place."""
+    """A text's words without articles, copulas and prepositions of place."""
     return {w for w in WORD.findall(text) if w not in LITTLE | {"on", "in", "at", "to", ",", ";", ":"}}
 
 
-def literal(text: str, told: Told) -> bool:
-    """Whether a sentence of the description has the text word for word, outside of inscriptions."""
-    return any(core(text) in sentence for sentence in told.unquoted)
+def literal(text: str, description: Told) -> bool:
+    """Whether a sentence of the description contains the text word for word, outside of inscriptions."""
+    return any(core(text) in sentence for sentence in description.unquoted)
 
 
 def spot(thing: Thing) -> tuple[int, int]:
@@ -142,9 +143,11 @@ def spot(thing: Thing) -> tuple[int, int]:
     return ("right" in place) - ("left" in place), ("bottom" in place) - ("top" in place)
 
 
-def beside(told: Told, a: Thing, b: Thing, side: str) -> bool | None:
+def beside(description: Told, a: Thing, b: Thing, side: str) -> bool | None:
     """Whether `a` is on that side of `b`; None without places, without one holder, in one row or column."""
-    homes = [{(told.things[h].head, *map(frozenset, told.things[h].places)) for h in t.holders} for t in (a, b)]
+    homes = [
+        {(description.things[h].head, *map(frozenset, description.things[h].places)) for h in t.holders} for t in (a, b)
+    ]
     if (
         a is b
         or homes[0] != homes[1]

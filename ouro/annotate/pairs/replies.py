@@ -1,6 +1,6 @@
 """Replies of a VLM that was asked for question-answer pairs, in pieces: nothing of a reply is lost.
 
-Models write JSON, "Q: ... A: ..." lines, numbered lists, rows of a table or plain prose, whatever they were asked for.
+Models write JSON, "Q: ... A: ..." lines, numbered lists, rows of a table or prose, whatever the prompt asks for.
 Any text is taken, in time linear in its length.
 """
 
@@ -58,59 +58,60 @@ def parse_reply(reply: str, max_new_tokens: int = 0) -> list[Piece]:
     """Pairs and what lies between them, in order: JSON, 'Q: ...? A: ....' lines or 'question? answer.' sentences.
 
     A last answer without its full stop is "cut_off" where that is known: the reply may be `max_new_tokens` long
-    (a token is at least one byte; 0: no limit) and every answer before it has one. In JSON the last string says it.
+    (a token is at least one byte; 0: no limit) and every answer before it has one. In JSON the last string decides.
     """
     may_be_cut = 0 < max_new_tokens <= len(reply.encode(errors="replace")) and not reply.endswith("\n")
-    thinking, said = apart_from_thinking(reply)
-    thought = " ".join(without_tags(thinking).split())
-    text = _FENCE.sub(" ", without_tags(said))
-    out: list[Piece] = [Leftover(thought, "thinking")] if re.search(r"\w", thought) else []
+    thinking, answer = apart_from_thinking(reply)
+    thoughts = " ".join(without_tags(thinking).split())
+    text = _FENCE.sub(" ", without_tags(answer))
+    out: list[Piece] = [Leftover(thoughts, "thinking")] if re.search(r"\w", thoughts) else []
     at = 0
-    for found in json_objects(text):
-        out += _prose(without_glue(text[at : found.start]), False)
-        out += _of_object(found)
-        at = found.end
-    return out + _prose(without_glue(text[at:]) if at else text, may_be_cut and not at)
+    for json_object in json_objects(text):
+        out += _prose_pieces(without_glue(text[at : json_object.start]), False)
+        out += _object_pieces(json_object)
+        at = json_object.end
+    return out + _prose_pieces(without_glue(text[at:]) if at else text, may_be_cut and not at)
 
 
-def _of_object(found: Found) -> list[Piece]:
-    pieces = [_paired(_asked(_one_line(q)), _one_line(a)) for q, a in found.pairs]
-    if found.cut and pieces:
-        pieces[-1] = Leftover(_one_line(" ".join(filter(None, found.pairs[-1]))), "cut_off")
-    return pieces + [Leftover(_one_line(text), "other_field") for text in found.others]
+def _object_pieces(json_object: Found) -> list[Piece]:
+    """The pieces of a JSON object: its pairs, then its other fields."""
+    pieces = [_make_pair(_add_question_mark(_one_line(q)), _one_line(a)) for q, a in json_object.pairs]
+    if json_object.cut and pieces:
+        pieces[-1] = Leftover(_one_line(" ".join(filter(None, json_object.pairs[-1]))), "cut_off")
+    return pieces + [Leftover(_one_line(text), "other_field") for text in json_object.others]
 
 
 def _one_line(text: str) -> str:
-    return _undecorated(" ".join(text.split()).rstrip(".") if not re.search(r"\.\w\.$", text) else text)
+    return _strip_decoration(" ".join(text.split()).rstrip(".") if not re.search(r"\.\w\.$", text) else text)
 
 
-def _asked(question: str) -> str:
-    """A question that lacks its mark, with it: in JSON its key says that it is one."""
+def _add_question_mark(question: str) -> str:
+    """A question with its question mark: in JSON the key alone marks it."""
     return f"{question.rstrip(' .:')}?" if not question.endswith("?") and _ASKS.match(question) else question
 
 
-def _paired(question: str, answer: str) -> Piece:
+def _make_pair(question: str, answer: str) -> Piece:
     whole = question.endswith("?") and 4 <= len(question) <= _LONGEST_QUESTION
     if whole and len(answer) <= _LONGEST_ANSWER and re.search(r"\w", answer):
         return Written(question, answer)
     return Leftover(f"{question} {answer}".strip(), "unparsable")
 
 
-def _prose(text: str, may_be_cut: bool) -> list[Piece]:
+def _prose_pieces(text: str, may_be_cut: bool) -> list[Piece]:
     """The pairs of lines and sentences: a statement after a question answers it."""
     out: list[Piece] = []
-    question, stops, stopped = "", list[bool](), False
-    for part, stopped in _parts(text):
+    question, stops, has_stop = "", list[bool](), False
+    for part, has_stop in _parts(text):
         if part.endswith("?"):
             out += [Leftover(question, "unparsable")] if question else []
             question = part
             continue
-        out.append(_paired(question, part))
-        stops += [stopped] if isinstance(out[-1], Written) else []
+        out.append(_make_pair(question, part))
+        stops += [has_stop] if isinstance(out[-1], Written) else []
         question = ""
     if question:
         return [*out, Leftover(question, "unparsable")]
-    if may_be_cut and len(stops) > 1 and all(stops[:-1]) and not stopped and isinstance(out[-1], Written):
+    if may_be_cut and len(stops) > 1 and all(stops[:-1]) and not has_stop and isinstance(out[-1], Written):
         out[-1] = Leftover(" ".join(out[-1]), "cut_off")
     return out
 
@@ -128,14 +129,14 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
             for start, end in [*ends, (len(part), len(part))]:
                 words = " ".join(part[at:start].split())
                 if re.search(r"\w", words):
-                    stopped = end > start or words.endswith(".")
-                    kept = words if re.search(r"\.\w\.$", words) else words.rstrip(".")  # "U.S." keeps its stop
-                    yield _undecorated(kept), stopped
+                    has_stop = end > start or words.endswith(".")
+                    phrase = words if re.search(r"\.\w\.$", words) else words.rstrip(".")  # "U.S." keeps its stop
+                    yield _strip_decoration(phrase), has_stop
                 at = end
 
 
-def _undecorated(text: str) -> str:
-    """A question or an answer without what frames it: quotes, emphasis, the bars of a table, a leading dash."""
+def _strip_decoration(text: str) -> str:
+    """A question or an answer without decoration: quotes, emphasis, the bars of a table, a leading dash."""
     if len(text) > _LONGEST_QUESTION + _LONGEST_ANSWER:  # too long for either
         return text
     before = ""

@@ -1,4 +1,4 @@
-"""Does a description bear a question-answer pair out? The stage synthesize keeps what passes."""
+"""Check a question-answer pair against a description. The stage synthesize keeps pairs that pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ouro.annotate.pairs.yes_no import asked_total, holds_true
 
 
 def support(pair: Written, description: str) -> str:
-    """ "" when the description bears the pair out, else the reason it does not.
+    """ "" when the description supports the pair, else the reason against it.
 
     Checked: attributes, places, holders and inscriptions, in the noun phrase of the thing asked about or in what
     directly follows it ("at the ..."), only where the thing is on or in what the question says; left of, right of,
@@ -28,75 +28,77 @@ def support(pair: Written, description: str) -> str:
     Reasons: answer_not_in_description, question_names_unknown_object, attribute_of_another_object,
     answer_apart_from_question, count_not_supported, contradicts_description, not_checkable.
     """
-    told = read(description)
+    reading = read(description)
     question, answer = plain_question(pair.question), " ".join(pair.answer.lower().split()).strip(" .")
     if answer in ("yes", "no"):
-        holds = holds_true(question, told)
+        holds = holds_true(question, reading)
         return "not_checkable" if holds is None else "" if holds == (answer == "yes") else "contradicts_description"
     if question.startswith("how many "):
-        total = asked_total(question, told)
+        total = asked_total(question, reading)
         right = total == NUMBERS.get(answer, int(answer) if answer.isdecimal() else -1)
         return "not_checkable" if total is None else "" if right else "count_not_supported"
     words = content_words(answer)
-    if not words or any(w not in told.words and singular(w) not in told.words for w in words):
+    if not words or any(w not in reading.words and singular(w) not in reading.words for w in words):
         return "answer_not_in_description"
-    if any(w not in told.words for w in named_words(question)):
+    if any(w not in reading.words for w in named_words(question)):
         return "question_names_unknown_object"
-    return _open(question, answer, told)
+    return _check_open_question(question, answer, reading)
 
 
-def _open(question: str, answer: str, told: Told) -> str:
-    """The reason against an open question's answer, by the first form that the question has."""
+def _check_open_question(question: str, answer: str, description: Told) -> str:
+    """The reason against the answer of an open question, by the first form that matches; "" for none."""
     for form, holds in _FORMS:
         match = form.fullmatch(question)
-        named = named_things(match["thing"]) if match else ()
-        if not match or not named:
+        phrases = named_things(match["thing"]) if match else ()
+        if not match or not phrases:
             continue
-        found = find(told, named)
-        if found:
-            fits = any(holds(told, thing, answer, match) for thing in found)
+        things = find(description, phrases)
+        if things:
+            fits = any(holds(description, thing, answer, match) for thing in things)
             return "" if fits else "attribute_of_another_object"
-        if any(t.head == named[0].head for t in told.things):
+        if any(t.head == phrases[0].head for t in description.things):
             return "question_names_unknown_object"
-        if holds is _has_attribute and named[0].head not in ANYTHING:
-            said = any(literal(t, told) for t in (f"{answer} {match['thing']}", f"{match['thing']} {answer}"))
-            return "" if said else "attribute_of_another_object"
-    wanted = named_words(question) | set(core(answer).split())
-    together = any(wanted <= set(s.split()) for s in told.sentences)
-    return "" if together else "answer_apart_from_question"
+        if holds is _has_attribute and phrases[0].head not in ANYTHING:
+            is_literal = any(
+                literal(t, description) for t in (f"{answer} {match['thing']}", f"{match['thing']} {answer}")
+            )
+            return "" if is_literal else "attribute_of_another_object"
+    words = named_words(question) | set(core(answer).split())
+    in_one_sentence = any(words <= set(s.split()) for s in description.sentences)
+    return "" if in_one_sentence else "answer_apart_from_question"
 
 
-def _has_attribute(told: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
+def _has_attribute(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
     about = {thing.head} if named_things(match["thing"])[0].head in ANYTHING else set[str]()
     return content_words(answer) <= thing.said | about
 
 
-def _has_place(told: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
+def _has_place(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
     where = named_things(re.sub(r"^(?:on|in|inside|at|to) ", "", answer))
     follows = re.split(r"[,;]| and | with | has | have | that (?:says|reads) ", thing.rest)[0]
-    return f" {answer} " in f"{follows} " or (len(where) == 1 and lies(told, thing, where[0]))
+    return f" {answer} " in f"{follows} " or (len(where) == 1 and lies(description, thing, where[0]))
 
 
-def _has_holder(told: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
+def _has_holder(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
     where = named_things(answer)
-    return len(where) == 1 and not position(where[0].words) and lies(told, thing, where[0])
+    return len(where) == 1 and not position(where[0].words) and lies(description, thing, where[0])
 
 
-def _has_inscription(told: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    said = re.match(
+def _has_inscription(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
+    inscription = re.match(
         rf"\W*(?:{NEAR} (?:\w+ ){{1,4}}?)?(?:(?:that|which) )?(?:says?|saying|reads?|reading)\W+(?P<text>.+)",
         thing.rest,
     )
-    return said is not None and re.match(rf"{re.escape(answer)}(?!\w)", said["text"]) is not None
+    return inscription is not None and re.match(rf"{re.escape(answer)}(?!\w)", inscription["text"]) is not None
 
 
-def _has_neighbour(told: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    """Whether the answer is on that side of the thing: in its row or column, unless nothing else there is."""
-    there = [t for t in told.things if beside(told, t, thing, match["side"])]
-    other = 0 if match["side"] in ("above", "below") else 1
-    off = [abs(spot(t)[other] - spot(thing)[other]) for t in there]
-    in_line = [t for t, o in zip(there, off, strict=True) if o == 0]
-    return any(content_words(answer) <= t.modifiers | {t.head} for t in in_line or there)
+def _has_neighbour(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
+    """Whether the answer is on that side of the thing, in its row or column; anywhere there if nothing is in line."""
+    neighbours = [t for t in description.things if beside(description, t, thing, match["side"])]
+    axis = 0 if match["side"] in ("above", "below") else 1
+    offsets = [abs(spot(t)[axis] - spot(thing)[axis]) for t in neighbours]
+    in_line = [t for t, o in zip(neighbours, offsets, strict=True) if o == 0]
+    return any(content_words(answer) <= t.modifiers | {t.head} for t in in_line or neighbours)
 
 
 _Check = Callable[[Told, Thing, str, re.Match[str]], bool]

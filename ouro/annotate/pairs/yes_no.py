@@ -1,4 +1,4 @@
-"""Yes-no and how-many questions against a description: what holds, what does not, what is left open."""
+"""Check yes-no and how-many questions against a description: true, false or undecided."""
 
 from __future__ import annotations
 
@@ -11,91 +11,99 @@ from ouro.annotate.pairs.asking import ANYTHING, SIDE, find, fits, lies, may_lie
 from ouro.annotate.pairs.reading import DETERMINED, NEGATIONS, POSITIONS, Thing, Told, beside, literal
 
 
-def holds_true(question: str, told: Told) -> bool | None:
-    """Whether what a yes-no question says holds; None where the description does not decide it."""
+def holds_true(question: str, description: Told) -> bool | None:
+    """Whether the statement of a yes-no question is true; None where the description does not decide it."""
     if NEGATIONS & set(question.split()):
         return None
-    if literal(re.sub(r"^(?:is|are|was|were|does|do|did|has|have) (?:there )?(?:any |some )?", "", question), told):
+    if literal(
+        re.sub(r"^(?:is|are|was|were|does|do|did|has|have) (?:there )?(?:any |some )?", "", question), description
+    ):
         return True
     if match := re.fullmatch(rf"(?:is|are) the (?P<a>.+?) {SIDE} the (?P<b>.+)", question):
-        named = named_things(match["a"]), named_things(match["b"])
-        pairs = [(a, b) for a in find(told, named[0]) for b in find(told, named[1])] if all(named) else []
-        return _any([beside(told, a, b, match["side"]) for a, b in pairs])
+        phrases = named_things(match["a"]), named_things(match["b"])
+        pairs = (
+            [(a, b) for a in find(description, phrases[0]) for b in find(description, phrases[1])]
+            if all(phrases)
+            else []
+        )
+        return _combine([beside(description, a, b, match["side"]) for a, b in pairs])
     if match := re.fullmatch(r"(?:is|are) there (.+)", question):
-        return _exists(named_things(match[1]), told)
+        return _exists(named_things(match[1]), description)
     if match := re.fullmatch(r"(?:does|do) the (.+) (?:have|hold|contain) (.+)", question):
-        return _exists(named_things(f"{match[2]} on the {match[1]}"), told)
+        return _exists(named_things(f"{match[2]} on the {match[1]}"), description)
     if match := re.fullmatch(r"(?:is|are|was|were) the (.+)", question):
-        return _predicated(match[1].split(), told)
+        return _check_predicate(match[1].split(), description)
     return None
 
 
-def _any(found: Sequence[bool | None]) -> bool | None:
-    return True if True in found else False if False in found else None
+def _combine(verdicts: Sequence[bool | None]) -> bool | None:
+    return True if True in verdicts else False if False in verdicts else None
 
 
-def _exists(named: Sequence[Phrase], told: Told) -> bool | None:
-    if not named:
+def _exists(phrases: Sequence[Phrase], description: Told) -> bool | None:
+    if not phrases:
         return None
-    thing, *within = named
-    asked = DETERMINED.get(thing.words[0], 0)
-    if asked > 1:
-        total = _total(named, told)
-        return None if total is None else total == asked
-    if find(told, named):
+    thing, *within = phrases
+    number = DETERMINED.get(thing.words[0], 0)
+    if number > 1:
+        total = _count_things(phrases, description)
+        return None if total is None else total == number
+    if find(description, phrases):
         return True
-    same = [t for t in told.things if t.head == thing.head]
-    open_ = [t for t in same if (fits(t, thing) or not t.modifiers) and all(may_lie(told, t, w) for w in within)]
-    return None if open_ or (not same and thing.head in told.words) else False
+    same = [t for t in description.things if t.head == thing.head]
+    undecided = [
+        t for t in same if (fits(t, thing) or not t.modifiers) and all(may_lie(description, t, w) for w in within)
+    ]
+    return None if undecided or (not same and thing.head in description.words) else False
 
 
-def _predicated(words: Sequence[str], told: Told) -> bool | None:
-    """Of "circle on the table red" the longest beginning that names known things, and what is said of them."""
+def _check_predicate(words: Sequence[str], description: Told) -> bool | None:
+    """Of "circle on the table red" the longest prefix that names known things, and whether the rest is true of them."""
     for cut in range(len(words) - 1, 0, -1):
-        named, predicate = named_things(" ".join(words[:cut])), " ".join(words[cut:])
-        found = find(told, named) if named else []
-        if not found or words[cut] in POSITIONS:
+        phrases, predicate = named_things(" ".join(words[:cut])), " ".join(words[cut:])
+        things = find(description, phrases) if phrases else []
+        if not things or words[cut] in POSITIONS:
             continue
         if match := re.fullmatch(r"(?:on|in|inside|at|to) (?:the|a|an) (.+)", predicate):
             where = named_things(match[1])
             if len(where) != 1:
                 return None
-            may = any(may_lie(told, t, where[0]) for t in found)
-            return True if any(lies(told, t, where[0]) for t in found) else None if may else False
-        return _described(set(words[cut:]), found, told)
+            may = any(may_lie(description, t, where[0]) for t in things)
+            return True if any(lies(description, t, where[0]) for t in things) else None if may else False
+        return _check_attributes(set(words[cut:]), things, description)
     return None
 
 
-def _described(words: set[str], found: Sequence[Thing], told: Told) -> bool | None:
-    """Whether the words are said of a thing; False only where it is described and they are said of another."""
+def _check_attributes(words: set[str], things: Sequence[Thing], description: Told) -> bool | None:
+    """Whether a thing has the attributes; False only where all are described and the words belong to another."""
     if words & (BOUNDARY | DETERMINERS):
         return None
-    if any(words <= t.said for t in found):
+    if any(words <= t.said for t in things):
         return True
-    return False if all(t.said for t in found) and all(w in told.words for w in words) else None
+    return False if all(t.said for t in things) and all(w in description.words for w in words) else None
 
 
-def asked_total(question: str, told: Told) -> int | None:
+def asked_total(question: str, description: Told) -> int | None:
     text = re.sub(r"^how many | (?:are|is|were|there|seen|can be|do you see|in total)\b", "", question)
     text = re.sub(r"(.+?) (?:does|do) the (.+) (?:have|hold|contain)", r"\1 on the \2", text)
-    named = named_things(text)
-    return _total(named, told) if named else None
+    phrases = named_things(text)
+    return _count_things(phrases, description) if phrases else None
 
 
-def _total(named: Sequence[Phrase], told: Told) -> int | None:
+def _count_things(phrases: Sequence[Phrase], description: Told) -> int | None:
     """How many of the named things there are; None where the phrases do not decide it."""
-    thing, *within = named
-    found = [t for t in find(told, named) if t.number != 0]
-    if thing.head in ANYTHING:  # what a thing itself holds; a sign is told by its text, not counted
-        held = [t for t in found if any(fits(told.things[h], w) for h in t.holders for w in within)]
-        found = [t for t in held if not re.match(r" that (?:says|reads) ", t.rest)]
-    bare = [t for t in told.things if t.head == thing.head and not t.modifiers and t.number != 0]
-    plurals = sum(n for w, n in told.words.items() if w != thing.head and singular(w) == thing.head)
-    numbered = sum((t.number or 0) > 1 for t in told.things if t.head == thing.head)
-    if not found or plurals > numbered or (bare and thing.modifiers) or not all(t.number for t in found):
+    thing, *within = phrases
+    things = [t for t in find(description, phrases) if t.number != 0]
+    if thing.head in ANYTHING:  # contents of the thing itself; a sign has its text and is not counted
+        contents = [t for t in things if any(fits(description.things[h], w) for h in t.holders for w in within)]
+        things = [t for t in contents if not re.match(r" that (?:says|reads) ", t.rest)]
+    unmodified = [t for t in description.things if t.head == thing.head and not t.modifiers and t.number != 0]
+    plurals = sum(n for w, n in description.words.items() if w != thing.head and singular(w) == thing.head)
+    numbered = sum((t.number or 0) > 1 for t in description.things if t.head == thing.head)
+    if not things or plurals > numbered or (unmodified and thing.modifiers) or not all(t.number for t in things):
         return None
     per_sentence: dict[int, int] = defaultdict(int)
-    for t in found:
+    for t in things:
         per_sentence[t.sentence] += t.number or 0
     total = sum(per_sentence.values())
     if not numbered:

@@ -87,10 +87,10 @@ def _coco_validation(path: Path) -> Iterator[Found]:
             captions.setdefault(identity(entry, "image_id"), []).append(_caption(entry))
     unknown = [image_id for image_id in captions if image_id not in pictures]
     if unknown:
-        shown = ", ".join(unknown[:SHOWN])
-        raise BenchmarkFileError(f"{path}: captions of {len(unknown)} pictures that it does not list: {shown}")
+        examples = ", ".join(unknown[:SHOWN])
+        raise BenchmarkFileError(f"{path}: captions of {len(unknown)} pictures that it does not list: {examples}")
     for image_id, name in pictures.items():
-        yield _captioned(image_id, name, captions.get(image_id, []))
+        yield _caption_item(image_id, name, captions.get(image_id, []))
 
 
 def _caption(entry: Entry, name: str = "caption") -> str:
@@ -100,7 +100,7 @@ def _caption(entry: Entry, name: str = "caption") -> str:
     return caption
 
 
-def _captioned(image_id: str, name: str, captions: Sequence[str]) -> Found:
+def _caption_item(image_id: str, name: str, captions: Sequence[str]) -> Found:
     if not captions:
         return Rejected(STAGE, image_id, "no_caption", "a picture without captions")
     return Item(image_id, name, "", tuple(captions))
@@ -119,9 +119,9 @@ def _textcaps(path: Path) -> Iterator[Found]:
     captions: dict[str, tuple[str, ...]] = {}
     for entry in section(path, "data"):
         image_id = identity(entry, "image_id")
-        listed = strings(entry, "reference_strs")
-        alone = optional(entry, "caption_str")
-        known = captions.get(image_id, ())
-        captions[image_id] = listed or (known + ((alone,) if alone and alone not in known else ()))
-    for image_id, found in captions.items():
-        yield _captioned(image_id, f"{image_id}.jpg", found)
+        references_of_row = strings(entry, "reference_strs")
+        caption = optional(entry, "caption_str")
+        earlier = captions.get(image_id, ())
+        captions[image_id] = references_of_row or (earlier + ((caption,) if caption and caption not in earlier else ()))
+    for image_id, references in captions.items():
+        yield _caption_item(image_id, f"{image_id}.jpg", references)

@@ -40,30 +40,33 @@ SUB_TASKS = ("choose_txt", "choose_img", "fill_in_blank")
 
 def scienceqa(paths: Sequence[Path]) -> Iterator[Found]:
     """ScienceQA: problems.json and pid_splits.json."""
-    return checked(_chosen(paths, (SPLIT,), _scienceqa), paths)
+    return checked(_select_problems(paths, (SPLIT,), _scienceqa), paths)
 
 
 def iconqa(paths: Sequence[Path]) -> Iterator[Found]:
     """IconQA: problems.json and pid_splits.json."""
-    return checked(_chosen(paths, (*(f"{task}_{SPLIT}" for task in SUB_TASKS), SPLIT), _iconqa), paths)
+    return checked(_select_problems(paths, (*(f"{task}_{SPLIT}" for task in SUB_TASKS), SPLIT), _iconqa), paths)
 
 
-def _chosen(paths: Sequence[Path], splits: Sequence[str], make: Make) -> Iterator[Found]:
+def _select_problems(paths: Sequence[Path], splits: Sequence[str], make: Make) -> Iterator[Found]:
     expect(paths, 2, "problems.json and pid_splits.json, in any order")
     first, second = paths
     problems, ids = (second, first) if _lists_ids(first) else (first, second)
     if not _lists_ids(ids):
         raise BenchmarkFileError(f"{first}, {second}: neither holds lists of ids; give pid_splits.json too")
-    wanted = _wanted(ids, splits)
+    pending = _read_ids(ids, splits)
     for entry in document(problems):
-        if wanted.pop(entry.section, None) is not None:
-            yield _made(entry, make)
-    if wanted:
-        shown = ", ".join(islice(wanted, SHOWN))
-        raise BenchmarkFileError(f"{problems}: {len(wanted)} problems of {ids} are missing: {shown}; download it again")
+        if pending.pop(entry.section, None) is not None:
+            yield _make_item(entry, make)
+    if pending:
+        examples = ", ".join(islice(pending, SHOWN))
+        raise BenchmarkFileError(
+            f"{problems}: {len(pending)} problems of {ids} are missing: {examples}; download it again"
+        )
 
 
-def _made(entry: Entry, make: Make) -> Found:
+def _make_item(entry: Entry, make: Make) -> Found:
+    """The item of a problem, or its rejection."""
     try:
         return make(entry, entry.section)
     except Unusable as flaw:
@@ -75,16 +78,16 @@ def _lists_ids(path: Path) -> bool:
     return first is not None and isinstance(first.value, (str, int))
 
 
-def _wanted(path: Path, splits: Sequence[str]) -> dict[str, str]:
+def _read_ids(path: Path, splits: Sequence[str]) -> dict[str, str]:
     """Ids of the problems in these splits."""
     by_split: dict[str, list[str]] = {}
     for entry in document(path):
         by_split.setdefault(entry.section, []).append(str(entry.value))
-    wanted = {number: split for split in splits for number in by_split.get(split, ())}
-    if not wanted:
-        found = ", ".join(by_split) or "none"
-        raise BenchmarkFileError(f"{path}: no ids under {' or '.join(splits)} (found: {found}); download it again")
-    return wanted
+    ids = {number: split for split in splits for number in by_split.get(split, ())}
+    if not ids:
+        available = ", ".join(by_split) or "none"
+        raise BenchmarkFileError(f"{path}: no ids under {' or '.join(splits)} (found: {available}); download it again")
+    return ids
 
 
 def _scienceqa(entry: Entry, number: str) -> Item:

@@ -32,11 +32,11 @@ def record(entry: Entry) -> dict[str, Any]:
 
 def field(entry: Entry, *names: str) -> Any:
     """The value of the first of these keys that the record has."""
-    found = record(entry)
+    fields = record(entry)
     for name in names:
-        if name in found:
-            return found[name]
-    keys = ", ".join(map(str, found)) or "none"
+        if name in fields:
+            return fields[name]
+    keys = ", ".join(map(str, fields)) or "none"
     raise BenchmarkFileError(
         f"{entry.where}: no key {' or '.join(map(repr, names))} (keys: {keys:.300}); is it another benchmark's file, "
         "or a test split without answers?"
@@ -163,5 +163,5 @@ def box_xywh(entry: Entry, name: str) -> Box:
 
 
 def kind_from_name(name: str, kinds: Sequence[str]) -> str:
-    """The split that a file's name holds, where its records do not tell; "all" otherwise."""
+    """The split that a file's name holds, where its records have no field for it; "all" otherwise."""
     return next((kind for kind in kinds if kind.lower() in name.lower()), "all")

@@ -52,49 +52,49 @@ YES_NO = ("no", "yes")  # by label
 # ---- VQAv2, OKVQA ----------------------------------------------------------------------------------
 
 
-class _Answered(NamedTuple):
+class _Annotation(NamedTuple):
     image_id: str
     kind: str
     answers: tuple[str, ...] | Unusable
 
 
 class _Annotations:
-    """Annotations by question_id, read no further than asked: the two files usually stand in the same order."""
+    """Annotations by question_id, read only as far as needed: the two files usually stand in the same order."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self.kind = path, kind
         self.entries = section(path, "annotations")
-        self.ahead: dict[str, _Answered] = {}
+        self.ahead: dict[str, _Annotation] = {}
 
-    def take(self, question_id: str) -> _Answered | None:
+    def take(self, question_id: str) -> _Annotation | None:
         """The annotation of a question; None when there is none."""
         if question_id in self.ahead:
             return self.ahead.pop(question_id)
         for entry in self.entries:
-            found, answered = self._read(entry)
-            if found == question_id:
-                return answered
-            self._keep(found, answered)
+            entry_id, annotation = self._read(entry)
+            if entry_id == question_id:
+                return annotation
+            self._keep(entry_id, annotation)
         return None
 
     def left(self) -> list[str]:
-        """The ids that nobody asked for."""
+        """The ids of annotations that no question took."""
         for entry in self.entries:
             self._keep(*self._read(entry))
         return list(self.ahead)
 
-    def _keep(self, question_id: str, answered: _Answered) -> None:
+    def _keep(self, question_id: str, annotation: _Annotation) -> None:
         if question_id in self.ahead:
             raise BenchmarkFileError(f"{self.path}: question_id {question_id} stands more than once, expected once")
-        self.ahead[question_id] = answered
+        self.ahead[question_id] = annotation
 
-    def _read(self, entry: Entry) -> tuple[str, _Answered]:
+    def _read(self, entry: Entry) -> tuple[str, _Annotation]:
         try:
             answers = ten_texts(entry, "answers")
         except Unusable as flaw:
             answers = flaw
         kind = optional(entry, self.kind) or "all"
-        return identity(entry, "question_id"), _Answered(identity(entry, "image_id"), kind, answers)
+        return identity(entry, "question_id"), _Annotation(identity(entry, "image_id"), kind, answers)
 
 
 def vqav2(paths: Sequence[Path]) -> Iterator[Found]:
@@ -117,52 +117,52 @@ def _two_files(paths: Sequence[Path], kind: str) -> Iterator[Found]:
     by_content = {which_section(path, ("questions", "annotations")): path for path in paths}
     if len(by_content) < 2:
         raise BenchmarkFileError(f"{paths[0]}, {paths[1]}: both hold {next(iter(by_content))}; give the other file too")
-    yield from _joined(by_content["questions"], _Annotations(by_content["annotations"], kind))
+    yield from _join_files(by_content["questions"], _Annotations(by_content["annotations"], kind))
 
 
-def _joined(questions: Path, annotations: _Annotations) -> Iterator[Found]:
+def _join_files(questions: Path, annotations: _Annotations) -> Iterator[Found]:
     missing: list[str] = []
     subtype = "val2014"
     for entry in document(questions):
         if entry.section == "data_subtype" and isinstance(entry.value, str):
             subtype = entry.value
         elif entry.section == "questions":
-            answered = annotations.take(identity(entry, "question_id"))
-            if answered is None:
+            annotation = annotations.take(identity(entry, "question_id"))
+            if annotation is None:
                 missing.append(identity(entry, "question_id"))
             else:
-                yield _join(entry, answered, subtype, annotations.path)
-    _all_met(questions, annotations, missing)
+                yield _join(entry, annotation, subtype, annotations.path)
+    _check_all_joined(questions, annotations, missing)
 
 
-def _all_met(questions: Path, annotations: _Annotations, missing: list[str]) -> None:
+def _check_all_joined(questions: Path, annotations: _Annotations, missing: list[str]) -> None:
     if missing:
-        shown = ", ".join(missing[:SHOWN])
+        ids = ", ".join(missing[:SHOWN])
         raise BenchmarkFileError(
-            f"{annotations.path}: no annotation for {len(missing)} questions of {questions} (question_id {shown}); do "
+            f"{annotations.path}: no annotation for {len(missing)} questions of {questions} (question_id {ids}); do "
             "the two files belong to the same split?"
         )
     left = annotations.left()
     if left:
-        shown = ", ".join(left[:SHOWN])
+        ids = ", ".join(left[:SHOWN])
         raise BenchmarkFileError(
-            f"{questions}: does not ask {len(left)} questions of {annotations.path} (question_id {shown}); do the two "
+            f"{questions}: does not ask {len(left)} questions of {annotations.path} (question_id {ids}); do the two "
             "files belong to the same split?"
         )
 
 
-def _join(entry: Entry, answered: _Answered, subtype: str, annotations: Path) -> Found:
+def _join(entry: Entry, annotation: _Annotation, subtype: str, annotations: Path) -> Found:
     image_id = identity(entry, "image_id")
-    if image_id != answered.image_id:
+    if image_id != annotation.image_id:
         raise BenchmarkFileError(
-            f"{entry.where}: image_id {image_id}, but {annotations} says {answered.image_id}; download both again"
+            f"{entry.where}: image_id {image_id}, but {annotations} says {annotation.image_id}; download both again"
         )
     try:
-        if isinstance(answered.answers, Unusable):
-            raise answered.answers
+        if isinstance(annotation.answers, Unusable):
+            raise annotation.answers
         image = coco_picture(field(entry, "image_id"), subtype)
         return Item(
-            identity(entry, "question_id"), image, text(entry, "question"), answered.answers, kind=answered.kind
+            identity(entry, "question_id"), image, text(entry, "question"), annotation.answers, kind=annotation.kind
         )
     except Unusable as flaw:
         return rejected(entry, flaw)

@@ -1,6 +1,6 @@
 """Benchmarks as Hugging Face data sets: one mapping of columns each, and rows whose pictures are opened one by one.
 
-A row of DocVQA, as the hub's copy for evaluation harnesses has it (the picture is not touched until it is asked for):
+A row of DocVQA, as the hub's copy for evaluation harnesses has it (the picture is not opened until it is needed):
 
     {"questionId": "7", "question": "What is the total?", "image": <picture>, "answers": ["12.50", "$12.50"]}
 
@@ -94,16 +94,16 @@ class HubTable:
         self._by_id: dict[str, int] = {}
 
     def items(self) -> Iterator[Found]:
-        """All rows as items, or why not. No picture is decoded."""
+        """All rows as items or rejections. No picture is decoded."""
         return checked(self._items(), [Path(self.source)])
 
     def _items(self) -> Iterator[Found]:
-        kept = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
-        shown = None if self.columns.joined else self.rows.data.column(self.columns.image)
-        for number, row in enumerate(self.rows.select_columns(kept)):
+        columns = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
+        pictures = None if self.columns.joined else self.rows.data.column(self.columns.image)
+        for number, row in enumerate(self.rows.select_columns(columns)):
             entry = Entry(self.source, f": row {number}", "", row)
             try:
-                if shown is not None and not shown[number].is_valid:
+                if pictures is not None and not pictures[number].is_valid:
                     raise Unusable("no_image", f"row {number} has no picture")
                 yield from self._of_row(entry, number)
             except Unusable as flaw:
@@ -111,7 +111,7 @@ class HubTable:
 
     def _of_row(self, entry: Entry, number: int) -> Iterator[Item]:
         if self.columns.answer == "box":
-            yield from _referred(entry, self.columns, number, self._size(entry, number))
+            yield from _referring_items(entry, self.columns, number, self._size(entry, number))
         else:
             yield _item(entry, self.columns, number)
 
@@ -134,7 +134,7 @@ class HubTable:
         return hashlib.sha256(self._bytes(image)).hexdigest()
 
     def open(self, image: str) -> PIL.Image.Image:
-        """As `picture`: what ouro.benchmarks.asking calls."""
+        """As `picture`, under the name that ouro.benchmarks.asking calls."""
         return self.picture(image)
 
     def picture(self, image: str) -> PIL.Image.Image:
@@ -237,7 +237,7 @@ def _kind(entry: Entry, columns: Columns, question: str) -> str:
     return kind.removesuffix(columns.kind_end) or "all"
 
 
-def _referred(entry: Entry, columns: Columns, number: int, size: tuple[int, int]) -> Iterator[Item]:
+def _referring_items(entry: Entry, columns: Columns, number: int, size: tuple[int, int]) -> Iterator[Item]:
     name = identity(entry, columns.item_id)
     kind = _kind(entry, columns, "")
     box = box_xywh(entry, columns.box)
@@ -253,25 +253,25 @@ def open_table(source: str, columns: Columns, split: str = "test", config: str =
 
     Raises BenchmarkFileError: not found, no such split, a column missing.
     """
-    rows = _opened(source, split, config)
+    rows = _open_split(source, split, config)
     _check(source, rows, columns.needed() if columns.joined else (*columns.needed(), columns.image))
     if not columns.joined:
-        return HubTable(source, columns, rows, _undecoded(rows, columns.image))
+        return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
         raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
-    second = _opened(pictures, split, "") if Path(pictures).exists() else _opened(source, split, pictures)
+    second = _open_split(pictures, split, "") if Path(pictures).exists() else _open_split(source, split, pictures)
     _check(pictures, second, ("id", columns.image))
-    return HubTable(source, columns, rows, _undecoded(second, columns.image))
+    return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
 
 
-def _opened(source: str, split: str, config: str) -> Any:
+def _open_split(source: str, split: str, config: str) -> Any:
     import datasets
 
     path = Path(source)
     try:
         if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            found: Any = datasets.load_from_disk(source)
-            return found[split] if hasattr(found, "keys") else found
+            dataset: Any = datasets.load_from_disk(source)
+            return dataset[split] if hasattr(dataset, "keys") else dataset
         if path.exists():
             return datasets.load_dataset("parquet", data_files={split: _parquet(path, split)}, split=split)
         return datasets.load_dataset(source, config or None, split=split)
@@ -301,7 +301,7 @@ def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:
         )
 
 
-def _undecoded(rows: Any, column: str) -> Any:
+def _keep_encoded(rows: Any, column: str) -> Any:
     """Pictures as the bytes that the data set holds."""
     import datasets
 

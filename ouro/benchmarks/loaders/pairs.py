@@ -1,4 +1,4 @@
-"""DeepForm and KLC (Document VQA, OURO table 2): what a document says for each of a few keys.
+"""DeepForm and KLC (Document VQA, OURO table 2): the values of a few keys in each document.
 
 DUE (Borchmann et al. 2021), document.jsonl, one document a line:
 
@@ -10,7 +10,7 @@ Kleister (Stanislawek et al. 2021), two tables without header, line by line, in.
     7.pdf<TAB>charity_name charity_number<TAB>text<TAB>text<TAB>text<TAB>text
     charity_name=THE_LARKSPUR_TRUST charity_number=1099123
 
-Quirks: every key is asked of every document, since "None" is the right reply where the document says nothing: such an
+Quirks: every key is asked of every document, since "None" is the right reply where the document has no value: such an
 item has no references. Kleister writes spaces as "_" (colons too, which cannot be told apart and become spaces). The
 picture is <document>.png: a document of several pages must be rendered to one picture under that name. DeepForm exists
 in DUE's form only.
@@ -77,7 +77,7 @@ def _documents(paths: Sequence[Path], keys: Sequence[str]) -> Iterator[Found]:
         if other:
             yield other
         else:
-            yield from _asked(name, keys, due_values(entry))
+            yield from _make_items(name, keys, due_values(entry))
 
 
 # ---- DUE -------------------------------------------------------------------------------------------
@@ -117,17 +117,17 @@ def _value(entry: Entry) -> str:
     return value
 
 
-def _asked(name: str, keys: Sequence[str], said: Sequence[Values]) -> Iterator[Item]:
+def _make_items(name: str, keys: Sequence[str], annotations: Sequence[Values]) -> Iterator[Item]:
     """One item a key: the values of all annotations under it."""
     for key in keys:
-        under = [one for one in said if one.key == key]
+        matches = [one for one in annotations if one.key == key]
         yield Item(
             item_id=f"{name}/{key}",
             image=f"{name}.png",
             question=key,
-            references=tuple(value for one in under for value in one.values),
+            references=tuple(value for one in matches for value in one.values),
             kind=key,
-            variants=tuple(spelled for one in under for spelled in one.variants),
+            variants=tuple(spellings for one in matches for spellings in one.variants),
             key=key,
             document=name,
         )
@@ -137,7 +137,7 @@ def _asked(name: str, keys: Sequence[str], said: Sequence[Values]) -> Iterator[I
 
 
 def _in_order(first: Path, second: Path) -> tuple[Path, Path]:
-    """The table of documents, then that of what is expected."""
+    """The table of documents, then that of the expected values."""
     inputs = [path for path in (first, second) if _is_input(path)]
     if len(inputs) != 1:
         raise BenchmarkFileError(
@@ -153,27 +153,27 @@ def _is_input(path: Path) -> bool:
 
 
 def _kleister(documents: Path, expected: Path, keys: Sequence[str]) -> Iterator[Item]:
-    answered = numbered_lines(expected)
+    answers = numbered_lines(expected)
     for _, line in numbered_lines(documents):
-        number, pairs = next(answered, (0, ""))
+        number, pairs = next(answers, (0, ""))
         if not number:
-            raise _uneven(documents, expected)
-        yield from _asked(PurePosixPath(line.split("\t")[0]).stem, keys, _pairs(expected, number, pairs))
-    if next(answered, None):
-        raise _uneven(documents, expected)
+            raise _uneven_error(documents, expected)
+        yield from _make_items(PurePosixPath(line.split("\t")[0]).stem, keys, _pairs(expected, number, pairs))
+    if next(answers, None):
+        raise _uneven_error(documents, expected)
 
 
-def _uneven(documents: Path, expected: Path) -> BenchmarkFileError:
+def _uneven_error(documents: Path, expected: Path) -> BenchmarkFileError:
     return BenchmarkFileError(
         f"{documents}, {expected}: not the same number of lines; do they belong to the same split?"
     )
 
 
 def _pairs(path: Path, number: int, line: str) -> list[Values]:
-    said: list[Values] = []
+    annotations: list[Values] = []
     for pair in line.split():
         key, equals, value = pair.partition("=")
         if not equals:
             raise BenchmarkFileError(f"{path} line {number}: {pair!r}, expected key=value; download it again")
-        said.append(Values("", key, (value.replace("_", " "),), ((),)))
-    return said
+        annotations.append(Values("", key, (value.replace("_", " "),), ((),)))
+    return annotations

@@ -77,10 +77,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(stream, start=1):
             yield number, line.rstrip("\r\n")
     if not number:
-        raise _empty(path)
+        raise _empty_error(path)
 
 
-def _empty(path: Path) -> BenchmarkFileError:
+def _empty_error(path: Path) -> BenchmarkFileError:
     return BenchmarkFileError(f"{path}: the file is empty; download it again")
 
 
@@ -89,7 +89,7 @@ def document(path: Path) -> Iterator[Entry]:
     with opened(path) as stream:
         reader = JsonStream(path, stream)
         if not reader.peek():
-            raise _empty(path)
+            raise _empty_error(path)
         yield from reader.entries()
 
 
@@ -101,20 +101,22 @@ def section(path: Path, name: str) -> Iterator[Entry]:
         if entry.section == name:
             yield entry
     if name not in seen:
-        wanted = f"in a list {name!r}" if name else "in a plain list"
-        found = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
-        raise BenchmarkFileError(f"{path}: expected records {wanted}, found {found}; is it another benchmark's file?")
+        expected = f"in a list {name!r}" if name else "in a plain list"
+        sections = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
+        raise BenchmarkFileError(
+            f"{path}: expected records {expected}, found {sections}; is it another benchmark's file?"
+        )
 
 
 def which_section(path: Path, names: Sequence[str]) -> str:
-    """The first of the lists `names` that a document holds: how two files of one benchmark are told apart."""
+    """The first of the lists `names` that a document holds: this distinguishes two files of one benchmark."""
     seen: dict[str, None] = {}
     for entry in document(path):
         if entry.section in names:
             return entry.section
         seen.setdefault(entry.section)
-    found = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
-    raise BenchmarkFileError(f"{path}: expected a list {' or '.join(map(repr, names))}, found {found}")
+    sections = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
+    raise BenchmarkFileError(f"{path}: expected a list {' or '.join(map(repr, names))}, found {sections}")
 
 
 def records(path: Path) -> Iterator[Entry]:
@@ -126,10 +128,10 @@ def records(path: Path) -> Iterator[Entry]:
         return
     for number, line in numbered_lines(path):
         if line.strip():
-            yield Entry(path, f" line {number}", "", _parsed(path, number, line))
+            yield Entry(path, f" line {number}", "", _parse_line(path, number, line))
 
 
-def _parsed(path: Path, number: int, line: str) -> Any:
+def _parse_line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -157,7 +159,7 @@ def comma_table(path: Path) -> Iterator[Entry]:
 def _rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[Entry]:
     _, header = next(lines, (0, []))
     if not header:
-        raise _empty(path)
+        raise _empty_error(path)
     for number, fields in lines:
         entry = Entry(path, f" line {number}", "", dict(zip(header, fields, strict=False)))
         if len(fields) != len(header):
@@ -171,7 +173,7 @@ def _rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[Entry]
 
 
 def each(entries: Iterable[Entry], make: Callable[[Entry], Item]) -> Iterator[Found]:
-    """One item for each record, or why not."""
+    """One item or rejection for each record."""
     for entry in entries:
         try:
             yield make(entry)
@@ -183,38 +185,38 @@ def rejected(entry: Entry, flaw: Unusable) -> Rejected:
     return Rejected(STAGE, entry.name, flaw.reason, flaw.detail)
 
 
-def checked(found: Iterable[Found], paths: Sequence[Path]) -> Iterator[Found]:
-    """What a loader yields, checked as it passes: every id once, at least one item."""
+def checked(results: Iterable[Found], paths: Sequence[Path]) -> Iterator[Found]:
+    """The items of a loader, checked as they are yielded: every id once, at least one item."""
     ids: set[str] = set()
     reasons: Counter[str] = Counter()
-    stream = iter(found)
+    stream = iter(results)
     for record in stream:
         if isinstance(record, Rejected):
             reasons[record.reason] += 1
         elif record.item_id in ids:
-            raise _duplicates(ids, chain([record], stream), paths)
+            raise _duplicates_error(ids, chain([record], stream), paths)
         else:
             ids.add(record.item_id)
         yield record
     if not ids:
-        raise _nothing(reasons, paths)
+        raise _nothing_error(reasons, paths)
 
 
-def _duplicates(ids: set[str], rest: Iterable[Found], paths: Sequence[Path]) -> BenchmarkFileError:
-    twice: dict[str, None] = {}
+def _duplicates_error(ids: set[str], rest: Iterable[Found], paths: Sequence[Path]) -> BenchmarkFileError:
+    duplicates: dict[str, None] = {}
     for record in rest:
         if isinstance(record, Item):
             if record.item_id in ids:
-                twice.setdefault(record.item_id)
+                duplicates.setdefault(record.item_id)
             ids.add(record.item_id)
-    shown = ", ".join(list(twice)[:SHOWN]) + (", ..." if len(twice) > SHOWN else "")
+    examples = ", ".join(list(duplicates)[:SHOWN]) + (", ..." if len(duplicates) > SHOWN else "")
     return BenchmarkFileError(
-        f"{named(paths)}: {len(twice)} ids stand more than once, expected once: {shown}; download the file again, or "
-        "give each file once"
+        f"{named(paths)}: {len(duplicates)} ids stand more than once, expected once: {examples}; download the file "
+        "again, or give each file once"
     )
 
 
-def _nothing(reasons: Counter[str], paths: Sequence[Path]) -> BenchmarkFileError:
+def _nothing_error(reasons: Counter[str], paths: Sequence[Path]) -> BenchmarkFileError:
     counts = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
     if not counts:
         return BenchmarkFileError(f"{named(paths)}: no record, expected at least one; download the file again")

@@ -1,4 +1,4 @@
-"""All benchmarks: what they are called, read with, asked with and scored with.
+"""All benchmarks: their names, loaders, prompts and metrics.
 
 The 20 of OURO's tables 1 to 4 in their order, and beyond them POPE, RefCOCO, ConTextual, the probes of reporting bias,
 and the collection's own held-out questions, which are asked as params.yaml says (tasks/asking.py). Prompts are those
@@ -86,7 +86,7 @@ class Benchmark:
 
 
 def prompt_of(benchmark: Benchmark, item: Item) -> str:
-    """What a model is asked about the picture of an item."""
+    """The prompt of an item."""
     template = benchmark.template if item.choices or not benchmark.blank else benchmark.blank
     letters = zip(LETTERS, item.choices, strict=False)
     return template.format(
@@ -98,14 +98,14 @@ def prompt_of(benchmark: Benchmark, item: Item) -> str:
 
 
 def benchmark(name: str) -> Benchmark:
-    """A benchmark by its name. Raises BenchmarkFileError for an unknown one, with what may have been meant."""
+    """A benchmark by its name. Raises BenchmarkFileError for an unknown one, with the closest name."""
     if name in BENCHMARKS:
         return BENCHMARKS[name]
     import difflib
 
     near = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    raise BenchmarkFileError(f"unknown benchmark {name!r}{meant} (known: {', '.join(BENCHMARKS)})")
+    suggestion = f"; did you mean {near[0]!r}?" if near else ""
+    raise BenchmarkFileError(f"unknown benchmark {name!r}{suggestion} (known: {', '.join(BENCHMARKS)})")
 
 
 def columns_of(bench: Benchmark) -> Columns:
@@ -124,10 +124,10 @@ def locate(bench: Benchmark, folder: Path) -> tuple[Path, ...]:
         raise BenchmarkFileError(f"{folder}: no such folder; {bench.title} needs {_needs(bench)}")
     missing: list[list[str]] = []
     for names in bench.files:
-        found = {name: path for name in names if (path := _find(folder, name))}
-        if len(found) == len(names):
-            return tuple(found.values())
-        missing.append([name for name in names if name not in found])
+        paths = {name: path for name in names if (path := _find(folder, name))}
+        if len(paths) == len(names):
+            return tuple(paths.values())
+        missing.append([name for name in names if name not in paths])
     closest = min(missing, key=len)
     raise BenchmarkFileError(f"{folder}: {' and '.join(closest)} not found; {bench.title} needs {_needs(bench)}")
 
@@ -141,8 +141,10 @@ def _find(folder: Path, name: str) -> Path | None:
         return folder / name
     below = sorted(folder.rglob(name))
     if len(below) > 1:
-        shown = ", ".join(str(path) for path in below[:4])
-        raise BenchmarkFileError(f"{folder}: {name} stands there {len(below)} times ({shown}); name the folder of one")
+        examples = ", ".join(str(path) for path in below[:4])
+        raise BenchmarkFileError(
+            f"{folder}: {name} stands there {len(below)} times ({examples}); name the folder of one"
+        )
     return below[0] if below else None
 
 

@@ -54,7 +54,7 @@ def _row(entry: Entry) -> Item:
     return Item(
         item_id=identity(entry, "id"),
         image=str(PurePosixPath(text(entry, "context")).with_suffix(".png")),
-        question=_unescaped(text(entry, "utterance")),
+        question=_unescape(text(entry, "utterance")),
         references=targets,
         variants=_canonical(entry, targets),
     )
@@ -64,17 +64,17 @@ def _canonical(entry: Entry, targets: tuple[str, ...]) -> tuple[tuple[str, ...],
     """The canonical form of each target, () where the file has none."""
     if "targetCanon" not in record(entry):
         return ()
-    found = _targets(text(entry, "targetCanon"))
-    if len(found) != len(targets):
-        raise Unusable("canon_differs", f"{len(targets)} targets, {len(found)} canonical ones")
-    return tuple((one,) for one in found)
+    forms = _targets(text(entry, "targetCanon"))
+    if len(forms) != len(targets):
+        raise Unusable("canon_differs", f"{len(targets)} targets, {len(forms)} canonical ones")
+    return tuple((one,) for one in forms)
 
 
 def _targets(field: str) -> tuple[str, ...]:
-    return tuple(map(_unescaped, field.split("|")))
+    return tuple(map(_unescape, field.split("|")))
 
 
-def _unescaped(field: str) -> str:
+def _unescape(field: str) -> str:
     return _ESCAPED.sub(lambda match: _MEANS[match[1]], field)
 
 
@@ -85,9 +85,9 @@ def _due(path: Path) -> Iterator[Found]:
         if other:
             yield other
             continue
-        for number, said in enumerate(due_values(entry)):
-            item_id = f"{name}/{said.annotation_id or number}"
-            if said.values:
-                yield Item(item_id, f"{name}.png", said.key, said.values)
+        for number, annotation in enumerate(due_values(entry)):
+            item_id = f"{name}/{annotation.annotation_id or number}"
+            if annotation.values:
+                yield Item(item_id, f"{name}.png", annotation.key, annotation.values)
             else:
                 yield Rejected(STAGE, item_id, "no_answer", f"{entry.name}: no values")

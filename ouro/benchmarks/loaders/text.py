@@ -139,14 +139,14 @@ def _ai2d(paths: Sequence[Path]) -> Iterator[Found]:
         raise BenchmarkFileError(f"{named(paths)}: expected one folder of questions/*.json and one file of test ids")
     folder = folders[0] / "questions" if (folders[0] / "questions").is_dir() else folders[0]
     ids = next(path for path in paths if not path.is_dir())
-    wanted = [line.strip().removesuffix(".png") for _, line in numbered_lines(ids) if line.strip()]
-    missing = [name for name in wanted if not (folder / f"{name}.png.json").is_file()]
+    names = [line.strip().removesuffix(".png") for _, line in numbered_lines(ids) if line.strip()]
+    missing = [name for name in names if not (folder / f"{name}.png.json").is_file()]
     if missing:
         raise BenchmarkFileError(
             f"{folder}: no questions for {len(missing)} pictures of {ids} ({', '.join(missing[:SHOWN])}: .png.json); "
             "unpack the whole data set"
         )
-    for name in wanted:
+    for name in names:
         yield from _picture(folder / f"{name}.png.json", f"{name}.png")
 
 

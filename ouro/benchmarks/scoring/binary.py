@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often what was said met what is true; the sum of two by `+`."""
+    """The confusion matrix of yes-no answers; the sum of two by `+`."""
 
     true_yes: int = 0
     false_yes: int = 0
@@ -57,13 +57,13 @@ class Confusion:
 
     @property
     def yes_share(self) -> float:
-        """Share of the questions to which yes was said."""
+        """Share of the questions that were answered yes."""
         return _ratio(self.true_yes + self.false_yes, self.total)
 
 
 def confusion(pairs: Iterable[tuple[bool, bool]]) -> Confusion:
-    """Counts of (said, truth)."""
-    counts = Counter((bool(said), bool(truth)) for said, truth in pairs)
+    """Counts of (predicted, truth)."""
+    counts = Counter((bool(predicted), bool(truth)) for predicted, truth in pairs)
     return Confusion(counts[True, True], counts[True, False], counts[False, True], counts[False, False])
 
 

@@ -74,8 +74,8 @@ def _strict(reply: str, choices: Sequence[str]) -> int | None:
         return _index(reply, choices)
     if len(reply) > 2 and reply[0] in "ABCDE" and reply[1:3] == ". ":
         return _index(reply[0], choices)
-    found = _THE_ANSWER_IS.findall(reply)
-    return _index(found[0], choices) if len(found) == 1 and found[0] in "ABCDE" else None
+    letters = _THE_ANSWER_IS.findall(reply)
+    return _index(letters[0], choices) if len(letters) == 1 and letters[0] in "ABCDE" else None
 
 
 def _letter(reply: str, choices: Sequence[str]) -> int | None:
@@ -86,21 +86,21 @@ def _letter(reply: str, choices: Sequence[str]) -> int | None:
 
 def _lenient(reply: str, choices: Sequence[str]) -> int | None:
     words = reply.translate(_SPACED).split()
-    met = [letter for letter in _LETTERS[: len(choices)] if letter in words]
-    if len(met) == 1 and words.index(met[0]) >= len(words) - _LAST_WORDS:
-        return _index(met[0], choices)
-    if not met and "Z" in words:
+    letters = [letter for letter in _LETTERS[: len(choices)] if letter in words]
+    if len(letters) == 1 and words.index(letters[0]) >= len(words) - _LAST_WORDS:
+        return _index(letters[0], choices)
+    if not letters and "Z" in words:
         return None
-    said = _ANSWER_IS.search(reply)
-    by_letter = _index(said[1], choices) if said else None
+    match = _ANSWER_IS.search(reply)
+    by_letter = _index(match[1], choices) if match else None
     return by_letter if by_letter is not None else _by_contained_text(reply.lower(), choices)
 
 
 def _by_contained_text(reply: str, choices: Sequence[str]) -> int | None:
     if len(reply) > 2 * sum(map(len, choices)):
         return None
-    found = [i for i, choice in enumerate(choices) if choice.lower() in reply]
-    return found[0] if len(found) == 1 else None
+    indices = [i for i, choice in enumerate(choices) if choice.lower() in reply]
+    return indices[0] if len(indices) == 1 else None
 
 
 def _iconqa(reply: str, choices: Sequence[str]) -> int | None:

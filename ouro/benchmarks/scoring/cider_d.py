@@ -35,8 +35,8 @@ def cider_d(images: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]]) -> 
     frequency = Counter(gram for _, references in grams for gram in set[Gram]().union(*references))
     scores: list[float] = []
     for caption, references in grams:
-        said = _vector(caption, frequency, len(images))
-        total = sum(_similarity(said, _vector(reference, frequency, len(images))) for reference in references)
+        candidate = _vector(caption, frequency, len(images))
+        total = sum(_similarity(candidate, _vector(reference, frequency, len(images))) for reference in references)
         scores.append(10 * total / len(references))
     return scores
 
@@ -53,11 +53,13 @@ def _vector(grams: Counter[Gram], frequency: Counter[Gram], images: int) -> _Vec
     return _Vector(weights, norms, sum(count for gram, count in grams.items() if len(gram) == 2))
 
 
-def _similarity(said: _Vector, true: _Vector) -> float:
+def _similarity(candidate: _Vector, reference: _Vector) -> float:
     """Mean over n of the clipped cosine, with the penalty for another length."""
     total = 0.0
-    for ours, theirs, norm, other in zip(said.weights, true.weights, said.norms, true.norms, strict=True):
+    for ours, theirs, norm, other in zip(
+        candidate.weights, reference.weights, candidate.norms, reference.norms, strict=True
+    ):
         if norm and other:
             common = sum(min(weight, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, weight in ours.items())
             total += common / (norm * other)
-    return total / ORDERS * math.exp(-((said.bigrams - true.bigrams) ** 2) / (2 * SIGMA**2))
+    return total / ORDERS * math.exp(-((candidate.bigrams - reference.bigrams) ** 2) / (2 * SIGMA**2))

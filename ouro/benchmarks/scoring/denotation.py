@@ -56,9 +56,11 @@ def same_denotation(predicted: Sequence[str], targets: Sequence[str], canon: Seq
         raise ValueError(
             f"denotation: got {len(canon)} canonical forms, expected one for each of {len(targets)} targets"
         )
-    wanted = _distinct(read_value(*pair) for pair in zip(targets, canon or [""] * len(targets), strict=True))
-    given = _distinct(read_value(item) for item in predicted)
-    return len(given) == len(wanted) and all(any(_match(w, g) for g in given) for w in wanted)
+    target_values = _distinct(read_value(*pair) for pair in zip(targets, canon or [""] * len(targets), strict=True))
+    predicted_values = _distinct(read_value(item) for item in predicted)
+    return len(predicted_values) == len(target_values) and all(
+        any(_match(w, g) for g in predicted_values) for w in target_values
+    )
 
 
 def read_value(text: str, canon: str = "") -> Value:
@@ -74,11 +76,11 @@ def read_value(text: str, canon: str = "") -> Value:
 
 def _distinct(values: Iterable[Value]) -> list[Value]:
     """Numbers are the same by amount, dates by their parts, texts by normalised text; the first is kept."""
-    kept: dict[object, Value] = {}
+    by_denotation: dict[object, Value] = {}
     for value in values:
-        denoted = value.text if value.number is None and value.date is None else (value.number, value.date)
-        kept.setdefault(denoted, value)
-    return list(kept.values())
+        denotation = value.text if value.number is None and value.date is None else (value.number, value.date)
+        by_denotation.setdefault(denotation, value)
+    return list(by_denotation.values())
 
 
 def _match(a: Value, b: Value) -> bool:
@@ -121,9 +123,9 @@ def _date(text: str) -> Date | None:
         month, day = (_UNKNOWN if part == "xx" else int(part) for part in parts[1:])
     except ValueError:
         return None
-    known = (year, month, day) != (_UNKNOWN, _UNKNOWN, _UNKNOWN)
+    has_known_part = (year, month, day) != (_UNKNOWN, _UNKNOWN, _UNKNOWN)
     valid = (month == _UNKNOWN or 1 <= month <= 12) and (day == _UNKNOWN or 1 <= day <= 31)
-    return (year, month, day) if known and valid else None
+    return (year, month, day) if has_known_part and valid else None
 
 
 def normalise(text: str) -> str:

@@ -26,7 +26,7 @@ def gqa_match(reply: str, answer: str) -> bool:
 
 
 def vsr_answer(reply: str) -> bool | None:
-    """VSR: what the reply says, or None if it says neither or both; None is wrong whatever the label.
+    """VSR: the answer of the reply, or None if it gives neither or both; None is wrong whatever the label.
 
     Source: `YOrN_Extraction` of VLMEvalKit (`vlmeval/dataset/utils/yorn.py`): lower case, VQA punctuation removed,
     then exactly one of the words yes and no. Deviation: where neither word occurs, exactly one of true and false counts
@@ -39,8 +39,8 @@ def vsr_answer(reply: str) -> bool | None:
 
 
 def _one_of(words: Sequence[str], yes: str, no: str) -> bool | None:
-    said = (yes in words, no in words)
-    return said[0] if said[0] != said[1] else None
+    mentions = (yes in words, no in words)
+    return mentions[0] if mentions[0] != mentions[1] else None
 
 
 def pope_answer(reply: str) -> bool:

@@ -65,8 +65,8 @@ def _coordinates(reply: str) -> tuple[list[float], float | None]:
     if qwen:
         return [float(number) for number in qwen.groups()], _THOUSAND
     bracketed = _BRACKETED.search(reply)
-    found = bracketed.groups() if bracketed else (match[0] for match in islice(_ANYWHERE.finditer(reply), 4))
-    numbers = [float(number) for number in found]
+    matches = bracketed.groups() if bracketed else (match[0] for match in islice(_ANYWHERE.finditer(reply), 4))
+    numbers = [float(number) for number in matches]
     largest = max(map(abs, numbers), default=0.0)
     return numbers, 1.0 if largest <= _FRACTIONS else _THOUSAND if largest <= _THOUSAND else None
 

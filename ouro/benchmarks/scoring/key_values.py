@@ -70,8 +70,8 @@ def match_pairs(predicted: Sequence[Pair], references: Sequence[Pair]) -> Counts
     matched = 0
     for pair in predicted:
         value = pair.value.upper()
-        fit = next((i for i, (key, values) in enumerate(left) if key == pair.key and value in values), None)
-        if fit is not None:
-            del left[fit]
+        index = next((i for i, (key, values) in enumerate(left) if key == pair.key and value in values), None)
+        if index is not None:
+            del left[index]
             matched += 1
     return Counts(matched, len(predicted), len(references))

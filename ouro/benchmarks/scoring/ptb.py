@@ -36,8 +36,8 @@ def ptb_tokens(texts: Sequence[str]) -> list[list[str]]:
             f"PTB tokenizer: got {len(lines)} lines, expected {len(texts)}: is there a line end in a text?"
         )
     # A token may hold a no-break space (`1 1/2`): it is dropped whole, and split afterwards, as pycocoevalcap does.
-    kept = ([token for token in line.split(" ") if token not in punctuation] for line in lines)
-    return [" ".join(tokens).split() for tokens in kept]
+    token_lines = ([token for token in line.split(" ") if token not in punctuation] for line in lines)
+    return [" ".join(tokens).split() for tokens in token_lines]
 
 
 def _program() -> tuple[str, Path, frozenset[str]]:

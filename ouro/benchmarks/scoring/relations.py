@@ -81,15 +81,15 @@ def match_relations(predicted: Graph, truth: Graph, overlap: Floats, iou: float 
 
 def _one_each(relations: Sequence[Relation]) -> list[Relation]:
     """Best first, ties in their order; of each ordered pair of objects only the best."""
-    kept: dict[tuple[int, int], Relation] = {}
+    best: dict[tuple[int, int], Relation] = {}
     for relation in sorted(relations, key=lambda r: -r.score):
-        kept.setdefault((relation.subject, relation.object), relation)
-    return list(kept.values())
+        best.setdefault((relation.subject, relation.object), relation)
+    return list(best.values())
 
 
 def recall_at(images: Sequence[Hits], k: int) -> float:
     """R@K over the images that are not skipped; 0 without any."""
-    shares = [len(_found(image, k)) / len(image.predicates) for image in images]
+    shares = [len(_hits_at(image, k)) / len(image.predicates) for image in images]
     return sum(shares) / len(shares) if shares else 0.0
 
 
@@ -97,16 +97,16 @@ def mean_recall_at(images: Sequence[Hits], k: int, predicates: int = PREDICATES)
     """mR@K: 1 only if every predicate occurs and all are found. Raises ValueError for a predicate out of range."""
     shares: list[list[float]] = [[] for _ in range(predicates)]
     for image in images:
-        found = _found(image, k)
+        hits = _hits_at(image, k)
         for predicate in set(image.predicates):
             if not 0 <= predicate < predicates:
                 raise ValueError(f"relations: got predicate {predicate}, expected 0 to {predicates - 1}")
             its = {i for i, p in enumerate(image.predicates) if p == predicate}
-            shares[predicate].append(len(its & found) / len(its))
+            shares[predicate].append(len(its & hits) / len(its))
     return sum(sum(each) / len(each) for each in shares if each) / predicates
 
 
-def _found(image: Hits, k: int) -> frozenset[int]:
+def _hits_at(image: Hits, k: int) -> frozenset[int]:
     return frozenset[int]().union(*image.ranked[:k])
 
 

@@ -28,9 +28,9 @@ def relaxed_accuracy(reply: str, references: Sequence[str], tolerance: float = 0
 
 
 def _right(reply: str, target: str, tolerance: float) -> bool:
-    said, true = _number(reply), _number(target)
-    if said is not None and true:  # NaN counts as true here: comparing with it is False
-        return abs(said - true) / abs(true) <= tolerance
+    predicted, expected = _number(reply), _number(target)
+    if predicted is not None and expected:  # NaN counts as true here: comparing with it is False
+        return abs(predicted - expected) / abs(expected) <= tolerance
     return reply.lower() == target.lower()
 
 

@@ -43,26 +43,26 @@ def soft_accuracy(prediction: str, answers: Sequence[str], *, rule: Rule = "eval
             f"soft accuracy: got {len(answers)} answers, expected {ANNOTATORS}; "
             "a benchmark with one answer a question repeats it ten times"
         )
-    given = _normalised(prediction, answers, rule)
-    truth = [_normalised(answer, answers, rule) for answer in answers]
-    same = [answer == given for answer in truth]
+    normal_prediction = _normalise_pair(prediction, answers, rule)
+    truth = [_normalise_pair(answer, answers, rule) for answer in answers]
+    same = [answer == normal_prediction for answer in truth]
     total = sum(same)
-    return sum(min(1.0, (total - own) / 3) for own in same) / len(same)
+    return sum(min(1.0, (total - agrees) / 3) for agrees in same) / len(same)
 
 
-def _normalised(text: str, answers: Sequence[str], rule: Rule) -> str:
+def _normalise_pair(text: str, answers: Sequence[str], rule: Rule) -> str:
     if rule == "vqaeval" and len({collapse_spaces(answer) for answer in answers}) == 1:
         return collapse_spaces(text)
     return normal_form(text, rule)
 
 
 def normal_form(text: str, rule: Rule) -> str:
-    """A text as it is compared, where the annotators are not all of one mind."""
-    return (_remembered if len(text) <= SHORT else _normalise)(text, rule == "evalai")
+    """A text as it is compared, where the annotators do not all agree."""
+    return (_cached_normalise if len(text) <= SHORT else _normalise)(text, rule == "evalai")
 
 
 def _normalise(text: str, split_words: bool) -> str:
     return normalise(text, split_words=split_words)
 
 
-_remembered = lru_cache(maxsize=1 << 16)(_normalise)  # a benchmark's answers are few words, and often the same
+_cached_normalise = lru_cache(maxsize=1 << 16)(_normalise)  # a benchmark's answers are few words, and often the same
