@@ -181,8 +181,10 @@ def test_weights_that_change_between_two_shards_are_refused_and_nothing_is_mixed
     """The second shard was described by the new weights, and lay beside the first as if it were of one piece."""
     layout, params = annotating
     first, second, *_ = shard_names(layout.regions)
+    regions = Kept(layout.regions)
     with shared(layout, agreed(params)) as door:
         door.admit("photos", lambda: None)
+        regions.restore()
         describe.fn(first, layout, params)
         replace_weights(Path(params.model.base))
         with pytest.raises(ModelChanged, match=r"describe: .* were changed .* got .*, expected .* Fix: put"):
