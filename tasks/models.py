@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 from ouro.core.errors import OuroError
+from ouro.core.files import folder_fingerprint
 from ouro.core.params import Params
-from ouro.vision.folders import folder_fingerprint
 
 
 class MissingModel(OuroError, ValueError):
@@ -35,11 +34,6 @@ def needs_hub(params: Params) -> bool:
     return params.ingest.source.startswith("hf:") or grounding
 
 
-@lru_cache(maxsize=8)
-def _model_fingerprint(folder: Path, _stamps: tuple[tuple[str, int, int, int], ...]) -> str:
-    return folder_fingerprint(folder)
-
-
 def model_fingerprint(folder: Path) -> str:
     """SHA-256 over the files of a model folder (not of its subfolders, not its README), read again when one of them has
     changed its size or a time.
@@ -47,11 +41,4 @@ def model_fingerprint(folder: Path) -> str:
     Raises MissingModel when the folder is not there.
     """
     require_model(folder)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
-    return _model_fingerprint(folder, tuple(map(_stamp, files)))
-
-
-def _stamp(file: Path) -> tuple[str, int, int, int]:
-    """What changes with every way to put other bytes into a file: also where its time was set back afterwards."""
-    status = file.stat()
-    return file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return folder_fingerprint(folder)

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from ouro.annotate.describe import describe_shard
+from ouro.core.files import folder_fingerprint
 from ouro.core.params import Describe, Model
 from ouro.core.records import Region
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import Encoder
-from ouro.vision.folders import ModelError, folder_fingerprint
+from ouro.vision.folders import ModelError
 from ouro.vision.hf import HFVisionLM, load_model
 from ouro.vision.openai import OpenAIVisionLM
 from ouro.vision.pool import PooledVLM

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import uuid
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,29 @@ def fingerprint_files(paths: Iterable[Path]) -> str:
         else:
             raise ArtifactError(f"{path}: not found; expected a file or folder to fingerprint")
     return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
+
+
+def folder_fingerprint(folder: str | Path) -> str:
+    """SHA-256 (hex) over the files of a model's folder (no subfolders, no README); over the name if it is no folder.
+
+    Files are read again when one of them has changed its name, its size or a time.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        return hashlib.sha256(str(folder).encode()).hexdigest()
+    files = sorted(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
+    return _fingerprint_stamped(path, tuple(map(_stamp, files)))
+
+
+@lru_cache(maxsize=8)
+def _fingerprint_stamped(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> str:
+    return fingerprint_files([folder / name for name, *_ in stamps])
+
+
+def _stamp(file: Path) -> tuple[str, int, int, int]:
+    """What changes with every way to put other bytes into a file: also where its time was set back afterwards."""
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _digest(path: Path) -> str:

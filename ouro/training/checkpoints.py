@@ -18,10 +18,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ouro.core.code import code_fingerprint
-from ouro.core.files import sync
+from ouro.core.files import folder_fingerprint, sync
 from ouro.training.job import Job, TrainingError
 from ouro.training.store import SampleFile, write_samples
-from ouro.vision.folders import folder_fingerprint
 
 MARKER = "trainer_state.json"
 CODE = "ouro.training.launch"  # with what it imports, all that turns samples into an adapter

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ouro.core.files import folder_fingerprint
 from ouro.training.adapter_file import adapter_config, adapter_shapes, check_adapter, find_shape_problems, model_outline
 from ouro.training.job import TrainingError
 from ouro.vision.encoding import Encoder
-from ouro.vision.folders import folder_fingerprint
 from ouro.vision.hf import load_adapter, load_model
 
 

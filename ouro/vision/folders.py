@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ouro.core.errors import OuroError
-from ouro.core.files import fingerprint_files
 
 
 class ModelError(OuroError, ValueError):
@@ -35,21 +33,6 @@ def load_options(folder: str | Path) -> dict[str, bool]:
     if looks_local and not list(path.glob("*.safetensors")):
         raise ModelError(f"model folder {folder}: no *.safetensors; pickled weights are refused, convert them first")
     return {"trust_remote_code": False, "local_files_only": looks_local}
-
-
-def folder_fingerprint(folder: str | Path) -> str:
-    """SHA-256 (hex) over the files of a folder (no subfolders, no README); over the name if it is not local."""
-    path = Path(folder)
-    if not path.is_dir():
-        return hashlib.sha256(str(folder).encode()).hexdigest()
-    files = sorted(p for p in path.iterdir() if p.is_file() and p.suffix != ".md")
-    return _fingerprint(path, tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files))
-
-
-@lru_cache(maxsize=8)
-def _fingerprint(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    """Weights are read once as long as names, sizes and times of their files stay."""
-    return fingerprint_files([folder / name for name, _, _ in stamp])
 
 
 def vlm_fingerprint(base: str, dtype: str, adapter: str = "") -> str:

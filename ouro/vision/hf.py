@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ouro.core.files import folder_fingerprint
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.folders import ModelError, folder_fingerprint, load_options, load_processor, vlm_fingerprint
+from ouro.vision.folders import ModelError, load_options, load_processor, vlm_fingerprint
 from ouro.vision.protocols import OnReplies, Request, batches
 
 PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
