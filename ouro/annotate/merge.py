@@ -39,12 +39,11 @@ Children = Mapping[str | None, Sequence[Region]]
 
 
 class Merged(NamedTuple):
-    """The scenes of `n_in` images; in `cut` of them a description lost something to the budget of tokens."""
+    """The scenes of a shard; in `cut` of them a description lost something to the budget of tokens."""
 
     scenes: list[Scene]
     rejected: list[Rejected]
     cut: int
-    n_in: int
 
     def meta(self) -> dict[str, int]:
         """For the sidecar: scenes that were shortened, words of their descriptions, and decisions by kind."""
@@ -96,7 +95,7 @@ def merge_shard(
         scene, was_cut = _scene(image, root, by_image[image.image_id], said, params, count)
         scenes.append(scene)
         cut += was_cut
-    return Merged(scenes, rejected, cut, len(images))
+    return Merged(scenes, rejected, cut)
 
 
 def _scene(
