@@ -10,7 +10,7 @@ from ouro.annotate.merge import merge_images
 from ouro.core.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.core.records import Description, Image, Region, Scene
+from ouro.core.records import Description, Image, Region, Scene, training_images
 from ouro.core.tokens import TOKENIZER, token_counter
 from ouro.vision.served import served_base
 from tasks.addresses import SHARDS, Address, code_of
@@ -47,11 +47,14 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
 
     def make() -> None:
         count = token_counter(_tokenizer(params), where.model)
+        every = read_shard(images, Image)
         merged = merge_images(
-            read_shard(images, Image), read_shard(regions, Region), read_shard(descriptions, Description),
+            every, read_shard(regions, Region), read_shard(descriptions, Description),
             params.merge, count,
         )  # fmt: skip
-        write_shard(out, Scene, merged.scenes, n_in=merged.n_in, rejected=merged.rejected, meta=merged.meta())
+        write_shard(
+            out, Scene, merged.scenes, n_in=len(training_images(every)), rejected=merged.rejected, meta=merged.meta()
+        )
 
     produce(
         "merge", out, inputs=[images, regions, descriptions], **where._asdict(), cache=layout.cache, make=make,

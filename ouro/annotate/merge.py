@@ -39,12 +39,11 @@ Children = Mapping[str | None, Sequence[Region]]
 
 
 class Merged(NamedTuple):
-    """The scenes of `n_in` images; in `cut` of them a description was shortened to the budget of tokens."""
+    """The scenes of a shard; in `cut` of them a description was shortened to the budget of tokens."""
 
     scenes: list[Scene]
     rejected: list[Rejected]
     cut: int
-    n_in: int
 
     def meta(self) -> dict[str, int]:
         """For the sidecar: scenes that were shortened, words of their descriptions, and decisions by kind."""
@@ -96,7 +95,7 @@ def merge_shard(
         scene, was_cut = _merge_image(image, root, by_image[image.image_id], texts, params, count)
         scenes.append(scene)
         n_cut += was_cut
-    return Merged(scenes, rejected, n_cut, len(images))
+    return Merged(scenes, rejected, n_cut)
 
 
 def _merge_image(
