@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cli.score import figure, lines
+from ouro.core.state import CHECKOUT
 from tasks import screen
 
 if TYPE_CHECKING:
     from ouro.benchmarks.scored import Score
     from ouro.core.params import Params
 
-CACHE = Path(".ouro/benchmark")
+CACHE = CHECKOUT.benchmark
 
 
 class Options(NamedTuple):

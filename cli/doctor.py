@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ouro.core.params import Params, ParamsError, load_params
+from ouro.core.state import CHECKOUT
 from tasks import screen
 from tasks.models import MissingModel, require_model
 from tasks.processes import deployment
@@ -138,7 +139,7 @@ def servers() -> list[Finding]:
             mend = "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
             return [Finding("Prefect server", "missing", f"{api} refuses these credentials", mend)]
         return [Finding("Prefect server", "ok", api)]
-    running = started_earlier(Path(".ouro"))
+    running = started_earlier(CHECKOUT)
     text = running.api if running else "none configured: ouro starts one"
     return [Finding("Prefect server", "ok", text), _port(PORT, "Prefect"), _port(5000, "MLflow")]
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
 from ouro.core.rates import Rates, rates
+from ouro.core.state import CHECKOUT
 from ouro.costs.assumptions import Assumed, AssumptionError, assumed, with_values
 from ouro.costs.estimate import Estimate, Inputs, Stage, estimate, fits, unit_seconds
 from ouro.costs.workload import Pictures, pictures
@@ -19,7 +20,7 @@ from ouro.pages.gallery_data import Folders
 from ouro.vision.architecture import Architecture, Sight, architecture, model_config, sight
 from tasks import screen
 
-LAST = Path(".ouro/last-round.json")
+LAST = CHECKOUT.last_round
 TOKENS_A_WORD = 1.3
 PICTURED = ("width", "height", "area1", "area2", "area3")  # with --like measured picture by picture
 

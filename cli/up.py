@@ -19,16 +19,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from flows.bootstrap import check_checkout
+from ouro.core.state import CHECKOUT
 from tasks import screen, tracking
 from tasks.processes import deployment
-from tasks.processes.children import Child, ChildError, end_of, family, start
 from tasks.processes.environments import mlflow_server_environment, round_environment
+from tasks.processes.locks import Held, inherited
 from tasks.processes.prefect_server import (
     HOST,
     PORT,
+    START_SECONDS,
     Server,
     configured_api,
     free_port,
@@ -38,13 +38,14 @@ from tasks.processes.prefect_server import (
     started_earlier,
     sweep_stale_runs,
 )
+from tasks.processes.supervised import CHILDREN_FIRST, LONGEST, ChildError, Supervised, end_of, start
 
-STATE = Path(".ouro")
+STATE = CHECKOUT
 MLFLOW_PORT = 5000
 MLFLOW_SECONDS = 240.0  # 26 s on two idle cores
 WORKER_SECONDS = 180.0
 NEXT_SECONDS = 20.0  # Prefect's scheduler makes the runs of a new deployment every few seconds
-PREFECT_SECONDS = 180.0  # without an answer: a new one takes up to START_SECONDS
+PREFECT_SECONDS = START_SECONDS + 60.0  # without an answer
 WATCH = 2.0
 
 
@@ -69,7 +70,7 @@ class _Mlflow(NamedTuple):
     """Where runs are tracked, and the server that was started for that, if one was."""
 
     uri: str
-    child: Child | None
+    child: Supervised | None
 
 
 def run(options: Options) -> None:
@@ -80,10 +81,9 @@ def run(options: Options) -> None:
     """
     check_checkout()
     schedule = schedule_options(options)
-    STATE.mkdir(exist_ok=True)
-    with _only_up(), _signals():
+    with _only_up() as lock, _signals():
         try:
-            _serve(options, schedule)
+            _serve(options, schedule, lock)
         except _Stopped:
             screen.say("stopped: worker, MLflow, Prefect")
 
@@ -109,15 +109,16 @@ def schedule_options(options: Options) -> list[str]:
 
 
 @contextmanager
-def _only_up() -> Generator[None]:
+def _only_up() -> Generator[int]:
+    """A lock for what `ouro up` starts; what a killed one has left is waited for. Raises UpError."""
     try:
-        with FileLock(STATE / "up.lock", timeout=0):
-            yield
-    except Timeout as error:
+        with inherited(STATE.up_lock, LONGEST + 20, _say_waiting) as lock:
+            yield lock
+    except Held as held:
         raise UpError(
-            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most. Fix: use that one, or stop "
-            "it first (Ctrl-C, or SIGTERM)"
-        ) from error
+            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most ({held}). Fix: use that one, "
+            "or stop it first (Ctrl-C, or SIGTERM); of one that was killed, end what is left (ps -ef | grep supervisor)"
+        ) from held
 
 
 @contextmanager
@@ -138,8 +139,8 @@ def _signals() -> Generator[None]:
             signal.signal(sign, handler)
 
 
-def _serve(options: Options, schedule: list[str]) -> None:
-    with family(STATE / "up.children.lock", _say_waiting) as lock, ExitStack() as first:
+def _serve(options: Options, schedule: list[str], lock: int) -> None:
+    with ExitStack() as first:
         screen.say("starting Prefect and MLflow, some 30 s")
         mlflow = _start_mlflow(options.mlflow_port, lock)
         if mlflow.child:
@@ -214,7 +215,7 @@ def _start_mlflow(wanted: int, lock: int) -> _Mlflow:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what Ouro does not use
     }
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, STATE / "mlflow-server.log", lock))
+    return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, lock, log=STATE.mlflow_log))
 
 
 def _wait_for_mlflow(mlflow: _Mlflow) -> None:
@@ -251,7 +252,7 @@ def worker_name() -> str:
     return f"ouro-up-{os.getpid()}"
 
 
-def _start_worker(mlflow: str, lock: int) -> Child:
+def _start_worker(mlflow: str, lock: int) -> Supervised:
     environment = {
         **round_environment(os.environ),
         tracking.URI: mlflow,
@@ -262,10 +263,10 @@ def _start_worker(mlflow: str, lock: int) -> Child:
         sys.executable, "-m", "prefect", "worker", "start", "--pool", deployment.POOL, "--type", "process",
         "--name", worker_name(), "--install-policy", "never",
     ]  # fmt: skip
-    return start("worker", command, environment, STATE / "worker.log", lock)
+    return start("worker", command, environment, lock, log=STATE.worker_log, grace=CHILDREN_FIRST)
 
 
-def _stop_worker(worker: Child, server: Server) -> None:
+def _stop_worker(worker: Supervised, server: Server) -> None:
     """Its round ends with it; what could not say so itself is marked, now or by the next `ouro up`."""
     worker.stop()
     if healthy(server.api):
@@ -285,7 +286,7 @@ def _when(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC, {at.astimezone():%H:%M:%S} here"
 
 
-def _watch(server: Server, children: list[Child]) -> None:
+def _watch(server: Server, children: list[Supervised]) -> None:
     """Return never; raises ChildError when something ends by itself.
 
     A server of Prefect's that is killed is started again at its address (tasks/processes/prefect_server.py): only one
@@ -301,7 +302,7 @@ def _watch(server: Server, children: list[Child]) -> None:
         if now - answered > PREFECT_SECONDS:
             raise ChildError(
                 f"Prefect: its server at {server.api} has not answered for {PREFECT_SECONDS:.0f} s, expected it to run "
-                f"until `ouro up` is stopped; {end_of(STATE / 'prefect-server.log')}\n"
+                f"until `ouro up` is stopped; {end_of(STATE.prefect_log)}\n"
                 "Fix: what the log says, then `ouro up` again"
             )
         time.sleep(WATCH)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,16 +26,18 @@ from ouro.ablations.results import Result, findings, page, paper_rows, paper_tab
 from ouro.core.artifacts import ArtifactError, code_fingerprint, write_bytes, write_json, write_text
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from tasks import screen, tracking
 from tasks.asking import check_benchmarks
 from tasks.benchmark import question_files
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.delivery import deliver_events
+from tasks.processes.dvc import supervise_dvc
 from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.processes.stage import repro_target
 
 ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
-WORK = Path(".ouro/ablations")
+WORK = CHECKOUT.ablations
 
 
 class StatusError(RuntimeError):
@@ -103,16 +103,12 @@ def _checked(params: Params) -> None:
 
 def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     """Stage -> what DVC says has changed. Raises StatusError."""
-    command = [sys.executable, "-m", "tasks.processes.repro", "--status", *targets]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
-        assert process.stdout
-        said = process.stdout.read()  # its end; to close its standard input first would end it
-        code = process.wait()
-    if code != 0:
-        raise StatusError(f"dvc status {' '.join(targets)}: ended with {code}, printed above. Fix what it names")
-    # a process that waits for another stage says so first
-    return json.loads(said[said.index(b"{") :])
+    status = supervise_dvc("status", "--json", *targets, captured=True)
+    if status.returncode != 0:
+        raise StatusError(
+            f"dvc status {' '.join(targets)}: ended with {status.returncode}, printed above. Fix what it names"
+        )
+    return json.loads(status.stdout)
 
 
 def check_overwrites(wanted: Plan) -> None:

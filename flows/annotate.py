@@ -11,8 +11,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from flows.report import counts, notes, samples, writer
 from flows.runner import Share
 from flows.summary import Summary, lines, summarise
@@ -24,6 +22,7 @@ from tasks import screen
 from tasks.ingest import check_source
 from tasks.models import needs_hub
 from tasks.processes.delivery import deliver_events
+from tasks.processes.locks import exclusive
 from tasks.processes.pool import pool
 from tasks.processes.prefect_server import prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.settings import agreed, annotator_name, check_annotator, check_out, check_proposers, check_writer
@@ -48,7 +47,7 @@ def run(params: Params, out: Path, share: Share) -> None:
                 seconds = _stages(params, layout, share, door)
         finally:
             deliver_events()
-        with FileLock(layout.cache.parent / "end.lock"):
+        with exclusive(layout.state.summary_lock):
             summary = _end(params, layout, seconds)
     for line in lines(summary):
         screen.say(line)

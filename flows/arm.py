@@ -24,6 +24,7 @@ from ouro.ablations.grid import GridError, annotates, overrides
 from ouro.benchmarks.vqa import read_vqa
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from tasks import screen
 from tasks.ablation import place, score_arm
 from tasks.benchmark import arms, question_files
@@ -52,7 +53,7 @@ def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
     parts = {"seed", "model", "ingest", "propose", "describe", "merge", "synthesize"}
     images = [dataset_digests().get(f"data.{folder}") for folder in (layout.images, layout.annotations)]
     decisive = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
-    own = Layout(Path(".ouro/annotations") / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
+    own = Layout(CHECKOUT.annotations / hashlib.sha256(decisive.encode()).hexdigest()[:16], layout.cache)
     own.root.mkdir(parents=True, exist_ok=True)
     for link, folder in ((own.images, layout.images), (own.annotations, layout.annotations)):
         if not link.is_symlink():

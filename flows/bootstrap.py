@@ -18,12 +18,11 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from flows.report import comparisons, counts, notes, pipeline_report
 from flows.round_screen import say_times, say_verdict, show
 from ouro.core.layout import ADAPTER, PIPELINE
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from ouro.rounds.gate import check_gate
 from ouro.rounds.ledger import Round, barren, read_round, read_rounds, tag
 from tasks import screen, tracking, versioning
@@ -31,6 +30,7 @@ from tasks.asking import check_benchmarks
 from tasks.ingest import check_source, inbox_digest
 from tasks.models import MissingModel, needs_hub, require_model
 from tasks.processes.delivery import deliver_events
+from tasks.processes.locks import Held, exclusive
 from tasks.processes.prefect_server import ROUND, prefect_server, process_tag, say_address, sweep_stale_runs
 from tasks.processes.stage import STAGES, repro_stage
 from tasks.promotion import is_candidate, promote
@@ -38,9 +38,8 @@ from tasks.settings import check_proposers, check_writer, params_file, set_param
 from tasks.timing import TIMES
 from tasks.verdict import headline, judge
 
-LOCK = Path(".ouro/bootstrap.lock")
-INBOX = Path(".ouro/inbox")  # what the inbox held when it was last read in
-UNPUSHED = Path(".ouro/unpushed")  # there is a round that the remote has not got
+INBOX = CHECKOUT.inbox
+UNPUSHED = CHECKOUT.unpushed
 
 
 class CheckoutError(ValueError):
@@ -181,11 +180,10 @@ def check_checkout() -> None:
 @contextlib.contextmanager
 def only_run() -> Generator[None]:
     """Hold this checkout's lock; the system frees it when the holder dies. Raises CheckoutError when it is held."""
-    LOCK.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(LOCK, timeout=0):
+        with exclusive(CHECKOUT.bootstrap_lock, wait=False):
             yield
-    except Timeout as error:
+    except Held as error:
         raise CheckoutError(
             f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout, or an `ouro ablate`. Fix: wait for "
             "it to end, or run in a second clone"
@@ -244,7 +242,7 @@ def _round(params: Params, committing: bool) -> Round:
 
 def _tracked(number: int) -> Path:
     """Keeps the id of a round's MLflow run until that has been told everything."""
-    return Path(f".ouro/{tag(number)}.mlflow")
+    return CHECKOUT.round_run(tag(number))
 
 
 def annotator_of(params: Params) -> str:

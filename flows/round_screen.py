@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ouro.core.state import CHECKOUT
 from tasks import screen
 from tasks.timing import work_seconds
 
@@ -57,7 +57,5 @@ def say_times(seconds: dict[str, float], wall: float) -> None:
     work = sum(work_seconds().values())
     stages = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
     screen.say(f"time: {wall:.0f} s in all ({stages}); of it {wall - work:.0f} s orchestration and process start")
-    Path(".ouro").mkdir(exist_ok=True)
-    Path(".ouro/last-round.json").write_text(
-        json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2)
-    )
+    CHECKOUT.folder.mkdir(exist_ok=True)
+    CHECKOUT.last_round.write_text(json.dumps({"wall": wall, "stages": seconds, "work": work_seconds()}, indent=2))

@@ -20,6 +20,7 @@ from ouro.benchmarks.summary import compare, summarise
 from ouro.core.artifacts import write_bytes, write_json
 from ouro.core.layout import Layout
 from ouro.core.params import Params
+from ouro.core.state import CHECKOUT
 from tasks.asking import open_source, run_benchmark
 from tasks.benchmark import answer, arms, shown_regions
 from tasks.shards import Progress
@@ -43,7 +44,7 @@ class Place(NamedTuple):
 
 def place(name: str, arm: str, seed: int) -> Place:
     own = Path(name) / arm / f"seed-{seed}"
-    return Place(Path("ablations") / own, Path(".ouro/ablations") / own)
+    return Place(Path("ablations") / own, CHECKOUT.ablations / own)
 
 
 def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Place, progress: Progress) -> Path:
@@ -120,7 +121,7 @@ def _asked(
     model = params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
     return run_benchmark(
         source, params.model_copy(update={"model": model}), out, k=k, limit=params.benchmark.limit, protocol="",
-        controls=True, cache=layout.cache.parent / "replies", adapter=here.adapter if who == "arm" else None,
+        controls=True, cache=layout.state.replies, adapter=here.adapter if who == "arm" else None,
         progress=progress,
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ from ouro.benchmarks.run_folder import PREDICTIONS, write_score
 from ouro.benchmarks.scored import Account, Samples, Score, constant_score, judge, point, score
 from ouro.core.params import Params
 from ouro.core.records import Image, Rejected
+from ouro.core.state import CHECKOUT
 from tasks.annotator import annotator, fingerprint
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _boxes(params: Params, k: int, pictures: Sequence[tuple[str, PIL.Image.Image
     from ouro.annotate.recurse import propose_shard
     from tasks.proposers import proposers
 
-    tools = proposers(params.propose, params.model.proposer, Path(".ouro/ocr"), params.model.processes)
+    tools = proposers(params.propose, params.model.proposer, CHECKOUT.ocr, params.model.processes)
     records = [(Image(name, name, p.width, p.height, "benchmark", "test"), p) for name, p in pictures]
     return largest_regions(propose_shard(records, tools, params.propose).regions, k)
 

@@ -47,7 +47,7 @@ def answer(
     which: Contender, arm: Arm, layout: Layout, params: Params, adapter: Path, progress: Progress = lambda n: None
 ) -> Path:
     """One model's answers in one arm, and to wrong images. `progress` counts answers, two a question."""
-    out = layout.cache.parent / "answers" / f"{which}-{arm}.json"
+    out = layout.state.answers / f"{which}-{arm}.json"
     files = question_files(layout)
     questions = read_vqa(*files)
     worn = _worn(which, params, adapter)
@@ -141,7 +141,7 @@ def ask_benchmark(
     source = open_source(benchmark(name), Path(params.benchmark.folder), params.ingest.max_pixels)
     run_benchmark(
         source, params.model_copy(update={"model": _model(params)}), out, k=k, limit=params.benchmark.limit,
-        protocol="", controls=True, cache=layout.cache.parent / "replies",
+        protocol="", controls=True, cache=layout.state.replies,
         adapter=_worn(which, params, adapter), progress=progress,
     )  # fmt: skip
     return out / name

@@ -12,6 +12,7 @@ from ouro.core.images import load_image
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Image, Region, Rejected
+from ouro.core.state import CHECKOUT
 from ouro.vision.faster_rcnn import fingerprint, is_network
 from ouro.vision.grounding import is_local
 from tasks.models import model_fingerprint
@@ -50,8 +51,7 @@ def _propose(
     images: list[Image], layout: Layout, params: Params, progress: Progress
 ) -> tuple[list[Region], list[Rejected], int, dict[str, Any]]:
     """Regions, rejected candidates, the number of candidates, and where OCR was left out and why."""
-    ocr = layout.cache.parent / "ocr"
-    shared = proposers(params.propose, params.model.proposer, ocr, params.model.processes)
+    shared = proposers(params.propose, params.model.proposer, CHECKOUT.ocr, params.model.processes)
     tools = [_counting(tool) for tool in shared]
     regions: list[Region] = []
     rejected: list[Rejected] = []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from ouro.core.files import write_json
+from ouro.core.state import CHECKOUT
 
-TIMES = Path(".ouro/times")
+TIMES = CHECKOUT.times
 
 
 def note_work(stage: str, seconds: float) -> None:

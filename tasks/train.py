@@ -124,7 +124,7 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
         params=params.train,
         prompt=params.describe.prompt,
         seed=params.training_seed,
-        checkpoints=layout.cache.parent / "checkpoints",
+        checkpoints=layout.state.checkpoints,
         start=begins_with(params),
     )
 
@@ -187,7 +187,7 @@ def samples(layout: Layout, params: Params) -> SampleFile:
             account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
             yield fit.samples
 
-    file = keep_samples(layout.cache.parent / "checkpoints", shards())
+    file = keep_samples(layout.state.checkpoints, shards())
     write_json(file.path.with_suffix(".json"), account.to_json())
     if not len(file):
         raise TrainingError(

@@ -6,11 +6,11 @@ Everything goes through the commands `git` and `dvc`; nothing that was not named
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from tasks.processes.dvc import call_dvc
 
 ROUND_PATHS = ("params.yaml", "dvc.lock", "data/.gitignore", "models/.gitignore", "models/champions", "rounds")
 
@@ -29,15 +29,6 @@ def _git(*arguments: str) -> str:
     if done.returncode != 0:
         raise VersioningError(f"git {' '.join(arguments[:2])}: {(done.stderr or done.stdout).strip()[-600:]}")
     return done.stdout.rstrip()
-
-
-def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ.get("PATH", "")
-    path = os.pathsep.join([str(Path(sys.executable).parent), environment])
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
-    )
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
@@ -96,7 +87,7 @@ def commit_round(tag: str, message: str) -> str:
 
 def add_to_dvc(path: Path) -> None:
     """`dvc add`: the folder is versioned from now on. Raises VersioningError."""
-    done = _dvc("add", "--quiet", str(path))
+    done = call_dvc("add", "--quiet", str(path))
     if done.returncode != 0:
         raise VersioningError(f"dvc add {path}: {_said(done)}. Fix what it names and run the same command again")
 
@@ -104,7 +95,7 @@ def add_to_dvc(path: Path) -> None:
 def is_up_to_date() -> bool:
     """Whether `dvc repro` would have nothing to do; ablations have a dvc.yaml of their own. Raises VersioningError when
     DVC cannot say."""
-    done = _dvc("status", "--json", "dvc.yaml")
+    done = call_dvc("status", "--json", "dvc.yaml")
     if done.returncode != 0:
         raise VersioningError(f"dvc status: {_said(done)}. Fix what it names and run the same command again")
     return json.loads(done.stdout) == {}
@@ -112,12 +103,12 @@ def is_up_to_date() -> bool:
 
 def has_remote() -> bool:
     """Whether DVC has a default remote."""
-    return bool(_dvc("config", "core.remote").stdout.strip())
+    return bool(call_dvc("config", "core.remote").stdout.strip())
 
 
 def push_data() -> None:
     """`dvc push`. Raises VersioningError: nothing is lost, and what arrived is not sent again."""
-    done = _dvc("push", "--quiet")
+    done = call_dvc("push", "--quiet")
     if done.returncode != 0:
         raise VersioningError(
             f"dvc push: {_said(done)}. The round is finished, committed and kept here. Fix what it names, then "

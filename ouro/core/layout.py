@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ouro.core.artifacts import list_shards
+from ouro.core.state import CHECKOUT, State, state_of
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class Layout:
 
     root: Path
     cache: Path
+
+    @property
+    def state(self) -> State:
+        """What is kept beside the cache."""
+        return State(self.cache.parent)
 
     @property
     def images(self) -> Path:
@@ -44,8 +50,13 @@ class Layout:
         return self.root / "scores"
 
 
-PIPELINE = Layout(Path("data"), Path(".ouro/cache"))
+PIPELINE = Layout(Path("data"), CHECKOUT.cache)
 ADAPTER = Path("models/adapter")
+
+
+def layout_of(folder: Path) -> Layout:
+    """Where `ouro annotate --out FOLDER` keeps what."""
+    return Layout(folder, state_of(folder).cache)
 
 
 def shard_names(folder: Path) -> list[str]:
