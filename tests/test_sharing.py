@@ -11,8 +11,10 @@ import pytest
 
 from ouro.core.artifacts import write_shard
 from ouro.core.layout import Layout, shard_names
+from ouro.core.processes import is_alive
 from ouro.core.records import Image, Scene
-from tasks.processes.prefect_server import alive, healthy, prefect_server
+from ouro.core.state import State
+from tasks.processes.prefect_server import healthy, prefect_server
 from tasks.sharing import FolderInUse, fingerprint, shared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,9 +166,10 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
 USING = """
 import sys
 from pathlib import Path
+from ouro.core.state import State
 from tasks.processes.prefect_server import prefect_server
 
-with prefect_server(Path(sys.argv[1])) as server:
+with prefect_server(State(Path(sys.argv[1]))) as server:
     print(server.api, server.pid, flush=True)
     sys.stdin.read()
 """
@@ -183,12 +186,12 @@ def test_the_last_to_leave_stops_the_server(tmp_path: Path, monkeypatch: pytest.
     )
     assert owner.stdout is not None
     api, pid = owner.stdout.readline().split()
-    with prefect_server(tmp_path) as server:
+    with prefect_server(State(tmp_path)) as server:
         assert (server.api, server.pid) == (api, int(pid))
         owner.communicate()
         assert owner.returncode == 0
         assert healthy(api, timeout=20.0)
-    assert not alive(int(pid))
+    assert not is_alive(int(pid))
 
 
 # ---- all of it ---------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image as PILImage
@@ -65,12 +65,9 @@ def _start(folder: Path, processes: int) -> subprocess.Popen[str]:
 
 def _workers(folder: Path) -> list[int]:
     """Ids of the processes whose command line names a file in `folder`."""
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if str(folder / "checkpoints").encode() in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+    named = str(folder / "checkpoints")
+    everyone = psutil.process_iter(["cmdline"])
+    return [one.pid for one in everyone if any(named in word for word in one.info["cmdline"] or ())]
 
 
 def _digest(folder: Path) -> str:

@@ -63,7 +63,7 @@ def inherited(path: Path, seconds: float, waiting: Callable[[], None]) -> Genera
 
 
 def try_exclusive(lock: IO[str]) -> bool:
-    """Take a lock alone, or see at once that others hold it; one that was shared stays shared then."""
+    """Take a lock alone, or see at once that others hold it; one that was shared is lost then."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -32,8 +32,8 @@ def repro_target(target: str) -> None:
 def _repro(name: str, *arguments: str) -> None:
     if supervise_dvc("repro", "--single-item", *arguments, environment=_task_run()).returncode != 0:
         raise StageFailed(
-            f"{name}: ended with an error, printed above; what was finished is kept. Fix what it names and run the same "
-            "command again"
+            f"{name}: ended with an error, printed above; what was finished is kept. Fix what it names and run the "
+            "same command again"
         )
 
 

@@ -1,4 +1,4 @@
-"""A command under a supervisor (tasks/processes/supervisor.py), which leaves nothing of it behind when this process ends.
+"""A command under a supervisor (tasks/processes/supervisor.py), which leaves nothing of it behind.
 
 Supervisors hold the lock of who started them (`locks.inherited`): whoever gets that lock next knows that nothing of an
 earlier run is left.
