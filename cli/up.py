@@ -11,8 +11,6 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -23,8 +21,9 @@ from flows.bootstrap import check_checkout
 from ouro.core.state import CHECKOUT
 from tasks import screen, tracking
 from tasks.processes import deployment
-from tasks.processes.environments import mlflow_server_environment, round_environment
+from tasks.processes.environments import round_environment
 from tasks.processes.locks import Held, inherited
+from tasks.processes.mlflow_server import start_mlflow, wait_for_mlflow
 from tasks.processes.prefect_server import (
     HOST,
     PORT,
@@ -42,7 +41,6 @@ from tasks.processes.supervised import CHILDREN_FIRST, LONGEST, ChildError, Supe
 
 STATE = CHECKOUT
 MLFLOW_PORT = 5000
-MLFLOW_SECONDS = 240.0  # 26 s on two idle cores
 WORKER_SECONDS = 180.0
 NEXT_SECONDS = 20.0  # Prefect's scheduler makes the runs of a new deployment every few seconds
 PREFECT_SECONDS = START_SECONDS + 60.0  # without an answer
@@ -81,11 +79,11 @@ def run(options: Options) -> None:
     """
     check_checkout()
     schedule = schedule_options(options)
-    with _only_up() as lock, _signals():
-        try:
+    try:
+        with _signals(), _only_up() as lock:
             _serve(options, schedule, lock)
-        except _Stopped:
-            screen.say("stopped: worker, MLflow, Prefect")
+    except _Stopped:
+        screen.say("stopped: worker, MLflow, Prefect")
 
 
 def schedule_options(options: Options) -> list[str]:
@@ -156,7 +154,8 @@ def _serve(options: Options, schedule: list[str], lock: int) -> None:
             screen.show_notices()
             say_address(server)
             _deploy(schedule, server)
-            _wait_for_mlflow(mlflow)
+            if mlflow.child:
+                wait_for_mlflow(mlflow.child, mlflow.uri)
             screen.say(f"MLflow:  {mlflow.uri}")
             worker = _start_worker(mlflow.uri, lock)
             last.callback(_stop_worker, worker, server)
@@ -205,30 +204,7 @@ def _start_mlflow(wanted: int, lock: int) -> _Mlflow:
         return _Mlflow(store, None)
     port = free_port(wanted)
     _say_port("MLflow", wanted, port)
-    artifacts = Path("mlartifacts").resolve().as_uri()
-    environment = {
-        **mlflow_server_environment(os.environ),
-        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which everybody sees: it may hold a password
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,  # files as without the server, so that runs can be read both ways
-        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what Ouro does not use
-    }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, lock, log=STATE.mlflow_log))
-
-
-def _wait_for_mlflow(mlflow: _Mlflow) -> None:
-    if mlflow.child:
-        mlflow.child.wait_until(lambda: _answers(f"{mlflow.uri}/health"), MLFLOW_SECONDS)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+    return _Mlflow(f"http://{HOST}:{port}", start_mlflow(store, port, STATE.mlflow_log, lock))
 
 
 def _is_shared(server: Server) -> bool:

@@ -27,6 +27,7 @@ from ouro.core.processes import end, is_alive
 from ouro.core.state import State
 from tasks.processes.auth import SERVER, admits, auth_string, stored_auth
 from tasks.processes.environments import prefect_server_environment, quiet_environment
+from tasks.processes.supervised import end_of
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +133,8 @@ def wait(server: Server, process: subprocess.Popen[bytes], state: State) -> None
             break
         time.sleep(0.2)
     stop(server, state)
-    tail = state.prefect_log.read_text(errors="replace")[-1500:]
     raise ServerError(
-        f"Prefect server at {server.api}: no answer after {START_SECONDS} s; its log ends:\n{tail}\n"
+        f"Prefect server at {server.api}: no answer after {START_SECONDS} s; {end_of(state.prefect_log)}\n"
         "Fix: run `uv run ouro doctor`, or start one yourself and set PREFECT_API_URL"
     )
 
