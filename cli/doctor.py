@@ -119,7 +119,7 @@ def gpu() -> list[Finding]:
 def disk() -> list[Finding]:
     free = shutil.disk_usage(".").free / 1e9
     fits = free >= MIN_DISK_GB
-    mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and .ouro/cache are safe to clear"
+    mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and {CHECKOUT.cache} are safe to clear"
     return [Finding("disk", "ok" if fits else "missing", f"{free:.0f} GB free here", mend)]
 
 

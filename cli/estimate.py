@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ouro.core.layout import PIPELINE, Layout
+from ouro.core.layout import PIPELINE, Layout, layout_of
 from ouro.core.params import Params, load_params
 from ouro.core.rates import Rates, rates
 from ouro.core.state import CHECKOUT
@@ -116,7 +116,7 @@ def _inputs(params: Params, options: Options, known: _Model) -> tuple[Inputs, As
 def _like(root: Path, params: Params, known: _Model) -> tuple[int, dict[str, float], Pictures]:
     from ouro.costs.workload_like import measure
 
-    layout = Layout(root, root / ".ouro/cache")
+    layout = layout_of(root)
     folders = Folders(layout.images, layout.regions, layout.descriptions, layout.scenes, layout.qa)
     found = measure(root, folders, params, known.sight, known.tokens_of)
     if not found.images:

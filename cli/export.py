@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ouro.core.artifacts import read_shard, read_sidecar
-from ouro.core.layout import Layout, shard_names
+from ouro.core.layout import Layout, layout_of, shard_names
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.export.conversations import CONTENTS, PROMPT
 from ouro.export.folder import ExportError, Shard, Wanted, export
@@ -34,7 +34,7 @@ def run(
     strange = [name for name in contents if name not in CONTENTS]
     if strange or not contents:
         raise ExportError(f"--contents: got {strange or 'nothing'}, expected some of {', '.join(CONTENTS)}")
-    layout = Layout(folder, folder / ".ouro/cache")
+    layout = layout_of(folder)
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:

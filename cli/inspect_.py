@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ouro.core.artifacts import read_sidecar
-from ouro.core.layout import Layout
+from ouro.core.layout import layout_of
 from ouro.pages.gallery import Gallery, check_target, write_gallery
 from ouro.pages.gallery_data import Folders, check_dataset
 from ouro.pages.statistics import CaptionLength, StatisticsError, captions_from_json
@@ -44,7 +44,7 @@ def _name(folder: Path) -> str:
 
 
 def _folders(folder: Path) -> Folders:
-    layout = Layout(folder, folder / ".ouro/cache")
+    layout = layout_of(folder)
     return Folders(layout.images, layout.regions, layout.descriptions, layout.scenes, layout.qa)
 
 

@@ -15,7 +15,7 @@ from flows.report import counts, notes, samples, writer
 from flows.runner import Share
 from flows.summary import Summary, lines, summarise
 from ouro.core.artifacts import write_json
-from ouro.core.layout import Layout
+from ouro.core.layout import Layout, layout_of
 from ouro.core.params import Params
 from ouro.pages.report import write_report
 from tasks import screen
@@ -39,7 +39,7 @@ def run(params: Params, out: Path, share: Share) -> None:
     check_proposers(params)
     for note in notes(_as_annotator(params)):
         screen.say(f"note: {note}")
-    layout = Layout(out, out / ".ouro/cache")
+    layout = layout_of(out)
     with shared(layout, agreed(params)) as door, prefect_server(online=needs_hub(params)) as server:
         say_address(server)
         try:

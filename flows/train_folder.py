@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import tags
 
 from flows.train import train
-from ouro.core.layout import Layout
+from ouro.core.layout import layout_of
 from ouro.core.params import Params
 from tasks import screen
 from tasks.models import require_model
@@ -24,7 +24,7 @@ def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
     """
     require_model(Path(params.model.base))
-    layout = Layout(folder, folder / ".ouro/cache")
+    layout = layout_of(folder)
     check_annotated(layout, params)
     started = time.monotonic()
     with prefect_server() as server:

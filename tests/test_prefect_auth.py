@@ -169,7 +169,7 @@ def test_the_string_is_in_a_file_of_its_owner_and_nowhere_else(running: Running)
 def test_the_server_finds_none_of_the_persons_keys(running: Running) -> None:
     found = psutil.Process(running.server.pid).environ()
     assert not KEYS.keys() & found.keys() and CLIENT not in found
-    assert found["PREFECT_HOME"] == str(running.state / "prefect") and found["PATH"] == os.environ["PATH"]
+    assert found["PREFECT_HOME"] == str(running.state.prefect_home) and found["PATH"] == os.environ["PATH"]
 
 
 def test_it_listens_on_loopback_alone(running: Running) -> None:
@@ -265,7 +265,7 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
     runs = [answer.json()["id"] for answer in answers]
     deployment.make_pool(client)
 
-    settings = {"PREFECT_API_URL": running.server.api, CLIENT: auth, "PREFECT_HOME": str(running.state / "prefect")}
+    settings = {"PREFECT_API_URL": running.server.api, CLIENT: auth, "PREFECT_HOME": str(running.state.prefect_home)}
     more = {"OURO_TEST_OUT": str(out), "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", deployment.POOL, "--type", "process"]
     with (tmp_path / "log").open("w") as log:
