@@ -11,12 +11,13 @@ import typer
 
 from cli.options import ParamsFile, Profile, Set, Url, WhoRuns, read_params
 from cli.score import figure, lines
+from ouro.core.state import CHECKOUT
 
 if TYPE_CHECKING:
     from ouro.benchmarks.scored import Score
     from ouro.core.params import Params
 
-CACHE = Path(".ouro/benchmark")
+CACHE = CHECKOUT.benchmark
 
 
 def benchmark(

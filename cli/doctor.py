@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ouro.core.state import CHECKOUT
+
 if TYPE_CHECKING:
     from ouro.core.params import Params
 
@@ -131,7 +133,7 @@ def disk() -> list[Finding]:
 
     free = shutil.disk_usage(".").free / 1e9
     fits = free >= MIN_DISK_GB
-    mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and .ouro/cache are safe to clear"
+    mend = "" if fits else f"free {MIN_DISK_GB:.0f} GB; `dvc gc --workspace` and {CHECKOUT.cache} are safe to clear"
     return [Finding("disk", "ok" if fits else "missing", f"{free:.0f} GB free here", mend)]
 
 
@@ -154,7 +156,7 @@ def servers() -> list[Finding]:
             mend = "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
             return [Finding("Prefect server", "missing", f"{api} refuses these credentials", mend)]
         return [Finding("Prefect server", "ok", api)]
-    running = started_earlier(Path(".ouro"))
+    running = started_earlier(CHECKOUT)
     text = running.api if running else "none configured: ouro starts one"
     return [Finding("Prefect server", "ok", text), _port(PORT, "Prefect"), _port(5000, "MLflow")]
 

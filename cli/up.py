@@ -11,25 +11,24 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from ouro.core.errors import OuroError
+from ouro.core.state import CHECKOUT
 from tasks import screen, tracking
 from tasks.checkout import check_checkout
 from tasks.processes import deployment
-from tasks.processes.children import Child, ChildError, end_of, family, start
-from tasks.processes.environments import mlflow_server_environment, round_environment
+from tasks.processes.environments import round_environment
+from tasks.processes.locks import Held, inherited
+from tasks.processes.mlflow_server import start_mlflow, wait_for_mlflow
 from tasks.processes.prefect_server import (
     HOST,
     PORT,
+    START_SECONDS,
     Server,
     configured_api,
     free_port,
@@ -39,13 +38,13 @@ from tasks.processes.prefect_server import (
     started_earlier,
     sweep_stale_runs,
 )
+from tasks.processes.supervised import CHILDREN_FIRST, LONGEST, ChildError, Supervised, end_of, start
 
-STATE = Path(".ouro")
+STATE = CHECKOUT
 MLFLOW_PORT = 5000
-MLFLOW_SECONDS = 240.0  # 26 s on two idle cores
 WORKER_SECONDS = 180.0
 NEXT_SECONDS = 20.0  # Prefect's scheduler makes the runs of a new deployment every few seconds
-PREFECT_SECONDS = 180.0  # without an answer: a new one takes up to START_SECONDS
+PREFECT_SECONDS = START_SECONDS + 60.0  # without an answer
 WATCH = 2.0
 
 
@@ -70,7 +69,7 @@ class _Mlflow(NamedTuple):
     """Where runs are tracked, and the server that was started for that, if one was."""
 
     uri: str
-    child: Child | None
+    child: Supervised | None
 
 
 def run(options: Options) -> None:
@@ -81,12 +80,11 @@ def run(options: Options) -> None:
     """
     check_checkout()
     schedule = schedule_options(options)
-    STATE.mkdir(exist_ok=True)
-    with _only_up(), _signals():
-        try:
-            _serve(options, schedule)
-        except _StopSignal:
-            screen.say("stopped: worker, MLflow, Prefect")
+    try:
+        with _signals(), _only_up() as lock:
+            _serve(options, schedule, lock)
+    except _StopSignal:
+        screen.say("stopped: worker, MLflow, Prefect")
 
 
 def schedule_options(options: Options) -> list[str]:
@@ -110,15 +108,16 @@ def schedule_options(options: Options) -> list[str]:
 
 
 @contextmanager
-def _only_up() -> Generator[None]:
+def _only_up() -> Generator[int]:
+    """A lock for what `ouro up` starts; what a killed one has left is waited for. Raises UpError."""
     try:
-        with FileLock(STATE / "up.lock", timeout=0):
-            yield
-    except Timeout as error:
+        with inherited(STATE.up_lock, LONGEST + 20, _say_waiting) as lock:
+            yield lock
+    except Held as held:
         raise UpError(
-            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most. Fix: use that one, or stop "
-            "it first (Ctrl-C, or SIGTERM)"
-        ) from error
+            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most ({held}). Fix: use that one, "
+            "or stop it first (Ctrl-C, or SIGTERM); of one that was killed, end what is left (ps -ef | grep supervisor)"
+        ) from held
 
 
 @contextmanager
@@ -139,8 +138,8 @@ def _signals() -> Generator[None]:
             signal.signal(sign, handler)
 
 
-def _serve(options: Options, schedule: list[str]) -> None:
-    with family(STATE / "up.children.lock", _say_waiting) as lock, ExitStack() as first:
+def _serve(options: Options, schedule: list[str], lock: int) -> None:
+    with ExitStack() as first:
         screen.say("starting Prefect and MLflow, some 30 s")
         mlflow = _start_mlflow(options.mlflow_port, lock)
         if mlflow.child:
@@ -156,7 +155,8 @@ def _serve(options: Options, schedule: list[str]) -> None:
             screen.show_notices()
             say_address(server)
             _deploy(schedule, server)
-            _wait_for_mlflow(mlflow)
+            if mlflow.child:
+                wait_for_mlflow(mlflow.child, mlflow.uri)
             screen.say(f"MLflow:  {mlflow.uri}")
             worker = _start_worker(mlflow.uri, lock)
             last.callback(_stop_worker, worker, server)
@@ -205,30 +205,7 @@ def _start_mlflow(requested_port: int, lock: int) -> _Mlflow:
         return _Mlflow(store, None)
     port = free_port(requested_port)
     _say_port("MLflow", requested_port, port)
-    artifacts = Path("mlartifacts").resolve().as_uri()
-    environment = {
-        **mlflow_server_environment(os.environ),
-        "MLFLOW_BACKEND_STORE_URI": store,  # not on the command line, which everybody sees: it may hold a password
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,  # files as without the server, so that runs can be read both ways
-        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # processes for what Ouro does not use
-    }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    return _Mlflow(f"http://{HOST}:{port}", start("MLflow", command, environment, STATE / "mlflow-server.log", lock))
-
-
-def _wait_for_mlflow(mlflow: _Mlflow) -> None:
-    if mlflow.child:
-        mlflow.child.wait_until(lambda: _answers(f"{mlflow.uri}/health"), MLFLOW_SECONDS)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+    return _Mlflow(f"http://{HOST}:{port}", start_mlflow(store, port, STATE.mlflow_log, lock))
 
 
 def _is_shared(server: Server) -> bool:
@@ -252,7 +229,7 @@ def worker_name() -> str:
     return f"ouro-up-{os.getpid()}"
 
 
-def _start_worker(mlflow: str, lock: int) -> Child:
+def _start_worker(mlflow: str, lock: int) -> Supervised:
     environment = {
         **round_environment(os.environ),
         tracking.URI: mlflow,
@@ -263,10 +240,10 @@ def _start_worker(mlflow: str, lock: int) -> Child:
         sys.executable, "-m", "prefect", "worker", "start", "--pool", deployment.POOL, "--type", "process",
         "--name", worker_name(), "--install-policy", "never",
     ]  # fmt: skip
-    return start("worker", command, environment, STATE / "worker.log", lock)
+    return start("worker", command, environment, lock, log=STATE.worker_log, grace=CHILDREN_FIRST)
 
 
-def _stop_worker(worker: Child, server: Server) -> None:
+def _stop_worker(worker: Supervised, server: Server) -> None:
     """Stop the worker and its round; runs that ended without a final state are marked, now or by the next `ouro up`."""
     worker.stop()
     if healthy(server.api):
@@ -286,7 +263,7 @@ def _when(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC, {at.astimezone():%H:%M:%S} here"
 
 
-def _watch(server: Server, children: list[Child]) -> None:
+def _watch(server: Server, children: list[Supervised]) -> None:
     """Return never; raises ChildError when something ends by itself.
 
     A server of Prefect's that is killed is started again at its address (tasks/processes/prefect_server.py): only one
@@ -302,7 +279,7 @@ def _watch(server: Server, children: list[Child]) -> None:
         if now - last_answer > PREFECT_SECONDS:
             raise ChildError(
                 f"Prefect: its server at {server.api} has not answered for {PREFECT_SECONDS:.0f} s, expected it to run "
-                f"until `ouro up` is stopped; {end_of(STATE / 'prefect-server.log')}\n"
+                f"until `ouro up` is stopped; {end_of(STATE.prefect_log)}\n"
                 "Fix: what the log says, then `ouro up` again"
             )
         time.sleep(WATCH)

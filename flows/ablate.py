@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,14 +30,16 @@ from ouro.core.code import code_fingerprint
 from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from tasks import screen, tracking
 from tasks.asking import check_benchmarks, question_files
 from tasks.checkout import check_checkout, only_run
 from tasks.models import model_fingerprint, require_model
+from tasks.processes.dvc import supervise_dvc
 from tasks.processes.stage import repro_target
 
 ANNOTATION = ("ingest", "propose", "describe", "merge", "synthesize")
-WORK = Path(".ouro/ablations")
+WORK = CHECKOUT.ablations
 
 
 class StatusError(OuroError, RuntimeError):
@@ -101,16 +101,12 @@ def _check_params(params: Params) -> None:
 
 def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
     """Stage -> what DVC says has changed. Raises StatusError."""
-    command = [sys.executable, "-m", "tasks.processes.repro", "--status", *targets]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
-        assert process.stdout
-        output = process.stdout.read()  # its end; to close its standard input first would end it
-        code = process.wait()
-    if code != 0:
-        raise StatusError(f"dvc status {' '.join(targets)}: ended with {code}, printed above. Fix what it names")
-    # a process that waits for another stage says so first
-    return json.loads(output[output.index(b"{") :])
+    status = supervise_dvc("status", "--json", *targets, captured=True)
+    if status.returncode != 0:
+        raise StatusError(
+            f"dvc status {' '.join(targets)}: ended with {status.returncode}, printed above. Fix what it names"
+        )
+    return json.loads(status.stdout)
 
 
 def check_overwrites(ablation: Plan) -> None:

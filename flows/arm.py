@@ -23,6 +23,7 @@ from flows.synthesize import synthesize
 from ouro.ablations.grid import GridError, annotates, overrides
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from tasks import screen
 from tasks.ablation import place, score_arm
 from tasks.asking import held_out_count
@@ -54,7 +55,7 @@ def annotated(params: Params, values: dict[str, Any], layout: Layout) -> Layout:
     images = [dataset_digests().get(f"data.{folder}") for folder in (layout.images, layout.annotations)]
     fingerprint_input = json.dumps([params.model_dump(mode="json", include=parts), images], sort_keys=True)
     annotations = Layout(
-        Path(".ouro/annotations") / hashlib.sha256(fingerprint_input.encode()).hexdigest()[:16], layout.cache
+        CHECKOUT.annotations / hashlib.sha256(fingerprint_input.encode()).hexdigest()[:16], layout.cache
     )
     annotations.root.mkdir(parents=True, exist_ok=True)
     for link, folder in ((annotations.images, layout.images), (annotations.annotations, layout.annotations)):

@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image as PILImage
 
+from ouro.core.state import state_of
 from ouro.nano.scenes import draw_scene, render
 from tasks.processes.prefect_server import started_earlier, stop
 
@@ -185,8 +186,8 @@ def main() -> None:
             print(f"undisturbed: {len(finished)} shards in {finished[-1]:.0f} s", flush=True)
             kills = killed(place, moments(finished, arguments.kills, random.Random(arguments.seed)))
         finally:
-            if server := started_earlier(place / ".ouro"):
-                stop(server, place / ".ouro")
+            if server := started_earlier(state_of(place)):
+                stop(server, state_of(place))
         odd = differences(place / "whole", place / "killed")
         n_files = sum(p.is_file() for s in STAGES for p in (place / "whole" / s).rglob("*"))
     longest = max(b - a for a, b in zip([0.0, *finished], finished, strict=False))

@@ -183,10 +183,11 @@ def main() -> None:
         folder, n = Path(arguments.measure[0]), int(arguments.measure[1])
         print(json.dumps(measure(folder / "collection", folder / "out", n)))
         return
+    from ouro.core.state import state_of
     from tasks.processes.prefect_server import prefect_server
 
     sizes = sorted(arguments.sizes)
-    with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder) / ".ouro"):
+    with tempfile.TemporaryDirectory() as folder, prefect_server(state_of(Path(folder))):
         runs = [run(n, Path(folder)) for n in sizes]
     show(sizes, runs)
     peaks = [max(stage["mb"] for stage in made.values()) for made in runs]

@@ -19,6 +19,7 @@ from ouro.benchmarks.run_folder import RUN, prediction_rows, read_run, reported,
 from ouro.core.artifacts import write_json
 from ouro.core.layout import Layout
 from ouro.core.params import Params
+from ouro.core.state import CHECKOUT
 from tasks.benchmark import ask_model, asked_names, held_out_items, shown_regions
 from tasks.shards import Progress
 from tasks.train import LOG
@@ -41,7 +42,7 @@ class Place(NamedTuple):
 
 def place(name: str, arm: str, seed: int) -> Place:
     own = Path(name) / arm / f"seed-{seed}"
-    return Place(Path("ablations") / own, Path(".ouro/ablations") / own)
+    return Place(Path("ablations") / own, CHECKOUT.ablations / own)
 
 
 def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Place, progress: Progress) -> Path:

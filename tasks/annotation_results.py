@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock
-
 from ouro.core.artifacts import write_json
 from ouro.core.counts import count_stages
 from ouro.core.layout import Layout
@@ -14,6 +12,7 @@ from ouro.core.params import Params
 from ouro.pages.report import write_report
 from ouro.pages.summary import Summary, lines, summarise
 from tasks import screen
+from tasks.processes.locks import exclusive
 from tasks.report import notes, samples, writer
 from tasks.settings import annotator_name
 
@@ -27,7 +26,7 @@ def annotator_notes(params: Params) -> list[str]:
 def write_results(params: Params, layout: Layout, seconds: Mapping[str, float]) -> Summary:
     """Write summary.json and, when all shards are done, the report; of several processes one after the other."""
     annotator = annotator_name(params.model)
-    with FileLock(layout.cache.parent / "end.lock"):
+    with exclusive(layout.state.summary_lock):
         summary = summarise(layout, Path(annotator), seconds)
         write_json(layout.root / "summary.json", summary.to_json())
         if summary.shards_done == summary.shards:

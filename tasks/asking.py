@@ -29,6 +29,7 @@ from ouro.core.artifacts import read_all
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
 from ouro.core.records import Image, Region, Rejected
+from ouro.core.state import CHECKOUT
 from tasks.addresses import code_of
 from tasks.annotator import annotator, annotator_code, fingerprint
 
@@ -223,7 +224,7 @@ def _propose_regions(params: Params, k: int, pictures: Sequence[tuple[str, PIL.I
     from ouro.annotate.recurse import propose_shard
     from tasks.proposers import proposers
 
-    tools = proposers(params.propose, params.model.proposer, Path(".ouro/ocr"), params.model.processes)
+    tools = proposers(params.propose, params.model.proposer, CHECKOUT.ocr, params.model.processes)
     records = [(Image(name, name, p.width, p.height, "benchmark", "test"), p) for name, p in pictures]
     return largest_regions(propose_shard(records, tools, params.propose).regions, k)
 

@@ -49,7 +49,7 @@ def ask_model(
     run_benchmark(
         source_of(name, params, layout=layout), params.model_copy(update={"model": model}), out, k=k,
         limit=0 if name == HELD_OUT else params.benchmark.limit, protocol="", controls=True,
-        cache=layout.cache.parent / "replies", adapter=adapter, progress=progress,
+        cache=layout.state.replies, adapter=adapter, progress=progress,
     )  # fmt: skip
 
 

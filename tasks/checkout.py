@@ -8,11 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ouro.core.errors import OuroError
-
-LOCK = Path(".ouro/bootstrap.lock")
+from ouro.core.state import CHECKOUT
+from tasks.processes.locks import Held, exclusive
 
 
 class CheckoutError(OuroError, ValueError):
@@ -36,11 +34,10 @@ def check_checkout() -> None:
 @contextmanager
 def only_run() -> Generator[None]:
     """Hold this checkout's lock; the system frees it when the process dies. Raises CheckoutError when it is locked."""
-    LOCK.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(LOCK, timeout=0):
+        with exclusive(CHECKOUT.bootstrap_lock, wait=False):
             yield
-    except Timeout as error:
+    except Held as error:
         raise CheckoutError(
             f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout, or an `ouro ablate`. Fix: wait for "
             "it to end, or run in a second clone"

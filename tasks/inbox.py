@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ouro.core.params import Params
+from ouro.core.state import CHECKOUT
 from ouro.ingest.source import source_fingerprint
 
-INBOX = Path(".ouro/inbox")
+INBOX = CHECKOUT.inbox
 
 
 def inbox_fingerprint(params: Params) -> str | None:

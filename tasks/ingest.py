@@ -23,8 +23,6 @@ from tasks.shards import Progress, shard_task
 if TYPE_CHECKING:
     from ouro.core.params import Params
 
-NOTE = "ingest.json"
-
 
 def expected(params: Params) -> int:
     """How many files ingest is going to look at; 0: not known beforehand.
@@ -48,7 +46,7 @@ def check_source(params: Params) -> None:
 def ingest(layout: Layout, params: Params, progress: Progress = lambda n: None) -> list[Path]:
     """-> data/images (shards, PNG files) and data/annotations (empty unless the source brings some)."""
     layout.annotations.mkdir(parents=True, exist_ok=True)
-    store, note = ShardCache(layout.cache), layout.cache.parent / NOTE
+    store, note = ShardCache(layout.cache), layout.state.ingest
     key = _key(store, params)
     if key and _is_there(layout, key, note) and store.get(key, layout.annotations):
         progress(expected(params))

@@ -10,6 +10,7 @@ from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Image, Region
+from ouro.core.state import CHECKOUT
 from tasks.addresses import SHARDS, Address, code_of
 from tasks.proposers import proposers, proposers_code, weights
 from tasks.shards import Progress, produce, shard_task
@@ -31,7 +32,7 @@ def propose(name: str, layout: Layout, params: Params, progress: Progress = lamb
     where = address(params)
 
     def make() -> None:
-        tools = proposers(params.propose, params.model.proposer, layout.cache.parent / "ocr", params.model.processes)
+        tools = proposers(params.propose, params.model.proposer, CHECKOUT.ocr, params.model.processes)
         images = read_shard(source, Image)
         made = propose_images(images, layout.images, params.ingest.max_pixels, tools, params.propose, progress)
         write_shard(out, Region, made.regions, n_in=made.n_in, rejected=made.rejected, meta=made.meta)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ouro.core.params import load_params
+from ouro.core.state import CHECKOUT
 from ouro.rounds.ledger import Round, read_round, tag
 from tasks import screen, versioning
 from tasks.round_tracking import log_pending
 from tasks.saturation import is_finished
 
-UNPUSHED = Path(".ouro/unpushed")  # there is a round that the remote has not got
+UNPUSHED = CHECKOUT.unpushed  # there is a round that the remote has not got
 
 
 def check_next_commit() -> None:

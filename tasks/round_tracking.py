@@ -9,6 +9,7 @@ from pathlib import Path
 from ouro.core.counts import count_stages
 from ouro.core.layout import ADAPTER, PIPELINE
 from ouro.core.params import Params, load_params
+from ouro.core.state import CHECKOUT
 from ouro.rounds.ledger import Round, read_round, tag
 from tasks import screen, tracking, versioning
 from tasks.promotion import is_candidate
@@ -29,7 +30,7 @@ def round_run(params: Params) -> Generator[tracking.Run]:
 
 def _run_file(number: int) -> Path:
     """The file with the id of a round's MLflow run, until everything is logged."""
-    return Path(f".ouro/{tag(number)}.mlflow")
+    return CHECKOUT.round_run(tag(number))
 
 
 def result_paths(parent: tracking.Run) -> dict[str, str]:

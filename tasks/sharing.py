@@ -9,19 +9,18 @@ flock's: over NFS they hold between machines.
 
 from __future__ import annotations
 
-import fcntl
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from io import TextIOWrapper
-from typing import Any
+from typing import IO, Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
 from tasks import screen
-from tasks.weights import read_state, state_file
+from tasks.processes.locks import opened, release, share, try_exclusive
+from tasks.weights import read_state
 
 INGESTING = "ingesting"  # a key of the state while its shards are not to be used
 
@@ -33,9 +32,9 @@ class FolderInUse(OuroError, ValueError):
 class Door:
     """What a process knows of the folder that it shares. `agreed`: all that decides the results, in flat keys."""
 
-    def __init__(self, layout: Layout, lock: TextIOWrapper, alone: bool, agreed: Mapping[str, Any]) -> None:
+    def __init__(self, layout: Layout, lock: IO[str], alone: bool, agreed: Mapping[str, Any]) -> None:
         self.layout, self.alone, self.agreed = layout, alone, dict(agreed)
-        self._lock, self._state = lock, state_file(layout)
+        self._lock, self._state = lock, layout.state.annotate
 
     def admit(self, collection: str | None, ingest: Callable[[], object]) -> None:
         """Ingest if it is on this process and there is something new, then let the others in.
@@ -51,7 +50,7 @@ class Door:
                 self._begin(before, self._now(collection))
             else:
                 screen.say("ingest: nothing new")
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            share(self._lock)
         self.agree()
 
     def _begin(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -87,22 +86,21 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
 @contextmanager
 def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[Door]:
     """Be one of the processes that work on this folder, until the end of the block. Raises FolderInUse."""
-    state_file(layout).parent.mkdir(parents=True, exist_ok=True)
-    with state_file(layout).with_suffix(".lock").open("a") as lock:
+    with opened(layout.state.annotate_lock) as lock:
         door = Door(layout, lock, _alone(lock, layout), agreed)
         if not door.alone:
             door.agree()
         yield door
 
 
-def _alone(lock: TextIOWrapper, layout: Layout) -> bool:
+def _alone(lock: IO[str], layout: Layout) -> bool:
     """Hold the lock: exclusively if nobody else is there, else with the others, after the one that ingests."""
-    while not try_alone(lock):
+    while not try_exclusive(lock):
         screen.say("another `ouro annotate` is at work on this folder: sharing it")
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        share(lock)
         if _ready(layout):
             return False
-        fcntl.flock(lock, fcntl.LOCK_UN)  # who ingested has died; of those who waited one will be alone
+        release(lock)  # who ingested has died; of those who waited one will be alone
         time.sleep(random.uniform(0.05, 0.5))
     return True
 
@@ -111,15 +109,6 @@ def _ready(layout: Layout) -> bool:
     """Whether the collection has been ingested, by whom ever."""
     known = read_state(layout)
     return bool(known) and INGESTING not in known
-
-
-def try_alone(lock: TextIOWrapper) -> bool:
-    """Take a flock exclusively, or see at once that others hold it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def clear(layout: Layout) -> None:

@@ -7,13 +7,13 @@ import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ouro.core.files import write_json
 from ouro.core.layout import PIPELINE, Layout
+from ouro.core.state import CHECKOUT
 
-TIMES = Path(".ouro/times")
-LAST_ROUND = Path(".ouro/last-round.json")  # seconds of the last round, for `ouro estimate --measured`
+TIMES = CHECKOUT.times
+LAST_ROUND = CHECKOUT.last_round  # seconds of the last round, for `ouro estimate --measured`
 
 
 def note_work(stage: str, seconds: float) -> None:

@@ -138,7 +138,7 @@ def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
         params=params.train,
         prompt=params.describe.prompt,
         seed=params.training_seed,
-        checkpoints=layout.cache.parent / "checkpoints",
+        checkpoints=layout.state.checkpoints,
         start=begins_with(params),
     )
 
@@ -181,7 +181,7 @@ def samples(layout: Layout, params: Params) -> SampleFile:
     from ouro.training.sample_set import keep_sample_set
 
     own = _originals(layout) if params.train.supervision != "ours" else {}
-    folder = layout.cache.parent / "checkpoints"
+    folder = layout.state.checkpoints
     return keep_sample_set(layout, params.train, params.model.base, params.describe.prompt, own, folder)
 
 

@@ -6,13 +6,12 @@ Everything goes through the commands `git` and `dvc`; nothing that was not named
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ouro.core.errors import OuroError
+from tasks.processes.dvc import call_dvc
 
 ROUND_PATHS = ("params.yaml", "dvc.lock", "data/.gitignore", "models/.gitignore", "models/champions", "rounds")
 
@@ -31,15 +30,6 @@ def _git(*arguments: str) -> str:
     if process.returncode != 0:
         raise VersioningError(f"git {' '.join(arguments[:2])}: {(process.stderr or process.stdout).strip()[-600:]}")
     return process.stdout.rstrip()
-
-
-def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    current_path = os.environ.get("PATH", "")
-    path = os.pathsep.join([str(Path(sys.executable).parent), current_path])
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
-    )
 
 
 def _error_summary(process: subprocess.CompletedProcess[str]) -> str:
@@ -98,7 +88,7 @@ def commit_round(tag: str, message: str) -> str:
 
 def add_to_dvc(path: Path) -> None:
     """`dvc add`: the folder is versioned from now on. Raises VersioningError."""
-    process = _dvc("add", "--quiet", str(path))
+    process = call_dvc("add", "--quiet", str(path))
     if process.returncode != 0:
         raise VersioningError(
             f"dvc add {path}: {_error_summary(process)}. Fix what it names and run the same command again"
@@ -108,7 +98,7 @@ def add_to_dvc(path: Path) -> None:
 def is_up_to_date() -> bool:
     """Whether `dvc repro` would have nothing to do; ablations have a dvc.yaml of their own. Raises VersioningError when
     DVC cannot say."""
-    process = _dvc("status", "--json", "dvc.yaml")
+    process = call_dvc("status", "--json", "dvc.yaml")
     if process.returncode != 0:
         raise VersioningError(
             f"dvc status: {_error_summary(process)}. Fix what it names and run the same command again"
@@ -118,12 +108,12 @@ def is_up_to_date() -> bool:
 
 def has_remote() -> bool:
     """Whether DVC has a default remote."""
-    return bool(_dvc("config", "core.remote").stdout.strip())
+    return bool(call_dvc("config", "core.remote").stdout.strip())
 
 
 def push_data() -> None:
     """`dvc push`. Raises VersioningError: nothing is lost, and what arrived is not sent again."""
-    process = _dvc("push", "--quiet")
+    process = call_dvc("push", "--quiet")
     if process.returncode != 0:
         raise VersioningError(
             f"dvc push: {_error_summary(process)}. The round is finished, committed and kept here. Fix what it names, "

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
-
-STATE = "annotate.json"  # what all processes that annotate into a folder have agreed on (tasks/sharing.py)
 
 
 class ModelChanged(OuroError, ValueError):
@@ -36,14 +33,10 @@ def check_weights(stage: str, layout: Layout, weights: str, now: Callable[[], st
     )
 
 
-def state_file(layout: Layout) -> Path:
-    """Beside the cache."""
-    return layout.cache.parent / STATE
-
-
 def read_state(layout: Layout) -> dict[str, Any]:
-    """The state of a folder; {} before the first, and where nothing is shared."""
+    """What all processes that annotate into a folder have agreed on (tasks/sharing.py); {} before the first, and where
+    nothing is shared."""
     try:
-        return json.loads(state_file(layout).read_text())
+        return json.loads(layout.state.annotate.read_text())
     except (OSError, ValueError):
         return {}

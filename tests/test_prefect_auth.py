@@ -19,13 +19,14 @@ import psutil
 import pytest
 from listening import listeners
 
+from ouro.core.processes import is_alive
+from ouro.core.state import State, state_of
 from tasks import screen
 from tasks.processes import deployment
-from tasks.processes.auth import CLIENT, FILE, admits, auth_string, login_hint, stored_auth
+from tasks.processes.auth import CLIENT, admits, auth_string, login_hint, stored_auth
 from tasks.processes.environments import mlflow_server_environment, prefect_server_environment, round_environment
 from tasks.processes.prefect_server import (
     Server,
-    alive,
     free_port,
     launch,
     prefect_server,
@@ -42,7 +43,7 @@ KEYS = {"OPENAI_API_KEY": "sk-person", "HF_TOKEN": "hf_person", "AWS_SECRET_ACCE
 
 class Running(NamedTuple):
     server: Server
-    state: Path
+    state: State
 
     def ask(self, method: str, path: str, auth: str | None = None, **more: Any) -> Any:
         import httpx
@@ -54,7 +55,7 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    state = tmp_path_factory.mktemp("checkout") / "state"
+    state = state_of(tmp_path_factory.mktemp("checkout"))
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("PREFECT")]:
             patch.delenv(name)
@@ -157,18 +158,18 @@ def test_events_and_logs_need_the_string(running: Running, path: str) -> None:
 
 def test_the_string_is_in_a_file_of_its_owner_and_nowhere_else(running: Running) -> None:
     auth = auth_string(running.state)
-    assert stat.S_IMODE((running.state / FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(running.state.prefect_auth.stat().st_mode) == 0o600
     user, _, password = auth.partition(":")
     assert user == "admin" and len(password) == 32  # 24 random bytes
     assert password not in " ".join(psutil.Process(running.server.pid).cmdline())
-    others = [path for path in running.state.rglob("*") if path.is_file() and path.name != FILE.name]
+    others = [path for path in running.state.folder.rglob("*") if path.is_file() and path != running.state.prefect_auth]
     assert len(others) >= 3 and not [path for path in others if password.encode() in path.read_bytes()]
 
 
 def test_the_server_finds_none_of_the_persons_keys(running: Running) -> None:
     found = psutil.Process(running.server.pid).environ()
     assert not KEYS.keys() & found.keys() and CLIENT not in found
-    assert found["PREFECT_HOME"] == str(running.state / "prefect") and found["PATH"] == os.environ["PATH"]
+    assert found["PREFECT_HOME"] == str(running.state.prefect_home) and found["PATH"] == os.environ["PATH"]
 
 
 def test_it_listens_on_loopback_alone(running: Running) -> None:
@@ -264,7 +265,7 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
     runs = [answer.json()["id"] for answer in answers]
     deployment.make_pool(client)
 
-    settings = {"PREFECT_API_URL": running.server.api, CLIENT: auth, "PREFECT_HOME": str(running.state / "prefect")}
+    settings = {"PREFECT_API_URL": running.server.api, CLIENT: auth, "PREFECT_HOME": str(running.state.prefect_home)}
     more = {"OURO_TEST_OUT": str(out), "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", deployment.POOL, "--type", "process"]
     with (tmp_path / "log").open("w") as log:
@@ -292,24 +293,25 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
 def test_a_checkout_keeps_its_string_and_another_has_another(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert stored_auth(tmp_path / "a") is None
-    first = auth_string(tmp_path / "a")
-    assert auth_string(tmp_path / "a") == first == stored_auth(tmp_path / "a") != auth_string(tmp_path / "b")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [FILE.name]
+    one, other = State(tmp_path / "a"), State(tmp_path / "b")
+    assert stored_auth(one) is None
+    first = auth_string(one)
+    assert auth_string(one) == first == stored_auth(one) != auth_string(other)
+    assert list(one.folder.iterdir()) == [one.prefect_auth]
 
 
 def test_the_string_is_shown_on_a_terminal_and_its_file_is_named_in_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    auth = auth_string(tmp_path)
-    assert login_hint(tmp_path, terminal=True) == f"  (password when asked: {auth})"
-    assert login_hint(tmp_path, terminal=False) == f"  (password when asked: in {tmp_path / FILE})"
+    auth = auth_string(State(tmp_path))
+    assert login_hint(State(tmp_path), terminal=True) == f"  (password when asked: {auth})"
+    assert login_hint(State(tmp_path), terminal=False) == f"  (password when asked: in {State(tmp_path).prefect_auth})"
     lines: list[str] = []
     monkeypatch.setattr(screen, "say", lines.append)
-    say_address(Server("http://127.0.0.1:4200/api", 1), tmp_path)
-    say_address(Server("http://elsewhere:4200/api"), tmp_path)
+    say_address(Server("http://127.0.0.1:4200/api", 1), State(tmp_path))
+    say_address(Server("http://elsewhere:4200/api"), State(tmp_path))
     assert lines == [
-        f"Prefect: http://127.0.0.1:4200  (password when asked: in {tmp_path / FILE})",
+        f"Prefect: http://127.0.0.1:4200  (password when asked: in {State(tmp_path).prefect_auth})",
         "Prefect: http://elsewhere:4200",
     ]
 
@@ -317,9 +319,9 @@ def test_the_string_is_shown_on_a_terminal_and_its_file_is_named_in_a_log(
 def test_a_server_of_the_persons_own_gets_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere:4200/api")
     monkeypatch.setenv(CLIENT, "ann:hers")
-    with prefect_server(tmp_path) as server:
+    with prefect_server(State(tmp_path)) as server:
         assert server.pid is None and os.environ[CLIENT] == "ann:hers"
-    assert os.environ[CLIENT] == "ann:hers" and not (tmp_path / FILE).exists()
+    assert os.environ[CLIENT] == "ann:hers" and not (State(tmp_path).prefect_auth).exists()
 
 
 @pytest.mark.slow
@@ -336,9 +338,9 @@ def test_an_open_server_of_an_earlier_version_is_stopped_and_not_shared(
     api = f"http://127.0.0.1:{port}/api"
     assert within(120, lambda: admits(api, None))
     (tmp_path / "prefect-server.json").write_text(json.dumps({"api": api, "pid": earlier.pid}))
-    with prefect_server(tmp_path, port=port) as server:
-        assert server.pid != earlier.pid and not alive(earlier.pid)
-        assert os.environ[CLIENT] == auth_string(tmp_path) and admits(server.api, None) is False
+    with prefect_server(State(tmp_path), port=port) as server:
+        assert server.pid != earlier.pid and not is_alive(earlier.pid)
+        assert os.environ[CLIENT] == auth_string(State(tmp_path)) and admits(server.api, None) is False
     assert CLIENT not in os.environ
 
 

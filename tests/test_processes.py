@@ -12,13 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import PIL.Image
+import psutil
 import pytest
-from filelock import FileLock
 
-from ouro.core.processes import Workers, end_with_parent
+from ouro.core.processes import Workers, end_with_parent, is_alive
 from ouro.vision.ocr import OCRProposer
-from tasks.processes import repro
-from tasks.processes.prefect_server import alive
 from tasks.processes.stage import StageFailed, repro_stage
 
 PARENT = """
@@ -83,9 +81,9 @@ def test_workers_of_a_killed_parent_end() -> None:
         assert parent.stdout is not None
         workers = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(workers) == 2
-        assert all(map(alive, workers))
+        assert all(map(is_alive, workers))
         parent.kill()
-    assert until(lambda: not any(map(alive, workers)), seconds=20)
+    assert until(lambda: not any(map(is_alive, workers)), seconds=20)
 
 
 def test_a_pool_that_lost_a_worker_is_replaced_at_its_next_use() -> None:
@@ -124,7 +122,7 @@ def test_a_stage_ends_with_its_killed_bootstrap_and_the_next_run_succeeds(pipeli
             bootstrap.kill()
     for name in ("first", "second"):
         repro_stage(name)
-    assert not alive(stage)
+    assert not is_alive(stage)
     assert (pipeline / "two").read_text() == "1"
 
 
@@ -137,21 +135,28 @@ def test_a_stage_ends_with_its_interrupted_bootstrap(pipeline: Path) -> None:
             error = bootstrap.communicate(timeout=60)[1]
         finally:
             bootstrap.kill()
-    assert not alive(stage)
+    assert not is_alive(stage)
     assert "KeyboardInterrupt" in error
 
 
-def test_a_stage_waits_for_the_one_of_an_earlier_run_and_ends_when_its_input_closes(pipeline: Path) -> None:
-    repro.LOCK.parent.mkdir()
-    with FileLock(repro.LOCK):
-        command = [sys.executable, "-m", "tasks.processes.repro", "first"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        ) as stage:
-            assert stage.stdout is not None
-            assert stage.stdout.readline() == "waiting for the stage of an earlier run to end\n"
-        assert stage.returncode == -signal.SIGKILL
-    assert not (pipeline / "pid").exists()
+def test_while_a_stage_is_at_work_another_is_refused_at_once(pipeline: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", BOOTSTRAP]) as bootstrap:
+        try:
+            started(pipeline / "pid")
+            with pytest.raises(StageFailed, match=f"held by process {bootstrap.pid}; expected no other stage"):
+                repro_stage("second")
+        finally:
+            bootstrap.kill()
+
+
+def test_where_the_supervisor_of_a_stage_is_killed_the_stage_ends_and_the_next_run_succeeds(pipeline: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", BOOTSTRAP], stderr=subprocess.PIPE, text=True) as bootstrap:
+        stage = started(pipeline / "pid")
+        (supervisor,) = psutil.Process(bootstrap.pid).children()
+        supervisor.kill()
+        error = bootstrap.communicate(timeout=60)[1]
+    assert "StageFailed: stage first" in error
+    assert not is_alive(stage)
 
 
 def test_what_dvc_refuses_it_says(pipeline: Path, capfd: pytest.CaptureFixture[str]) -> None:

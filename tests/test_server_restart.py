@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tiny_training import annotated
 
+from ouro.core.state import State
 from tasks.processes.auth import CLIENT, auth_string
 from tasks.processes.environments import quiet_environment
 from tasks.processes.prefect_server import Server, free_port, healthy, launch, stop, wait
@@ -39,20 +40,20 @@ train.train(params, Layout(root, root / ".ouro/cache"), root / "adapter", track=
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     """A folder for a server's state, and an environment in which nothing else names a server."""
     for name in [name for name in os.environ if name.startswith("PREFECT")]:
         monkeypatch.delenv(name)
-    return tmp_path / "state"
+    return State(tmp_path / "state")
 
 
-def up(state: Path, port: int) -> Server:
+def up(state: State, port: int) -> Server:
     server, process = launch(state, port)
     wait(server, process, state)
     return server
 
 
-def training(folder: Path, server: Server, state: Path, epochs: int) -> subprocess.Popen[str]:
+def training(folder: Path, server: Server, state: State, epochs: int) -> subprocess.Popen[str]:
     env = {**os.environ, **quiet_environment(state), "PREFECT_API_URL": server.api, CLIENT: auth_string(state)}
     env["PYTHONUNBUFFERED"] = "1"
     command = [sys.executable, "-c", TRAINING, str(folder), str(epochs)]
@@ -67,7 +68,7 @@ def steps_of(process: subprocess.Popen[str]) -> Iterator[int]:
             yield int(line.split()[1].split("/")[0])
 
 
-def asked(server: Server, state: Path, what: str, **body: Any) -> list[dict[str, Any]]:
+def asked(server: Server, state: State, what: str, **body: Any) -> list[dict[str, Any]]:
     """What the server has of flow runs, task runs or artifacts."""
     import httpx
 
@@ -84,7 +85,7 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return true()
 
 
-def ended(server: Server, state: Path) -> dict[str, str]:
+def ended(server: Server, state: State) -> dict[str, str]:
     """The state of every flow run and task run, by name without its random part."""
     return {
         run["name"].split("-")[0] if what == "task_runs" else "flow": run["state_name"]
@@ -95,7 +96,7 @@ def ended(server: Server, state: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_training_outlives_its_server_and_ends_completed(tmp_path: Path, state: Path) -> None:
+def test_a_training_outlives_its_server_and_ends_completed(tmp_path: Path, state: State) -> None:
     """Each step used to wait for Prefect's client, which tries for a minute: the training stood still meanwhile."""
     annotated(tmp_path, 4)
     first = up(state, free_port(0))

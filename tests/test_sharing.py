@@ -15,11 +15,13 @@ from PIL import Image as PILImage
 from ouro.core.artifacts import read_all, read_shard, write_shard
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
+from ouro.core.processes import is_alive
 from ouro.core.records import Description, Image, Scene
+from ouro.core.state import State
 from ouro.ingest.source import source_fingerprint
 from tasks.annotator import fingerprint as fingerprint_of
 from tasks.describe import describe
-from tasks.processes.prefect_server import alive, healthy, prefect_server
+from tasks.processes.prefect_server import healthy, prefect_server
 from tasks.settings import agreed
 from tasks.sharing import FolderInUse, shared
 from tasks.weights import ModelChanged
@@ -266,9 +268,10 @@ def test_the_fingerprint_of_a_collection_sees_new_changed_and_removed_files(tmp_
 USING = """
 import sys
 from pathlib import Path
+from ouro.core.state import State
 from tasks.processes.prefect_server import prefect_server
 
-with prefect_server(Path(sys.argv[1])) as server:
+with prefect_server(State(Path(sys.argv[1]))) as server:
     print(server.api, server.pid, flush=True)
     sys.stdin.read()
 """
@@ -285,12 +288,12 @@ def test_the_last_to_leave_stops_the_server(tmp_path: Path, monkeypatch: pytest.
     )
     assert owner.stdout is not None
     api, pid = owner.stdout.readline().split()
-    with prefect_server(tmp_path) as server:
+    with prefect_server(State(tmp_path)) as server:
         assert (server.api, server.pid) == (api, int(pid))
         owner.communicate()
         assert owner.returncode == 0
         assert healthy(api, timeout=20.0)
-    assert not alive(int(pid))
+    assert not is_alive(int(pid))
 
 
 # ---- all of it ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from tiny_training import annotated
 
 from ouro.core.params import Params
+from ouro.core.state import State
 from tasks import tracking
 from tasks.models import needs_hub
 from tasks.processes.environments import quiet_environment
@@ -128,9 +129,9 @@ def test_the_hub_is_asked_only_where_params_name_something_there(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     online = needs_hub(Params.model_validate(knobs))
     assert online == wanted
-    assert quiet_environment(tmp_path, online=online).get("HF_HUB_OFFLINE") == (None if wanted else "1")
+    assert quiet_environment(State(tmp_path), online=online).get("HF_HUB_OFFLINE") == (None if wanted else "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE" not in quiet_environment(tmp_path, online=online), "a person's own stays"
+    assert "HF_HUB_OFFLINE" not in quiet_environment(State(tmp_path), online=online), "a person's own stays"
 
 
 def test_without_git_a_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

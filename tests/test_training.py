@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image as PILImage
@@ -30,12 +30,9 @@ def _sample(n_parts: int = 8, n_pairs: int = 9) -> Sample:
 
 def _workers(folder: Path) -> list[int]:
     """Ids of the processes whose command line names a file in `folder`."""
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if str(folder / "checkpoints").encode() in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+    named = str(folder / "checkpoints")
+    everyone = psutil.process_iter(["cmdline"])
+    return [one.pid for one in everyone if any(named in word for word in one.info["cmdline"] or ())]
 
 
 def _digest(folder: Path) -> str:

@@ -22,13 +22,15 @@ from listening import Listeners, listeners
 
 from cli import up
 from cli.app import app, guarded
+from ouro.core.processes import is_alive
+from ouro.core.state import State
 from tasks import screen
-from tasks.processes.children import Child, ChildError, family, start
-from tasks.processes.keeper import marked
-from tasks.processes.prefect_server import free_port, healthy
+from tasks.processes.locks import inherited
+from tasks.processes.prefect_server import START_SECONDS, free_port, healthy
+from tasks.processes.supervised import LONGEST, ChildError, Supervised, start
+from tasks.processes.supervisor import PREFIX, tagged
 
 ROOT = Path(__file__).resolve().parent.parent
-linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 
 def within(seconds: float, true: Callable[[], object]) -> bool:
@@ -103,15 +105,15 @@ def test_outside_of_a_checkout_there_is_one_error(
 
 
 def test_a_second_one_in_a_checkout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "STATE", tmp_path)
+    monkeypatch.setattr(up, "STATE", State(tmp_path))
     with up._only_up(), pytest.raises(up.UpError, match="another `ouro up` runs in this checkout"), up._only_up():
         pass
     with up._only_up():
         pass
 
 
-def child(folder: Path, script: str, lock: int, name: str = "worker") -> Child:
-    return start(name, [sys.executable, "-c", script], os.environ, folder / f"{name}.log", lock)
+def child(folder: Path, script: str, lock: int, name: str = "worker") -> Supervised:
+    return start(name, [sys.executable, "-c", script], os.environ, lock, log=folder / f"{name}.log")
 
 
 def quiet() -> None:
@@ -119,7 +121,7 @@ def quiet() -> None:
 
 
 def test_a_child_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with family(tmp_path / "lock", quiet) as lock:
+    with inherited(tmp_path / "lock", 60, quiet) as lock:
         dying = child(tmp_path, "print('no such pool'); raise SystemExit(3)", lock)
         with pytest.raises(ChildError, match=r"worker: ended by itself with exit code 3(.|\n)*no such pool\nFix: "):
             dying.wait_until(lambda: False, 60)
@@ -127,32 +129,31 @@ def test_a_child_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: 
 
 
 def test_a_child_that_is_not_ready_in_time_is_named(tmp_path: Path) -> None:
-    with family(tmp_path / "lock", quiet) as lock:
+    with inherited(tmp_path / "lock", 60, quiet) as lock:
         slow = child(tmp_path, "import time; time.sleep(600)", lock, "MLflow")
         with pytest.raises(ChildError, match="MLflow: not ready after 0 s"):
             slow.wait_until(lambda: False, 0)
         slow.stop()
-        assert slow.keeper.poll() == 128 + signal.SIGTERM
+        assert slow.supervisor.poll() == 128 + signal.SIGTERM
 
 
 def test_the_log_of_the_last_time_is_kept(tmp_path: Path) -> None:
-    with family(tmp_path / "lock", quiet) as lock:
+    with inherited(tmp_path / "lock", 60, quiet) as lock:
         for word in ("first", "second"):
-            child(tmp_path, f"print('{word}')", lock).keeper.wait()
+            child(tmp_path, f"print('{word}')", lock).supervisor.wait()
     assert (tmp_path / "worker.log").read_text() == "second\n"
     assert (tmp_path / "worker.log.1").read_text() == "first\n"
 
 
-@linux
-def test_where_the_keeper_itself_is_killed_stopping_leaves_nothing(tmp_path: Path) -> None:
-    with family(tmp_path / "lock", quiet) as lock:
+def test_where_the_supervisor_itself_is_killed_stopping_leaves_nothing(tmp_path: Path) -> None:
+    with inherited(tmp_path / "lock", 60, quiet) as lock:
         orphaned = child(tmp_path, WORKER, lock)
-        assert within(60, lambda: orphaned.log.read_text() == "up\n")
-        orphaned.keeper.kill()
-        orphaned.keeper.wait()
-        assert len(marked(orphaned.mark)) == 2
+        assert within(60, lambda: (tmp_path / "worker.log").read_text() == "up\n")
+        orphaned.supervisor.kill()
+        orphaned.supervisor.wait()
+        assert len(tagged(orphaned.tag)) == 2
         orphaned.stop()
-        assert not marked(orphaned.mark)
+        assert not tagged(orphaned.tag)
 
 
 # Starts a grandchild in a session of its own, as Prefect's worker does, which does not hear SIGTERM.
@@ -165,44 +166,59 @@ time.sleep(600)
 STARTER = """
 import os, sys, time
 from pathlib import Path
-from tasks.processes.children import family, start
+from tasks.processes.locks import inherited
+from tasks.processes.supervised import start
 folder = Path(sys.argv[1])
-with family(folder / "lock", lambda: None) as lock:
-    start("worker", [sys.executable, "-c", sys.argv[2]], os.environ, folder / "worker.log", lock)
+with inherited(folder / "lock", 0, lambda: None) as lock:
+    start("worker", [sys.executable, "-c", sys.argv[2]], os.environ, lock, log=folder / "worker.log")
     time.sleep(600)
 """
 
 
-@linux
 def test_kill_9_of_the_starter_leaves_no_child_and_no_grandchild(tmp_path: Path) -> None:
     """And whoever comes next waits for that: the lock is free only when the last of them is gone."""
     starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path), WORKER], cwd=ROOT)
     log = tmp_path / "worker.log"
     assert within(60, lambda: log.is_file() and log.read_text() == "up\n")
-    (keeper,) = (pid for pid in pids_in(ROOT) if f"{starter.pid}" == parent_of(pid))
-    mark = Path(f"/proc/{keeper}/cmdline").read_text().split("\0")[3]
-    assert len(marked(mark)) == 2
+    (supervisor,) = psutil.Process(starter.pid).children()
+    tag = supervisor.cmdline()[3]
+    assert len(tagged(tag)) == 2
     starter.kill()
     starter.wait()
     waited: list[bool] = []
-    with family(tmp_path / "lock", lambda: waited.append(True)):
-        assert waited and not marked(mark)
+    with inherited(tmp_path / "lock", LONGEST, lambda: waited.append(True)):
+        assert waited and not tagged(tag)
 
 
-def parent_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+# A round below `ouro up`: it supervises a stage of its own.
+NESTED = """
+import os, sys, time
+from pathlib import Path
+from tasks.processes.locks import inherited
+from tasks.processes.supervised import start
+with inherited(Path("LOCK"), 0, lambda: None) as lock:
+    start("stage", [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"], os.environ, lock)
+    time.sleep(600)
+"""
+
+
+def test_a_supervised_process_supervises_and_all_of_it_ends(tmp_path: Path) -> None:
+    """The stage of a round carries both tags, so that either supervisor finds it."""
+    with inherited(tmp_path / "lock", 60, quiet) as lock:
+        outer = child(tmp_path, NESTED.replace("LOCK", str(tmp_path / "inner")), lock)
+        assert within(60, lambda: (tmp_path / "worker.log").read_text() == "up\n")
+        below = tagged(outer.tag)
+        tags = sorted(len([name for name in one.environ() if name.startswith(PREFIX)]) for one in below)
+        assert tags == [1, 1, 2], "round, supervisor of the stage, stage"
+        outer.stop()
+        assert not any(is_alive(one) for one in below)
 
 
 def pids_in(folder: Path) -> set[int]:
-    """Processes of this user that work in a folder and are not zombies."""
-    found: set[int] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() == folder and (process / "environ").read_bytes():
-                found.add(int(process.name))
-        except OSError:
-            continue
-    return found - {os.getpid()}
+    """Processes of this user that work in a folder, but for this one."""
+    everyone = psutil.process_iter(["cwd"])
+    here = [one for one in everyone if one.info["cwd"] == str(folder) and is_alive(one)]
+    return {one.pid for one in here} - {os.getpid()}
 
 
 # In the checkout of the slow tests a round is this: seconds of work, one MLflow run with a file.
@@ -339,7 +355,6 @@ def ports() -> tuple[str, ...]:
     return ("--prefect-port", str(free_port(0)), "--mlflow-port", str(free_port(0)))
 
 
-@linux
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everything(checkout: Path) -> None:
@@ -449,7 +464,6 @@ def assert_artifact_in_store(checkout: Path) -> None:
     assert runs[-1].info.artifact_uri.startswith((checkout / "mlartifacts").as_uri())
 
 
-@linux
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_after_kill_9_the_next_one_starts_and_marks_the_round_that_was_at_work(checkout: Path) -> None:
@@ -469,11 +483,11 @@ def test_after_kill_9_the_next_one_starts_and_marks_the_round_that_was_at_work(c
     server = json.loads(note.read_text())
     os.kill(server["pid"], signal.SIGKILL)
     assert within(60, lambda: note.is_file() and json.loads(note.read_text())["pid"] != server["pid"])
-    assert within(120, lambda: healthy(server["api"])), "it is started again, and rounds go on"
+    assert within(START_SECONDS, lambda: healthy(server["api"])), "it is started again, and rounds go on"
     second.until("Completed", times=second.states().count("Completed") + 1, seconds=480)
 
-    words = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids_in(checkout)}
-    (mlflow,) = (pid for pid, said in words.items() if said[1:4] == ["-m", "mlflow", "server"])
+    words = {pid: psutil.Process(pid).cmdline() for pid in pids_in(checkout)}
+    (mlflow,) = (pid for pid, command in words.items() if command[1:4] == ["-m", "mlflow", "server"])
     os.kill(mlflow, signal.SIGKILL)
     assert second.process.wait(120) == 1
     assert second.process.stdout is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ouro.core.artifacts import list_shards
 from ouro.core.stages import SHARD_STAGES
+from ouro.core.state import CHECKOUT, State, state_of
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,11 @@ class Layout:
 
     root: Path
     cache: Path
+
+    @property
+    def state(self) -> State:
+        """What is kept beside the cache."""
+        return State(self.cache.parent)
 
     @property
     def images(self) -> Path:
@@ -49,13 +55,13 @@ class Layout:
         return {stage.name: self.root / stage.folder for stage in SHARD_STAGES}
 
 
-PIPELINE = Layout(Path("data"), Path(".ouro/cache"))
+PIPELINE = Layout(Path("data"), CHECKOUT.cache)
 ADAPTER = Path("models/adapter")
 
 
 def layout_of(folder: Path) -> Layout:
     """Where `ouro annotate --out FOLDER` keeps what."""
-    return Layout(folder, folder / ".ouro/cache")
+    return Layout(folder, state_of(folder).cache)
 
 
 def shard_names(folder: Path) -> list[str]:

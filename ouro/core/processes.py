@@ -1,5 +1,5 @@
-"""Worker processes that neither outlive the process that started them nor stay broken, and their environment.
-Imports nothing heavy.
+"""Processes that are ended with all that descends from them, and workers that neither outlive the process that started
+them nor stay broken, and their environment. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ import contextlib
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any
 
@@ -21,6 +22,8 @@ import psutil
 CREDENTIAL_NAME = re.compile(r"key|token|secret|passw|passphrase|credential|auth(?!ors?(_|$))", re.IGNORECASE)
 NO_CREDENTIALS = frozenset({"TOKENIZERS_PARALLELISM", "HF_HUB_DISABLE_IMPLICIT_TOKEN"})  # though they sound like some
 URL_WITH_USER = re.compile(r"://[^/\s]+@")
+POLL = 0.05  # seconds between two looks at whether a process has ended
+KILL_SECONDS = 5.0  # for the system to take back what a killed process held
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -50,34 +53,60 @@ def end_with_starter() -> None:
     threading.Thread(target=wait, name="end with starter", daemon=True).start()
 
 
-def end(processes: Sequence[subprocess.Popen[Any]], seconds: float = 5.0) -> None:
-    """End children of this process and all that descends from them: SIGTERM, after so many seconds SIGKILL.
+Started = subprocess.Popen[Any] | psutil.Process
 
-    Returns when all of them are gone; those that have ended before are left alone.
-    """
-    running = [process for process in processes if process.poll() is None]
-    descendants = [one for process in running for one in _descendants(process.pid)]
+
+def is_alive(process: Started | int | None) -> bool:
+    """Whether a process, or one of that id, exists and has not ended; a zombie has."""
+    try:
+        if isinstance(process, subprocess.Popen):
+            return process.poll() is None
+        if isinstance(process, int):
+            process = psutil.Process(process)
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # another user's
+        return True
+
+
+def wait_for_end(processes: Iterable[Started], seconds: float) -> list[Started]:
+    """Wait until all have ended, or so many seconds; returns those that are left."""
     deadline = time.monotonic() + seconds
-    for one in (*running, *descendants):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.terminate()
-    for process in running:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    _, alive = psutil.wait_procs(descendants, max(0.0, deadline - time.monotonic()))
-    for one in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    psutil.wait_procs(alive, seconds)
+    while (left := [one for one in processes if is_alive(one)]) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    return left
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
+def send(processes: Iterable[Started], number: signal.Signals) -> None:
+    """Send a signal to those that are still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.send_signal(number)
+
+
+def end(processes: Iterable[Started], seconds: float = 5.0) -> None:
+    """End processes and all that descends from them, in whichever session: SIGTERM, after so many seconds SIGKILL.
+
+    Returns when all of them are gone (of what SIGKILL does not end, after so many seconds more); those that have ended
+    before are left alone.
+    """
+    running = _with_descendants([process for process in processes if is_alive(process)])
+    send(running, signal.SIGTERM)
+    stubborn = _with_descendants(wait_for_end(running, seconds))
+    send(stubborn, signal.SIGKILL)
+    wait_for_end(stubborn, max(seconds, KILL_SECONDS))
+
+
+def _with_descendants(processes: Sequence[Started]) -> list[Started]:
+    found = list(processes)
+    known = {process.pid for process in processes}
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = psutil.Process(process.pid).children(recursive=True)
+            found += [child for child in below if child.pid not in known]
+            known |= {child.pid for child in below}
+    return found
 
 
 def end_with_parent() -> None:

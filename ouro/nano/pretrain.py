@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ouro.core.processes import end_with_parent
+from ouro.core.state import CHECKOUT
 from ouro.nano.curriculum import Lesson, phase_lessons
 from ouro.nano.model import MAX_PIXELS, MIN_PIXELS, REGION_MAX_PIXELS
 
@@ -281,7 +282,7 @@ def main() -> None:
     """Command line: where to write, seed, processes, steps of phase 4."""
     parser = argparse.ArgumentParser(prog="python -m ouro.nano.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/nano"), help="folder of the finished model")
-    parser.add_argument("--work", type=Path, default=Path(".ouro/pretrain"), help="checkpoints; remove to start anew")
+    parser.add_argument("--work", type=Path, default=CHECKOUT.pretrain, help="checkpoints; remove to start anew")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--final-steps", type=int, default=FINAL_STEPS, help="steps of phase 4")

@@ -16,24 +16,25 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-FILE = Path("prefect-server.auth")
+from ouro.core.state import State
+
 CLIENT = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
 SERVER = "PREFECT_SERVER_API_AUTH_STRING"  # what its server expects
 USER = "admin"
 SECONDS = 10.0  # for an answer
 
 
-def stored_auth(state: Path) -> str | None:
+def stored_auth(state: State) -> str | None:
     """The string of this checkout; None as long as there is none. Raises OSError for a file that cannot be read."""
     try:
-        return (state / FILE).read_text("ascii").strip() or None
+        return state.prefect_auth.read_text("ascii").strip() or None
     except FileNotFoundError:
         return None
 
 
-def auth_string(state: Path) -> str:
+def auth_string(state: State) -> str:
     """The string of this checkout, made if there is none yet. Two processes may not make it at once."""
-    return stored_auth(state) or _make(state / FILE)
+    return stored_auth(state) or _make(state.prefect_auth)
 
 
 def _make(path: Path) -> str:
@@ -66,8 +67,8 @@ def admits(api: str, auth: str | None) -> bool | None:
     return None
 
 
-def login_hint(state: Path, terminal: bool) -> str:
+def login_hint(state: State, terminal: bool) -> str:
     """What the page asks for, for the line with its address: the string on a terminal, its file in a log."""
     if not terminal:
-        return f"  (password when asked: in {state / FILE})"
+        return f"  (password when asked: in {state.prefect_auth})"
     return f"  (password when asked: {stored_auth(state)})"

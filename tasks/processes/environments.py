@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+
+from ouro.core.state import State
 
 # NAME* stands for all that begin so.
 PROCESS = """PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR TEMP TMP XDG_* PYTHON* VIRTUAL_ENV CONDA_PREFIX
@@ -59,11 +60,11 @@ def _is_named(name: str, names: Sequence[str]) -> bool:
     return any(name.startswith(known[:-1]) if known.endswith("*") else name == known for known in names)
 
 
-def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
+def quiet_environment(state: State, *, online: bool = False) -> dict[str, str]:
     """Settings of every process of a run: quiet, with its state in the checkout, offline unless `online`. Set ones
     win."""
     wanted = {
-        "PREFECT_HOME": str((state / "prefect").resolve()),
+        "PREFECT_HOME": str(state.prefect_home.resolve()),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "INFO",  # to the server; the screen shows what tasks/screen.py lets through
@@ -71,7 +72,7 @@ def quiet_environment(state: Path, *, online: bool = False) -> dict[str, str]:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "ouro,tasks,flows",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # a warning before or after the flow is of no run
         "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2 + 4 + ... + 64 = 126 s: a server may take START_SECONDS to come back
+        "PREFECT_CLIENT_MAX_RETRIES": "6",  # 2 + 4 + ... + 64 = 126 s, for a server that is started again
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",
         **({} if online else {"HF_HUB_OFFLINE": "1"}),
