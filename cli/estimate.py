@@ -11,7 +11,7 @@ import typer
 from cli.options import ParamsFile, Profile, Set, read_params
 
 if TYPE_CHECKING:
-    from ouro.costs.estimate import Estimate, Stage
+    from ouro.costs.estimate import CostEstimate, StageCost
     from tasks.estimating import Figures, Options
 
 
@@ -106,15 +106,15 @@ def show(figures: Figures, options: Options) -> None:
         screen.say(f"  {name} {getattr(figures.assumed.values, name):g}: {source}")
 
 
-def total(costs: Estimate) -> Stage:
+def total(costs: CostEstimate) -> StageCost:
     """The sum of all stages."""
-    from ouro.costs.estimate import Stage
+    from ouro.costs.estimate import StageCost
 
-    parts = {name: sum(getattr(s, name) or 0.0 for s in costs.stages) for name in Stage._fields[1:7]}
-    return Stage("total")._replace(**parts)
+    parts = {name: sum(getattr(s, name) or 0.0 for s in costs.stages) for name in StageCost._fields[1:7]}
+    return StageCost("total")._replace(**parts)
 
 
-def _cells(s: Stage) -> list[str]:
+def _cells(s: StageCost) -> list[str]:
     hours = "?" if s.seconds is None else _number(s.seconds / 3600)
     return [s.stage, *map(_short, (s.calls, s.read, s.written, s.flops)), hours, _short(s.cpu_seconds / 3600)]
 
@@ -151,7 +151,7 @@ def _summary(figures: Figures, options: Options) -> list[str]:
     return [*lines, *figures.notes, _packings(figures.estimate)]
 
 
-def _packings(costs: Estimate) -> str:
+def _packings(costs: CostEstimate) -> str:
     """What train.packing saves or wastes."""
     train, each = next(s for s in costs.stages if s.stage == "train"), costs.packings
     hours = (train.seconds or 0.0) / 3600 / train.flops if train.flops else 0.0
@@ -162,5 +162,5 @@ def _packings(costs: Estimate) -> str:
     return f"training by train.packing, beside shared: {'; '.join(parts)}"
 
 
-def _formulas(stages: Sequence[Stage]) -> list[str]:
+def _formulas(stages: Sequence[StageCost]) -> list[str]:
     return [f"  {s.stage}: {s.formula}" for s in stages]

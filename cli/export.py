@@ -12,7 +12,7 @@ from cli.options import Dataset
 
 if TYPE_CHECKING:
     from ouro.core.layout import Layout
-    from ouro.export.folder import Shard
+    from ouro.export.folder import ExportShard
 
 ExportFormat = Literal["ms-swift", "llava", "sharegpt", "trl", "webdataset"]
 ExportImages = Literal["copy", "link", "reference"]
@@ -65,7 +65,7 @@ def run(
     from ouro.core.artifacts import read_sidecar
     from ouro.core.layout import layout_of, shard_names
     from ouro.export.conversations import CONTENTS
-    from ouro.export.folder import ExportError, Wanted
+    from ouro.export.folder import ExportError, ExportOptions
     from ouro.export.folder import export as write_export
     from tasks import screen
 
@@ -76,20 +76,20 @@ def run(
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:
-        settings = Wanted(format, contents, prompt, images)
+        settings = ExportOptions(format, contents, prompt, images)
         counts = write_export(_shards(layout, names, contents), layout.images, out, settings, advance)
     screen.say(counts.line())
     screen.say(f"{out}: {NEXT[format].format(out=out.resolve())}")
 
 
-def _shards(layout: Layout, names: Sequence[str], contents: Sequence[str]) -> Iterator[Shard]:
+def _shards(layout: Layout, names: Sequence[str], contents: Sequence[str]) -> Iterator[ExportShard]:
     """The shards in order; pairs are read only for contents that hold questions."""
     from ouro.core.artifacts import read_shard
     from ouro.core.records import Image, QAPair, Region, Scene
-    from ouro.export.folder import Shard
+    from ouro.export.folder import ExportShard
 
     for name in names:
-        yield Shard(
+        yield ExportShard(
             Path(name).stem,
             read_shard(layout.images / name, Image),
             read_shard(layout.regions / name, Region),

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ouro.core.layout import PIPELINE, Layout, shard_names
 from ouro.core.params import Params, load_params
 from ouro.core.rates import rates
-from ouro.costs.estimate import COUNTED, Estimate, Inputs, estimate
+from ouro.costs.estimate import FLOP_STAGES, CostEstimate, EstimateInputs, estimate_costs
 from ouro.nano.world import write_world
 from ouro.vision.architecture import Grid
 from ouro.vision.flops import step_flops
@@ -38,7 +38,7 @@ from tasks.estimating import done
 from tasks.timing import LAST_ROUND
 
 if TYPE_CHECKING:
-    from ouro.training.rows import Encoded
+    from ouro.training.rows import EncodedImage
 
 TOLERANCE = 0.3
 BEFORE = ("propose", "describe", "merge", "synthesize")
@@ -59,9 +59,9 @@ class World(NamedTuple):
     layout: Layout
     params: Params
 
-    def work(self) -> Estimate:
+    def work(self) -> CostEstimate:
         given, images = done(self.params, self.layout.root)
-        return estimate(given, images, UNUSED)
+        return estimate_costs(given, images, UNUSED)
 
 
 def world(root: Path, params: Params, train: int, test: int) -> World:
@@ -133,10 +133,10 @@ def pace(stage: str, root: Path, params: Params, scenes: int) -> Pace:
     return Pace(sum(max(0.0, start - idle) for start in (took[0], *took[2:])), unit)
 
 
-def units(stage: str, made: Estimate) -> float:
+def units(stage: str, made: CostEstimate) -> float:
     """FLOPs where a VLM does the work, else images."""
     flops = next(s.flops for s in made.stages if s.stage == stage)
-    return flops if stage in COUNTED and flops else made.images
+    return flops if stage in FLOP_STAGES and flops else made.images
 
 
 def train_pace(one: World, root: Path) -> Pace:
@@ -162,18 +162,18 @@ def train_pace(one: World, root: Path) -> Pace:
 
 def seen_flops(one: World, start: int, n: int) -> float:
     """FLOPs of `n` samples from number `start` on, counted one by one."""
-    from ouro.training.rows import Rows
+    from ouro.training.rows import RowDataset
     from ouro.vision.encoding import Encoder
     from ouro.vision.folders import load_processor
     from tasks.train import training_job
 
     given, _ = done(one.params, one.layout.root)
     job = training_job(one.layout, one.params, Path("none"))
-    rows = Rows(job, Encoder(load_processor(one.params.model.base)))
+    rows = RowDataset(job, Encoder(load_processor(one.params.model.base)))
     return sum(sample_flops(given, rows[i]) for i in range(start, min(start + n, len(rows))))
 
 
-def sample_flops(given: Inputs, encoded: Encoded) -> float:
+def sample_flops(given: EstimateInputs, encoded: EncodedImage) -> float:
     """FLOPs of one image's rows: every token sees the prefix and its own branch, up to itself."""
     grids: list[Grid] = [(int(t), int(h), int(w)) for t, h, w in encoded.pixels["image_grid_thw"].tolist()]
     tokens = sum(row.ids.numel() for row in encoded.rows)
@@ -199,7 +199,7 @@ def predict(paces: dict[str, Pace], small: World, params: Params) -> dict[str, f
     given, _ = done(small.params, small.layout.root)
     asked = len(json.loads((PIPELINE.annotations / "test_questions.json").read_text())["questions"])
     known = given._replace(params=params, values=replace(given.values, asked=float(asked)))
-    made = estimate(known, params.ingest.train_images, UNUSED)
+    made = estimate_costs(known, params.ingest.train_images, UNUSED)
     return {stage: p.startup + p.unit * units(stage, made) for stage, p in paces.items()}
 
 

@@ -43,7 +43,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ouro.core.params import Params
-    from ouro.training.rows import Encoded
+    from ouro.training.rows import EncodedImage
     from ouro.vision.architecture import Grid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,20 +100,20 @@ class Photographs:
 
     def __init__(self, n: int, params: Params, config: dict[str, Any], scale: float) -> None:
         from ouro.costs.assumptions import Assumptions
-        from ouro.vision.architecture import MAX_TOKENS, MIN_TOKENS, Sight, architecture
+        from ouro.vision.architecture import MAX_TOKENS, MIN_TOKENS, PixelBounds, read_architecture
 
-        vision = architecture(config).vision
+        vision = read_architecture(config).vision
         unit = (vision.patch * vision.merge) ** 2
         self.n, self.params, self.scale, self.said = n, params, scale, Assumptions()
-        self.sight = Sight(vision, MIN_TOKENS * unit, MAX_TOKENS * unit)
+        self.sight = PixelBounds(vision, MIN_TOKENS * unit, MAX_TOKENS * unit)
 
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, index: int) -> Encoded:
+    def __getitem__(self, index: int) -> EncodedImage:
         import torch
 
-        from ouro.training.rows import Encoded
+        from ouro.training.rows import EncodedImage
         from ouro.vision.flops import visual_tokens
 
         rng = np.random.default_rng([0, index])
@@ -124,7 +124,7 @@ class Photographs:
         patches = sum(t * h * w for t, h, w in grids)
         values = rng.standard_normal((patches, self.sight.vision.values), dtype=np.float32)
         pixels = {"pixel_values": torch.from_numpy(values), "image_grid_thw": torch.tensor(grids)}
-        return Encoded(self._rows(rng, prefix, grids), pixels, str(index))
+        return EncodedImage(self._rows(rng, prefix, grids), pixels, str(index))
 
     def _grids(self, rng: np.random.Generator) -> list[Grid]:
         """Of the image, between 0.7 and 1.3 of the assumed sides, and of k regions."""
@@ -142,13 +142,13 @@ class Photographs:
         return grids
 
     def _rows(self, rng: np.random.Generator, prefix: list[int], grids: list[Grid]) -> tuple[Any, ...]:
-        from ouro.training.packing import Branch, pack_row, separate_rows
+        from ouro.training.packing import PackedBranch, pack_row, separate_rows
 
         said, ends = self.said, 4
         lengths = [(ends + 6, max(4, round(said.merged * self.scale * rng.uniform(0.6, 1.4))))]
         lengths += [(ends + round(said.question), round(said.answer))] * self.params.train.questions
         branches = [
-            Branch(self._words(rng, asked), self._words(rng, learnt), [1.0] * learnt, min(task, 1))
+            PackedBranch(self._words(rng, asked), self._words(rng, learnt), [1.0] * learnt, min(task, 1))
             for task, (asked, learnt) in enumerate(lengths)
         ]
         known = {"image_token": IMAGE, "merge": self.sight.vision.merge}
@@ -275,7 +275,7 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
     from transformers import PrinterCallback, TrainerCallback
     from transformers.trainer_utils import SaveStrategy
 
-    from ouro.training.trainer import Collator, JointTrainer, Report, arguments
+    from ouro.training.trainer import Collator, JointTrainer, ReportCallback, training_arguments
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     params, shape = the_params(args, arm), shape_of(args.small)
@@ -305,13 +305,13 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
                 spent.update(by_kind(self.profiler, device))
 
     with tempfile.TemporaryDirectory() as folder:
-        told = arguments(t, Path(folder), 0)
+        told = training_arguments(t, Path(folder), 0)
         told.logging_steps, told.save_strategy = 1, SaveStrategy.NO
         data: Any = Photographs((args.steps + 1) * images, params, config, shape.scale)
         trainer = JointTrainer(
             params=t, pad=PAD, model=trainable(model, params), args=told, train_dataset=data,
             data_collator=Collator(PAD, t.row_tokens),
-            callbacks=[Report(lambda step, of, values: logs.append(values)), Profile()],
+            callbacks=[ReportCallback(lambda step, of, values: logs.append(values)), Profile()],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
         trainer.train()

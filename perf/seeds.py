@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ouro.benchmarks.comparison import Comparison
     from ouro.core.params import Params
-    from ouro.training.job import Job
+    from ouro.training.job import TrainingJob
 
 
 ARMS = {
@@ -51,7 +51,7 @@ def _params(arm: str, epochs: int = 0) -> Params:
     return load_params(overrides=(*BOTH, *ARMS[arm], *given))
 
 
-def _job(params: Params, seed: int, work: Path, out: Path) -> Job:
+def _job(params: Params, seed: int, work: Path, out: Path) -> TrainingJob:
     from ouro.core.layout import PIPELINE
     from tasks.train import training_job
 
@@ -60,12 +60,12 @@ def _job(params: Params, seed: int, work: Path, out: Path) -> Job:
 
 def tokens_a_row(arm: str, rows: int = 400) -> float:
     """Mean length of the first epoch's samples: compute is proportional to it, to a few percent."""
-    from ouro.training.rows import Rows
+    from ouro.training.rows import RowDataset
     from ouro.vision.encoding import Encoder
     from ouro.vision.hf import load_model
 
     params = _params(arm)
-    made = Rows(_job(params, 0, Path(), Path()), Encoder(load_model(params.model.base)[1]))
+    made = RowDataset(_job(params, 0, Path(), Path()), Encoder(load_model(params.model.base)[1]))
     lengths = [sum(row.ids.numel() for row in made[i].rows) for i in range(min(rows, len(made)))]
     return sum(lengths) / len(lengths)
 

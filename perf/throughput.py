@@ -44,7 +44,7 @@ from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import views
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.pool import PooledVLM
-from ouro.vision.protocols import OnReplies, Request, batches
+from ouro.vision.protocols import OnReplies, Request, plan_batches
 from ouro.vision.rpn import RPNProposer
 
 WAVES_TARGET, BARE_TARGET = 6.0, 0.85
@@ -144,7 +144,7 @@ class BareLoop:
         self.plan: list[list[int]] = []
         for wanted in dict.fromkeys(requests[i].max_pixels for i in best):  # the processor takes one bound a call
             same = [i for i in best if requests[i].max_pixels == wanted]
-            packed = batches([requests[i] for i in same], bounds[0], [tokens[i] for i in same], bounds[1])
+            packed = plan_batches([requests[i] for i in same], bounds[0], [tokens[i] for i in same], bounds[1])
             self.plan += [[same[j] for j in batch] for batch in packed]
 
     def inputs(self, chosen: Sequence[int]) -> Any:

@@ -33,7 +33,7 @@ from PIL import Image as PILImage
 
 if TYPE_CHECKING:
     from ouro.core.params import Params
-    from ouro.training.job import Job
+    from ouro.training.job import TrainingJob
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 8  # images a step
@@ -78,7 +78,7 @@ def the_params(steps: int, images: int) -> Params:
     return load_params(ROOT / "params.yaml", tuple(f"train.{name}={value}" for name, value in knobs.items()))
 
 
-def the_job(work: Path, images: int, steps: int) -> Job:
+def the_job(work: Path, images: int, steps: int) -> TrainingJob:
     from ouro.core.layout import Layout
     from tasks.train import training_job
 
@@ -87,7 +87,7 @@ def the_job(work: Path, images: int, steps: int) -> Job:
     return replace(job, checkpoints=work / f"checkpoints-{os.getpid()}")  # each round trains
 
 
-def ours(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def ours(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
     """Runs the whole of train_adapter; the last values that it logged."""
     from ouro.training.lora import train_adapter
 
@@ -102,15 +102,15 @@ def ours(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
     return {"padding": last.get("padding", float("nan")), "loss": last["loss"]}
 
 
-def rows_of(job: Job, steps: int) -> list[list[Asked]]:
+def rows_of(job: TrainingJob, steps: int) -> list[list[Asked]]:
     """The rows of every step, drawn as ours draws them."""
     from ouro.core.crops import crop
-    from ouro.training.rows import Rows
-    from ouro.vision.data_urls import bounded
+    from ouro.training.rows import RowDataset
+    from ouro.vision.data_urls import scale_to_bound
     from ouro.vision.encoding import Encoder
     from ouro.vision.folders import load_processor
 
-    rows = Rows(job, Encoder(load_processor(job.base)))
+    rows = RowDataset(job, Encoder(load_processor(job.base)))
     made: list[list[Asked]] = []
     for step in range(steps):
         made.append([])
@@ -118,9 +118,10 @@ def rows_of(job: Job, steps: int) -> list[list[Asked]]:
             sample, chosen = rows.drawn(index)
             with PILImage.open(job.images / sample.path) as file:
                 whole = file.convert("RGB")
-            shown = [bounded(whole, job.params.max_pixels, 16)]
+            shown = [scale_to_bound(whole, job.params.max_pixels, 16)]
             shown += [
-                bounded(crop(whole, sample.boxes[i], 0.0), job.params.region_max_pixels, 16) for i in chosen.regions
+                scale_to_bound(crop(whole, sample.boxes[i], 0.0), job.params.region_max_pixels, 16)
+                for i in chosen.regions
             ]
             asked = [(job.prompt, sample.description)]
             asked += [(sample.pairs[i].question, sample.pairs[i].answer) for i in chosen.pairs]
@@ -128,7 +129,7 @@ def rows_of(job: Job, steps: int) -> list[list[Asked]]:
     return made
 
 
-def lora_model(job: Job) -> tuple[Any, Any]:
+def lora_model(job: TrainingJob) -> tuple[Any, Any]:
     """The base as transformers loads it, with the LoRA that ours trains, and its processor."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -142,7 +143,7 @@ def lora_model(job: Job) -> tuple[Any, Any]:
     return get_peft_model(model, config), processor
 
 
-def settings(job: Job, rows: int) -> dict[str, Any]:
+def settings(job: TrainingJob, rows: int) -> dict[str, Any]:
     """What Trainer and SFTTrainer are both told."""
     return {
         "output_dir": str(job.out), "per_device_train_batch_size": MICRO,
@@ -168,7 +169,7 @@ def clock(told: Callable[[], None]) -> Any:
     return Clock()
 
 
-def plain(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def plain(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
     from transformers import Trainer, TrainingArguments
 
     model, processor = lora_model(job)
@@ -199,7 +200,7 @@ def plain(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
     return {"padding": padding_of(masks), "loss": out.training_loss}
 
 
-def trl(job: Job, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def trl(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
     """The picture and the turns are the exported ones; those that ours drew are taken, and the regions added."""
     from datasets import Dataset, Features, Image, List, Value, load_dataset
     from trl.trainer.sft_config import SFTConfig

@@ -13,11 +13,11 @@ from ouro.core.layout import PIPELINE, Layout, layout_of
 from ouro.core.params import Params, load_params
 from ouro.core.rates import Rates, rates
 from ouro.core.tokens import TOKENIZER, load_token_counter
-from ouro.costs.assumptions import Assumed, AssumptionError, assumed, with_values
-from ouro.costs.estimate import Estimate, Inputs, estimate, fits, unit_seconds
-from ouro.costs.workload import Pictures, pictures
+from ouro.costs.assumptions import AssumptionError, SourcedAssumptions, default_assumptions, replace_values
+from ouro.costs.estimate import CostEstimate, EstimateInputs, describe_memory, estimate_costs, unit_seconds
+from ouro.costs.workload import PictureGrids, estimate_grids
 from ouro.nano.model import is_nano
-from ouro.vision.architecture import Architecture, Sight, architecture, model_config, sight
+from ouro.vision.architecture import Architecture, PixelBounds, read_architecture, read_model_config, read_pixel_bounds
 from tasks.timing import LAST_ROUND
 
 TOKENS_A_WORD = 1.3
@@ -46,8 +46,8 @@ class Options(NamedTuple):
 class Figures(NamedTuple):
     """An estimate with its assumptions, rates and notes."""
 
-    estimate: Estimate
-    assumed: Assumed
+    estimate_costs: CostEstimate
+    default_assumptions: SourcedAssumptions
     rates: Rates
     notes: list[str]
 
@@ -61,9 +61,12 @@ def estimate_round(params: Params, options: Options) -> Figures:
     images = _images(params, options, measured_images)
     last_round = _last_round(model) if options.measured else None
     notes = [f"model: {model.where}", model.counting]
-    notes += [last_round.note] if last_round else [fits(inputs, gpu_rates)]
+    notes += [last_round.note] if last_round else [describe_memory(inputs, gpu_rates)]
     return Figures(
-        estimate(inputs, images, gpu_rates, last_round.seconds if last_round else None), assumptions, gpu_rates, notes
+        estimate_costs(inputs, images, gpu_rates, last_round.seconds if last_round else None),
+        assumptions,
+        gpu_rates,
+        notes,
     )
 
 
@@ -71,10 +74,10 @@ class _Model:
     """The architecture of model.base, its image resolution and its token counter."""
 
     def __init__(self, base: str) -> None:
-        config, self.where = model_config(base)
+        config, self.where = read_model_config(base)
         self.base = base
-        self.arch: Architecture = architecture(config)
-        self.sight: Sight = sight(base, self.arch.vision)
+        self.arch: Architecture = read_architecture(config)
+        self.sight: PixelBounds = read_pixel_bounds(base, self.arch.vision)
         self.tokens_of, self.counting = _tokens(Path(base) / TOKENIZER)
 
 
@@ -86,9 +89,9 @@ def _tokens(path: Path) -> tuple[Callable[[str], float], str]:
     return count, f"tokens: counted by {path}"
 
 
-def _inputs(params: Params, options: Options, model: _Model) -> tuple[Inputs, Assumed, int]:
+def _inputs(params: Params, options: Options, model: _Model) -> tuple[EstimateInputs, SourcedAssumptions, int]:
     """What decides the work, the assumptions with their sources, and how many images --like has."""
-    assumptions = assumed(params, is_nano(Path(model.base)))
+    assumptions = default_assumptions(params, is_nano(Path(model.base)))
     assignments = _assignments(options)
     measured_images, picture_stats = 0, None
     if options.like is not None:
@@ -97,21 +100,21 @@ def _inputs(params: Params, options: Options, model: _Model) -> tuple[Inputs, As
                 f"--like {options.like} measures {', '.join(clash)}; leave --size and --assume of it out"
             )
         measured_images, values, picture_stats = _like(options.like, params, model)
-        assumptions = with_values(assumptions, values, f"measured on {options.like}")
-    assumptions = with_values(assumptions, assignments, "given")
-    picture_stats = picture_stats or pictures(params, model.sight, assumptions.values)
+        assumptions = replace_values(assumptions, values, f"measured on {options.like}")
+    assumptions = replace_values(assumptions, assignments, "given")
+    picture_stats = picture_stats or estimate_grids(params, model.sight, assumptions.values)
     return (
-        Inputs(params, model.arch, model.sight, assumptions.values, picture_stats, model.tokens_of),
+        EstimateInputs(params, model.arch, model.sight, assumptions.values, picture_stats, model.tokens_of),
         assumptions,
         measured_images,
     )
 
 
-def _like(root: Path, params: Params, model: _Model) -> tuple[int, dict[str, float], Pictures]:
-    from ouro.costs.workload_like import measure
+def _like(root: Path, params: Params, model: _Model) -> tuple[int, dict[str, float], PictureGrids]:
+    from ouro.costs.workload_like import profile_dataset
 
     layout = layout_of(root)
-    dataset = measure(layout, params, model.sight, model.tokens_of)
+    dataset = profile_dataset(layout, params, model.sight, model.tokens_of)
     if not dataset.images:
         raise EstimateError(f"--like {root}: holds no training image; expected an annotated dataset with some")
     return dataset.images, {**dataset.values, **_questions(layout)}, dataset.seen
@@ -170,14 +173,14 @@ def _last_round(model: _Model) -> _Last:
     params = load_params()
     work: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
     inputs, images = done(params, PIPELINE.root)
-    round_estimate = estimate(inputs, images, rates("h100", 0.5, 0.5, False))
+    round_estimate = estimate_costs(inputs, images, rates("h100", 0.5, 0.5, False))
     note = f"measured: seconds of the last round, on {images} images with {params.model.base}, on this machine"
     if params.model.base != model.base:
         note += f"; CAUTION: another model than {model.base}, so FLOPs/s may differ by far"
     return _Last(unit_seconds(round_estimate, work), note)
 
 
-def done(params: Params, root: Path) -> tuple[Inputs, int]:
+def done(params: Params, root: Path) -> tuple[EstimateInputs, int]:
     """The inputs of an estimate, measured on an annotated folder, and its number of training images."""
     inputs, _, measured_images = _inputs(params, Options(like=root), _Model(params.model.base))
     return inputs, measured_images

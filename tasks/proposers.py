@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouro.core.params import Propose
-from ouro.vision.faster_rcnn import FasterRCNNProposer, fingerprint, is_network
+from ouro.vision.faster_rcnn import FasterRCNNProposer, is_network, network_fingerprint
 from ouro.vision.grounding import is_local
 from tasks.models import model_fingerprint
 
@@ -76,7 +76,7 @@ def weights(wanted: Propose, rpn: str) -> str:
     """
     used: dict[str, str] = {}
     if "rpn" in wanted.proposers:
-        used["rpn"] = fingerprint(rpn, wanted.rpn_weights) if is_network(rpn) else model_fingerprint(Path(rpn))
+        used["rpn"] = network_fingerprint(rpn, wanted.rpn_weights) if is_network(rpn) else model_fingerprint(Path(rpn))
     if "grounding" in wanted.proposers:
         local = is_local(wanted.grounding_model)
         used["grounding"] = model_fingerprint(Path(wanted.grounding_model)) if local else "hub"

@@ -78,14 +78,14 @@ def check_proposers(params: Params) -> None:
     """Raise MissingModel, FasterRCNNError or GroundingError unless the proposers' models are named and, as far as
     they are folders, there."""
     from ouro.vision.faster_rcnn import is_network
-    from ouro.vision.grounding import checked_texts, is_local
+    from ouro.vision.grounding import check_texts, is_local
 
     wanted = params.propose
     if "rpn" in wanted.proposers and not is_network(params.model.proposer):
         require_model(Path(params.model.proposer))
     if "grounding" in wanted.proposers:
         is_local(wanted.grounding_model)
-        checked_texts(wanted.grounding_texts)
+        check_texts(wanted.grounding_texts)
 
 
 def check_annotator(params: Params) -> None:

@@ -24,7 +24,7 @@ from tasks.shards import cache_key, shard_task
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected
-    from ouro.training.job import Job, TrainSummary
+    from ouro.training.job import TrainingJob, TrainSummary
     from ouro.training.store import SampleFile
 
 log = logging.getLogger(__name__)
@@ -126,11 +126,11 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
     return shards if params.train.supervision == "ours" else [*shards, *(f for f in files if f.is_file())]
 
 
-def training_job(layout: Layout, params: Params, adapter: Path) -> Job:
+def training_job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:
     """What trains `adapter` on everything below `layout`."""
-    from ouro.training.job import Job
+    from ouro.training.job import TrainingJob
 
-    return Job(
+    return TrainingJob(
         samples(layout, params),
         images=layout.images,
         base=params.model.base,
@@ -148,13 +148,13 @@ def begins_with(params: Params) -> Path | None:
     return Path(params.model.adapter) if params.train.from_ == "champion" and params.model.adapter else None
 
 
-def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, list[float]]:
+def _train(job: TrainingJob, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, list[float]]:
     """Train, and put beside the adapter its curve, what was drawn, and which images were no samples.
 
     The rates are tokens/s, each of about as many tokens: of as many steps.
     """
     from ouro.training.launch import train as train_adapter
-    from ouro.training.rows import record_draws
+    from ouro.training.rows import write_draws
     from ouro.training.sample_set import account_of
     from ouro.training.store import SampleFile
 
@@ -172,7 +172,7 @@ def _train(job: Job, run: tracking.Run, on_step: Step) -> tuple[TrainSummary, li
     summary = train_adapter(job, on_log)
     write_json(job.out / LOG, list(summary.curve))
     write_json(job.out / SAMPLES, json.loads(account_of(job.samples).read_text()))
-    run.metrics(record_draws(job, job.out / DRAWS))
+    run.metrics(write_draws(job, job.out / DRAWS))
     return summary, rates
 
 

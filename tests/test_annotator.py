@@ -24,7 +24,7 @@ from ouro.vision.folders import ModelError
 from ouro.vision.hf import HFVisionLM, load_model
 from ouro.vision.openai import OpenAIVisionLM
 from ouro.vision.pool import PooledVLM
-from ouro.vision.protocols import Request, VisionLM, batches
+from ouro.vision.protocols import Request, VisionLM, plan_batches
 from ouro.vision.scripted import ScriptedVLM
 from tasks import annotator as annotators
 from tasks.annotator import ServedAdapter, annotator, fingerprint
@@ -143,27 +143,27 @@ def _asking(sizes: list[int]) -> list[Request]:
 
 
 def test_batches_are_longest_first_and_keep_the_order_of_equals() -> None:
-    assert batches(_asking([10, 30, 20, 30]), 3) == [[1, 3, 2], [0]]
-    assert batches(_asking([1, 1, 1, 1]), 3, tokens=[7, 9, 8, 9]) == [[1, 3, 2], [0]]
-    assert batches([], 3) == []
+    assert plan_batches(_asking([10, 30, 20, 30]), 3) == [[1, 3, 2], [0]]
+    assert plan_batches(_asking([1, 1, 1, 1]), 3, tokens=[7, 9, 8, 9]) == [[1, 3, 2], [0]]
+    assert plan_batches([], 3) == []
 
 
 def test_a_batch_holds_its_longest_request_as_often_as_it_has_requests() -> None:
     """Budget 20. 50 alone; 9 + 9 would be 18, and a third 9 too much; 8 and 2 are padded to 8: 16, with another 24."""
-    assert batches(_asking([1] * 6), 10, tokens=[9, 2, 50, 9, 8, 2], budget=20) == [[2], [0, 3], [4, 1], [5]]
-    assert batches(_asking([1] * 3), 2, tokens=[0, 0, 0], budget=1) == [[0, 1], [2]]
+    assert plan_batches(_asking([1] * 6), 10, tokens=[9, 2, 50, 9, 8, 2], budget=20) == [[2], [0, 3], [4, 1], [5]]
+    assert plan_batches(_asking([1] * 3), 2, tokens=[0, 0, 0], budget=1) == [[0, 1], [2]]
 
 
 def test_questions_about_one_picture_follow_each_other_and_other_pictures_go_by_their_prompt() -> None:
     a, b, *rest = (PILImage.new("RGB", (8, 8)) for _ in range(6))
     asked = [(a, "q1"), (b, "q1"), (rest[0], "say"), (a, "q2"), (rest[1], "tell"), (b, "q2"), (rest[2], "say")]
-    assert batches([Request((p,), q) for p, q in asked], 99) == [[4, 2, 6, 0, 3, 1, 5]]
+    assert plan_batches([Request((p,), q) for p, q in asked], 99) == [[4, 2, 6, 0, 3, 1, 5]]
 
 
 @settings(max_examples=60, deadline=None)
 @given(tokens=st.lists(st.integers(0, 60), max_size=30), size=st.integers(1, 8), budget=st.none() | st.integers(1, 100))
 def test_every_request_is_in_one_batch_within_its_bounds(tokens: list[int], size: int, budget: int | None) -> None:
-    made = batches(_asking([1] * len(tokens)), size, tokens, budget)
+    made = plan_batches(_asking([1] * len(tokens)), size, tokens, budget)
     assert sorted(i for batch in made for i in batch) == list(range(len(tokens)))
     assert all(len(batch) <= size for batch in made)
     if budget is not None:

@@ -15,7 +15,7 @@ from ouro.core.images import encode_png
 from ouro.core.params import Ingest
 from ouro.core.records import Image, Rejected
 from ouro.ingest.collection import ingest_files
-from ouro.ingest.duplicates import Seen, keys, look, same_picture
+from ouro.ingest.duplicates import PictureIndex, compute_signature, is_same_picture, signature_keys
 
 
 def _photo(seed: int = 0, size: tuple[int, int] = (320, 240)) -> PILImage.Image:
@@ -43,9 +43,9 @@ def _again(picture: PILImage.Image, quality: int) -> PILImage.Image:
 
 def _near(first: PILImage.Image, second: PILImage.Image, folder: Path) -> str:
     (folder / "first.png").write_bytes(encode_png(first))
-    with Seen() as seen:
-        seen.add("0" * 16, "first", "first.png", look(first))
-        return seen.near(look(second), encode_png(second), folder)
+    with PictureIndex() as seen:
+        seen.add("0" * 16, "first", "first.png", compute_signature(first))
+        return seen.near(compute_signature(second), encode_png(second), folder)
 
 
 @pytest.mark.parametrize("quality", [95, 75, 50])
@@ -72,7 +72,9 @@ def test_a_picture_of_another_size_is_another_picture(tmp_path: Path) -> None:
 
 def test_the_keys_of_a_look_hold_those_of_its_copies() -> None:
     for seed in range(20):
-        assert next(keys(look(_photo(seed)))) in set(keys(look(_again(_photo(seed), 60))))
+        assert next(signature_keys(compute_signature(_photo(seed)))) in set(
+            signature_keys(compute_signature(_again(_photo(seed), 60)))
+        )
 
 
 def test_one_changed_block_is_seen_at_full_size() -> None:
@@ -82,8 +84,8 @@ def test_one_changed_block_is_seen_at_full_size() -> None:
     much[8:16, 8:16] -= 30
     little[8:16, 8:16] -= 10
     stored = [encode_png(PILImage.fromarray(p)) for p in (page, much, little)]
-    assert not same_picture(stored[0], stored[1])
-    assert same_picture(stored[0], stored[2])
+    assert not is_same_picture(stored[0], stored[1])
+    assert is_same_picture(stored[0], stored[2])
 
 
 @pytest.mark.parametrize(("wanted", "kept"), [("reject", 1), ("keep", 2)])

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
 from ouro.training.packing import (
-    Branch,
-    Row,
+    PackedBranch,
+    PackedRow,
     collate,
     conversation_row,
     mrope_positions,
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
     prefix: list[int]
     grids: list[tuple[int, int, int]]
     pixels: dict[str, torch.Tensor]
-    branches: list[Branch]
+    branches: list[PackedBranch]
 
 
 @cache
@@ -65,7 +65,7 @@ def shown(family: str, seed: int, pictures: int, lengths: list[tuple[int, int]])
         return [int(i) for i in rng.integers(20, 200, n)]
 
     branches = [
-        Branch(encoder.asked("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
+        PackedBranch(encoder.asked("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
         for i, (p, t) in enumerate(lengths)
     ]
     return Shown(encoder.prefix(grids), grids, pixels, branches)
@@ -87,7 +87,7 @@ def alone(model: Any, encoder: Encoder, all_shown: list[Shown]) -> torch.Tensor:
     return sum((s / max(1, n) for s, n in zip(sums, counts, strict=True)), torch.tensor(0.0))
 
 
-def rows_of(s: Shown, encoder: Encoder) -> Row:
+def rows_of(s: Shown, encoder: Encoder) -> PackedRow:
     return pack_row(s.prefix, s.grids, s.branches, image_token=encoder.image_id, merge=encoder.merge)
 
 
@@ -216,10 +216,10 @@ def test_a_conversation_is_the_chat_templates_and_its_answers_see_the_descriptio
     s = shown("Qwen2VL", 7, 2, [])
     turns = [("describe the image.", "a red star."), ("what color is it?", "red."), ("where?", "top left.")]
 
-    def packed(first: str) -> Row:
+    def packed(first: str) -> PackedRow:
         said = [(q, first if i == 0 else a) for i, (q, a) in enumerate(turns)]
         branches = [
-            Branch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
+            PackedBranch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
             for i, (q, a) in enumerate(said)
         ]
         known = {"image_token": encoder.image_id, "merge": encoder.merge}

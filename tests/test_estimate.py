@@ -17,24 +17,24 @@ from ouro.core.artifacts import write_shard
 from ouro.core.params import Params, load_params
 from ouro.core.rates import GPUS, Rates, rates
 from ouro.core.records import Description, Image, QAPair, Region, Scene
-from ouro.costs.assumptions import AssumptionError, Assumptions, assumed, with_values
-from ouro.costs.estimate import Inputs, estimate, unit_seconds
-from ouro.costs.workload import Branch, packed, pictures, workload
-from ouro.vision.architecture import KNOWN, Architecture, Sight, architecture, sight
-from ouro.vision.flops import decode_flops, kv_bytes, language_weights, prefill_flops, vision_flops
+from ouro.costs.assumptions import AssumptionError, Assumptions, default_assumptions, replace_values
+from ouro.costs.estimate import EstimateInputs, estimate_costs, unit_seconds
+from ouro.costs.workload import BranchTokens, estimate_grids, estimate_packed_row, estimate_workload
+from ouro.vision.architecture import KNOWN, Architecture, PixelBounds, read_architecture, read_pixel_bounds
+from ouro.vision.flops import count_language_weights, decode_flops, kv_bytes, prefill_flops, vision_flops
 
 ROOT = Path(__file__).resolve().parent.parent
-ARCH: Architecture = architecture(KNOWN["Qwen2-VL-7B-Instruct"])
-SIGHT: Sight = sight("none", ARCH.vision)
+ARCH: Architecture = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+SIGHT: PixelBounds = read_pixel_bounds("none", ARCH.vision)
 
 
 def words(text: str) -> float:
     return len(text.split())
 
 
-def inputs(params: Params, values: Assumptions | None = None) -> Inputs:
+def inputs(params: Params, values: Assumptions | None = None) -> EstimateInputs:
     chosen = values or Assumptions()
-    return Inputs(params, ARCH, SIGHT, chosen, pictures(params, SIGHT, chosen), words)
+    return EstimateInputs(params, ARCH, SIGHT, chosen, estimate_grids(params, SIGHT, chosen), words)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def paper() -> Params:
 def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
     """10 images of 1 + 13 regions; five aspects; 3 epochs; each question to 2 models, about 2 images, in 2 arms."""
     values = replace(Assumptions(), regions1=8.0, regions2=4.0, regions3=1.0, asked=100.0)
-    work = workload(paper, SIGHT, 10, values, pictures(paper, SIGHT, values), words)
+    work = estimate_workload(paper, SIGHT, 10, values, estimate_grids(paper, SIGHT, values), words)
     assert sum(c.n for c in work.describe) == pytest.approx(10 * 14)
     assert sum(c.n for c in work.synthesize) == 10 * 5
     assert work.rows["shared"].n == 30
@@ -59,7 +59,10 @@ def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
 def test_rows_by_hand_shared_separate_and_as_a_conversation() -> None:
     """A prefix of 100, a description of 5 + 10 tokens, two questions of 3 + 2."""
     shown = {(1, 20, 20): 1.0}
-    made = {p: packed(100, Branch(5, 10), Branch(3, 2), 2, shown, p) for p in ("shared", "separate", "conversation")}
+    made = {
+        p: estimate_packed_row(100, BranchTokens(5, 10), BranchTokens(3, 2), 2, shown, p)
+        for p in ("shared", "separate", "conversation")
+    }
     assert made["shared"][2:] == (125, 5050 + (1500 + 120) + 2 * (500 + 15), 14)
     assert made["separate"][2:] == (325, 115 * 116 / 2 + 2 * 105 * 106 / 2, 14)
     assert made["conversation"][2:] == (125, 125 * 126 / 2, 14)
@@ -72,7 +75,7 @@ def test_keys_seen_in_a_shared_row_are_those_of_its_attention_mask(prefix: int, 
     from ouro.training.packing import tree_mask
 
     branch = [0] * prefix + [1] * (desc + 1) + [b for i in range(n) for b in [i + 2] * (qa + 1)]
-    row = packed(prefix, Branch(1, desc), Branch(1, qa), n, {}, "shared")
+    row = estimate_packed_row(prefix, BranchTokens(1, desc), BranchTokens(1, qa), n, {}, "shared")
     assert row.attended == float(tree_mask(torch.tensor([branch])).sum())
     assert row.tokens == len(branch) and row.supervised == desc + n * qa
 
@@ -90,15 +93,15 @@ def test_patches_are_those_of_qwen2_vls_own_resizing(width: int, height: int, mo
 
 
 def test_bounds_of_a_local_processor_are_read() -> None:
-    nano = architecture(json.loads((ROOT / "models/nano/config.json").read_text()))
-    own = sight(str(ROOT / "models/nano"), nano.vision)
+    nano = read_architecture(json.loads((ROOT / "models/nano/config.json").read_text()))
+    own = read_pixel_bounds(str(ROOT / "models/nano"), nano.vision)
     assert (own.least, own.most) == (48 * 48, 128 * 128)
     assert own.grid(20, 20, 9216) == (1, 6, 6) and own.grid(256, 256, 10**6) == (1, 16, 16)
 
 
 def test_a_server_answers_as_many_calls_at_once_as_are_under_way(paper: Params) -> None:
     served = paper.model_copy(update={"model": paper.model.model_copy(update={"backend": "openai", "concurrency": 7})})
-    work = workload(served, SIGHT, 1, Assumptions(), pictures(served, SIGHT, Assumptions()), words)
+    work = estimate_workload(served, SIGHT, 1, Assumptions(), estimate_grids(served, SIGHT, Assumptions()), words)
     assert {c.batch for c in (*work.describe, *work.synthesize)} == {7}
 
 
@@ -106,13 +109,13 @@ def test_a_server_answers_as_many_calls_at_once_as_are_under_way(paper: Params) 
 
 
 def test_every_assumption_has_a_source(paper: Params) -> None:
-    said = assumed(paper, nano=False)
+    said = default_assumptions(paper, nano=False)
     assert set(said.sources) == {f.name for f in fields(Assumptions)}
     assert all(source for source in said.sources.values())
 
 
 def test_regions_scales_all_levels_and_says_who_wanted_that(paper: Params) -> None:
-    made = with_values(assumed(paper, nano=False), {"regions": 26}, "given")
+    made = replace_values(default_assumptions(paper, nano=False), {"regions": 26}, "given")
     assert (made.values.regions1, made.values.regions2, made.values.regions3) == (16, 8, 2)
     assert made.sources["regions2"] == "given" and made.sources["area2"].startswith("assumed")
 
@@ -120,7 +123,7 @@ def test_regions_scales_all_levels_and_says_who_wanted_that(paper: Params) -> No
 @pytest.mark.parametrize("values", [{"regionz": 1.0}, {"merged": 0.0}, {"regions": -1.0}, {"pairs": float("inf")}])
 def test_assumptions_that_cannot_be_are_refused(paper: Params, values: dict[str, float]) -> None:
     with pytest.raises(AssumptionError, match="expected"):
-        with_values(assumed(paper, nano=False), values, "given")
+        replace_values(default_assumptions(paper, nano=False), values, "given")
 
 
 # ---- seconds --------------------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ def _one_batch(batch: int, reply: float, rate: Rates) -> tuple[float, float]:
     values = replace(
         Assumptions(), width=112.0, height=112.0, regions1=0.0, regions2=0.0, regions3=0.0, image_reply=reply, tail=1.0
     )
-    made = estimate(inputs(params, values), batch, rate)
+    made = estimate_costs(inputs(params, values), batch, rate)
     stage = next(s for s in made.stages if s.stage == "describe")
     assert stage.seconds is not None
     return stage.seconds, stage.flops
@@ -145,7 +148,7 @@ def test_decoding_is_bound_by_the_memory_or_by_launches_or_by_flops() -> None:
     read, _ = _one_batch(4, 1, plain)
     looked = vision_flops(ARCH, (1, 8, 8)) + prefill_flops(ARCH, 40)
     assert read == pytest.approx(4 * looked / (gpu.peak * 0.5))
-    moved = 2 * language_weights(ARCH.text) + 4 * kv_bytes(ARCH.text, 40 + 101 / 2)
+    moved = 2 * count_language_weights(ARCH.text) + 4 * kv_bytes(ARCH.text, 40 + 101 / 2)
     assert _one_batch(4, 101, plain)[0] - read == pytest.approx(100 * moved / gpu.bandwidth)
     slow = plain._replace(launch=1.0)
     assert _one_batch(4, 101, slow)[0] - read == pytest.approx(100 * 28)
@@ -156,18 +159,18 @@ def test_decoding_is_bound_by_the_memory_or_by_launches_or_by_flops() -> None:
 
 
 def test_costs_grow_with_the_images_and_training_with_the_epochs(paper: Params) -> None:
-    one, ten = (estimate(inputs(paper), n, Rates(GPUS["h100"])) for n in (1000, 10_000))
+    one, ten = (estimate_costs(inputs(paper), n, Rates(GPUS["h100"])) for n in (1000, 10_000))
     for a, b in zip(one.stages[:-1], ten.stages[:-1], strict=True):
         assert b.flops == pytest.approx(10 * a.flops)
     assert one.stages[-1] == ten.stages[-1]  # the benchmark's questions stay
     more = paper.model_copy(update={"train": paper.train.model_copy(update={"epochs": 6})})
-    train = estimate(inputs(more), 1000, Rates(GPUS["h100"])).stages[4]
+    train = estimate_costs(inputs(more), 1000, Rates(GPUS["h100"])).stages[4]
     assert train.seconds == pytest.approx(2 * (one.stages[4].seconds or 0))
     assert train.seconds == pytest.approx(train.flops / (989e12 * 0.45))
 
 
 def test_shared_rows_save_the_pictures_of_every_branch_but_one(paper: Params) -> None:
-    made = estimate(inputs(paper), 100, Rates(GPUS["h100"]))
+    made = estimate_costs(inputs(paper), 100, Rates(GPUS["h100"]))
     assert made.packings["shared"] == pytest.approx(made.stages[4].flops)
     assert 3 < made.packings["separate"] / made.packings["shared"] < 6  # six branches
     assert 1 <= made.packings["conversation"] / made.packings["shared"] < 1.1
@@ -176,19 +179,19 @@ def test_shared_rows_save_the_pictures_of_every_branch_but_one(paper: Params) ->
 def test_measured_seconds_of_a_run_come_out_of_it_again_and_scale(paper: Params) -> None:
     some = inputs(paper)
     took = {"propose": 5.0, "describe": 60.0, "train": 300.0}
-    pace = unit_seconds(estimate(some, 100, Rates(GPUS["h100"])), took)
-    again = estimate(some, 100, Rates(GPUS["h100"]), pace)
+    pace = unit_seconds(estimate_costs(some, 100, Rates(GPUS["h100"])), took)
+    again = estimate_costs(some, 100, Rates(GPUS["h100"]), pace)
     assert {s.stage: s.seconds for s in again.stages if s.seconds is not None} == pytest.approx(took)
     assert next(s for s in again.stages if s.stage == "merge").seconds is None
-    twice = estimate(some, 200, Rates(GPUS["h100"]), pace)
+    twice = estimate_costs(some, 200, Rates(GPUS["h100"]), pace)
     assert twice.seconds() == pytest.approx(2 * sum(took.values()))
 
 
 def test_a_template_that_writes_the_pairs_asks_no_model() -> None:
-    made = estimate(inputs(Params()), 10, Rates(GPUS["h100"]))
+    made = estimate_costs(inputs(Params()), 10, Rates(GPUS["h100"]))
     assert next(s for s in made.stages if s.stage == "synthesize").calls == 0
     asking = Params.model_validate({"synthesize": {"round_trip": True}})
-    again = estimate(inputs(asking), 10, Rates(GPUS["h100"]))
+    again = estimate_costs(inputs(asking), 10, Rates(GPUS["h100"]))
     assert next(s for s in again.stages if s.stage == "synthesize").calls == 10 * Assumptions().pairs
 
 
@@ -225,9 +228,9 @@ def dataset(tmp_path: Path) -> Path:
 
 def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> None:
     from ouro.core.layout import layout_of
-    from ouro.costs.workload_like import measure
+    from ouro.costs.workload_like import profile_dataset
 
-    found = measure(layout_of(dataset), paper, SIGHT, words)
+    found = profile_dataset(layout_of(dataset), paper, SIGHT, words)
     assert found.images == 1
     wanted = {
         "width": 560, "height": 280, "regions1": 1, "regions2": 1, "regions3": 0, "area1": 0.25, "area2": 0.0625,
@@ -237,8 +240,8 @@ def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> No
     assert found.values == pytest.approx(wanted)
     assert found.seen.trained_image == {(1, 20, 40): 1.0}
     assert found.seen.trained_region == {(1, 10, 20): 0.5, (1, 4, 10): 0.5}  # 70 pixels are 2.5 tokens, rounded to 2
-    values = with_values(assumed(paper, nano=False), found.values, "measured").values
-    made = estimate(inputs(paper)._replace(values=values, seen=found.seen), 1, Rates(GPUS["h100"]))
+    values = replace_values(default_assumptions(paper, nano=False), found.values, "measured").values
+    made = estimate_costs(inputs(paper)._replace(values=values, seen=found.seen), 1, Rates(GPUS["h100"]))
     assert next(s for s in made.stages if s.stage == "describe").calls == pytest.approx(3)
 
 

@@ -32,14 +32,14 @@ from ouro.export.conversations import (
     PROMPT,
     REF,
     RESERVED,
-    Annotated,
     Conversation,
-    Turn,
-    conversations,
-    spelled_out,
+    ConversationTurn,
+    ImageAnnotations,
+    build_conversations,
+    replace_placeholders,
 )
-from ouro.export.folder import ExportError, Shard, Wanted, export
-from ouro.export.rows import ms_swift_row
+from ouro.export.folder import ExportError, ExportOptions, ExportShard, export
+from ouro.export.rows import make_ms_swift_row
 from ouro.export.writers import FORMATS
 
 LINES = ("ms-swift", "llava", "sharegpt")
@@ -59,36 +59,39 @@ def exported(annotated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def test_an_image_becomes_one_conversation_a_channel() -> None:
-    made, rejected = conversations(annotated_image(), "describe it", CONTENTS)
+    made, rejected = build_conversations(annotated_image(), "describe it", CONTENTS)
     assert rejected == []
     table, star, other = (r.box for r in regions_of("i")[1:])
     ask, find = "Describe the region <bbox>.", "Find <ref-object> in the image."
     assert made == [
-        Conversation("i/description", "description", (Turn("describe it", "a table ."),)),
-        Conversation("i/style", "style", (Turn("what ?", "red", 0.5), Turn("is it dark ?", "no"))),
-        Conversation("i/object details", "object details", (Turn("how many stars are there ?", "two"),)),
+        Conversation("i/description", "description", (ConversationTurn("describe it", "a table ."),)),
         Conversation(
-            "i/regions", "regions", (Turn(ask, "a table"), Turn(ask, "a red star ."), Turn(ask, "a red star .")),
+            "i/style", "style", (ConversationTurn("what ?", "red", 0.5), ConversationTurn("is it dark ?", "no")),
+        ),
+        Conversation("i/object details", "object details", (ConversationTurn("how many stars are there ?", "two"),)),
+        Conversation(
+            "i/regions", "regions",
+            (ConversationTurn(ask, "a table"), ConversationTurn(ask, "a red star ."), ConversationTurn(ask, "a red star .")),
             (), (table, star, other),
         ),
         Conversation(
-            "i/grounding", "grounding", (Turn(find, "<bbox>"), Turn(find, "<bbox><bbox>")),
+            "i/grounding", "grounding", (ConversationTurn(find, "<bbox>"), ConversationTurn(find, "<bbox><bbox>")),
             ("a table", "a red star"), (table, star, other),
         ),
     ]  # fmt: skip
 
 
 def test_only_the_wanted_contents_are_made() -> None:
-    made, _ = conversations(annotated_image(), PROMPT, ("questions",))
+    made, _ = build_conversations(annotated_image(), PROMPT, ("questions",))
     assert [c.channel for c in made] == ["style", "object details"]
 
 
 def test_boxes_are_spelled_out_as_shares_of_the_images_sides() -> None:
-    made, _ = conversations(annotated_image(), PROMPT, ("regions", "grounding"))
-    regions, grounding = (spelled_out(c, annotated_image().image) for c in made)
+    made, _ = build_conversations(annotated_image(), PROMPT, ("regions", "grounding"))
+    regions, grounding = (replace_placeholders(c, annotated_image().image) for c in made)
     # (0, 64, 128, 192) of 256 x 128 pixels; the box ends below the image: as recorded, nothing is hidden
-    assert regions[0] == Turn("Describe the region [0.000, 0.500, 0.500, 1.500].", "a table")
-    assert grounding[1] == Turn(
+    assert regions[0] == ConversationTurn("Describe the region [0.000, 0.500, 0.500, 1.500].", "a table")
+    assert grounding[1] == ConversationTurn(
         "Find a red star in the image.", "[0.062, 0.625, 0.188, 0.875][0.781, 0.062, 0.906, 0.312]"
     )
 
@@ -99,12 +102,12 @@ _TEXTS = st.text(max_size=12) | st.sampled_from(["", " ", "a star", *RESERVED, "
 @given(_TEXTS, _TEXTS, _TEXTS)
 def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, said: str, question: str) -> None:
     about = annotated_image(text, said, question)
-    made, rejected = conversations(about, PROMPT, CONTENTS)
+    made, rejected = build_conversations(about, PROMPT, CONTENTS)
     n_refs = len({t.rstrip(" .") for t in ("a table", said)})
     assert sum(len(c.turns) for c in made) + len(rejected) == 1 + 3 + 3 + n_refs
     assert {r.reason for r in rejected} <= {"reserved_text", "empty_text"}
     for conversation in made:
-        row = ms_swift_row(conversation, about.image, "i.png")
+        row = make_ms_swift_row(conversation, about.image, "i.png")
         text = "\x1f".join(message["content"] for message in row["messages"])
         objects = row.get("objects", {"ref": [], "bbox": []})
         assert text.count("<image>") == len(row["images"]) == 1
@@ -161,13 +164,13 @@ def test_a_shard_is_written_before_the_next_is_read(annotated: Path, tmp_path: P
     shards = list(command._shards(command.Layout(annotated, tmp_path), ["shard-00000.parquet"], CONTENTS))
     written: list[int] = []
 
-    def one_by_one() -> Iterator[Shard]:
+    def one_by_one() -> Iterator[ExportShard]:
         for number in range(3):
             (partial,) = tmp_path.glob(".out-*.new")
             written.append(sum(p.stat().st_size for p in partial.rglob("*") if p.is_file()))
             yield shards[0]._replace(stem=f"shard-{number:05d}")
 
-    export(one_by_one(), annotated / "images", tmp_path / "out", Wanted(name, CONTENTS, PROMPT))
+    export(one_by_one(), annotated / "images", tmp_path / "out", ExportOptions(name, CONTENTS, PROMPT))
     if name in LINES:  # the pictures are the same ones, and text waits in a buffer
         assert written[0] < written[1] <= written[2]
     else:
@@ -176,8 +179,8 @@ def test_a_shard_is_written_before_the_next_is_read(annotated: Path, tmp_path: P
 
 def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_path: Path) -> None:
     counts = export(
-        [Shard("shard-00000", [annotated_image().image], [], [Scene("i", "<image>", (), ())], [])],
-        annotated / "images", tmp_path / "out", Wanted("llava", CONTENTS, PROMPT),
+        [ExportShard("shard-00000", [annotated_image().image], [], [Scene("i", "<image>", (), ())], [])],
+        annotated / "images", tmp_path / "out", ExportOptions("llava", CONTENTS, PROMPT),
     )  # fmt: skip
     assert (counts.images_out, counts.images_rejected, counts.turns_rejected) == (
         0, {"nothing_said": 1}, {"reserved_text": 1},
@@ -230,7 +233,10 @@ def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_p
     images = [replace(image, path=path) for image in shard.images]
     with pytest.raises(ExportError, match="out of the dataset's folder"):
         export(
-            [shard._replace(images=images)], annotated / "images", tmp_path / "out", Wanted("llava", CONTENTS, PROMPT)
+            [shard._replace(images=images)],
+            annotated / "images",
+            tmp_path / "out",
+            ExportOptions("llava", CONTENTS, PROMPT),
         )
     assert not (tmp_path / "out").exists()
 
@@ -239,7 +245,9 @@ def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_p
 def test_control_tokens_in_a_text_go_to_no_trainer(mark: str) -> None:
     """OCR may read them in a screenshot, and a trainer's tokenizer would end the turn there."""
     image = Image("i", "i.png", 256, 256, "s", "train")
-    about = Annotated(image, regions_of("i"), scene_of("i", f"a sign {mark} red"), pairs_of("i", f"what is {mark} ?"))
-    kept, rejected = conversations(about, "describe.", ("description", "questions"))
+    about = ImageAnnotations(
+        image, regions_of("i"), scene_of("i", f"a sign {mark} red"), pairs_of("i", f"what is {mark} ?")
+    )
+    kept, rejected = build_conversations(about, "describe.", ("description", "questions"))
     assert mark not in repr(kept) and len(kept) == 2  # two aspects are left
     assert [r.reason for r in rejected] == ["reserved_text"] * 2

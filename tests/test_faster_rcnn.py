@@ -18,11 +18,11 @@ from ouro.vision.faster_rcnn import (
     NETWORKS,
     FasterRCNNError,
     FasterRCNNProposer,
-    convert,
-    fingerprint,
+    convert_weights,
     is_network,
     load_weights,
     main,
+    network_fingerprint,
 )
 
 SMALL = "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -58,7 +58,7 @@ def pickled(whole: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def weights(pickled: Path) -> Path:
     path = pickled.with_suffix(".safetensors")
-    convert(pickled, path)
+    convert_weights(pickled, path)
     return path
 
 
@@ -164,7 +164,7 @@ def test_converter_runs_no_code_of_a_pickle(tmp_path: Path) -> None:
 def test_converter_refuses_what_holds_no_network(tmp_path: Path) -> None:
     torch.save({"head.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(FasterRCNNError, match=r"no tensors named backbone\.\* or rpn\.\*"):
-        convert(tmp_path / "other.pth", tmp_path / "out.safetensors")
+        convert_weights(tmp_path / "other.pth", tmp_path / "out.safetensors")
 
 
 def test_pickled_weights_are_refused_with_the_command_that_converts_them(pickled: Path) -> None:
@@ -222,8 +222,12 @@ def test_fingerprint_tells_networks_names_and_file_contents_apart(weights: Path,
     copy.write_bytes(weights.read_bytes())
     other.parent.mkdir()
     other.write_bytes(weights.read_bytes() + b" ")
-    seen = [fingerprint(SMALL, str(weights)), fingerprint(SMALL, str(other)), fingerprint(SMALL, "COCO_V1")]
-    assert len({*seen, fingerprint(NETWORKS[0], "COCO_V1")}) == 4
-    assert fingerprint(SMALL, str(copy)) == seen[0]
+    seen = [
+        network_fingerprint(SMALL, str(weights)),
+        network_fingerprint(SMALL, str(other)),
+        network_fingerprint(SMALL, "COCO_V1"),
+    ]
+    assert len({*seen, network_fingerprint(NETWORKS[0], "COCO_V1")}) == 4
+    assert network_fingerprint(SMALL, str(copy)) == seen[0]
     with pytest.raises(FasterRCNNError, match="not found"):
-        fingerprint(SMALL, "none.safetensors")
+        network_fingerprint(SMALL, "none.safetensors")

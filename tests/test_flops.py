@@ -20,18 +20,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ouro.core.params import Train
 from ouro.nano import model as nano
-from ouro.vision.architecture import KNOWN, ArchitectureError, architecture, model_config
+from ouro.vision.architecture import KNOWN, ArchitectureError, read_architecture, read_model_config
 from ouro.vision.flops import (
-    causal,
+    causal_keys,
+    count_language_weights,
+    count_weights,
     decode_flops,
-    full,
+    full_keys,
     kv_bytes,
-    language_weights,
     prefill_flops,
     step_flops,
     vision_flops,
     visual_tokens,
-    weights,
 )
 
 FAMILIES = ("nano", "Qwen2_5_VL", "Qwen3VL")
@@ -78,7 +78,7 @@ def _model(family: str) -> Any:
 
 
 def _arch(family: str) -> Any:
-    return architecture(_model(family).config.to_dict())
+    return read_architecture(_model(family).config.to_dict())
 
 
 def _inputs(family: str, grids: list[tuple[int, int, int]], words: int) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_a_forward_costs_what_pytorch_counts(family: str) -> None:
     tokens = inputs["input_ids"].shape[1]
     with torch.no_grad():
         got = _counted(lambda: model(**inputs, logits_to_keep=3))
-    ours = sum(vision_flops(arch, g) for g in GRIDS) + prefill_flops(arch, tokens, full(tokens), logits=3)
+    ours = sum(vision_flops(arch, g) for g in GRIDS) + prefill_flops(arch, tokens, full_keys(tokens), logits=3)
     assert ours == got
 
 
@@ -116,7 +116,7 @@ def test_decoding_costs_what_pytorch_counts_token_by_token(family: str) -> None:
     row = torch.full((1, 12), 20)
     settings = {"do_sample": False, "min_new_tokens": 6, "max_new_tokens": 6, "pad_token_id": 0}
     got = _counted(lambda: model.generate(input_ids=row, attention_mask=torch.ones_like(row), **settings))
-    assert prefill_flops(arch, 12, full(12)) + decode_flops(arch, 12, 6) == got
+    assert prefill_flops(arch, 12, full_keys(12)) + decode_flops(arch, 12, 6) == got
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -141,7 +141,7 @@ def test_gradient_checkpointing_adds_a_forward_of_the_layers(family: str) -> Non
 
 def _step(family: str, params: Train, *, recompute: bool = True) -> float:
     tokens = _inputs(family, GRIDS, 9)["input_ids"].shape[1]
-    return step_flops(_arch(family), GRIDS, tokens, full(tokens), 3, params, recompute=recompute)
+    return step_flops(_arch(family), GRIDS, tokens, full_keys(tokens), 3, params, recompute=recompute)
 
 
 def _measured_step(family: str, lora: tuple[str, ...], rank: int, *, checkpointing: bool) -> int:
@@ -158,43 +158,43 @@ def _measured_step(family: str, lora: tuple[str, ...], rank: int, *, checkpointi
 
 
 def test_steps_add_up_over_their_rows_and_pictures() -> None:
-    arch, params = architecture(KNOWN["Qwen2-VL-7B-Instruct"]), Train()
+    arch, params = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"]), Train()
     one, two = (1, 20, 30), (1, 8, 8)
-    whole = step_flops(arch, [one, two], 300, causal(200) + causal(100), 40, params)
-    parts = step_flops(arch, [one], 200, causal(200), 30, params) + step_flops(
-        arch, [two], 100, causal(100), 10, params
+    whole = step_flops(arch, [one, two], 300, causal_keys(200) + causal_keys(100), 40, params)
+    parts = step_flops(arch, [one], 200, causal_keys(200), 30, params) + step_flops(
+        arch, [two], 100, causal_keys(100), 10, params
     )
     assert whole == pytest.approx(parts)
 
 
 def test_lora_on_the_language_model_alone_costs_two_forwards_and_a_bit() -> None:
-    arch = architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+    arch = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
     params = Train(vision="frozen", merger="frozen", rank=8)
     forward = prefill_flops(arch, 1000, logits=100)
-    assert 1.99 < step_flops(arch, [], 1000, causal(1000), 100, params) / forward < 2.05
+    assert 1.99 < step_flops(arch, [], 1000, causal_keys(1000), 100, params) / forward < 2.05
     picture = (1, 40, 40)
-    beside = step_flops(arch, [picture], 1000, causal(1000), 100, params)
-    assert beside - step_flops(arch, [], 1000, causal(1000), 100, params) == vision_flops(arch, picture)
+    beside = step_flops(arch, [picture], 1000, causal_keys(1000), 100, params)
+    assert beside - step_flops(arch, [], 1000, causal_keys(1000), 100, params) == vision_flops(arch, picture)
 
 
 def test_the_7b_models_have_the_weights_that_their_cards_say() -> None:
     """Hugging Face's safetensors counts 8.29 B parameters for both; norms and biases are below a thousandth."""
     for name in ("Qwen2-VL-7B-Instruct", "Qwen2.5-VL-7B-Instruct"):
-        assert weights(architecture(KNOWN[name])) == pytest.approx(8.29e9, rel=1e-3)
+        assert count_weights(read_architecture(KNOWN[name])) == pytest.approx(8.29e9, rel=1e-3)
 
 
 def test_a_layer_by_hand() -> None:
     """Qwen2-VL-7B: a layer's matrices are 2 * 3584^2 (query, out) + 2 * 3584 * 512 (key, value) + 3 * 3584 * 18944."""
-    arch = architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+    arch = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
     layer = 2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18944
-    assert language_weights(arch.text) == 28 * layer + 3584 * 152064
+    assert count_language_weights(arch.text) == 28 * layer + 3584 * 152064
     assert prefill_flops(arch, 2, attended=3, logits=0) == 2 * 2 * 28 * layer + 4 * 3 * 28 * 3584
     assert kv_bytes(arch.text, 1) == 2 * 28 * 512 * 2
 
 
 def test_windows_of_qwen2_5_see_their_own_patches_only() -> None:
     """3 x 5 merged tokens in windows of 2 x 2: rows 2, 1 and columns 2, 2, 1 give 5 * 9 times the 4^2 of a token."""
-    arch = architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
+    arch = read_architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
     small = arch._replace(vision=arch.vision._replace(window=2, depth=1, full=0))
     bare = small._replace(vision=small.vision._replace(window=0))
     assert vision_flops(small, (1, 6, 10)) - vision_flops(bare, (1, 6, 10)) == 4 * 5 * 9 * 16 * 1280
@@ -202,7 +202,7 @@ def test_windows_of_qwen2_5_see_their_own_patches_only() -> None:
 
 @given(grid=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)))
 def test_windows_never_cost_more_than_the_whole_frame(grid: tuple[int, int, int]) -> None:
-    arch = architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
+    arch = read_architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
     t, h, w = grid[0], 2 * grid[1], 2 * grid[2]
     whole = arch._replace(vision=arch.vision._replace(full=arch.vision.depth))
     assert vision_flops(arch, (t, h, w)) <= vision_flops(whole, (t, h, w))
@@ -211,7 +211,7 @@ def test_windows_never_cost_more_than_the_whole_frame(grid: tuple[int, int, int]
 def test_a_hub_config_with_the_language_models_keys_at_the_top_reads_as_a_nested_one() -> None:
     flat = KNOWN["Qwen2-VL-7B-Instruct"]
     nested = {"model_type": "qwen2_vl", "vision_config": flat["vision_config"], "text_config": flat}
-    assert architecture(flat) == architecture(nested)
+    assert read_architecture(flat) == read_architecture(nested)
 
 
 @pytest.mark.parametrize(
@@ -223,11 +223,11 @@ def test_a_hub_config_with_the_language_models_keys_at_the_top_reads_as_a_nested
 )
 def test_other_models_are_refused(config: dict[str, Any], said: str) -> None:
     with pytest.raises(ArchitectureError, match=said):
-        architecture(config)
+        read_architecture(config)
 
 
 def test_a_model_that_is_not_there_is_known_by_name_or_refused() -> None:
-    config, where = model_config("models/qwen2-vl-7b-instruct")
+    config, where = read_model_config("models/qwen2-vl-7b-instruct")
     assert config["num_attention_heads"] == 28 and "is not there" in where
     with pytest.raises(ArchitectureError, match=r"no config.json in it, and no model known by that name"):
-        model_config("models/none")
+        read_model_config("models/none")

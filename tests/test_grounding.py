@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouro.core.records import Box
-from ouro.vision.grounding import GroundingError, GroundingProposer, checked_texts, is_description, prompts
+from ouro.vision.grounding import GroundingError, GroundingProposer, check_texts, is_description, pack_prompts
 from ouro.vision.protocols import Proposal
 
 TEXTS = ["cat", "red mug", "A kind of tool, wooden handle with a round head"]
@@ -184,13 +184,13 @@ def test_grounding_dino_is_asked_names_together_and_descriptions_alone() -> None
 
     texts = ["Cat", "a kind of tool, with a head", "red mug", "He sits. She stands.", "fire hydrant"]
     descriptions = ["a kind of tool, with a head.", "he sits. she stands."]
-    assert prompts(texts, words, 99) == ["cat. red mug. fire hydrant.", *descriptions]
-    assert prompts(texts, words, 3) == ["cat. red mug.", "fire hydrant.", *descriptions]
+    assert pack_prompts(texts, words, 99) == ["cat. red mug. fire hydrant.", *descriptions]
+    assert pack_prompts(texts, words, 3) == ["cat. red mug.", "fire hydrant.", *descriptions]
 
 
 @given(st.lists(st.text("ab ,.", min_size=1), max_size=12), st.integers(1, 20))
 def test_every_name_is_in_one_prompt_and_every_description_is_a_prompt(texts: list[str], limit: int) -> None:
-    made = prompts(texts, len, limit)
+    made = pack_prompts(texts, len, limit)
     names = [t for t in texts if not is_description(t)]
     n_packed = len(made) - (len(texts) - len(names))
     assert " ".join(made[:n_packed]) == " ".join(f"{t.lower().rstrip('. ')}." for t in names)
@@ -198,7 +198,7 @@ def test_every_name_is_in_one_prompt_and_every_description_is_a_prompt(texts: li
 
 
 def test_texts_are_trimmed_and_asked_once() -> None:
-    assert checked_texts([" cat ", "dog", "cat", "a\n mug"]) == ["cat", "dog", "a mug"]
+    assert check_texts([" cat ", "dog", "cat", "a\n mug"]) == ["cat", "dog", "a mug"]
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["cat", "  "]])

@@ -15,7 +15,7 @@ from ouro.core.artifacts import read_all, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
 from ouro.core.records import Image
-from ouro.ingest.hf_dataset import DatasetError, is_dataset, n_rows, open_dataset, rows
+from ouro.ingest.hf_dataset import DatasetError, count_rows, is_dataset, iterate_rows, open_dataset
 from tasks.ingest import check_source, expected, ingest
 
 
@@ -86,7 +86,7 @@ def test_a_row_that_only_names_a_file_is_not_followed(saved: Path, tmp_path: Pat
     secret = tmp_path / "elsewhere.png"
     secret.write_bytes(_png(9))
     opened = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": str(secret)}]})
-    assert [r.data for r in rows(opened, "image")] == [None]
+    assert [r.data for r in iterate_rows(opened, "image")] == [None]
 
 
 def test_a_split_is_chosen_by_name(saved: Path, tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_split_is_chosen_by_name(saved: Path, tmp_path: Path) -> None:
     assert isinstance(whole, datasets.Dataset)
     folder = tmp_path / "splits"
     datasets.DatasetDict({"train": whole.select(range(3)), "test": whole.select(range(3, 5))}).save_to_disk(str(folder))
-    assert n_rows(open_dataset(str(folder), "image")) == 3
-    assert n_rows(open_dataset(f"hf:{folder}@test", "image")) == 2
+    assert count_rows(open_dataset(str(folder), "image")) == 3
+    assert count_rows(open_dataset(f"hf:{folder}@test", "image")) == 2
     with pytest.raises(DatasetError, match="no split 'validation'; it has train, test"):
         open_dataset(f"hf:{folder}@validation", "image")
 

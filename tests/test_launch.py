@@ -17,7 +17,7 @@ from tiny_training import ROOT, curve, scene_job, start
 from cli.app import app, guarded
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.training.job import Job, TrainingError
+from ouro.training.job import TrainingError, TrainingJob
 from ouro.training.launch import read_job, write_job
 
 
@@ -44,7 +44,7 @@ def test_a_file_that_is_no_job(tmp_path: Path, text: str) -> None:
 def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cli import train_job
 
-    def job(layout: Layout, params: Params, adapter: Path) -> Job:
+    def job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:
         made = scene_job(Path("data"), 1)
         return dataclasses.replace(made, out=adapter, checkpoints=layout.cache, base=Path("models/nano"))
 

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from ouro.core import boxes
 from ouro.core.records import KINDS, Box
-from ouro.vision.axes import has_axis, number
+from ouro.vision.axes import has_axis, parse_number
 from ouro.vision.layout import (
     Block,
-    as_proposals,
     find_tables,
     is_line_of,
     kind_of,
     read_page,
-    smallest,
+    smallest_texts,
+    to_proposals,
 )
 from ouro.vision.protocols import Proposal
 
@@ -62,15 +62,15 @@ def test_what_is_far_or_larger_or_aside_or_a_single_character_is_no_line_of_the_
 
 def test_one_word_stays_exactly_what_was_read() -> None:
     sign = word("milk", 40, 40)
-    assert as_proposals(read_page([sign])) == [sign]
+    assert to_proposals(read_page([sign])) == [sign]
 
 
 def test_a_block_is_offered_with_its_lines_as_nested_candidates() -> None:
     first, second = word("one two", 0, 0), word("three", 0, 24)
-    whole, *lines = as_proposals(read_page([first, second]))
+    whole, *lines = to_proposals(read_page([first, second]))
     assert (whole.text, lines) == ("one two three", [first, second])
     assert all(is_line_of(line, whole) for line in lines) and not is_line_of(whole, first)
-    assert smallest([whole, *lines]) == lines
+    assert smallest_texts([whole, *lines]) == lines
 
 
 def test_two_columns_under_a_heading_are_read_one_after_the_other() -> None:
@@ -168,7 +168,7 @@ def test_kind_is_table_before_text_and_text_before_chart() -> None:
      ("", None), ("-", None), ("1.2.3", None), ("A4", None), ("12 px", None), ("3 4", None)],
 )  # fmt: skip
 def test_a_label_is_a_number_or_none(text: str, value: float | None) -> None:
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 any_word = st.builds(

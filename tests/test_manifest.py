@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ouro.core.params import Ingest, Params
-from ouro.ingest.manifest import Entry, ManifestError, read_manifest
+from ouro.ingest.manifest import ManifestEntry, ManifestError, read_manifest
 from tasks.ingest import expected
 
 
@@ -21,8 +21,8 @@ def _manifest(folder: Path, name: str, text: str) -> Path:
 def test_csv_manifest_adds_up_captions_of_one_path(tmp_path: Path) -> None:
     text = '\ufeffpath,split,caption\na/1.jpg,test,"a dog, on a sofa"\nb.png,,\na/1.jpg,test,a brown dog\n'
     assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [
-        Entry(tmp_path / "a/1.jpg", "test", ("a dog, on a sofa", "a brown dog")),
-        Entry(tmp_path / "b.png", "train", ()),
+        ManifestEntry(tmp_path / "a/1.jpg", "test", ("a dog, on a sofa", "a brown dog")),
+        ManifestEntry(tmp_path / "b.png", "train", ()),
     ]
 
 
@@ -30,8 +30,8 @@ def test_jsonl_manifest(tmp_path: Path) -> None:
     rows = [{"path": "a.jpg", "split": "test", "captions": ["x", "ü\ud800"]}, {"path": "b.png"}]
     text = "\n".join(json.dumps(r) for r in rows) + "\n\n"
     assert read_manifest(_manifest(tmp_path, "m.jsonl", text)) == [
-        Entry(tmp_path / "a.jpg", "test", ("x", "ü?")),
-        Entry(tmp_path / "b.png"),
+        ManifestEntry(tmp_path / "a.jpg", "test", ("x", "ü?")),
+        ManifestEntry(tmp_path / "b.png"),
     ]
 
 
@@ -80,7 +80,7 @@ def test_missing_or_undecodable_manifest_is_one_error(tmp_path: Path) -> None:
 def test_only_line_feeds_end_a_line(tmp_path: Path, mark: str) -> None:
     """A caption was once cut where str.splitlines() sees a line's end, and its rest taken for a path."""
     caption = f"a dog{mark}on a sofa"
-    wanted = [Entry(tmp_path / "a.png", "train", (caption,)), Entry(tmp_path / "b.png")]
+    wanted = [ManifestEntry(tmp_path / "a.png", "train", (caption,)), ManifestEntry(tmp_path / "b.png")]
     text = f"path,split,caption\r\na.png,train,{caption}\r\nb.png,,\r\n"
     assert read_manifest(_manifest(tmp_path, "m.csv", text)) == wanted
     rows = [{"path": "a.png", "captions": [caption]}, {"path": "b.png"}]
@@ -92,20 +92,22 @@ def test_only_line_feeds_end_a_line(tmp_path: Path, mark: str) -> None:
 def test_a_quoted_caption_may_span_lines(tmp_path: Path) -> None:
     text = 'path,caption\na.png,"a dog\non a sofa"\nb.png,\n'
     assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [
-        Entry(tmp_path / "a.png", "train", ("a dog\non a sofa",)),
-        Entry(tmp_path / "b.png"),
+        ManifestEntry(tmp_path / "a.png", "train", ("a dog\non a sofa",)),
+        ManifestEntry(tmp_path / "b.png"),
     ]
 
 
 def test_empty_columns_of_a_spreadsheet_are_no_repeated_names(tmp_path: Path) -> None:
-    assert read_manifest(_manifest(tmp_path, "m.csv", "path,,\na.png,,\n")) == [Entry(tmp_path / "a.png")]
+    assert read_manifest(_manifest(tmp_path, "m.csv", "path,,\na.png,,\n")) == [ManifestEntry(tmp_path / "a.png")]
 
 
 @pytest.mark.parametrize("spelling", ["./a.png", "b/../a.png", ".//a.png", "{folder}/a.png"])
 def test_one_file_is_one_entry_however_its_path_is_spelled(tmp_path: Path, spelling: str) -> None:
     other = spelling.format(folder=tmp_path)
     text = f"path,split,caption\na.png,train,one\n{other},train,two\n"
-    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [Entry(tmp_path / "a.png", "train", ("one", "two"))]
+    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == [
+        ManifestEntry(tmp_path / "a.png", "train", ("one", "two"))
+    ]
     with pytest.raises(
         ManifestError, match=r"line 3: split: got 'test' for .*, which an earlier line puts into 'train'"
     ):

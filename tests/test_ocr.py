@@ -16,7 +16,7 @@ from ouro.core.records import Box, Image, Region
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.ocr import MAX_SIDE, OCRProposer
 from ouro.vision.protocols import Proposal
-from ouro.vision.text_likely import text_likely
+from ouro.vision.text_likely import is_text_likely
 
 
 @pytest.fixture(scope="module")
@@ -128,29 +128,29 @@ def photograph(name: str) -> PIL.Image.Image:
 
 
 def test_text_is_likely_on_a_page_and_the_numbers_say_why() -> None:
-    found = text_likely(page(), MAX_SIDE)
+    found = is_text_likely(page(), MAX_SIDE)
     assert found.likely and found.reason == "rows_of_letters"
     assert "longest even row 1" in found.why  # ten or more letters
 
 
 @pytest.mark.parametrize("name", ["camera", "coffee", "chelsea", "gravel", "grass", "coins", "rocket", "moon"])
 def test_text_is_not_likely_on_photographs_without_any(name: str) -> None:
-    found = text_likely(photograph(name), MAX_SIDE)
+    found = is_text_likely(photograph(name), MAX_SIDE)
     assert (found.likely, found.reason) == (False, "no_rows"), found.why
 
 
 def test_text_is_not_likely_in_noise_in_nothing_and_in_one_pixel() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
-    assert not text_likely(PIL.Image.fromarray(noise), MAX_SIDE).likely
+    assert not is_text_likely(PIL.Image.fromarray(noise), MAX_SIDE).likely
     for size in ((200, 100), (1, 1), (1, 5000)):
-        assert text_likely(PIL.Image.new("RGB", size, "white"), MAX_SIDE).reason == "no_letters"
+        assert is_text_likely(PIL.Image.new("RGB", size, "white"), MAX_SIDE).reason == "no_letters"
 
 
 def test_text_is_likely_on_the_nano_scenes_that_have_a_sign_and_on_no_other() -> None:
     rng = np.random.default_rng(11)
     scenes = [draw_scene(rng) for _ in range(60)]
     signed = [any(c.sign for c in scene.containers) for scene in scenes]
-    likely = [text_likely(PIL.Image.fromarray(render(scene)), MAX_SIDE).likely for scene in scenes]
+    likely = [is_text_likely(PIL.Image.fromarray(render(scene)), MAX_SIDE).likely for scene in scenes]
     assert 10 < sum(signed) < 50
     missed = sum(s and not found for s, found in zip(signed, likely, strict=True))
     wrong = sum(found and not s for s, found in zip(signed, likely, strict=True))
@@ -159,8 +159,8 @@ def test_text_is_likely_on_the_nano_scenes_that_have_a_sign_and_on_no_other() ->
 
 def test_letters_that_ocr_would_see_too_small_are_not_text() -> None:
     small = page().resize((120, 60))  # letters of 3 px
-    assert not text_likely(small, MAX_SIDE).likely
-    assert not text_likely(page(), 120).likely
+    assert not is_text_likely(small, MAX_SIDE).likely
+    assert not is_text_likely(page(), 120).likely
 
 
 def test_only_likely_images_are_read_and_the_others_are_counted_by_reason(ocr: OCRProposer) -> None:

@@ -35,7 +35,7 @@ from serving import served_nano
 from ouro.core.crops import crop
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision import data_urls
-from ouro.vision.data_urls import bounded
+from ouro.vision.data_urls import scale_to_bound
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.openai import OpenAIVisionLM, ServerRefused, resize_multiple
 from ouro.vision.protocols import Request
@@ -102,7 +102,7 @@ def test_concurrency_is_reached_and_never_exceeded_also_by_several_threads(serve
 
 def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a hundred pictures, never more are encoded ahead than there are workers."""
-    encode, made, ahead = data_urls.data_url, [0], [0]
+    encode, made, ahead = data_urls.encode_data_url, [0], [0]
 
     def counted(*args: Any) -> str:
         with server.lock:
@@ -110,7 +110,7 @@ def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monk
             ahead[0] = max(ahead[0], made[0] - len(server.bodies))
         return encode(*args)
 
-    monkeypatch.setattr(data_urls, "data_url", counted)
+    monkeypatch.setattr(data_urls, "encode_data_url", counted)
     server.vlm(concurrency=4).generate(asks(100), max_new_tokens=4)
     assert made[0] == 100
     assert 1 <= ahead[0] <= 4
@@ -119,13 +119,13 @@ def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monk
 def test_questions_about_one_picture_follow_each_other_and_share_its_encoding(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, made = data_urls.data_url, [0]
+    encode, made = data_urls.encode_data_url, [0]
 
     def counted(*args: Any) -> str:
         made[0] += 1
         return encode(*args)
 
-    monkeypatch.setattr(data_urls, "data_url", counted)
+    monkeypatch.setattr(data_urls, "encode_data_url", counted)
     pictures = [picture(10 * k) for k in range(3)]
     turns = [Request((pictures[k % 3],), f"{k}", (256,)) for k in range(9)]
     assert server.vlm(1).generate(turns, max_new_tokens=4) == [str(k) for k in range(9)]
@@ -148,7 +148,7 @@ def test_a_request_is_greedy_has_its_pictures_first_and_bounded(server: FakeServ
 def test_bounds_are_those_of_the_models_own_image_processor(w: int, h: int, bound: int, multiple: int) -> None:
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-    out = bounded(PILImage.new("L", (w, h)), bound, multiple)
+    out = scale_to_bound(PILImage.new("L", (w, h)), bound, multiple)
     high, wide = smart_resize(h, w, multiple, min_pixels=1, max_pixels=bound)
     if out.size == (w, h):
         assert (round(w / multiple) * multiple, round(h / multiple) * multiple) == (wide, high)  # left to the server

@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 from ouro.nano.model import build_model, build_processor
 from ouro.training.attention import use_attention
 from ouro.training.losses import joint_loss
-from ouro.training.packing import Branch, bins, collate, mrope_positions, pack_row, separate_rows, tree_mask
+from ouro.training.packing import PackedBranch, collate, mrope_positions, pack_bins, pack_row, separate_rows, tree_mask
 from ouro.vision import fast
 from ouro.vision.encoding import Encoder
 from ouro.vision.fast import accelerate_vision
@@ -61,7 +61,7 @@ def test_the_mask_lets_a_branch_see_the_prefix_and_itself_only() -> None:
 
 @given(st.lists(st.integers(1, 40), max_size=12), st.integers(1, 60))
 def test_bins_hold_every_image_once_and_keep_to_the_budget(lengths: list[int], budget: int) -> None:
-    groups = bins(lengths, budget)
+    groups = pack_bins(lengths, budget)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     assert all(len(group) == 1 or sum(lengths[i] for i in group) <= budget for group in groups)
     assert (
@@ -74,7 +74,7 @@ def test_bins_hold_every_image_once_and_keep_to_the_budget(lengths: list[int], b
 
 def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
     """Lengths 3, 5, 2 in rows of 8: 5 + 3 fill the first, 2 stands in the second beside 6 of padding."""
-    made = [pack_row([9] * (n - 1), [], [Branch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
+    made = [pack_row([9] * (n - 1), [], [PackedBranch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
     batch, order = collate(made, 0, 8)
     assert order == [0, 1, 2]
     assert batch.ids.tolist() == [[9, 9, 3, 9, 9, 9, 9, 5], [9, 2, 0, 0, 0, 0, 0, 0]]
@@ -87,7 +87,7 @@ def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
 
 
 def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
-    branches = [Branch([1, 2], [3], [1.0], 1), Branch([1], [3, 3], [1.0, 1.0], 0)]
+    branches = [PackedBranch([1, 2], [3], [1.0], 1), PackedBranch([1], [3, 3], [1.0, 1.0], 0)]
     known = {"image_token": -1, "merge": 2}
     shared, apart = pack_row([9] * 4, [], branches, **known), separate_rows([9] * 4, [], branches, **known)
     assert (shared.ids.numel(), shared.unshared) == (10, 14)
@@ -96,7 +96,7 @@ def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 4))
 def test_rows_hold_every_token_once(lengths: list[int], prefix: int) -> None:
-    branches = [Branch([1] * n, [2] * n, [1.0] * n, 1) for n in lengths]
+    branches = [PackedBranch([1] * n, [2] * n, [1.0] * n, 1) for n in lengths]
     row = pack_row([3] * prefix, [], branches, image_token=9, merge=2)
     assert row.ids.numel() == prefix + 2 * sum(lengths) == row.positions.shape[1]
     assert int(row.weights.sum()) == sum(lengths)
@@ -124,7 +124,9 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
     assert use_attention(explicit, "auto") == "segments"
     pixels = encoder.pixels(_pictures(3)[:2], [None, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
-    branches = [Branch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2]
+    branches = [
+        PackedBranch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2
+    ]
     kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
     rows = [pack_row(encoder.prefix([g]), [g], branches[: 1 + i], **kwargs) for i, g in enumerate(grids)]
     losses = []

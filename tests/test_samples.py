@@ -24,13 +24,13 @@ from tiny_models import tiny_processor
 from ouro.core.artifacts import ArtifactError
 from ouro.core.params import Train
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.training.admission import admit, context_length
+from ouro.training.admission import filter_samples, read_context_length
 from ouro.training.checkpoints import checkpoint_key
 from ouro.training.job import TrainingError
-from ouro.training.rows import Rows, record_draws
-from ouro.training.samples import Asked, Part, Sample, make_samples
-from ouro.training.selection import Draw, coverage, draw, select
-from ouro.training.store import SampleFile, keep_samples, lengths_of, write_samples
+from ouro.training.rows import RowDataset, write_draws
+from ouro.training.samples import QuestionAnswer, Sample, SampleRegion, make_samples
+from ouro.training.selection import Selection, draw_selection, question_coverage, select_regions
+from ouro.training.store import SampleFile, read_lengths, store_samples, write_samples
 from ouro.vision.encoding import Encoder
 
 # ---- supervision ---------------------------------------------------------------------------------------------
@@ -81,24 +81,24 @@ strategies = st.sampled_from(["random", "by-level", "informative"])
 @given(st.integers(0, 9), st.integers(0, 12), strategies, st.integers(0, 99))
 def test_k_regions_are_drawn_without_replacement_and_the_same_again(k: int, n: int, how: str, seed: int) -> None:
     params = Train(k=k, selection=how)  # type: ignore[arg-type]
-    once, again = (draw(sample(n), params, np.random.default_rng(seed)) for _ in range(2))
+    once, again = (draw_selection(sample(n), params, np.random.default_rng(seed)) for _ in range(2))
     assert once == again
     assert len(once.regions) == min(k, n) and list(once.regions) == sorted(set(once.regions))
     assert all(0 <= i < n for i in once.regions)
     assert len(set(once.pairs)) == len(once.pairs) == 5
-    assert not draw(sample(n), params, np.random.default_rng(seed), shown=False).regions
+    assert not draw_selection(sample(n), params, np.random.default_rng(seed), shown=False).regions
 
 
 def test_questions_are_of_one_aspect_each_before_a_second() -> None:
-    chosen = draw(sample(), Train(questions=2), np.random.default_rng(0)).pairs
+    chosen = draw_selection(sample(), Train(questions=2), np.random.default_rng(0)).pairs
     assert {sample().pairs[i].aspect for i in chosen} == {"a", "b"}
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(1, 20), st.integers(0, 99))
 def test_by_level_serves_levels_evenly(levels: list[int], k: int, seed: int) -> None:
     """No level has two regions more than another that still has some left."""
-    parts = [Part(str(i), (0.0, 0.0, 9.0, 9.0), level) for i, level in enumerate(levels)]
-    chosen = Counter(levels[i] for i in select(parts, [], k, "by-level", np.random.default_rng(seed)))
+    parts = [SampleRegion(str(i), (0.0, 0.0, 9.0, 9.0), level) for i, level in enumerate(levels)]
+    chosen = Counter(levels[i] for i in select_regions(parts, [], k, "by-level", np.random.default_rng(seed)))
     held = Counter(levels)
     for a in held:
         for b in held:
@@ -108,21 +108,21 @@ def test_by_level_serves_levels_evenly(levels: list[int], k: int, seed: int) -> 
 def test_informative_regions_are_those_that_the_questions_are_about() -> None:
     """Four parts, two questions: "red star" is in part 2 alone, "milk" in part 3; "a" in all, which says nothing."""
     texts = ["a blue box", "a green ring", "a red star", "a sign that says milk"]
-    parts = [Part(str(i), (0.0, 0.0, 9.0, 9.0), 1, text) for i, text in enumerate(texts)]
-    asked = [Asked("what color is the star?", "red"), Asked("what does the sign say?", "milk")]
+    parts = [SampleRegion(str(i), (0.0, 0.0, 9.0, 9.0), 1, text) for i, text in enumerate(texts)]
+    asked = [QuestionAnswer("what color is the star?", "red"), QuestionAnswer("what does the sign say?", "milk")]
     for seed in range(5):
-        assert set(select(parts, asked, 2, "informative", np.random.default_rng(seed))) == {2, 3}
+        assert set(select_regions(parts, asked, 2, "informative", np.random.default_rng(seed))) == {2, 3}
     one = Sample("i", "i.png", (9, 9), tuple(parts), "d", tuple(asked))
-    assert coverage(one, Draw((2, 3), (0, 1))) == 1.0
-    assert coverage(one, Draw((0, 1), (0, 1))) == 0.0
+    assert question_coverage(one, Selection((2, 3), (0, 1))) == 1.0
+    assert question_coverage(one, Selection((0, 1), (0, 1))) == 0.0
     # star: log 4 + red: log 4 against sign, says, milk: 3 log 4; "says" is not asked, "sign" and "milk" are
-    assert coverage(one, Draw((2,), (0, 1))) == pytest.approx(2 / 4)
+    assert question_coverage(one, Selection((2,), (0, 1))) == pytest.approx(2 / 4)
 
 
 def test_epochs_differ_and_every_draw_is_recorded(tmp_path: Path) -> None:
     given_job = job([sample(name=str(i)) for i in range(6)], k=3)
-    summary = record_draws(given_job, tmp_path / "draws.parquet")
-    rows, seen = Rows(given_job, None), pq.read_table(tmp_path / "draws.parquet").to_pylist()  # type: ignore[arg-type]
+    summary = write_draws(given_job, tmp_path / "draws.parquet")
+    rows, seen = RowDataset(given_job, None), pq.read_table(tmp_path / "draws.parquet").to_pylist()  # type: ignore[arg-type]
     assert len(seen) == len(rows) == 12
     for index, row in enumerate(seen):
         one, chosen = rows.drawn(index)
@@ -138,7 +138,7 @@ def test_epochs_differ_and_every_draw_is_recorded(tmp_path: Path) -> None:
 def test_every_epoch_shows_every_sample_once_in_steps_of_similar_length() -> None:
     lengths = np.random.default_rng(0).integers(1, 200, 70)
     samples = [dataclasses.replace(sample(), description="a " * int(n)) for n in lengths]
-    rows = Rows(job(samples, batch_size=2, processes=2), None)  # type: ignore[arg-type]
+    rows = RowDataset(job(samples, batch_size=2, processes=2), None)  # type: ignore[arg-type]
     orders = [[int(i) for i in rows.order(epoch)] for epoch in (0, 1)]
     assert all(sorted(order) == list(range(70)) for order in orders) and orders[0] != orders[1]
     seen = [len(samples[i].description) for i in orders[0][:68]]
@@ -150,11 +150,11 @@ def test_every_epoch_shows_every_sample_once_in_steps_of_similar_length() -> Non
 # ---- the file ------------------------------------------------------------------------------------------------
 
 texts = st.text(max_size=8)
-parts = st.builds(Part, texts, st.tuples(*[st.floats(0, 1e4)] * 4), st.integers(0, 9), texts)
+parts = st.builds(SampleRegion, texts, st.tuples(*[st.floats(0, 1e4)] * 4), st.integers(0, 9), texts)
 any_sample = st.builds(
     Sample, texts, texts, st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
     st.lists(parts, max_size=3).map(tuple), texts,
-    st.lists(st.builds(Asked, texts, texts, texts), max_size=3).map(tuple),
+    st.lists(st.builds(QuestionAnswer, texts, texts, texts), max_size=3).map(tuple),
 )  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def test_a_sample_file_gives_back_what_was_written(tmp_path_factory: Any, shards
     flat = [s for shard in shards for s in shard]
     file = write_samples(folder / "a.arrow", shards)
     assert list(file) == flat and len(file) == len(flat) and file[1:3] == flat[1:3]
-    assert lengths_of(file).tolist() == lengths_of(flat).tolist() == [len(s.description) for s in flat]
+    assert read_lengths(file).tolist() == read_lengths(flat).tolist() == [len(s.description) for s in flat]
     assert (file[-1] if flat else None) == (flat[-1] if flat else None)
     assert list(pickle.loads(pickle.dumps(file))) == flat
     assert write_samples(folder / "b.arrow", shards).fingerprint == file.fingerprint
@@ -179,8 +179,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_trainings_that_see_other_samples_do_not_meet_in_a_file(tmp_path: Path) -> None:
-    one, other = (keep_samples(tmp_path, [[sample(name=name)]]) for name in "ab")
-    again = keep_samples(tmp_path, [[sample(name="a")]])
+    one, other = (store_samples(tmp_path, [[sample(name=name)]]) for name in "ab")
+    again = store_samples(tmp_path, [[sample(name="a")]])
     assert one.path == again.path != other.path
     assert [s.image_id for s in one] == ["a"] and [s.image_id for s in other] == ["b"]
     assert len(list(tmp_path.iterdir())) == 2
@@ -199,7 +199,7 @@ def test_worker_processes_make_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_an_image_that_vanishes_or_breaks_in_mid_training_is_named(tmp_path: Path) -> None:
-    rows = Rows(job([sample()], tmp_path), Encoder(tiny_processor("Qwen2VL")))
+    rows = RowDataset(job([sample()], tmp_path), Encoder(tiny_processor("Qwen2VL")))
     with pytest.raises(TrainingError, match=r"image i: .*i\.png cannot be read"):
         rows[0]
     (tmp_path / "i.png").write_bytes(b"\x89PNG broken")
@@ -219,14 +219,14 @@ def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
     described = len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
 
     def at(context: int, given: Sample = one) -> Any:
-        return admit([given], tmp_path, encoder, Train(k=2), "describe.", context)
+        return filter_samples([given], tmp_path, encoder, Train(k=2), "describe.", context)
 
     assert at(10_000).samples == [one]
     assert [(r.record_id, r.reason) for r in at(alone + described - 1).rejected] == [("i", "too_long")]
     tight = at(alone + described)
     assert (tight.samples[0].parts, len(tight.samples[0].pairs)) == ((), 2)
     assert tight.given_up == Counter(regions=3)
-    wordy = dataclasses.replace(one, pairs=(Asked("what is it? " * 9, "yes"), one.pairs[0]))
+    wordy = dataclasses.replace(one, pairs=(QuestionAnswer("what is it? " * 9, "yes"), one.pairs[0]))
     assert at(alone + described, wordy).samples[0].pairs == (one.pairs[0],)
     gone = dataclasses.replace(one, path="gone.png")
     assert [(r.reason, len(at(99, gone).samples)) for r in at(99, gone).rejected] == [("missing_image", 0)]
@@ -236,10 +236,10 @@ def test_any_k_regions_fit_that_are_left(tmp_path: Path) -> None:
     PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
     encoder, params = Encoder(tiny_processor("Qwen2VL")), Train(k=2)
     boxes = [(0.0, 0.0, float(n), float(n)) for n in (30, 60, 90, 120)]
-    one = dataclasses.replace(sample(), parts=tuple(Part(str(i), b, 1) for i, b in enumerate(boxes)))
+    one = dataclasses.replace(sample(), parts=tuple(SampleRegion(str(i), b, 1) for i, b in enumerate(boxes)))
     whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
     for room in range(60):
-        [left] = admit([one], tmp_path, encoder, params, "describe.", whole + room).samples
+        [left] = filter_samples([one], tmp_path, encoder, params, "describe.", whole + room).samples
         sizes = sorted(encoder.visual_tokens(((int(p.box[2]),) * 2, params.region_max_pixels)) + 2 for p in left.parts)
         assert sum(sizes[-2:]) <= room
 
@@ -247,6 +247,6 @@ def test_any_k_regions_fit_that_are_left(tmp_path: Path) -> None:
 def test_a_base_without_m_rope_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava", "text_config": {"rope_parameters": {}}}))
     with pytest.raises(TrainingError, match=r"'llava' without M-RoPE; expected one of the families Qwen2-VL"):
-        context_length(tmp_path, Train())
-    assert context_length(BASE, Train()) == 2048
-    assert context_length(BASE, Train(max_tokens=100)) == 100
+        read_context_length(tmp_path, Train())
+    assert read_context_length(BASE, Train()) == 2048
+    assert read_context_length(BASE, Train(max_tokens=100)) == 100

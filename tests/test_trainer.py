@@ -20,10 +20,10 @@ from tiny_training import BASE, drawn_job
 from ouro.core.params import Train
 from ouro.training import lora, trainer
 from ouro.training.checkpoints import checkpoint_key, is_complete, last_checkpoint
-from ouro.training.job import OutOfMemory, TrainingError, in_smaller_pieces
+from ouro.training.job import OutOfMemory, TrainingError, split_micro_batches
 from ouro.training.lora import part_of, target_modules
 from ouro.training.losses import joint_loss
-from ouro.training.packing import Batch, Branch, collate, pack_row, row_mask, taken_apart
+from ouro.training.packing import PackedBatch, PackedBranch, collate, pack_row, row_mask, split_images
 
 
 def weights_of(adapter: Path) -> dict[str, torch.Tensor]:
@@ -37,20 +37,20 @@ def small(folder: Path, **knobs: Any) -> Any:
 
 def test_collated_images_come_apart_as_they_were() -> None:
     made = [
-        pack_row([9] * (2 + n), [], [Branch([1], [n, 5], [1.0, 0.5], 1), Branch([], [n], [1.0], 0)],
+        pack_row([9] * (2 + n), [], [PackedBranch([1], [n, 5], [1.0, 0.5], 1), PackedBranch([], [n], [1.0], 0)],
                  image_token=-1, merge=2)
         for n in range(1, 6)
     ]  # fmt: skip
     batch, order = collate(made, 0, 20)
     assert batch.ids.shape[0] > 1
-    for row, i in zip(taken_apart(batch), order, strict=True):
+    for row, i in zip(split_images(batch), order, strict=True):
         for name in ("ids", "branch", "positions", "weights", "task", "source"):
             assert torch.equal(getattr(row, name), getattr(made[i], name)), name
         assert row.unshared == made[i].unshared
 
 
 def test_keys_that_tokens_see_are_counted_as_the_mask_has_them() -> None:
-    branches = [Branch([1, 2], [3], [1.0], 1), Branch([1], [3, 3], [1.0, 1.0], 0)]
+    branches = [PackedBranch([1, 2], [3], [1.0], 1), PackedBranch([1], [3, 3], [1.0, 1.0], 0)]
     made = [pack_row([9] * n, [], branches, image_token=-1, merge=2) for n in (4, 2)]
     batch, _ = collate(made, 0, 9)
     padding = int((batch.branch < 0).sum())  # sees itself
@@ -75,7 +75,7 @@ def test_what_does_not_fit_into_memory_is_trained_in_smaller_pieces(
 ) -> None:
     """Memory that holds two images of the batch of four: said once, and the training ends."""
 
-    def with_little_memory(model: Any, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+    def with_little_memory(model: Any, batch: PackedBatch, *args: Any, **kwargs: Any) -> Any:
         if int(batch.image.max()) + 1 > 2:
             raise torch.OutOfMemoryError("tried to allocate 9 GiB")
         return joint_loss(model, batch, *args, **kwargs)
@@ -87,7 +87,7 @@ def test_what_does_not_fit_into_memory_is_trained_in_smaller_pieces(
         "out of memory (tried to allocate 9 GiB): each micro-batch is now trained in 2 pieces"
     ]
     with pytest.raises(TrainingError, match="one image at a time"):
-        in_smaller_pieces(dataclasses.replace(small(tmp_path), pieces=4), OutOfMemory("x"))
+        split_micro_batches(dataclasses.replace(small(tmp_path), pieces=4), OutOfMemory("x"))
 
 
 def test_a_loss_that_is_no_number_names_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +97,10 @@ def test_a_loss_that_is_no_number_names_the_image(tmp_path: Path, monkeypatch: p
     broken = second[1].image_id
     marked = lora.Encoder(lora.load_model(BASE)[1]).reply(second[1].description)
 
-    def bad(model: Any, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+    def bad(model: Any, batch: PackedBatch, *args: Any, **kwargs: Any) -> Any:
         loss = joint_loss(model, batch, *args, **kwargs)
         held = any(
-            set(marked) <= set(row.ids.tolist()) and _has(row.ids.tolist(), marked) for row in taken_apart(batch)
+            set(marked) <= set(row.ids.tolist()) and _has(row.ids.tolist(), marked) for row in split_images(batch)
         )
         return loss._replace(total=loss.total * float("nan")) if held else loss
 
@@ -114,9 +114,9 @@ def test_a_loss_that_is_no_number_names_the_image(tmp_path: Path, monkeypatch: p
 
 
 def trainer_order(job: Any) -> list[int]:
-    from ouro.training.rows import Rows
+    from ouro.training.rows import RowDataset
 
-    return [int(i) for i in Rows(job, None).order(0)]  # type: ignore[arg-type]
+    return [int(i) for i in RowDataset(job, None).order(0)]  # type: ignore[arg-type]
 
 
 def _has(ids: list[int], part: list[int]) -> bool:

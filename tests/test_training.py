@@ -18,13 +18,13 @@ from tiny_training import BASE, drawn_job, start_drawn
 
 from ouro.core.params import Train
 from ouro.training.checkpoints import checkpoint_key
-from ouro.training.job import Job, TrainingError
-from ouro.training.samples import Asked, Part, Sample
+from ouro.training.job import TrainingError, TrainingJob
+from ouro.training.samples import QuestionAnswer, Sample, SampleRegion
 
 
 def _sample(n_parts: int = 8, n_pairs: int = 9) -> Sample:
-    parts = tuple(Part(f"i/0.{n}", (0.0, 0.0, 20.0 + n, 20.0), 1) for n in range(n_parts))
-    pairs = tuple(Asked(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
+    parts = tuple(SampleRegion(f"i/0.{n}", (0.0, 0.0, 20.0 + n, 20.0), 1) for n in range(n_parts))
+    pairs = tuple(QuestionAnswer(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
     return Sample("i", "i.png", (64, 64), parts, "a table", pairs)
 
 
@@ -71,7 +71,7 @@ def test_the_same_training_is_never_run_twice_at_once(tmp_path: Path, monkeypatc
     from ouro.training import checkpoints, lora
 
     monkeypatch.setattr(checkpoints, "LOCK_SECONDS", 0.2)
-    job = Job([_sample()], tmp_path, BASE, tmp_path / "out", Train(), "describe.", 0, tmp_path / "checkpoints")
+    job = TrainingJob([_sample()], tmp_path, BASE, tmp_path / "out", Train(), "describe.", 0, tmp_path / "checkpoints")
     work = job.checkpoints / checkpoint_key(job)
     work.parent.mkdir()
     with FileLock(work.with_suffix(".lock")), pytest.raises(TrainingError, match="another process"):
@@ -104,7 +104,9 @@ def test_a_loss_that_is_no_number_in_one_of_two_processes_ends_both(tmp_path: Pa
     PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
     quiet = dataclasses.replace(_sample(), image_id="without questions", pairs=())
     params = Train(processes=2, epochs=1, batch_size=1, weight_qa=3e38)  # of no question it is 0
-    job = Job([_sample(), quiet], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints")
+    job = TrainingJob(
+        [_sample(), quiet], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints"
+    )
     with pytest.raises(TrainingError, match=r"step 1: the loss is inf, image i; .*No checkpoint was written yet"):
         train(job)
 
@@ -113,12 +115,14 @@ def test_a_refusal_in_a_worker_process_arrives_as_itself(tmp_path: Path) -> None
     """Not as a RuntimeError, which would be tried again and reported as a defect."""
     from ouro.training.launch import train
 
-    nothing = Job([], tmp_path, BASE, tmp_path / "out", Train(processes=2), "describe.", 0, tmp_path / "checkpoints")
+    nothing = TrainingJob(
+        [], tmp_path, BASE, tmp_path / "out", Train(processes=2), "describe.", 0, tmp_path / "checkpoints"
+    )
     with pytest.raises(TrainingError, match="no training samples"):
         train(nothing)
     PILImage.new("RGB", (64, 64)).save(tmp_path / "i.png")
     params = Train(processes=2, epochs=2, batch_size=1, weight_desc=1e39)
-    wild = Job([_sample()], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints")
+    wild = TrainingJob([_sample()], tmp_path, BASE, tmp_path / "out", params, "describe.", 0, tmp_path / "checkpoints")
     with pytest.raises(TrainingError, match="loss is inf"):
         train(wild)
 
@@ -130,7 +134,7 @@ def test_a_champion_learns_on_from_its_own_weights_and_another_form_is_refused(t
 
     from ouro.training.lora import train_adapter
 
-    def weights(job: Job) -> dict[str, Any]:
+    def weights(job: TrainingJob) -> dict[str, Any]:
         return load_file(job.out / "adapter_model.safetensors")
 
     first = drawn_job(tmp_path / "first", 4)

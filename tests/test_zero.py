@@ -12,7 +12,7 @@ import pytest
 from tiny_training import BASE, curve, start
 
 from ouro.training.job import TrainingError
-from ouro.training.zero import assert_enabled, deepspeed_config, is_complete, watch
+from ouro.training.zero import assert_enabled, check_enabled, deepspeed_config, is_complete
 from ouro.training.zero_file import KEYS, TOP_LEVEL, problems
 
 
@@ -165,10 +165,10 @@ def test_a_training_that_silently_goes_without_deepspeed_is_stopped() -> None:
         assert_enabled(_trainer(True, 2), config)
     assert_enabled(_trainer(True, 3), config)
     waiting = _trainer(True)
-    watch(waiting, config)
+    check_enabled(waiting, config)
     with pytest.raises(TrainingError, match="began without a DeepSpeed engine"):
         waiting.added[0].on_train_begin(None, None, None)
-    watch(_trainer(False), None)
+    check_enabled(_trainer(False), None)
 
 
 def test_a_checkpoint_of_deepspeed_is_complete_when_latest_names_its_folder(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ouro.core import boxes
 from ouro.core.images import load_image
 from ouro.core.pictures import chunk_images
 from ouro.core.records import Image, Region, Rejected
-from ouro.vision.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest
+from ouro.vision.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest_texts
 from ouro.vision.protocols import Counting
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def divide(node: Node, proposals: Sequence[Proposal], params: Propose) -> Divide
     replaced = [p for p in node.parts if p.source == OCR and _is_replaced(p, fresh)]
     rejected = [reject(p, "reread", region.region_id) for p in replaced]
     parts = [p for p in node.parts if p not in replaced]
-    words = [w for w in node.words if not _is_replaced(w, fresh)] + smallest(fresh)
+    words = [w for w in node.words if not _is_replaced(w, fresh)] + smallest_texts(fresh)
     accepted, dropped = filter_proposals(
         [*parts, *proposals], region.box, params, region.region_id, in_text=bool(region.text)
     )

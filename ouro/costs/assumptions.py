@@ -62,7 +62,7 @@ class Assumptions:
         return self.regions1 + self.regions2 + self.regions3
 
 
-class Assumed(NamedTuple):
+class SourcedAssumptions(NamedTuple):
     """Assumptions, and the source of each."""
 
     values: Assumptions
@@ -83,17 +83,17 @@ DETECTORS = {
 }  # fmt: skip
 
 
-def assumed(params: Params, nano: bool) -> Assumed:
+def default_assumptions(params: Params, nano: bool) -> SourcedAssumptions:
     """The default assumptions for these params; `nano`: whether the base is the nano model."""
     changes: dict[str, float] = dict(NANO) if nano else {}
     sources = {**Assumptions().sources(), **{name: "measured on 40 scenes of the nano world" for name in changes}}
     if params.model.proposer in DETECTORS:
         changes["detector"] = DETECTORS[params.model.proposer]
         sources["detector"] = "torchvision's model card, at 800 px: GFLOPs"
-    return Assumed(replace(Assumptions(), **changes), sources)
+    return SourcedAssumptions(replace(Assumptions(), **changes), sources)
 
 
-def with_values(base: Assumed, values: Mapping[str, float], source: str) -> Assumed:
+def replace_values(base: SourcedAssumptions, values: Mapping[str, float], source: str) -> SourcedAssumptions:
     """Assumptions with some replaced. "regions" scales those of all levels. Raises AssumptionError."""
     values = dict(values)
     if "regions" in values:
@@ -109,4 +109,4 @@ def with_values(base: Assumed, values: Mapping[str, float], source: str) -> Assu
             raise AssumptionError(f"assumption {name!r}: not known; expected one of {names}")
         if not (math.isfinite(value) and value >= lows[name]):
             raise AssumptionError(f"assumption {name}: got {value!r}; expected a number of {lows[name]:g} or more")
-    return Assumed(replace(base.values, **values), {**base.sources, **dict.fromkeys(values, source)})
+    return SourcedAssumptions(replace(base.values, **values), {**base.sources, **dict.fromkeys(values, source)})

@@ -12,25 +12,25 @@ from typing import Any, NamedTuple
 from ouro.core.params import Params
 from ouro.core.rates import Rates
 from ouro.costs.assumptions import Assumptions
-from ouro.costs.workload import Calls, Pictures, TrainingRows, Workload, workload
-from ouro.vision.architecture import Architecture, Grid, Sight
+from ouro.costs.workload import Calls, PictureGrids, TrainingRows, Workload, estimate_workload
+from ouro.vision.architecture import Architecture, Grid, PixelBounds
 from ouro.vision.flops import (
+    count_language_weights,
+    count_weights,
     decode_flops,
     kv_bytes,
-    language_weights,
     prefill_flops,
     step_flops,
     vision_flops,
     visual_tokens,
-    weights,
 )
 
 STAGES = ("propose", "describe", "merge", "synthesize", "train", "benchmark")
-COUNTED = ("describe", "synthesize", "train", "benchmark")  # their seconds are proportional to their FLOPs
+FLOP_STAGES = ("describe", "synthesize", "train", "benchmark")  # their seconds are proportional to their FLOPs
 BYTES = 2  # of a number in bf16
 
 
-class Stage(NamedTuple):
+class StageCost(NamedTuple):
     """The cost of a stage. `calls` of the VLM (train: rows; propose: pictures for the proposal network); tokens read,
     visual ones included, and written (train: supervised); seconds of one GPU, None where they were not measured."""
 
@@ -44,11 +44,11 @@ class Stage(NamedTuple):
     formula: str = ""
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """The cost of all stages for `images` images. `packings`: FLOPs of training by packing."""
 
     images: float
-    stages: tuple[Stage, ...]
+    stages: tuple[StageCost, ...]
     packings: dict[str, float]
 
     def seconds(self) -> float:
@@ -62,24 +62,26 @@ class Estimate(NamedTuple):
         return {"images": self.images, "stages": rows, "total": total, "training_flops_by_packing": self.packings}
 
 
-class Inputs(NamedTuple):
+class EstimateInputs(NamedTuple):
     """Everything that an estimate depends on. `tokens_of` counts the tokens of a text."""
 
     params: Params
     arch: Architecture
-    sight: Sight
+    sight: PixelBounds
     values: Assumptions
-    seen: Pictures
+    seen: PictureGrids
     tokens_of: Callable[[str], float]
 
 
-def estimate(inputs: Inputs, images: float, rates: Rates, measured: Mapping[str, float] | None = None) -> Estimate:
+def estimate_costs(
+    inputs: EstimateInputs, images: float, rates: Rates, measured: Mapping[str, float] | None = None
+) -> CostEstimate:
     """The cost of a round on `images` images. `measured`: seconds per unit of work by stage (see `unit_seconds`)."""
-    work = workload(inputs.params, inputs.sight, images, inputs.values, inputs.seen, inputs.tokens_of)
+    work = estimate_workload(inputs.params, inputs.sight, images, inputs.values, inputs.seen, inputs.tokens_of)
     stages = (
         _estimate_propose(inputs, work, rates),
         _estimate_calls("describe", inputs, work.describe, rates),
-        Stage("merge", cpu_seconds=images * inputs.values.merge_seconds, formula="images x merge_seconds, on CPUs"),
+        StageCost("merge", cpu_seconds=images * inputs.values.merge_seconds, formula="images x merge_seconds, on CPUs"),
         _estimate_synthesize(inputs, work, rates),
         _estimate_train(inputs, work.rows[inputs.params.train.packing], rates),
         _estimate_calls("benchmark", inputs, work.benchmark, rates),
@@ -87,24 +89,24 @@ def estimate(inputs: Inputs, images: float, rates: Rates, measured: Mapping[str,
     if measured is not None:
         stages = tuple(_apply_measured(s, images, measured) for s in stages)
     packings = {name: _count_row_flops(inputs, rows) * rows.n for name, rows in work.rows.items()}
-    return Estimate(images, stages, packings)
+    return CostEstimate(images, stages, packings)
 
 
-def unit_seconds(past_estimate: Estimate, seconds: Mapping[str, float]) -> dict[str, float]:
+def unit_seconds(past_estimate: CostEstimate, seconds: Mapping[str, float]) -> dict[str, float]:
     """Seconds per unit of work, from an estimate of a past run and the seconds that each of its stages took."""
     units = {s.stage: _count_units(s, past_estimate.images) for s in past_estimate.stages}
     return {name: elapsed / units[name] for name, elapsed in seconds.items() if units.get(name)}
 
 
-def _count_units(stage: Stage, images: float) -> float:
+def _count_units(stage: StageCost, images: float) -> float:
     """Units of a stage's work: FLOPs if a VLM does it, else images."""
-    return stage.flops if stage.stage in COUNTED and stage.flops else images
+    return stage.flops if stage.stage in FLOP_STAGES and stage.flops else images
 
 
-def _apply_measured(stage: Stage, images: float, measured: Mapping[str, float]) -> Stage:
+def _apply_measured(stage: StageCost, images: float, measured: Mapping[str, float]) -> StageCost:
     seconds_per_unit = measured.get(stage.stage)
     seconds = None if seconds_per_unit is None else seconds_per_unit * _count_units(stage, images)
-    unit = "FLOPs" if stage.stage in COUNTED and stage.flops else "images"
+    unit = "FLOPs" if stage.stage in FLOP_STAGES and stage.flops else "images"
     formula = (
         f"{unit} x {seconds_per_unit:.3g} s, as in the last run"
         if seconds_per_unit is not None
@@ -113,10 +115,10 @@ def _apply_measured(stage: Stage, images: float, measured: Mapping[str, float]) 
     return stage._replace(seconds=seconds, cpu_seconds=0.0, formula=formula)
 
 
-def _estimate_propose(inputs: Inputs, work: Workload, rates: Rates) -> Stage:
+def _estimate_propose(inputs: EstimateInputs, work: Workload, rates: Rates) -> StageCost:
     flops = work.detections * inputs.values.detector * 1e9
     reads = work.images * inputs.values.ocr_reads if "ocr" in inputs.params.propose.proposers else 0.0
-    return Stage(
+    return StageCost(
         "propose", work.detections, flops=flops, seconds=flops / (rates.gpu.peak * rates.mfu_detector),
         cpu_seconds=reads * inputs.values.ocr_seconds,
         formula=f"pictures x {inputs.values.detector:g} GFLOPs / (peak x {rates.mfu_detector:g}); OCR on CPUs: "
@@ -124,9 +126,9 @@ def _estimate_propose(inputs: Inputs, work: Workload, rates: Rates) -> Stage:
     )  # fmt: skip
 
 
-def _estimate_synthesize(inputs: Inputs, work: Workload, rates: Rates) -> Stage:
+def _estimate_synthesize(inputs: EstimateInputs, work: Workload, rates: Rates) -> StageCost:
     if not work.synthesize:
-        return Stage("synthesize", formula="a template writes: no model is asked")
+        return StageCost("synthesize", formula="a template writes: no model is asked")
     return _estimate_calls("synthesize", inputs, work.synthesize, rates)
 
 
@@ -141,12 +143,12 @@ class _Generation(NamedTuple):
     bound: str
 
 
-def _estimate_calls(name: str, inputs: Inputs, calls: Sequence[Calls], rates: Rates) -> Stage:
+def _estimate_calls(name: str, inputs: EstimateInputs, calls: Sequence[Calls], rates: Rates) -> StageCost:
     generations = [_estimate_generation(inputs, c, rates) for c in calls]
     vision = inputs.arch.vision
     prefill, decode = (sum(getattr(g, part) for g in generations) for part in ("prefill_seconds", "decode_seconds"))
     steps = sum(g.steps for g in generations)
-    return Stage(
+    return StageCost(
         name, sum(c.n for c in calls), sum(c.n * c.prompt(vision) for c in calls), sum(c.n * c.reply for c in calls),
         sum(g.prefill + g.decode for g in generations), prefill + decode,
         formula=f"prefill {_format_hours(prefill)}: FLOPs / (peak x {rates.mfu_prefill:g}); "
@@ -164,7 +166,7 @@ def _find_bound(generations: Iterable[_Generation]) -> str:
     return max(generations, key=lambda g: g.decode_seconds, default=_Generation(0, 0, 0, 0, 0, "nothing")).bound
 
 
-def _estimate_generation(inputs: Inputs, calls: Calls, rates: Rates) -> _Generation:
+def _estimate_generation(inputs: EstimateInputs, calls: Calls, rates: Rates) -> _Generation:
     """A decode step of a batch takes the longest of: reading its bytes from memory (all weights, and the keys and
     values of its texts), computing its FLOPs, and launching its layers' kernels."""
     arch, n, prompt, reply = inputs.arch, calls.n, calls.prompt(inputs.arch.vision), calls.reply
@@ -173,7 +175,7 @@ def _estimate_generation(inputs: Inputs, calls: Calls, rates: Rates) -> _Generat
     decode = n * decode_flops(arch, prompt, reply)
     batch = max(1.0, min(float(calls.batch), n))
     steps = n / batch * max(0.0, reply - 1) * inputs.values.tail
-    bytes_read = BYTES * language_weights(arch.text) + batch * kv_bytes(arch.text, prompt + reply / 2, BYTES)
+    bytes_read = BYTES * count_language_weights(arch.text) + batch * kv_bytes(arch.text, prompt + reply / 2, BYTES)
     step_seconds = {
         "memory": bytes_read / (rates.gpu.bandwidth * rates.bandwidth_share),
         "FLOPs": batch * decode_flops(arch, prompt + reply / 2, 2) / (rates.gpu.peak * rates.mfu_prefill),
@@ -185,7 +187,7 @@ def _estimate_generation(inputs: Inputs, calls: Calls, rates: Rates) -> _Generat
     )
 
 
-def _count_row_flops(inputs: Inputs, rows: TrainingRows) -> float:
+def _count_row_flops(inputs: EstimateInputs, rows: TrainingRows) -> float:
     """FLOPs of one training row: forward, backward and the forward that checkpointing repeats."""
     train = inputs.params.train
 
@@ -199,10 +201,10 @@ def _count_row_flops(inputs: Inputs, rows: TrainingRows) -> float:
     return text_flops + sum(n * picture_flops(grid) for grid, n in rows.shown.items())
 
 
-def _estimate_train(inputs: Inputs, rows: TrainingRows, rates: Rates) -> Stage:
+def _estimate_train(inputs: EstimateInputs, rows: TrainingRows, rates: Rates) -> StageCost:
     flops = _count_row_flops(inputs, rows)
     unrepeated = _count_row_flops(inputs._replace(params=_without_checkpointing(inputs.params)), rows)
-    return Stage(
+    return StageCost(
         "train", rows.n, rows.n * rows.tokens, rows.n * rows.supervised, rows.n * flops,
         rows.n * flops / (rates.gpu.peak * rates.mfu_train),
         formula=f"rows x {flops:.3g} FLOPs / (peak x {rates.mfu_train:g}); {1 - unrepeated / flops:.0%} of it is "
@@ -215,7 +217,7 @@ def _without_checkpointing(params: Params) -> Params:
     return params.model_copy(update={"train": params.train.model_copy(update={"gradient_checkpointing": False})})
 
 
-def fits(inputs: Inputs, rates: Rates) -> str:
+def describe_memory(inputs: EstimateInputs, rates: Rates) -> str:
     """One line on the annotator's memory: its weights and a batch's keys and values against the GPU's memory."""
     d = inputs.params.describe
     vision = inputs.arch.vision
@@ -223,7 +225,7 @@ def fits(inputs: Inputs, rates: Rates) -> str:
     cache_bytes = d.batch_size * kv_bytes(
         inputs.arch.text, largest_picture + inputs.values.template + d.max_new_tokens, BYTES
     )
-    weight_bytes = weights(inputs.arch) * BYTES
+    weight_bytes = count_weights(inputs.arch) * BYTES
     verdict = "fits" if weight_bytes + cache_bytes < 0.9 * rates.gpu.memory else "DOES NOT FIT"
     return (
         f"annotator: {weight_bytes / 1e9:.3g} GB of weights, {cache_bytes / 1e9:.3g} GB of keys and values in a batch "

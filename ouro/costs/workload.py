@@ -13,8 +13,8 @@ from typing import NamedTuple
 from ouro.annotate.prompts import ANSWERS, TEMPLATES, description_prompt, synthesis_prompt
 from ouro.core.params import Params, Train
 from ouro.costs.assumptions import Assumptions
-from ouro.vision.architecture import Grid, Sight, Vision
-from ouro.vision.flops import causal, visual_tokens
+from ouro.vision.architecture import Grid, PixelBounds, VisionTower
+from ouro.vision.flops import causal_keys, visual_tokens
 
 GridCounts = Mapping[Grid, float]  # patch grid -> how many pictures of it
 ANSWER_TOKENS = 32  # at most, in a round-trip answer, as in ouro.annotate.synthesize
@@ -31,7 +31,7 @@ class Calls(NamedTuple):
     batch: int
     encoded: float = 1.0
 
-    def prompt(self, vision: Vision) -> float:
+    def prompt(self, vision: VisionTower) -> float:
         """Tokens of one prompt, visual ones included."""
         return self.text + count_visible_tokens(vision, self.shown)
 
@@ -57,7 +57,7 @@ class Workload(NamedTuple):
     benchmark: Sequence[Calls]
 
 
-class Pictures(NamedTuple):
+class PictureGrids(NamedTuple):
     """Patch grids of whole images and of regions (shares that add up to 1), by stage: describe (`image`, `region`),
     train (`trained_*`), benchmark (`asked_*`) and synthesize (`written`: whole images). Empty where there are none."""
 
@@ -70,12 +70,12 @@ class Pictures(NamedTuple):
     written: GridCounts
 
 
-def count_visible_tokens(vision: Vision, grids: GridCounts) -> float:
+def count_visible_tokens(vision: VisionTower, grids: GridCounts) -> float:
     """Visual tokens of the pictures, plus the two special tokens around each."""
     return sum(n * (visual_tokens(vision, g) + 2) for g, n in grids.items())
 
 
-def pictures(params: Params, sight: Sight, values: Assumptions) -> Pictures:
+def estimate_grids(params: Params, sight: PixelBounds, values: Assumptions) -> PictureGrids:
     """Grids of a typical image and of its typical region at each level; regions have the image's aspect ratio."""
     size = (values.width, values.height)
     levels = [(values.regions1, values.area1), (values.regions2, values.area2), (values.regions3, values.area3)]
@@ -93,19 +93,19 @@ def pictures(params: Params, sight: Sight, values: Assumptions) -> Pictures:
         return {sight.grid(*size, max_pixels, min_pixels): 1.0}
 
     d, t, b = params.describe, params.train, params.benchmark
-    return Pictures(
+    return PictureGrids(
         image_shares(d.max_pixels), region_shares(d.region_max_pixels, d.context),
         image_shares(t.max_pixels, t.min_pixels), region_shares(t.region_max_pixels),
         image_shares(b.max_pixels), region_shares(b.region_max_pixels), image_shares(params.synthesize.max_pixels),
     )  # fmt: skip
 
 
-def workload(
+def estimate_workload(
     params: Params,
-    sight: Sight,
+    sight: PixelBounds,
     images: float,
     values: Assumptions,
-    grids_by_use: Pictures,
+    grids_by_use: PictureGrids,
     count: Callable[[str], float],
 ) -> Workload:
     """The work on `images` images. `count` counts the tokens of a text."""
@@ -135,10 +135,10 @@ def _batch_size(params: Params, size: int, tokens: float = 0.0) -> int:
 
 def _estimate_describe(
     params: Params,
-    vision: Vision,
+    vision: VisionTower,
     images: float,
     values: Assumptions,
-    grids_by_use: Pictures,
+    grids_by_use: PictureGrids,
     count: Callable[[str], float],
 ) -> list[Calls]:
     d = params.describe
@@ -167,7 +167,7 @@ def _estimate_describe(
 
 
 def _estimate_synthesize(
-    params: Params, images: float, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
+    params: Params, images: float, values: Assumptions, grids_by_use: PictureGrids, count: Callable[[str], float]
 ) -> list[Calls]:
     s, grids = params.synthesize, grids_by_use.written
     batch = _batch_size(params, s.batch_size)
@@ -195,7 +195,7 @@ def _description_tokens(params: Params, values: Assumptions) -> float:
 
 
 def _estimate_benchmark(
-    params: Params, values: Assumptions, grids_by_use: Pictures, count: Callable[[str], float]
+    params: Params, values: Assumptions, grids_by_use: PictureGrids, count: Callable[[str], float]
 ) -> list[Calls]:
     """Each question is asked of the base and of the bootstrapped model, with its own image and with a wrong one."""
     b = params.benchmark
@@ -211,7 +211,7 @@ def _add_grids(first: GridCounts, second: GridCounts) -> dict[Grid, float]:
     return {g: first.get(g, 0.0) + second.get(g, 0.0) for g in (*first, *second)}
 
 
-class Branch(NamedTuple):
+class BranchTokens(NamedTuple):
     """Tokens of a branch's prompt and of its target."""
 
     prompt: float
@@ -219,7 +219,7 @@ class Branch(NamedTuple):
 
 
 def _estimate_rows(
-    params: Params, vision: Vision, images: float, values: Assumptions, grids_by_use: Pictures,
+    params: Params, vision: VisionTower, images: float, values: Assumptions, grids_by_use: PictureGrids,
     count: Callable[[str], float], packing: str,
 ) -> TrainingRows:  # fmt: skip
     """One row per image and epoch; in a share of the batches (region_dropout) rows have the image alone."""
@@ -238,14 +238,14 @@ def _estimate_rows(
 
 
 def _estimate_row(
-    t: Train, vision: Vision, values: Assumptions, grids: GridCounts, params: Params, count: Callable[[str], float],
-    packing: str,
+    t: Train, vision: VisionTower, values: Assumptions, grids: GridCounts, params: Params,
+    count: Callable[[str], float], packing: str,
 ) -> TrainingRows:  # fmt: skip
     end_tokens = 4.0  # the template's tokens that follow the prompt in every branch
-    description = Branch(count(params.describe.prompt) + end_tokens, _description_tokens(params, values) + 1)
+    description = BranchTokens(count(params.describe.prompt) + end_tokens, _description_tokens(params, values) + 1)
     questions = min(t.questions, values.pairs)
-    question = Branch(values.question + end_tokens, values.answer)
-    return packed(
+    question = BranchTokens(values.question + end_tokens, values.answer)
+    return estimate_packed_row(
         values.template - end_tokens + count_visible_tokens(vision, grids),
         description,
         question,
@@ -255,8 +255,8 @@ def _estimate_row(
     )
 
 
-def packed(
-    prefix: float, description: Branch, question: Branch, questions: float, grids: GridCounts, packing: str
+def estimate_packed_row(
+    prefix: float, description: BranchTokens, question: BranchTokens, questions: float, grids: GridCounts, packing: str
 ) -> TrainingRows:  # fmt: skip
     """One image's row. Shared: the prefix once; each branch of b tokens attends to it and to itself, which is
     b * P + b (b + 1) / 2 keys. Separate: the prefix and its pictures again for every branch. Conversation: one causal
@@ -266,12 +266,12 @@ def packed(
     branch_tokens = sum(n * size for n, size in branches)
     if packing == "separate":
         copies = 1 + questions
-        attended = sum(n * causal(prefix + size) for n, size in branches)
+        attended = sum(n * causal_keys(prefix + size) for n, size in branches)
         repeated_grids = {g: n * copies for g, n in grids.items()}
         return TrainingRows(1, repeated_grids, copies * prefix + branch_tokens, attended, supervised)
     if packing == "conversation":
-        return TrainingRows(1, grids, prefix + branch_tokens, causal(prefix + branch_tokens), supervised)
-    attended = causal(prefix) + sum(n * (size * prefix + causal(size)) for n, size in branches)
+        return TrainingRows(1, grids, prefix + branch_tokens, causal_keys(prefix + branch_tokens), supervised)
+    attended = causal_keys(prefix) + sum(n * (size * prefix + causal_keys(size)) for n, size in branches)
     return TrainingRows(1, grids, prefix + branch_tokens, attended, supervised)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.boxes import area
 from ouro.core.params import Params
-from ouro.costs.workload import GridCounts, Pictures
+from ouro.costs.workload import GridCounts, PictureGrids
 from ouro.pages.gallery_data import ImageRecords, aspects_meta, check_dataset, read_dataset_shard
 from ouro.pages.measure import written_by_aspect
-from ouro.vision.architecture import Grid, Sight
+from ouro.vision.architecture import Grid, PixelBounds
 
 if TYPE_CHECKING:
     from ouro.core.layout import Layout
@@ -25,10 +25,12 @@ class DatasetProfile(NamedTuple):
 
     images: int
     values: dict[str, float]
-    seen: Pictures
+    seen: PictureGrids
 
 
-def measure(layout: Layout, params: Params, sight: Sight, tokens_of: Callable[[str], float]) -> DatasetProfile:
+def profile_dataset(
+    layout: Layout, params: Params, sight: PixelBounds, tokens_of: Callable[[str], float]
+) -> DatasetProfile:
     """Measure a folder of `ouro annotate`, or data/; `tokens_of` counts the tokens of a text.
 
     Values that need a stage that has not run are left out. Raises GalleryError and ArtifactError.
@@ -57,14 +59,14 @@ class _Mean:
 
 
 class _ProfileBuilder:
-    def __init__(self, params: Params, sight: Sight, tokens_of: Callable[[str], float]) -> None:
+    def __init__(self, params: Params, sight: PixelBounds, tokens_of: Callable[[str], float]) -> None:
         self.params, self.sight, self.tokens_of = params, sight, tokens_of
         self.images = self.described = self.written_pairs = self.scenes = 0
         self._means = {name: _Mean() for name in ("width", "height", "image_reply", "region_reply", "merged")}
         self._means |= {name: _Mean() for name in ("question", "answer", "area1", "area2", "area3")}
         self._levels: Counter[str] = Counter()
         self._pairs = 0
-        self._grids: dict[str, Counter[Grid]] = {name: Counter() for name in Pictures._fields}
+        self._grids: dict[str, Counter[Grid]] = {name: Counter() for name in PictureGrids._fields}
 
     def add_image(self, records: ImageRecords) -> None:
         self.images += 1
@@ -120,11 +122,11 @@ class _ProfileBuilder:
             )
         return means
 
-    def pictures(self) -> Pictures:
+    def pictures(self) -> PictureGrids:
         shares: list[GridCounts] = [
             {g: n / counts.total() for g, n in sorted(counts.items())} for counts in self._grids.values()
         ]
-        return Pictures(*shares)
+        return PictureGrids(*shares)
 
 
 def _crop_size(size: tuple[int, int], box: Box, context: float) -> tuple[int, int]:

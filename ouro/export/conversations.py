@@ -35,7 +35,7 @@ CONTROL = re.compile(r"<\|[^<>|]+\|>")
 RESERVED = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
 
 
-class Turn(NamedTuple):
+class ConversationTurn(NamedTuple):
     """A question and its answer; `weight` in 0..1 is the confidence in the answer."""
 
     question: str
@@ -49,12 +49,12 @@ class Conversation:
 
     conversation_id: str
     channel: str
-    turns: tuple[Turn, ...]
+    turns: tuple[ConversationTurn, ...]
     refs: tuple[str, ...] = ()
     boxes: tuple[Box, ...] = ()
 
 
-class Annotated(NamedTuple):
+class ImageAnnotations(NamedTuple):
     """All annotations of one image."""
 
     image: Image
@@ -67,13 +67,15 @@ class _Piece(NamedTuple):
     """A turn, the texts in it that a model wrote, and the values of its placeholders."""
 
     channel: str
-    turn: Turn
+    turn: ConversationTurn
     model_texts: tuple[str, ...]
     refs: tuple[str, ...] = ()
     boxes: tuple[Box, ...] = ()
 
 
-def conversations(about: Annotated, prompt: str, contents: Sequence[str]) -> tuple[list[Conversation], list[Rejected]]:
+def build_conversations(
+    about: ImageAnnotations, prompt: str, contents: Sequence[str]
+) -> tuple[list[Conversation], list[Rejected]]:
     """One conversation per channel, channels and turns in the order of creation; and the rejected turns."""
     pieces_by_channel: dict[str, list[_Piece]] = {}
     rejected: list[Rejected] = []
@@ -94,27 +96,27 @@ def _join_pieces(image_id: str, channel: str, pieces: Sequence[_Piece]) -> Conve
     return Conversation(f"{image_id}/{channel}", channel, tuple(piece.turn for piece in pieces), refs, boxes)
 
 
-def _make_pieces(about: Annotated, prompt: str, contents: Sequence[str]) -> Iterator[_Piece]:
+def _make_pieces(about: ImageAnnotations, prompt: str, contents: Sequence[str]) -> Iterator[_Piece]:
     if "description" in contents:
-        yield _Piece("description", Turn(prompt, about.scene.text), (about.scene.text,))
+        yield _Piece("description", ConversationTurn(prompt, about.scene.text), (about.scene.text,))
     if "questions" in contents:
         for p in about.pairs:
             weight = 1.0 if p.confidence is None else p.confidence
-            yield _Piece(p.aspect, Turn(p.question, p.answer, weight), (p.question, p.answer))
+            yield _Piece(p.aspect, ConversationTurn(p.question, p.answer, weight), (p.question, p.answer))
     region_texts = _list_region_texts(about)
     if "regions" in contents:
         for region, text in region_texts:
-            yield _Piece("regions", Turn(REGION_QUESTION, text), (text,), boxes=(region.box,))
+            yield _Piece("regions", ConversationTurn(REGION_QUESTION, text), (text,), boxes=(region.box,))
     if "grounding" in contents:
         boxes_by_text: dict[str, list[Box]] = {}
         for region, text in region_texts:
             boxes_by_text.setdefault(text.rstrip(" ."), []).append(region.box)
         for ref, boxes in boxes_by_text.items():
-            turn = Turn(GROUNDING_QUESTION, BBOX * len(boxes))
+            turn = ConversationTurn(GROUNDING_QUESTION, BBOX * len(boxes))
             yield _Piece("grounding", turn, (ref,), (ref,), tuple(boxes))
 
 
-def _list_region_texts(about: Annotated) -> list[tuple[Region, str]]:
+def _list_region_texts(about: ImageAnnotations) -> list[tuple[Region, str]]:
     """Every region but the whole image, with its merged description."""
     texts = dict(about.scene.region_texts)
     return [(r, texts[r.region_id]) for r in about.regions if r.parent_id is not None and r.region_id in texts]
@@ -127,7 +129,7 @@ def _find_problem(texts: Sequence[str]) -> str:
     return "reserved_text" if has_reserved else ""
 
 
-def spelled_out(conversation: Conversation, image: Image) -> tuple[Turn, ...]:
+def replace_placeholders(conversation: Conversation, image: Image) -> tuple[ConversationTurn, ...]:
     """The turns with placeholders replaced: references by their text, boxes by [x0, y0, x1, y1] as shares of the sides.
 
     LLaVA-1.5's convention, with three decimals instead of two, so that small regions stay distinct.
@@ -141,7 +143,7 @@ def spelled_out(conversation: Conversation, image: Image) -> tuple[Turn, ...]:
 
     if not conversation.boxes:
         return conversation.turns
-    return tuple(Turn(fill(t.question), fill(t.answer), t.weight) for t in conversation.turns)
+    return tuple(ConversationTurn(fill(t.question), fill(t.answer), t.weight) for t in conversation.turns)
 
 
 def _format_box(box: Box, image: Image) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from ouro.core.errors import OuroError
 from ouro.core.files import ArtifactError, write_json
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.export.conversations import Annotated, Conversation, conversations
+from ouro.export.conversations import Conversation, ImageAnnotations, build_conversations
 from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
 from ouro.pages.gallery import replacing
 
@@ -26,7 +26,7 @@ class ExportError(OuroError, ValueError):
     """An export that cannot be made with these options: what, got, expected, fix."""
 
 
-class Shard(NamedTuple):
+class ExportShard(NamedTuple):
     """The records of one shard."""
 
     stem: str
@@ -37,7 +37,7 @@ class Shard(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportOptions:
     """What to write: `format` a key of FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
 
     copy: picture files are copied to images/; link: hard links in images/; reference: rows name the original files.
@@ -50,7 +50,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ExportCounts:
     """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: numbers written, by
     channel; `turns_rejected`: by reason.
 
@@ -61,7 +61,7 @@ class Counts:
     images_in: int
     images_out: int
     images_rejected: dict[str, int]
-    conversations: dict[str, int]
+    build_conversations: dict[str, int]
     turns: dict[str, int]
     turns_rejected: dict[str, int]
 
@@ -81,8 +81,12 @@ def _format_counts(counts: dict[str, int]) -> str:
 
 
 def export(
-    shards: Iterable[Shard], images: Path, out: Path, options: Wanted, progress: Callable[[int], None] = lambda n: None
-) -> Counts:
+    shards: Iterable[ExportShard],
+    images: Path,
+    out: Path,
+    options: ExportOptions,
+    progress: Callable[[int], None] = lambda n: None,
+) -> ExportCounts:
     """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts.
 
     An earlier export in `out` is replaced once the new one is complete. Raises ExportError if `out` is anything else.
@@ -94,7 +98,7 @@ def export(
     return counts
 
 
-def _check_options(out: Path, options: Wanted) -> None:
+def _check_options(out: Path, options: ExportOptions) -> None:
     if options.format not in FORMATS:
         raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(FORMATS)}")
     if options.pictures not in PICTURES:
@@ -115,8 +119,8 @@ def _is_export(folder: Path) -> bool:
 
 
 def _write_shards(
-    shards: Iterable[Shard], images: Path, folder: Path, options: Wanted, progress: Callable[[int], None]
-) -> Counts:
+    shards: Iterable[ExportShard], images: Path, folder: Path, options: ExportOptions, progress: Callable[[int], None]
+) -> ExportCounts:
     writer = FORMATS[options.format](folder)
     tally = _Tally()
     try:
@@ -130,7 +134,7 @@ def _write_shards(
     return tally.counts(options.format)
 
 
-def _place_picture(item: ExportItem, folder: Path, options: Wanted) -> ExportItem:
+def _place_picture(item: ExportItem, folder: Path, options: ExportOptions) -> ExportItem:
     """Copy or link the item's picture to the path that the rows name; returns the item with its final path."""
     is_inside = not PurePosixPath(item.path).is_absolute() and ".." not in PurePosixPath(item.path).parts
     if not is_inside or PurePosixPath(item.path.removeprefix("images/")).is_absolute():
@@ -167,7 +171,7 @@ class _Tally:
         self.turns: Counter[str] = Counter()
         self.turns_rejected: Counter[str] = Counter()
 
-    def items(self, shard: Shard, images: Path, options: Wanted) -> list[ExportItem]:
+    def items(self, shard: ExportShard, images: Path, options: ExportOptions) -> list[ExportItem]:
         """The images of a shard that are in the training split and have at least one turn."""
         scenes = {scene.image_id: scene for scene in shard.scenes}
         regions, pairs = _group_by_image(shard.regions), _group_by_image(shard.pairs)
@@ -177,7 +181,7 @@ class _Tally:
             if image.split != "train" or image_id not in scenes:
                 self.images_rejected["held_out" if image.split != "train" else "not_described"] += 1
                 continue
-            about = Annotated(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
+            about = ImageAnnotations(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
             kept_conversations = self._build_conversations(about, options)
             if kept_conversations:
                 export_items.append(ExportItem(about, kept_conversations, images / image.path, f"images/{image.path}"))
@@ -187,15 +191,15 @@ class _Tally:
         self.images_out += len(export_items)
         return export_items
 
-    def _build_conversations(self, about: Annotated, options: Wanted) -> list[Conversation]:
-        kept_conversations, rejected = conversations(about, options.prompt, options.contents)
+    def _build_conversations(self, about: ImageAnnotations, options: ExportOptions) -> list[Conversation]:
+        kept_conversations, rejected = build_conversations(about, options.prompt, options.contents)
         for conversation in kept_conversations:
             self.conversations[conversation.channel] += 1
             self.turns[conversation.channel] += len(conversation.turns)
         self.turns_rejected.update(r.reason for r in rejected)
         return kept_conversations
 
-    def counts(self, format: str) -> Counts:
+    def counts(self, format: str) -> ExportCounts:
         """The final counts. Raises ExportError when images in and out do not add up."""
         if self.images_in != self.images_out + self.images_rejected.total():
             raise ExportError(
@@ -203,7 +207,7 @@ class _Tally:
             )
         counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
         by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
-        return Counts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
+        return ExportCounts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
 
 
 R = TypeVar("R", Region, QAPair)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ouro.core.records import Image
-from ouro.export.conversations import Conversation, spelled_out
+from ouro.export.conversations import Conversation, replace_placeholders
 
 Row = dict[str, Any]
 
@@ -30,7 +30,7 @@ DATASET_INFO: Row = {
 }
 
 
-def ms_swift_row(conversation: Conversation, image: Image, path: str) -> Row:
+def make_ms_swift_row(conversation: Conversation, image: Image, path: str) -> Row:
     """Boxes in pixels; ms-swift converts them to the format of the model that it trains."""
     messages: list[Row] = []
     for n, turn in enumerate(conversation.turns):
@@ -42,19 +42,19 @@ def ms_swift_row(conversation: Conversation, image: Image, path: str) -> Row:
     return row
 
 
-def llava_row(conversation: Conversation, image: Image, path: str) -> Row:
+def make_llava_row(conversation: Conversation, image: Image, path: str) -> Row:
     """LLaVA's own format has a line break after the picture."""
     turns = _sharegpt_messages(conversation, image, "<image>\n")
     return {"id": conversation.conversation_id, "image": path, "conversations": turns}
 
 
-def sharegpt_row(conversation: Conversation, image: Image, path: str) -> Row:
+def make_sharegpt_row(conversation: Conversation, image: Image, path: str) -> Row:
     return {"conversations": _sharegpt_messages(conversation, image, "<image>"), "images": [path]}
 
 
 def _sharegpt_messages(conversation: Conversation, image: Image, picture: str) -> list[Row]:
     rows: list[Row] = []
-    for n, turn in enumerate(spelled_out(conversation, image)):
+    for n, turn in enumerate(replace_placeholders(conversation, image)):
         rows.append({"from": "human", "value": picture * (n == 0) + turn.question})
         rows.append({"from": "gpt", "value": turn.answer})
     return rows
@@ -63,7 +63,7 @@ def _sharegpt_messages(conversation: Conversation, image: Image, picture: str) -
 def messages(conversations: Sequence[Conversation], image: Image) -> list[Row]:
     """All conversations about one image as one, so that its picture is stored and encoded once."""
     rows: list[Row] = []
-    for turn in (turn for conversation in conversations for turn in spelled_out(conversation, image)):
+    for turn in (turn for conversation in conversations for turn in replace_placeholders(conversation, image)):
         picture = [{"type": "image", "text": None}] * (not rows)
         rows.append({"role": "user", "content": [*picture, {"type": "text", "text": turn.question}]})
         rows.append({"role": "assistant", "content": [{"type": "text", "text": turn.answer}]})

@@ -16,8 +16,8 @@ from typing import IO, Any, NamedTuple, Protocol
 
 from ouro.core.files import write_json
 from ouro.core.records import Image
-from ouro.export.conversations import Annotated, Conversation, spelled_out
-from ouro.export.rows import DATASET_INFO, Row, llava_row, messages, ms_swift_row, sharegpt_row
+from ouro.export.conversations import Conversation, ImageAnnotations, replace_placeholders
+from ouro.export.rows import DATASET_INFO, Row, make_llava_row, make_ms_swift_row, make_sharegpt_row, messages
 
 GROUP_BYTES = 64_000_000  # of pictures in one row group of a Parquet file
 
@@ -25,7 +25,7 @@ GROUP_BYTES = 64_000_000  # of pictures in one row group of a Parquet file
 class ExportItem(NamedTuple):
     """One image to be written: `picture` is its file, `path` its name in the rows."""
 
-    about: Annotated
+    about: ImageAnnotations
     conversations: Sequence[Conversation]
     picture: Path
     path: str
@@ -138,7 +138,8 @@ def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 def _webdataset_sample(item: ExportItem) -> Row:
     image, regions, scene, _ = item.about
     conversations = [
-        {"channel": c.channel, "turns": [turn._asdict() for turn in spelled_out(c, image)]} for c in item.conversations
+        {"channel": c.channel, "turns": [turn._asdict() for turn in replace_placeholders(c, image)]}
+        for c in item.conversations
     ]
     texts = dict(scene.region_texts)
     return {
@@ -150,16 +151,16 @@ def _webdataset_sample(item: ExportItem) -> Row:
 
 
 def _ms_swift(folder: Path) -> Writer:
-    return Lines(folder, ms_swift_row, "train.jsonl", with_boxes="grounding.jsonl")
+    return Lines(folder, make_ms_swift_row, "train.jsonl", with_boxes="grounding.jsonl")
 
 
 def _llava(folder: Path) -> Writer:
-    return Lines(folder, llava_row, "train.json")
+    return Lines(folder, make_llava_row, "train.json")
 
 
 def _sharegpt(folder: Path) -> Writer:
     write_json(folder / "dataset_info.json", DATASET_INFO)
-    return Lines(folder, sharegpt_row, "train.jsonl")
+    return Lines(folder, make_sharegpt_row, "train.jsonl")
 
 
 FORMATS: dict[str, Callable[[Path], Writer]] = {

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ouro.core.artifacts import prune_shards, write_shard
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
-from ouro.ingest.duplicates import Seen, Signature, look
-from ouro.ingest.manifest import Entry
+from ouro.ingest.duplicates import PictureIndex, Signature, compute_signature
+from ouro.ingest.manifest import ManifestEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ THREADS = min(4, os.cpu_count() or 1)
 AHEAD = 2 * THREADS  # pictures being decoded or waiting to be written
 
 
-class Row(NamedTuple):
+class DatasetRow(NamedTuple):
     """One row of a Hugging Face dataset: its encoded picture, None where it has none, and its captions."""
 
     name: str
@@ -90,7 +90,7 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def ingest_files(
-    items: Iterable[Path | Entry | Row],
+    items: Iterable[Path | ManifestEntry | DatasetRow],
     root: Path,
     out: Path,
     params: Ingest,
@@ -102,8 +102,8 @@ def ingest_files(
     rejected. Shards of an earlier run in `out` are removed when the first image is kept. `progress(1)` is called
     per item. Returns the shards. Raises ImageError (no_images) when no image could be kept; `out` is then unchanged.
     """
-    entries = (Entry(item) if isinstance(item, Path) else item for item in items)
-    with Seen() as index:
+    entries = (ManifestEntry(item) if isinstance(item, Path) else item for item in items)
+    with PictureIndex() as index:
         writer = _Writer(out, params, index)
         for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
             try:
@@ -121,10 +121,10 @@ def ingest_files(
 
 
 def _decode_ahead(
-    entries: Iterable[Entry | Row], root: Path, max_pixels: int
-) -> Iterator[tuple[Entry | Row, str, Future[_Decoded]]]:
+    entries: Iterable[ManifestEntry | DatasetRow], root: Path, max_pixels: int
+) -> Iterator[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]]:
     """Entries in order with their decoded pictures; at most AHEAD of them are decoded in advance."""
-    queue: deque[tuple[Entry | Row, str, Future[_Decoded]]] = deque()
+    queue: deque[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for entry in entries:
             queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, max_pixels)))
@@ -133,14 +133,14 @@ def _decode_ahead(
         yield from queue
 
 
-def _decode(entry: Entry | Row, root: Path, max_pixels: int) -> _Decoded:
-    if isinstance(entry, Entry):
+def _decode(entry: ManifestEntry | DatasetRow, root: Path, max_pixels: int) -> _Decoded:
+    if isinstance(entry, ManifestEntry):
         picture = load_image(entry.path, max_pixels, root)
     elif entry.data is None:
         raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
     else:
         picture = decode_image(entry.data, max_pixels)
-    return _Decoded(encode_png(picture), picture.size, look(picture))
+    return _Decoded(encode_png(picture), picture.size, compute_signature(picture))
 
 
 def shard_stem(number: int) -> str:
@@ -152,14 +152,14 @@ class _Writer:
     """Fills one shard after the other. A shard is finished when the next one gets its first image, so that no shard
     holds rejected records alone."""
 
-    def __init__(self, out: Path, params: Ingest, index: Seen) -> None:
+    def __init__(self, out: Path, params: Ingest, index: PictureIndex) -> None:
         self.out, self.params, self.index = out, params, index
         self.n_kept = 0
         self.images: list[Image] = []
         self.rejected: list[Rejected] = []
         self.shards: list[Path] = []
 
-    def keep(self, entry: Entry | Row, source: str, picture: _Decoded) -> None:
+    def keep(self, entry: ManifestEntry | DatasetRow, source: str, picture: _Decoded) -> None:
         """Store a picture. Raises ImageError (duplicate, near_duplicate)."""
         image_id = content_id(picture.png)
         self._refuse_known(image_id, picture)
@@ -197,9 +197,9 @@ class _Writer:
         return self.shards
 
 
-def _source_name(entry: Entry | Row, root: Path) -> str:
+def _source_name(entry: ManifestEntry | DatasetRow, root: Path) -> str:
     """A row's name, or a file's path (relative to `root` if it is below it) as valid UTF-8 text."""
-    if isinstance(entry, Row):
+    if isinstance(entry, DatasetRow):
         return entry.name
     absolute, base = entry.path.absolute(), root.absolute()
     path = absolute.relative_to(base) if absolute.is_relative_to(base) else entry.path

@@ -38,13 +38,13 @@ class Signature(NamedTuple):
     thumbnail: Pixels
 
 
-def look(picture: PILImage.Image) -> Signature:
+def compute_signature(picture: PILImage.Image) -> Signature:
     """The signature of an RGB picture."""
     small = picture.resize((SIDE, SIDE), PILImage.Resampling.BOX)
     return Signature(picture.size, np.asarray(small, dtype=np.uint8))
 
 
-def keys(signature: Signature) -> Iterator[str]:
+def signature_keys(signature: Signature) -> Iterator[str]:
     """The key of a signature first, then those that re-encoded copies of the picture can have."""
     third = SIDE // 3
     means = signature.thumbnail.mean(axis=2).reshape(3, third, 3, third).mean(axis=(1, 3)).ravel()
@@ -57,7 +57,7 @@ def keys(signature: Signature) -> Iterator[str]:
         yield " ".join(map(str, (*signature.size, *key_bins)))
 
 
-def same_picture(a: bytes, b: bytes) -> bool:
+def is_same_picture(a: bytes, b: bytes) -> bool:
     """Whether two stored PNG files of one size show the same picture."""
     return bool(_block_means(np.abs(_read_grey(a) - _read_grey(b))).max() <= BLOCK)
 
@@ -74,7 +74,7 @@ def _block_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return padded.reshape(height // 8, 8, width // 8, 8).mean(axis=(1, 3))
 
 
-class Seen:
+class PictureIndex:
     """An index of the pictures kept so far, in a temporary database on disk that is deleted on close."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Seen:
         self._db.execute("CREATE INDEX by_key ON picture (key)")
         self._db.execute("BEGIN")
 
-    def __enter__(self) -> Seen:
+    def __enter__(self) -> PictureIndex:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +97,7 @@ class Seen:
 
     def near(self, signature: Signature, stored: bytes, folder: Path) -> str:
         """The source of the kept picture that this one is a copy of, or ""; kept files are in `folder`."""
-        candidate_keys = list(keys(signature))
+        candidate_keys = list(signature_keys(signature))
         placeholders = ",".join("?" * len(candidate_keys))
         query = f"SELECT source, path, signature FROM picture WHERE key IN ({placeholders}) ORDER BY rowid"
         thumbnail = signature.thumbnail.astype(np.int16)
@@ -106,11 +106,11 @@ class Seen:
             other_thumbnail = np.frombuffer(other_bytes, dtype=np.uint8).reshape(SIDE, SIDE, 3)
             if compared < MOST_COMPARED and np.abs(thumbnail - other_thumbnail).max() <= CELL:
                 compared += 1
-                if same_picture(stored, (folder / path).read_bytes()):
+                if is_same_picture(stored, (folder / path).read_bytes()):
                     return source
         return ""
 
     def add(self, image_id: str, source: str, path: str, signature: Signature) -> None:
         """Add a kept picture to the index."""
-        row = (image_id, source, path, next(keys(signature)), signature.thumbnail.tobytes())
+        row = (image_id, source, path, next(signature_keys(signature)), signature.thumbnail.tobytes())
         self._db.execute("INSERT INTO picture VALUES (?, ?, ?, ?, ?)", row)

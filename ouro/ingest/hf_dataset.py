@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
-from ouro.ingest.collection import Row
+from ouro.ingest.collection import DatasetRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _holds_texts(feature: Any) -> bool:
     return getattr(inner, "dtype", "") in ("string", "large_string")
 
 
-def n_rows(dataset: Any) -> int:
+def count_rows(dataset: Any) -> int:
     """The number of rows; 0 where the hub does not give it."""
     if hasattr(dataset, "__len__"):
         return len(dataset)
@@ -95,10 +95,10 @@ def n_rows(dataset: Any) -> int:
     return splits[dataset.split].num_examples if dataset.split in splits else 0
 
 
-def rows(dataset: Any, image_column: str, caption_column: str = "") -> Iterator[Row]:
+def iterate_rows(dataset: Any, image_column: str, caption_column: str = "") -> Iterator[DatasetRow]:
     """The rows in order, named "row 000000", ...; captions are a text or a list of texts."""
     for number, row in enumerate(dataset):
         picture = row[image_column] or {}
         captions: Any = row[caption_column] if caption_column else ()
         texts: list[str] = [captions] if isinstance(captions, str) else list(captions or ())
-        yield Row(f"row {number:06d}", picture.get("bytes"), tuple(t for t in texts if t and t.strip()))
+        yield DatasetRow(f"row {number:06d}", picture.get("bytes"), tuple(t for t in texts if t and t.strip()))

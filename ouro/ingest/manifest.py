@@ -32,7 +32,7 @@ class ManifestError(OuroError, ValueError):
     """All problems of a manifest, one per line."""
 
 
-class Entry(NamedTuple):
+class ManifestEntry(NamedTuple):
     """One file of a collection, with its split and captions from a manifest."""
 
     path: Path
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     captions: tuple[str, ...] = ()
 
 
-def read_manifest(path: Path) -> list[Entry]:
+def read_manifest(path: Path) -> list[ManifestEntry]:
     """The entries in order of first appearance; files need not exist yet. Raises ManifestError."""
     kind = path.suffix.lower()
     if kind not in _KEYS:
@@ -49,7 +49,7 @@ def read_manifest(path: Path) -> list[Entry]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: cannot be read: {error}; expected a UTF-8 file") from error
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ManifestEntry] = {}
     problems: list[str] = []
     for line, row in _csv_rows(text) if kind == ".csv" else _json_rows(text):
         problem = row if isinstance(row, str) else _find_problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
@@ -120,7 +120,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value and _clean(value) == value
 
 
-def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
+def _add(entries: dict[str, ManifestEntry], row: dict[str, Any], folder: Path) -> str:
     """Add a checked row; returns the conflict with an earlier line, or ""."""
     name: str = row["path"]
     captions = tuple(_clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])])
@@ -129,8 +129,8 @@ def _add(entries: dict[str, Entry], row: dict[str, Any], folder: Path) -> str:
     split: str = row.get("split", earlier_entry.split if earlier_entry else "train")
     if earlier_entry and earlier_entry.split != split:
         return f"split: got {split!r} for {name}, which an earlier line puts into {earlier_entry.split!r}"
-    path, _, earlier_captions = earlier_entry or Entry(folder / name)
-    entries[absolute_path] = Entry(
+    path, _, earlier_captions = earlier_entry or ManifestEntry(folder / name)
+    entries[absolute_path] = ManifestEntry(
         path, split, (*earlier_captions, *(c for c in captions if c not in earlier_captions))
     )
     return ""

@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouro.ingest.collection import Row, find_images, ingest_files
-from ouro.ingest.hf_dataset import is_dataset, n_rows, open_dataset, rows
-from ouro.ingest.manifest import Entry, read_manifest
+from ouro.ingest.collection import DatasetRow, find_images, ingest_files
+from ouro.ingest.hf_dataset import count_rows, is_dataset, iterate_rows, open_dataset
+from ouro.ingest.manifest import ManifestEntry, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,11 +28,11 @@ def ingest_source(params: Ingest, out: Path, progress: Callable[[int], None] | N
     return ingest_files(islice(items(params), params.limit or None), root, out, params, progress)
 
 
-def items(params: Ingest) -> Iterable[Path | Entry | Row]:
+def items(params: Ingest) -> Iterable[Path | ManifestEntry | DatasetRow]:
     """All that the source holds, in order. Raises ImageError, ManifestError or DatasetError."""
     if is_dataset(params.source):
         opened = open_dataset(params.source, params.image_column, params.caption_column)
-        return rows(opened, params.image_column, params.caption_column)
+        return iterate_rows(opened, params.image_column, params.caption_column)
     source = Path(params.source)
     return read_manifest(source) if is_manifest(source) else find_images(source)
 
@@ -40,7 +40,7 @@ def items(params: Ingest) -> Iterable[Path | Entry | Row]:
 def count_items(params: Ingest) -> int:
     """How many items the source holds; 0: not known beforehand. Raises as `items`."""
     if is_dataset(params.source):
-        return n_rows(open_dataset(params.source, params.image_column, params.caption_column))
+        return count_rows(open_dataset(params.source, params.image_column, params.caption_column))
     return sum(1 for _ in items(params))
 
 

@@ -69,7 +69,7 @@ class Encoder:
 
     def __call__(self, lessons: list[Lesson]) -> tuple[Any, dict[str, Any], list[str]]:
         """Batch, model inputs, and the kind of every supervised token in row-major order."""
-        from ouro.training.packing import Branch, collate, pack_row
+        from ouro.training.packing import PackedBranch, collate, pack_row
 
         lessons = sorted(lessons, key=lambda lesson: lesson.whole)
         pixels = self._pixels(lessons)
@@ -85,7 +85,7 @@ class Encoder:
                 weight = WEIGHTS.get(kind, 1.0)
                 weights = [weight] * (len(target) - 1) + [END_WEIGHT]
                 question = [*self.text(prompt), self.end, self.start, *self.text("assistant")]
-                branches.append(Branch(question, target, weights, 1))
+                branches.append(PackedBranch(question, target, weights, 1))
                 kinds += [kind] * (len(target) - 1) + ["end"]
             rows.append(pack_row(prefix, [tuple(grid)], branches, image_token=self.image, merge=merge))
         one_row = sum(r.ids.numel() for r in rows)

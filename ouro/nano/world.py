@@ -22,7 +22,7 @@ from ouro.core.images import encode_png
 from ouro.core.params import Ingest
 from ouro.core.records import Image
 from ouro.ingest.collection import ingest_files
-from ouro.ingest.manifest import Entry
+from ouro.ingest.manifest import ManifestEntry
 from ouro.nano.language import QA, coarse_caption, coarse_questions, fine_questions
 from ouro.nano.scenes import Scene, draw_scene, render
 
@@ -67,10 +67,10 @@ def _draw(params: Ingest, seed: int) -> Iterator[Drawn]:
             yield Drawn(f"{split}-{i:05d}.png", split, draw_scene(rng))
 
 
-def _paint(root: Path, one: Drawn) -> Entry:
+def _paint(root: Path, one: Drawn) -> ManifestEntry:
     path = root / one.name
     path.write_bytes(encode_png(PILImage.fromarray(render(one.scene))))
-    return Entry(path, one.split, (coarse_caption(one.scene),) if one.split == "train" else ())
+    return ManifestEntry(path, one.split, (coarse_caption(one.scene),) if one.split == "train" else ())
 
 
 def _write_annotations(folder: Path, drawings: dict[str, Drawn], rng: np.random.Generator) -> None:

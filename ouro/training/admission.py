@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.core.records import Rejected
 from ouro.training.job import TrainingError
-from ouro.training.samples import Part, Sample
+from ouro.training.samples import Sample, SampleRegion
 
 if TYPE_CHECKING:
     from ouro.core.params import Train
@@ -31,7 +31,7 @@ class FilteredSamples(NamedTuple):
     given_up: Counter[str]
 
 
-def context_length(base: str | Path, params: Train) -> int:
+def read_context_length(base: str | Path, params: Train) -> int:
     """The most tokens of prefix and branch together: train.max_tokens, or the base's own limit.
 
     Raises TrainingError for an architecture without M-RoPE: packed rows need its positions.
@@ -48,7 +48,7 @@ def context_length(base: str | Path, params: Train) -> int:
     return params.max_tokens or int(text.get("max_position_embeddings", 32_768))
 
 
-def admit(
+def filter_samples(
     samples: Sequence[Sample], images: Path, encoder: Encoder, params: Train, prompt: str, context: int
 ) -> FilteredSamples:
     """Accept, shorten or reject each sample ("missing_image", "too_long"). `images` is the folder of image files."""
@@ -96,7 +96,7 @@ class _ContextFitter(NamedTuple):
     def count_branch_tokens(self, question: str, answer: str) -> int:
         return len(self.encoder.asked(question, 1)) + len(self.encoder.reply(answer))
 
-    def drop_largest(self, parts: Sequence[Part], room: int) -> tuple[Part, ...]:
+    def drop_largest(self, parts: Sequence[SampleRegion], room: int) -> tuple[SampleRegion, ...]:
         """The regions without the largest ones, as many dropped as needed for any k of the rest to fit into `room`."""
         sizes = {part.region_id: self.count_region_tokens(part) for part in parts}
         remaining = sorted(parts, key=lambda p: sizes[p.region_id])
@@ -105,7 +105,7 @@ class _ContextFitter(NamedTuple):
         remaining_ids = {p.region_id for p in remaining}
         return tuple(p for p in parts if p.region_id in remaining_ids) if self.params.k else tuple(parts)
 
-    def count_region_tokens(self, part: Part) -> int:
+    def count_region_tokens(self, part: SampleRegion) -> int:
         x0, y0, x1, y1 = part.box
         visual = self.encoder.visual_tokens(((round(x1 - x0), round(y1 - y0)), self.params.region_max_pixels))
         return visual + self.count_prefix_tokens(1) - self.count_prefix_tokens(0)

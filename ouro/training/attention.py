@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from ouro.training.packing import Batch, row_mask, tree_mask
+from ouro.training.packing import PackedBatch, row_mask, tree_mask
 from ouro.vision import fast
 
 FORMS = {"sdpa": "sdpa", "segments": "ouro_segments", "flex": "ouro_flex"}
@@ -29,7 +29,7 @@ AUTO = "auto"
 class Segments:
     """The images of a batch: their `lengths` in each row (the remainder is padding), and the mask of each."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: PackedBatch) -> None:
         image_lengths = [row[row >= 0].unique_consecutive(return_counts=True)[1].tolist() for row in batch.image]
         width = batch.ids.shape[1]
         self.lengths: list[list[int]] = image_lengths
@@ -70,7 +70,7 @@ def form_of(model: Any) -> str:
     return next((form for form, implementation in FORMS.items() if implementation == name), "sdpa")
 
 
-def attention_inputs(batch: Batch, form: str) -> dict[str, Any]:
+def attention_inputs(batch: PackedBatch, form: str) -> dict[str, Any]:
     """Keyword arguments of a model's forward for the rows of `batch`."""
     if form == "segments":
         return {"segments": Segments(batch)}
@@ -125,7 +125,7 @@ def _attend_plain(module: Any, *args: Any, **kwargs: Any) -> tuple[torch.Tensor,
     return sdpa_attention_forward(module, query.to(value.dtype), key.to(value.dtype), value, *rest, **kwargs)
 
 
-def block_mask(batch: Batch) -> Any:
+def block_mask(batch: PackedBatch) -> Any:
     """FlexAttention's mask of the rows."""
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from ouro.core.code import code_fingerprint
 from ouro.core.files import folder_fingerprint, sync
-from ouro.training.job import Job, TrainingError
+from ouro.training.job import TrainingError, TrainingJob
 from ouro.training.store import SampleFile, write_samples
 
 MARKER = "trainer_state.json"
@@ -81,7 +81,7 @@ def is_complete(folder: Path, processes: int = 1) -> bool:
     return (folder / "optimizer.pt").is_file() and (folder / "scheduler.pt").is_file()
 
 
-def checkpoint_key(job: Job) -> str:
+def checkpoint_key(job: TrainingJob) -> str:
     """Content address of a training, code included: only the same training may resume from a checkpoint."""
     code, base = code_fingerprint([CODE]), folder_fingerprint(job.base)
     inputs = (code, base, job.params.model_dump_json(), job.prompt, job.seed)
@@ -100,6 +100,6 @@ def checkpoint_key(job: Job) -> str:
     return digest.hexdigest()[:24]
 
 
-def discard_checkpoints(job: Job) -> None:
+def discard_checkpoints(job: TrainingJob) -> None:
     """Remove the checkpoints of a job."""
     shutil.rmtree(job.checkpoints / checkpoint_key(job), ignore_errors=True)

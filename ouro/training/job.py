@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 OnLog = Callable[[int, int, dict[str, float]], None]  # (step, total steps, logged values)
 
 
-NOTHING = "no training samples; expected at least one image with a description"
+NO_SAMPLES = "no training samples; expected at least one image with a description"
 
 
 class TrainingError(OuroError, ValueError):
@@ -31,7 +31,7 @@ class OutOfMemory(OuroError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """One training: everything its result depends on, and the folders it reads and writes.
 
     `samples` is any sequence; a SampleFile is passed between processes by its path. `prompt` asks for the description;
@@ -68,7 +68,7 @@ class TrainSummary:
     notes: tuple[str, ...] = field(default=())
 
 
-def in_smaller_pieces(job: Job, error: OutOfMemory) -> Job:
+def split_micro_batches(job: TrainingJob, error: OutOfMemory) -> TrainingJob:
     """The job with twice as many pieces per micro-batch. Raises TrainingError when a piece is already one image, or
     with DeepSpeed, which splits micro-batches itself."""
     if job.params.deepspeed:

@@ -20,18 +20,26 @@ from ouro.core.files import write_json
 from ouro.core.params import Train
 from ouro.core.processes import end_with_starter
 from ouro.training.group import STORE, join_group
-from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
+from ouro.training.job import (
+    NO_SAMPLES,
+    OnLog,
+    OutOfMemory,
+    TrainingError,
+    TrainingJob,
+    TrainSummary,
+    split_micro_batches,
+)
 from ouro.training.store import SampleFile, write_samples
 from ouro.training.workers import run_workers
 
 
-def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
+def train(job: TrainingJob, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
     """`ouro.training.lora.train_adapter` in `job.params.processes` processes, which share each step's rows.
 
     Raises what train_adapter raises, and RuntimeError with the end of a process's output when it ends otherwise.
     """
     if not len(job.samples):
-        raise TrainingError(NOTHING)
+        raise TrainingError(NO_SAMPLES)
     if job.params.processes == 1 and not job.params.deepspeed and not job.params.workers:
         from ouro.training.lora import train_adapter
 
@@ -43,13 +51,13 @@ def train(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSumma
             try:
                 return run_workers(path, job.params.processes, on_log)
             except OutOfMemory as error:
-                job = in_smaller_pieces(job, error)
+                job = split_micro_batches(job, error)
     finally:
         path.unlink(missing_ok=True)
         path.with_suffix(".arrow").unlink(missing_ok=True)
 
 
-def write_job(path: Path, job: Job) -> None:
+def write_job(path: Path, job: TrainingJob) -> None:
     """Write what `python -m ouro.training.launch` takes. Samples go by the path of their file; those that have none
     are written to one beside `path`."""
     samples = job.samples
@@ -60,7 +68,7 @@ def write_job(path: Path, job: Job) -> None:
     write_json(path, {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()})
 
 
-def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> Job:
+def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> TrainingJob:
     """A job for this launch: train.processes is the number of processes that there are. Raises TrainingError."""
     try:
         job = _from_json(json.loads(path.read_text("utf-8")))
@@ -73,11 +81,11 @@ def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> Job:
     return replace(job, params=job.params.model_copy(update={"processes": processes}))
 
 
-def _from_json(value: dict[str, Any]) -> Job:
+def _from_json(value: dict[str, Any]) -> TrainingJob:
     plain: dict[str, Any] = {name: value[name] for name in ("base", "prompt", "seed", "pieces")}
     plain |= {name: Path(value[name]) for name in ("images", "out", "checkpoints")}
     plain |= {"start": Path(value["start"]) if value["start"] else None}
-    return Job(SampleFile(Path(value["samples"])), params=Train.model_validate(value["params"]), **plain)
+    return TrainingJob(SampleFile(Path(value["samples"])), params=Train.model_validate(value["params"]), **plain)
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -101,7 +109,7 @@ def main() -> None:
         raise
 
 
-def _work(job: Job) -> None:
+def _work(job: TrainingJob) -> None:
     import torch
 
     if torch.cuda.is_available():

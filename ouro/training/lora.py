@@ -19,14 +19,22 @@ from ouro.training import zero
 from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention
 from ouro.training.checkpoints import checkpoint_key, last_checkpoint, lock_training
-from ouro.training.job import NOTHING, Job, OnLog, OutOfMemory, TrainingError, TrainSummary, in_smaller_pieces
-from ouro.training.rows import Rows
-from ouro.training.trainer import Collator, JointTrainer, Report, arguments, loss_curve
+from ouro.training.job import (
+    NO_SAMPLES,
+    OnLog,
+    OutOfMemory,
+    TrainingError,
+    TrainingJob,
+    TrainSummary,
+    split_micro_batches,
+)
+from ouro.training.rows import RowDataset
+from ouro.training.trainer import Collator, JointTrainer, ReportCallback, loss_curve, training_arguments
 from ouro.vision.encoding import Encoder
 from ouro.vision.hf import adapter_changes_output, load_model
 
 
-def train_adapter(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
+def train_adapter(job: TrainingJob, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
     """Train a LoRA adapter and write it to `job.out` (safetensors + adapter_config.json), atomically.
 
     The checkpoints' subfolder is named by a hash of everything the result depends on, code included; a killed run
@@ -40,21 +48,21 @@ def train_adapter(job: Job, on_log: OnLog = lambda step, of, values: None) -> Tr
         try:
             return train_once(job, on_log)
         except OutOfMemory as error:
-            job = in_smaller_pieces(job, error)
+            job = split_micro_batches(job, error)
 
 
-def train_once(job: Job, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
+def train_once(job: TrainingJob, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
     """As `train_adapter`, but a step that does not fit into memory raises OutOfMemory."""
     if not len(job.samples):
-        raise TrainingError(NOTHING)
+        raise TrainingError(NO_SAMPLES)
     work = job.checkpoints / checkpoint_key(job)
     with lock_training(work):
         return _train(job, work, on_log)
 
 
-def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
+def _train(job: TrainingJob, work: Path, on_log: OnLog) -> TrainSummary:
     deepspeed = zero.deepspeed_config(job.params.deepspeed) if job.params.deepspeed else None
-    trainer_args = arguments(job.params, work, job.seed, deepspeed)
+    trainer_args = training_arguments(job.params, work, job.seed, deepspeed)
     zero.join_processes(
         deepspeed
     )  # this and the arguments come before the model, which ZeRO-3 splits while it is loaded
@@ -65,12 +73,12 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
         pieces=job.pieces,
         model=model,
         args=trainer_args,
-        train_dataset=Rows(job, encoder),  # type: ignore[arg-type]
+        train_dataset=RowDataset(job, encoder),  # type: ignore[arg-type]
         data_collator=Collator(encoder.pad, job.params.row_tokens),
-        callbacks=[Report(on_log)],
+        callbacks=[ReportCallback(on_log)],
     )
     trainer.remove_callback(PrinterCallback)
-    zero.watch(trainer, deepspeed)
+    zero.check_enabled(trainer, deepspeed)
     checkpoint = last_checkpoint(work, job.params.processes)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -88,7 +96,7 @@ def _train(job: Job, work: Path, on_log: OnLog) -> TrainSummary:
     return _summarize(job, model, trainer)
 
 
-def _load_lora_model(job: Job) -> tuple[Any, Encoder]:
+def _load_lora_model(job: TrainingJob) -> tuple[Any, Encoder]:
     """The base with LoRA on the modules that get it, and its encoder."""
     on_gpu, params = torch.cuda.is_available(), job.params
     dtype = "bfloat16" if on_gpu and params.bf16 else "float32"  # autocast does the rest; LoRA itself stays float32
@@ -138,7 +146,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _summarize(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
+def _summarize(job: TrainingJob, model: Any, trainer: JointTrainer) -> TrainSummary:
     trainable, parameters = model.get_nb_trainable_parameters()
     curve = loss_curve(trainer.state.log_history)
     tokens = int(curve[-1]["tokens"]) if curve else 0
@@ -146,7 +154,7 @@ def _summarize(job: Job, model: Any, trainer: JointTrainer) -> TrainSummary:
     return TrainSummary(trainer.state.global_step, len(job.samples), trainable, parameters, tokens, curve, notes)
 
 
-def _save(model: Any, job: Job) -> None:
+def _save(model: Any, job: TrainingJob) -> None:
     out = job.out
     partial = out.with_name(out.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from ouro.training.attention import attention_inputs, form_of
-from ouro.training.packing import Batch
+from ouro.training.packing import PackedBatch
 
 
 class JointLoss(NamedTuple):
@@ -22,7 +22,7 @@ class JointLoss(NamedTuple):
 
 
 def joint_loss(
-    model: Any, batch: Batch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0,
+    model: Any, batch: PackedBatch, inputs: dict[str, Any], w_desc: float = 1.0, w_qa: float = 1.0,
     totals: torch.Tensor | None = None,
 ) -> JointLoss:  # fmt: skip
     """The joint loss of a Qwen2-VL style model on packed rows; logits are computed at supervised columns only.
@@ -54,6 +54,6 @@ def joint_loss(
     return JointLoss(total, task_losses[0].detach(), task_losses[1].detach(), picked_logits.argmax(-1) == labels)
 
 
-def task_weights(batch: Batch) -> torch.Tensor:
+def task_weights(batch: PackedBatch) -> torch.Tensor:
     """(2,) sums of the weights of L_desc's and L_qa's tokens."""
     return torch.stack([(batch.weights * (batch.task == t)).sum() for t in (0, 1)])

@@ -19,7 +19,7 @@ from ouro.vision.flops import step_flops
 if TYPE_CHECKING:
     from ouro.core.params import Train
     from ouro.training.losses import JointLoss
-    from ouro.training.packing import Batch
+    from ouro.training.packing import PackedBatch
 
 SUMS = ("desc", "qa", "steps", "tokens", "unshared", "slots", "flops")
 PROBE, GPU_PROBE = 1024, 8192  # sides of the matrices
@@ -37,7 +37,7 @@ class Meter:
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)
         self.start_time = time.perf_counter()
 
-    def add(self, batch: Batch, loss: JointLoss, grids: torch.Tensor) -> None:
+    def add(self, batch: PackedBatch, loss: JointLoss, grids: torch.Tensor) -> None:
         """Count one micro-batch; `grids`: (N, 3) patch grids of its pictures."""
         tokens, unshared, attended = batch.counts.tolist()
         image_grids = [(int(t), int(h), int(w)) for t, h, w in grids.tolist()]

@@ -23,7 +23,7 @@ import torch
 Grid = tuple[int, int, int]
 
 
-class Branch(NamedTuple):
+class PackedBranch(NamedTuple):
     """Token ids of a prompt (no loss) and of a target, with one loss weight per target token; `task` is 0 for L_desc,
     1 for L_qa."""
 
@@ -33,7 +33,7 @@ class Branch(NamedTuple):
     task: int
 
 
-class Row(NamedTuple):
+class PackedRow(NamedTuple):
     """One image: ids (t,), branch (t,) 0 for the prefix, positions (3, t), weights (t,) of predicting token i,
     task (t,), source (t,) the index of the token that predicts token i: the one before it, or the prefix's last.
 
@@ -54,7 +54,7 @@ class Row(NamedTuple):
         return sum(n * prefix + n * (n + 1) // 2 for n in branches) + prefix * (prefix + 1) // 2
 
 
-class Batch(NamedTuple):
+class PackedBatch(NamedTuple):
     """Images concatenated in rows, right-padded.
 
     ids, branch (-1: padding), image (index of the image in the batch, in the order of the rows; -1: padding), weights,
@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 class Collated(NamedTuple):
     """A batch, and the input indices of its images in the order of the batch."""
 
-    batch: Batch
+    batch: PackedBatch
     order: list[int]
 
 
@@ -108,8 +108,8 @@ def mrope_positions(ids: Sequence[int], grids: Sequence[Grid], image_token: int,
 
 
 def pack_row(
-    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], *, image_token: int, merge: int
-) -> Row:
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[PackedBranch], *, image_token: int, merge: int
+) -> PackedRow:
     """One row out of a prefix and its branches.
 
     The first token of a branch without a prompt is predicted from the prefix's last token. Raises ValueError when a
@@ -131,23 +131,23 @@ def pack_row(
         task += [b.task] * length
         positions.append((torch.arange(length) + start).expand(3, -1))
     unshared = len(ids) + len(prefix) * (len(branches) - 1) if branches else len(ids)
-    return Row(
+    return PackedRow(
         torch.tensor(ids), torch.tensor(branch), torch.cat(positions, dim=1), torch.tensor(weights), torch.tensor(task),
         torch.tensor(source), unshared,
     )  # fmt: skip
 
 
 def separate_rows(
-    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], *, image_token: int, merge: int
-) -> list[Row]:
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[PackedBranch], *, image_token: int, merge: int
+) -> list[PackedRow]:
     """One row per branch, each with the prefix: what trainers with one question per sample do."""
     return [pack_row(prefix, grids, [b], image_token=image_token, merge=merge) for b in branches]
 
 
 def conversation_row(
-    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[Branch], between: Sequence[int], *,
+    prefix: Sequence[int], grids: Sequence[Grid], branches: Sequence[PackedBranch], between: Sequence[int], *,
     image_token: int, merge: int,
-) -> Row:  # fmt: skip
+) -> PackedRow:  # fmt: skip
     """One causal conversation: each branch is a turn that attends to all earlier turns. `between`: the chat template's
     token ids from the end of a reply to the next user's text. Raises ValueError as pack_row does."""
     ids: list[int] = []
@@ -158,12 +158,12 @@ def conversation_row(
         ids += [*prompt_ids, *b.target]
         weights += [0.0] * len(prompt_ids) + b.weights
         task += [b.task] * (len(prompt_ids) + len(b.target))
-    row = pack_row(prefix, grids, [Branch([], ids, weights, 0)], image_token=image_token, merge=merge)
+    row = pack_row(prefix, grids, [PackedBranch([], ids, weights, 0)], image_token=image_token, merge=merge)
     unshared = sum(len(prefix) + len(b.prompt) + len(b.target) for b in branches)
     return row._replace(task=torch.tensor([0] * len(prefix) + task), unshared=unshared)
 
 
-def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def pack_bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices in groups whose lengths sum to at most `budget`, by first-fit decreasing (Johnson, 1973); a longer item
     gets a group of its own. Groups and their members are in input order."""
     groups: list[list[int]] = []
@@ -179,12 +179,12 @@ def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return sorted(sorted(group) for group in groups)
 
 
-def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
+def collate(rows: Sequence[PackedRow], pad_token: int, row_tokens: int) -> Collated:
     """Pack images into rows of at most `row_tokens` tokens by first-fit decreasing; right-pad to the longest row.
 
     Padding attends to itself only and has weight 0.
     """
-    groups = bins([r.ids.numel() for r in rows], row_tokens)
+    groups = pack_bins([r.ids.numel() for r in rows], row_tokens)
     order = [i for group in groups for i in group]
     width = max(sum(rows[i].ids.numel() for i in group) for group in groups)
     shape = (len(groups), width)
@@ -202,18 +202,18 @@ def collate(rows: Sequence[Row], pad_token: int, row_tokens: int) -> Collated:
             weights[g, span], task[g, span], source[g, span] = row.weights, row.task, row.source + offset
             offset, number = span.stop, number + 1
     counts = torch.tensor([(r.ids.numel(), r.unshared, r.attended()) for r in rows]).sum(0)
-    return Collated(Batch(ids, branch, image, positions, weights, task, source, counts), order)
+    return Collated(PackedBatch(ids, branch, image, positions, weights, task, source, counts), order)
 
 
-def taken_apart(batch: Batch) -> list[Row]:
+def split_images(batch: PackedBatch) -> list[PackedRow]:
     """Split a batch into one row per image, in the order of the batch: the inverse of `collate`."""
-    rows: list[Row] = []
+    rows: list[PackedRow] = []
     for number in range(int(batch.image.max()) + 1):
         g, at = (batch.image == number).nonzero(as_tuple=True)
         flat = {name: getattr(batch, name)[g, at] for name in ("ids", "branch", "weights", "task")}
         repeated_tokens = int((flat["branch"] == 0).sum()) * max(0, int(flat["branch"].max()) - 1)
         positions, source = batch.positions[:, g, at], batch.source[g, at] - at[0]
-        rows.append(Row(**flat, positions=positions, source=source, unshared=len(at) + repeated_tokens))
+        rows.append(PackedRow(**flat, positions=positions, source=source, unshared=len(at) + repeated_tokens))
     return rows
 
 
@@ -227,6 +227,6 @@ def tree_mask(branch: torch.Tensor) -> torch.Tensor:
     return (mask | torch.eye(t, dtype=torch.bool, device=branch.device))[:, None]
 
 
-def row_mask(batch: Batch) -> torch.Tensor:
+def row_mask(batch: PackedBatch) -> torch.Tensor:
     """(R, 1, T, T) bool of whole rows: `tree_mask`, restricted to tokens of the same image."""
     return tree_mask(batch.branch) & (batch.image[:, :, None] == batch.image[:, None, :])[:, None]

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ouro.core.crops import crop
-from ouro.training.job import Job, TrainingError
+from ouro.training.job import TrainingError, TrainingJob
 from ouro.training.samples import Sample
-from ouro.training.selection import Draw, coverage, draw
-from ouro.training.store import lengths_of
+from ouro.training.selection import Selection, draw_selection, question_coverage
+from ouro.training.store import read_lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image as PILImage
 
-    from ouro.training.packing import Branch, Grid, Row
+    from ouro.training.packing import Grid, PackedBranch, PackedRow
     from ouro.vision.encoding import Encoder
 
 DESC, QA = 0, 1
@@ -32,18 +32,18 @@ WINDOW = 8  # steps; rows are sorted by length within so many
 GROUP = 4096  # draws in one row group of the Parquet file
 
 
-class Encoded(NamedTuple):
+class EncodedImage(NamedTuple):
     """An image's packed rows (several with train.packing "separate", else one) and the model inputs of its pictures."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PackedRow, ...]
     pixels: dict[str, Any]
     image_id: str
 
 
-class Rows:
+class RowDataset:
     """A map-style dataset of packed rows: `epochs` shuffled passes over the samples, one after the other."""
 
-    def __init__(self, job: Job, encoder: Encoder) -> None:
+    def __init__(self, job: TrainingJob, encoder: Encoder) -> None:
         self.samples, self.folder, self.params = job.samples, job.images, job.params
         self.prompt, self.seed, self.encoder = job.prompt, job.seed, encoder
         self.order = lru_cache(maxsize=2)(self._order)
@@ -51,16 +51,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.samples) * self.params.epochs
 
-    def __getitem__(self, index: int) -> Encoded:
+    def __getitem__(self, index: int) -> EncodedImage:
         return self.encode(*self.drawn(index))
 
-    def drawn(self, index: int) -> tuple[Sample, Draw]:
+    def drawn(self, index: int) -> tuple[Sample, Selection]:
         """The sample of row `index`, and the regions and questions drawn from it."""
         epoch, position = divmod(index, len(self.samples))
         number = int(self.order(epoch)[position])
         sample = self.samples[number]
         rng = np.random.default_rng([self.seed, 2, epoch, number])
-        return sample, draw(sample, self.params, rng, shown=self.shows_regions(index))
+        return sample, draw_selection(sample, self.params, rng, shown=self.shows_regions(index))
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
         """A shuffled pass over the samples in which the rows of a step have similar lengths.
@@ -70,7 +70,7 @@ class Rows:
         """
         rng = np.random.default_rng([self.seed, 1, epoch])
         shuffled = rng.permutation(len(self.samples)).astype(np.int32)
-        lengths = lengths_of(self.samples)
+        lengths = read_lengths(self.samples)
         step = self.params.batch_size * self.params.processes
         full_length = len(shuffled) // step * step
         for start in range(0, full_length, WINDOW * step):
@@ -84,9 +84,9 @@ class Rows:
         batch = index // (self.params.batch_size * self.params.processes)
         return bool(np.random.default_rng([self.seed, 3, batch]).random() >= self.params.region_dropout)
 
-    def encode(self, sample: Sample, selection: Draw) -> Encoded:
+    def encode(self, sample: Sample, selection: Selection) -> EncodedImage:
         """Encode a sample: the full image first, then its regions; the description and each question are branches."""
-        from ouro.training.packing import Branch
+        from ouro.training.packing import PackedBranch
 
         enc = self.encoder
         picture = _read_picture(self.folder / sample.path, sample.image_id)
@@ -97,11 +97,14 @@ class Rows:
         exchanges = [(self.prompt, sample.description, DESC)]
         exchanges += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in selection.pairs]
         branches = [
-            Branch(enc.asked(q, len(images)), enc.reply(a), [1.0] * len(enc.reply(a)), task) for q, a, task in exchanges
+            PackedBranch(enc.asked(q, len(images)), enc.reply(a), [1.0] * len(enc.reply(a)), task)
+            for q, a, task in exchanges
         ]
-        return Encoded(self._pack(enc.prefix(grids), grids, branches), pixels, sample.image_id)
+        return EncodedImage(self._pack(enc.prefix(grids), grids, branches), pixels, sample.image_id)
 
-    def _pack(self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[Branch]) -> tuple[Row, ...]:
+    def _pack(
+        self, prefix: list[int], grids: Sequence[Grid], branches: Sequence[PackedBranch]
+    ) -> tuple[PackedRow, ...]:
         """Rows in the form of train.packing."""
         from ouro.training import packing
 
@@ -127,7 +130,7 @@ def _read_picture(path: Path, image_id: str) -> PILImage.Image:
         ) from error
 
 
-def record_draws(job: Job, path: Path) -> dict[str, float]:
+def write_draws(job: TrainingJob, path: Path) -> dict[str, float]:
     """Write the draw of every sample in every epoch (Parquet: epoch, image_id, region_ids, questions), without
     training: a draw depends on the seed, the epoch and the sample alone.
 
@@ -155,11 +158,11 @@ class _DrawStatistics:
         self.rows, self.with_regions, self.covered = 0, 0, 0.0
         self.levels: Counter[int] = Counter()
 
-    def add(self, sample: Sample, selection: Draw) -> None:
+    def add(self, sample: Sample, selection: Selection) -> None:
         self.rows += 1
         if selection.regions:
             self.with_regions += 1
-            self.covered += coverage(sample, selection)
+            self.covered += question_coverage(sample, selection)
             self.levels.update(sample.parts[i].level for i in selection.regions)
 
     def summary(self) -> dict[str, float]:
@@ -172,8 +175,8 @@ class _DrawStatistics:
         }
 
 
-def _iterate_draws(job: Job, statistics: _DrawStatistics) -> Iterator[dict[str, Any]]:
-    rows = Rows(job, None)  # type: ignore[arg-type]  # nothing is encoded
+def _iterate_draws(job: TrainingJob, statistics: _DrawStatistics) -> Iterator[dict[str, Any]]:
+    rows = RowDataset(job, None)  # type: ignore[arg-type]  # nothing is encoded
     for index in range(len(rows)):
         sample, selection = rows.drawn(index)
         statistics.add(sample, selection)

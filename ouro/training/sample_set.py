@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ouro.core.artifacts import ArtifactError, read_shard, write_json
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Image, QAPair, Region, Rejected, Scene, regions_of, training_images
-from ouro.training.admission import admit, context_length
-from ouro.training.job import NOTHING, TrainingError
-from ouro.training.samples import Made, Originals, Sample, make_samples
-from ouro.training.store import SampleFile, keep_samples
+from ouro.training.admission import filter_samples, read_context_length
+from ouro.training.job import NO_SAMPLES, TrainingError
+from ouro.training.samples import Originals, Sample, SampleSet, make_samples
+from ouro.training.store import SampleFile, store_samples
 
 if TYPE_CHECKING:
     from ouro.core.params import Train
@@ -31,21 +31,21 @@ def keep_sample_set(
     from ouro.vision.encoding import Encoder
     from ouro.vision.folders import load_processor
 
-    context = context_length(base, params)
+    context = read_context_length(base, params)
     encoder = Encoder(load_processor(base), params.min_pixels)
     account = Account()
 
     def shards() -> Iterator[list[Sample]]:
         for images, made in _made(layout, params.supervision, originals):
-            fit = admit(made.samples, layout.images, encoder, params, prompt, context)
+            fit = filter_samples(made.samples, layout.images, encoder, params, prompt, context)
             account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
             yield fit.samples
 
-    file = keep_samples(folder, shards())
+    file = store_samples(folder, shards())
     write_json(account_of(file), account.to_json())
     if not len(file):
         raise TrainingError(
-            f"{NOTHING}: {account.n_in} images in, rejected {account.reasons()}. Fix: for supervision ours look at "
+            f"{NO_SAMPLES}: {account.n_in} images in, rejected {account.reasons()}. Fix: for supervision ours look at "
             f"the .rejected.parquet in {layout.scenes}; for orig the collection must have captions"
         )
     return file
@@ -82,7 +82,7 @@ class Account:
         return {**counts, "records": records}
 
 
-def _made(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, Made]]:
+def _made(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, SampleSet]]:
     """For every shard its number of training images, and their samples."""
     for name in shard_names(layout.images):
         images = training_images(read_shard(layout.images / name, Image))

@@ -16,7 +16,7 @@ from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
 Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
 
 
-class Asked(NamedTuple):
+class QuestionAnswer(NamedTuple):
     """A question, its answer, and its aspect ("" for the collection's own questions)."""
 
     question: str
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     aspect: str = ""
 
 
-class Part(NamedTuple):
+class SampleRegion(NamedTuple):
     """A sub-region: its box (pixels), its level in the tree, and its merged description ("" without one)."""
 
     region_id: str
@@ -40,16 +40,16 @@ class Sample:
     image_id: str
     path: str
     size: tuple[int, int]
-    parts: tuple[Part, ...]
+    parts: tuple[SampleRegion, ...]
     description: str
-    pairs: tuple[Asked, ...]
+    pairs: tuple[QuestionAnswer, ...]
 
     @property
     def boxes(self) -> tuple[Box, ...]:
         return tuple(part.box for part in self.parts)
 
 
-class Made(NamedTuple):
+class SampleSet(NamedTuple):
     """Samples and rejected images: images in = samples + rejected."""
 
     samples: list[Sample]
@@ -71,7 +71,7 @@ def make_samples(
     scenes: Iterable[Scene] = (),
     pairs: Iterable[QAPair] = (),
     originals: Originals | None = None,
-) -> Made:
+) -> SampleSet:
     """One sample per image, by train.supervision:
 
     ours    the merged description and the synthesized pairs
@@ -83,11 +83,15 @@ def make_samples(
     """
     parts, texts, pairs_by_image = _group_by_image(regions, list(scenes), pairs)
     collection_pairs = originals or {}
-    result = Made([], [])
+    result = SampleSet([], [])
     for image in images:
         descriptions = [*image.captions[:1]] if supervision != "ours" else []
         descriptions += [texts[image.image_id]] if supervision != "orig" and image.image_id in texts else []
-        questions = [Asked(*pair) for pair in collection_pairs.get(image.image_id, ())] if supervision != "ours" else []
+        questions = (
+            [QuestionAnswer(*pair) for pair in collection_pairs.get(image.image_id, ())]
+            if supervision != "ours"
+            else []
+        )
         questions += pairs_by_image[image.image_id] if supervision != "orig" else []
         if not "".join(descriptions).strip():
             result.rejected.append(Rejected("train", image.image_id, "no_description", f"supervision {supervision}"))
@@ -101,13 +105,13 @@ def make_samples(
 
 def _group_by_image(
     regions: Iterable[Region], scenes: Sequence[Scene], pairs: Iterable[QAPair]
-) -> tuple[Mapping[str, list[Part]], dict[str, str], Mapping[str, list[Asked]]]:
+) -> tuple[Mapping[str, list[SampleRegion]], dict[str, str], Mapping[str, list[QuestionAnswer]]]:
     region_texts = {region_id: text for scene in scenes for region_id, text in scene.region_texts}
-    parts: dict[str, list[Part]] = defaultdict(list)
-    pairs_by_image: dict[str, list[Asked]] = defaultdict(list)
+    parts: dict[str, list[SampleRegion]] = defaultdict(list)
+    pairs_by_image: dict[str, list[QuestionAnswer]] = defaultdict(list)
     for r in regions:
         if r.parent_id is not None:
-            parts[r.image_id].append(Part(r.region_id, r.box, r.level, region_texts.get(r.region_id, "")))
+            parts[r.image_id].append(SampleRegion(r.region_id, r.box, r.level, region_texts.get(r.region_id, "")))
     for p in pairs:
-        pairs_by_image[p.image_id].append(Asked(p.question, p.answer, p.aspect))
+        pairs_by_image[p.image_id].append(QuestionAnswer(p.question, p.answer, p.aspect))
     return parts, {scene.image_id: scene.text for scene in scenes}, pairs_by_image

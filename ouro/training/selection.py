@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ouro.core.params import Train
-    from ouro.training.samples import Asked, Part, Sample
+    from ouro.training.samples import QuestionAnswer, Sample, SampleRegion
 
 Words = frozenset[str]
 
 
-class Draw(NamedTuple):
+class Selection(NamedTuple):
     """The regions and pairs of a sample that one epoch trains on: indices into its parts and its pairs."""
 
     regions: tuple[int, ...]
     pairs: tuple[int, ...]
 
 
-def draw(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Draw:
+def draw_selection(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Selection:
     """Up to `questions` pairs, and min(k, regions) regions (none unless `shown`) in ascending order."""
     pairs = pick_diverse(sample.pairs, params.questions, rng)
     k = min(params.k, len(sample.parts)) if shown else 0
     questions = [sample.pairs[i] for i in pairs]
-    return Draw(tuple(sorted(select(sample.parts, questions, k, params.selection, rng))), pairs)
+    return Selection(tuple(sorted(select_regions(sample.parts, questions, k, params.selection, rng))), pairs)
 
 
-def pick_diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tuple[int, ...]:
+def pick_diverse(pairs: Sequence[QuestionAnswer], n: int, rng: np.random.Generator) -> tuple[int, ...]:
     """Up to n pairs, one of each aspect before a second of any ("up to five diverse questions", section 3.2)."""
     by_aspect: dict[str, list[int]] = defaultdict(list)
     for i in rng.permutation(len(pairs)):
@@ -55,8 +55,8 @@ def pick_diverse(pairs: Sequence[Asked], n: int, rng: np.random.Generator) -> tu
     return tuple(i for _, i in sorted(ranked, key=lambda r: r[0])[:n])
 
 
-def select(
-    parts: Sequence[Part], questions: Sequence[Asked], k: int, strategy: str, rng: np.random.Generator
+def select_regions(
+    parts: Sequence[SampleRegion], questions: Sequence[QuestionAnswer], k: int, strategy: str, rng: np.random.Generator
 ) -> tuple[int, ...]:
     """Indices of k of the parts, in the order of selection."""
     order = [int(i) for i in rng.permutation(len(parts))]
@@ -67,7 +67,7 @@ def select(
     return tuple(order[:k])
 
 
-def _order_by_level(parts: Sequence[Part], order: Sequence[int]) -> list[int]:
+def _order_by_level(parts: Sequence[SampleRegion], order: Sequence[int]) -> list[int]:
     next_rank: Counter[int] = Counter()
     ranked: list[tuple[int, int, int]] = []
     for i in order:
@@ -76,7 +76,9 @@ def _order_by_level(parts: Sequence[Part], order: Sequence[int]) -> list[int]:
     return [i for _, _, i in sorted(ranked)]
 
 
-def _order_by_information(parts: Sequence[Part], questions: Sequence[Asked], k: int, order: Sequence[int]) -> list[int]:
+def _order_by_information(
+    parts: Sequence[SampleRegion], questions: Sequence[QuestionAnswer], k: int, order: Sequence[int]
+) -> list[int]:
     weights = helpfulness(parts, questions)
     best = [0.0] * len(questions)
     remaining, selection = list(order), list[int]()
@@ -87,7 +89,7 @@ def _order_by_information(parts: Sequence[Part], questions: Sequence[Asked], k: 
     return selection
 
 
-def helpfulness(parts: Sequence[Part], questions: Sequence[Asked]) -> list[list[float]]:
+def helpfulness(parts: Sequence[SampleRegion], questions: Sequence[QuestionAnswer]) -> list[list[float]]:
     """w(q, r) of every part (outer) and question."""
     texts = [split_words(part.text) for part in parts]
     region_counts = Counter(word for text in texts for word in text)
@@ -99,7 +101,7 @@ def split_words(text: str) -> Words:
     return frozenset(re.findall(r"\w+", text.lower()))
 
 
-def coverage(sample: Sample, selection: Draw) -> float:
+def question_coverage(sample: Sample, selection: Selection) -> float:
     """How much the drawn regions help the drawn questions, as a share (0..1) of what all the sample's regions could;
     1 if no region could help."""
     weights = helpfulness(sample.parts, [sample.pairs[i] for i in selection.pairs])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ouro.core.files import ArtifactError
-from ouro.training.samples import Asked, Part, Sample
+from ouro.training.samples import QuestionAnswer, Sample, SampleRegion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def write_samples(path: Path, shards: Iterable[Sequence[Sample]]) -> SampleFile:
     return SampleFile(path)
 
 
-def keep_samples(folder: Path, shards: Iterable[Sequence[Sample]]) -> SampleFile:
+def store_samples(folder: Path, shards: Iterable[Sequence[Sample]]) -> SampleFile:
     """As write_samples, to a file in `folder` that is named by a hash of its content, so that concurrent trainings on
     different samples use different files."""
     sample_file = write_samples(folder / f".samples-{os.getpid()}.arrow", shards)
@@ -74,8 +74,8 @@ def _to_row(sample: Sample) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any]) -> Sample:
-    parts = tuple(Part(p["region_id"], tuple(p["box"]), p["level"], p["text"]) for p in row["parts"])
-    pairs = tuple(Asked(**pair) for pair in row["pairs"])
+    parts = tuple(SampleRegion(p["region_id"], tuple(p["box"]), p["level"], p["text"]) for p in row["parts"])
+    pairs = tuple(QuestionAnswer(**pair) for pair in row["pairs"])
     return Sample(row["image_id"], row["path"], (row["width"], row["height"]), parts, row["description"], pairs)
 
 
@@ -151,7 +151,7 @@ class SampleFile(Sequence[Sample]):
         return (self[i] for i in range(len(self)))
 
 
-def lengths_of(samples: Sequence[Sample]) -> NDArray[np.int32]:
+def read_lengths(samples: Sequence[Sample]) -> NDArray[np.int32]:
     """(samples,) number of characters of each description."""
     import numpy as np
 

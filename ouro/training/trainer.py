@@ -18,8 +18,8 @@ from ouro.training.checkpoints import keep_only, last_checkpoint, sync_checkpoin
 from ouro.training.job import OnLog, TrainingError
 from ouro.training.losses import JointLoss, joint_loss, task_weights
 from ouro.training.meter import Meter
-from ouro.training.packing import Batch, collate, taken_apart
-from ouro.training.rows import Encoded
+from ouro.training.packing import PackedBatch, collate, split_images
+from ouro.training.rows import EncodedImage
 
 # The logged values that depend on the job alone; the others depend on time and machine.
 REPRODUCIBLE_KEYS = (
@@ -35,7 +35,9 @@ REPRODUCIBLE_KEYS = (
 )
 
 
-def arguments(params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | None = None) -> TrainingArguments:
+def training_arguments(
+    params: Train, work: Path, seed: int, deepspeed: dict[str, Any] | None = None
+) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
     single_process = params.processes == 1 and deepspeed is None
     return TrainingArguments(
@@ -75,7 +77,7 @@ class Collator:
     def __init__(self, pad: int, row_tokens: int) -> None:
         self.pad, self.row_tokens = pad, row_tokens
 
-    def __call__(self, encoded: Sequence[Encoded]) -> dict[str, Any]:
+    def __call__(self, encoded: Sequence[EncodedImage]) -> dict[str, Any]:
         """`encoded`: images; an image may have several rows, and its pictures are repeated for each of them."""
         rows_with_images = [(row, e) for e in encoded for row in e.rows]
         batch, order = collate([row for row, _ in rows_with_images], self.pad, self.row_tokens)
@@ -96,12 +98,12 @@ class MicroBatch:
         fields = dict(inputs)
         self.image_ids: list[str] = fields.pop("image_ids")
         self.pictures: list[int] = fields.pop("pictures").tolist()
-        self.batch = Batch(*(fields.pop(name) for name in Batch._fields))
+        self.batch = PackedBatch(*(fields.pop(name) for name in PackedBatch._fields))
         self.pixels: dict[str, Any] = fields
 
     def pieces(self, n: int, pad: int) -> Iterator[MicroBatch]:
         """Split into n micro-batches of consecutive images; into one per image if there are fewer than n."""
-        rows = taken_apart(self.batch)
+        rows = split_images(self.batch)
         grids = self.pixels["image_grid_thw"].split(self.pictures)
         patches = [int(g.prod(dim=1).sum()) for g in grids]
         pixels = self.pixels["pixel_values"].split(patches)
@@ -213,7 +215,7 @@ class JointTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
 
-class Report(TrainerCallback):
+class ReportCallback(TrainerCallback):
     """Reports every step and all logged values to the caller."""
 
     def __init__(self, report: OnLog) -> None:

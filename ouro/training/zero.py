@@ -91,7 +91,7 @@ class _EnabledCheck(TrainerCallback):
         assert_enabled(self.trainer, self.config)
 
 
-def watch(trainer: Any, config: dict[str, Any] | None) -> None:
+def check_enabled(trainer: Any, config: dict[str, Any] | None) -> None:
     """Call `assert_enabled` now and again when the training starts; does nothing without DeepSpeed (`config` None)."""
     if config is not None:
         assert_enabled(trainer, config)

@@ -19,7 +19,7 @@ class ArchitectureError(OuroError, ValueError):
     """A model whose FLOPs cannot be counted: no config.json, or one of another model family."""
 
 
-class Vision(NamedTuple):
+class VisionTower(NamedTuple):
     """The vision tower. `values`: numbers in one patch; `width`: hidden size; `inner`: hidden size of the MLP, which is
     gated (three matrices) or not (two); `mergers`: number of mergers from merge x merge patches to a token of size
     `out` (DeepStack has more than one). In Qwen2.5-VL only `full` of the `depth` layers attend to the whole frame, the
@@ -38,7 +38,7 @@ class Vision(NamedTuple):
     window: int
 
 
-class Text(NamedTuple):
+class LanguageModel(NamedTuple):
     """The language model: grouped-query attention, a gated MLP, `vocab` logits."""
 
     layers: int
@@ -55,18 +55,18 @@ class Architecture(NamedTuple):
     """`family`: the config's model_type."""
 
     family: str
-    vision: Vision
-    text: Text
+    vision: VisionTower
+    text: LanguageModel
 
 
 Grid = tuple[int, int, int]  # frames, rows and columns of patches, as image_grid_thw
 MIN_TOKENS, MAX_TOKENS = 4, 16_384  # visual tokens of a picture: Qwen2-VL's own bounds
 
 
-class Sight(NamedTuple):
+class PixelBounds(NamedTuple):
     """The fewest (`least`) and most (`most`) pixels that a model's processor resizes pictures to."""
 
-    vision: Vision
+    vision: VisionTower
     least: int
     most: int
 
@@ -113,7 +113,7 @@ KNOWN: Final[dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def model_config(base: str) -> tuple[dict[str, Any], str]:
+def read_model_config(base: str) -> tuple[dict[str, Any], str]:
     """The config of model.base, and a text that names its source. Raises ArchitectureError when there is none."""
     path = Path(base) / "config.json"
     if path.is_file():
@@ -130,7 +130,7 @@ def model_config(base: str) -> tuple[dict[str, Any], str]:
     return KNOWN[name], f"the numbers of {name} that ship with ouro ({path} is not there)"
 
 
-def architecture(config: Mapping[str, Any]) -> Architecture:
+def read_architecture(config: Mapping[str, Any]) -> Architecture:
     """The architecture in a config.json. Raises ArchitectureError for another model family or a malformed key."""
     family = str(config.get("model_type"))
     if family not in FAMILIES:
@@ -146,7 +146,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         ) from error
 
 
-def sight(base: str, vision: Vision) -> Sight:
+def read_pixel_bounds(base: str, vision: VisionTower) -> PixelBounds:
     """The pixel bounds of model.base's processor, or Qwen2-VL's if it has none."""
     unit = (vision.patch * vision.merge) ** 2
     bounds = [MIN_TOKENS * unit, MAX_TOKENS * unit]
@@ -159,21 +159,21 @@ def sight(base: str, vision: Vision) -> Sight:
             bounds[0] = int(size.get("shortest_edge") or config.get("min_pixels") or bounds[0])
             bounds[1] = int(size.get("longest_edge") or config.get("max_pixels") or bounds[1])
             break
-    return Sight(vision, *bounds)
+    return PixelBounds(vision, *bounds)
 
 
-def _read_text(config: Mapping[str, Any]) -> Text:
+def _read_text(config: Mapping[str, Any]) -> LanguageModel:
     text_config: Mapping[str, Any] = config.get("text_config") or config
     width, heads = int(text_config["hidden_size"]), int(text_config["num_attention_heads"])
     tied = bool(config.get("tie_word_embeddings") or text_config.get("tie_word_embeddings"))
-    return Text(
+    return LanguageModel(
         int(text_config["num_hidden_layers"]), width, int(text_config["intermediate_size"]), heads,
         int(text_config.get("num_key_value_heads") or heads), int(text_config.get("head_dim") or width // heads),
         int(text_config["vocab_size"]), tied,
     )  # fmt: skip
 
 
-def _read_vision(family: str, vision_config: Mapping[str, Any]) -> Vision:
+def _read_vision(family: str, vision_config: Mapping[str, Any]) -> VisionTower:
     patch, merge = (
         int(vision_config.get("patch_size", 16 if family == "qwen3_vl" else 14)),
         int(vision_config.get("spatial_merge_size", 2)),
@@ -188,13 +188,13 @@ def _read_vision(family: str, vision_config: Mapping[str, Any]) -> Vision:
     if family == "qwen2_vl":
         width = int(vision_config["embed_dim"])
         inner = int(width * vision_config.get("mlp_ratio", 4))
-        return Vision(
+        return VisionTower(
             depth, width, inner, False, mergers=1, out=int(vision_config["hidden_size"]), full=depth, window=0, **shape
         )
     width, inner, out = (int(vision_config[name]) for name in ("hidden_size", "intermediate_size", "out_hidden_size"))
     if family == "qwen3_vl":
         mergers = 1 + len(vision_config.get("deepstack_visual_indexes", (8, 16, 24)))
-        return Vision(depth, width, inner, False, mergers=mergers, out=out, full=depth, window=0, **shape)
+        return VisionTower(depth, width, inner, False, mergers=mergers, out=out, full=depth, window=0, **shape)
     full = len({i for i in vision_config.get("fullatt_block_indexes", (7, 15, 23, 31)) if 0 <= i < depth})
     window = int(vision_config.get("window_size", 112)) // merge // patch
-    return Vision(depth, width, inner, True, mergers=1, out=out, full=full, window=window, **shape)
+    return VisionTower(depth, width, inner, True, mergers=1, out=out, full=full, window=window, **shape)

@@ -27,11 +27,11 @@ NUMBER = re.compile(r"[-−–+]?[$€£]?(\d[\d.,]*)(%|[kKMB]|[eE][-+]?\d+)?")
 
 def has_axis(box: Box, words: Sequence[Proposal]) -> bool:
     """Whether there are numbers in a column along the left border of `box`, or in a row along its lower border."""
-    ticks = [w for w in words if number(w.text) is not None]
+    ticks = [w for w in words if parse_number(w.text) is not None]
     return _is_axis(_find_left_labels(box, ticks), box, 1) or _is_axis(_find_bottom_labels(box, ticks), box, 0)
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """The value of a tick label: "1,200", "-0.5", "30%", "1e-3"; None if it is not a number. Units are not scaled."""
     match = NUMBER.fullmatch(text.strip())
     if match is None:
@@ -76,7 +76,7 @@ def _is_axis(ticks: Sequence[Proposal], box: Box, axis: int) -> bool:
     ordered = sorted(ticks, key=lambda t: _middle(t, axis))
     if _middle(ordered[-1], axis) - _middle(ordered[0], axis) < SPREAD * (box[axis + 2] - box[axis]):
         return False
-    values = [v for v in (number(t.text) for t in ordered) if v is not None]
+    values = [v for v in (parse_number(t.text) for t in ordered) if v is not None]
     steps = [b - a for a, b in pairwise(values)]
     return max(sum(s > 0 for s in steps), sum(s < 0 for s in steps)) >= IN_ORDER * len(steps)
 

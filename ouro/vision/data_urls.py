@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from ouro.core.images import encode_png
 
 
-def bounded(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
+def scale_to_bound(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
     """The picture scaled down to at most `max_pixels`, with sides that are multiples of `multiple`.
 
     The sizes are those of the image processors of Qwen2-VL and its successors (smart_resize).
@@ -26,9 +26,9 @@ def bounded(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) 
     return picture.resize((size[0], size[1]), PILImage.Resampling.BICUBIC)
 
 
-def data_url(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> str:
+def encode_data_url(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> str:
     """A picture, scaled down to its bound, as a data URL of a PNG."""
-    png = encode_png(bounded(picture.convert("RGB"), max_pixels, multiple))
+    png = encode_png(scale_to_bound(picture.convert("RGB"), max_pixels, multiple))
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
@@ -44,7 +44,7 @@ class DataURLs:
         key = (id(picture), bound)
         if key not in self._cache:
             picture.load()  # must not happen in two threads at once
-            future = asyncio.ensure_future(asyncio.to_thread(data_url, picture, bound, self._multiple))
+            future = asyncio.ensure_future(asyncio.to_thread(encode_data_url, picture, bound, self._multiple))
             self._cache[key] = picture, future
             if len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)

@@ -59,7 +59,7 @@ def is_network(proposer: str) -> bool:
     return proposer in NETWORKS
 
 
-def fingerprint(network: str, weights: str) -> str:
+def network_fingerprint(network: str, weights: str) -> str:
     """An identifier of everything the proposals depend on: the network, and the weights' name or file SHA-256."""
     path = Path(weights)
     return f"{network}:{fingerprint_files([_check_file(path)]) if _is_file_name(path) else weights}"
@@ -224,7 +224,7 @@ def _download(network: str, name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def convert(source: Path, target: Path) -> int:
+def convert_weights(source: Path, target: Path) -> int:
     """Write backbone and RPN of a pickled state dict as safetensors; returns the number of tensors.
 
     Unpickles with weights_only: no code of the file is run. Raises FasterRCNNError.
@@ -250,7 +250,7 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 2:
         raise SystemExit("usage: python -m ouro.vision.faster_rcnn FILE.pth OUT.safetensors")
     try:
-        print(f"{arguments[1]}: {convert(Path(arguments[0]), Path(arguments[1]))} tensors of backbone and RPN")
+        print(f"{arguments[1]}: {convert_weights(Path(arguments[0]), Path(arguments[1]))} tensors of backbone and RPN")
     except FasterRCNNError as error:
         raise SystemExit(str(error)) from error
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ouro.core.params import Train
-from ouro.vision.architecture import Architecture, Grid, Text, Vision, architecture
+from ouro.vision.architecture import Architecture, Grid, LanguageModel, VisionTower, read_architecture
 
 
 class _Part(NamedTuple):
@@ -45,17 +45,17 @@ class _Part(NamedTuple):
         return 2.0 * (self.entry + self.linear + self.attention + self.head)
 
 
-def causal(tokens: float) -> float:
+def causal_keys(tokens: float) -> float:
     """Keys attended to in a causal text of so many tokens: 1 + 2 + ... + T."""
     return tokens * (tokens + 1) / 2
 
 
-def full(tokens: float) -> float:
+def full_keys(tokens: float) -> float:
     """Keys processed by a kernel that masks the future instead of skipping it: T^2."""
     return tokens * tokens
 
 
-def visual_tokens(vision: Vision, grid: Grid) -> int:
+def visual_tokens(vision: VisionTower, grid: Grid) -> int:
     """The number of a picture's tokens in the language model."""
     return grid[0] * grid[1] * grid[2] // vision.merge**2
 
@@ -70,7 +70,7 @@ def prefill_flops(arch: Architecture, tokens: float, attended: float | None = No
 
     `attended`: keys attended to, over all tokens; by default those of a causal text.
     """
-    keys = causal(tokens) if attended is None else attended
+    keys = causal_keys(tokens) if attended is None else attended
     return _language(arch.text, tokens, keys, logits).forward()
 
 
@@ -81,26 +81,26 @@ def decode_flops(arch: Architecture, before: float, new: float) -> float:
     attends to before + i keys.
     """
     steps = max(0.0, new - 1)
-    return _language(arch.text, steps, steps * before + causal(steps), steps).forward()
+    return _language(arch.text, steps, steps * before + causal_keys(steps), steps).forward()
 
 
-def kv_bytes(text: Text, tokens: float, width: int = 2) -> float:
+def kv_bytes(text: LanguageModel, tokens: float, width: int = 2) -> float:
     """Bytes of the keys and values of so many tokens, `width` bytes a number."""
     return 2.0 * text.layers * text.kv_heads * text.head * width * tokens
 
 
-def language_weights(text: Text) -> float:
+def count_language_weights(text: LanguageModel) -> float:
     """The number of weights that every decode step reads: all matrices of the language model and its head."""
     return text.layers * sum(a * b for a, b in _matrices(text)) + text.width * text.vocab
 
 
-def weights(arch: Architecture) -> float:
+def count_weights(arch: Architecture) -> float:
     """The number of weights of the whole model, without biases, norms and learnt positions."""
     v = arch.vision
     tower = v.values * v.width + v.depth * sum(a * b for a, b in _vision_matrices(v))
     merger = v.mergers * sum(a * b for a, b in _merger_matrices(v))
     embedding = 0 if arch.text.tied else arch.text.width * arch.text.vocab
-    return tower + merger + language_weights(arch.text) + embedding
+    return tower + merger + count_language_weights(arch.text) + embedding
 
 
 def step_flops(
@@ -121,7 +121,7 @@ def step_flops(
     gradient checkpointing. `recompute`: whether to count the forwards that checkpointing repeats; False for MFU, whose
     numerator is what the model needs (PaLM, arXiv 2204.02311, appendix B), not what saving memory costs.
     """
-    arch = config if isinstance(config, Architecture) else architecture(config)
+    arch = config if isinstance(config, Architecture) else read_architecture(config)
     tower, merger, text = (part == "lora" for part in (params.vision, params.merger, params.language))
     rank, repeats_forward = params.rank, recompute and params.gradient_checkpointing
     total = 0.0
@@ -147,19 +147,19 @@ def _training_flops(part: _Part, lora: bool, below: bool, rank: int, repeats_for
     return forward + backward + repeated
 
 
-def _matrices(t: Text) -> list[tuple[int, int]]:
+def _matrices(t: LanguageModel) -> list[tuple[int, int]]:
     """(in, out) of a layer's matrices: query, key, value, out, gate, up, down."""
     q, kv = t.heads * t.head, t.kv_heads * t.head
     return [(t.width, q), (t.width, kv), (t.width, kv), (q, t.width), *[(t.width, t.inner)] * 2, (t.inner, t.width)]
 
 
-def _vision_matrices(v: Vision) -> list[tuple[int, int]]:
+def _vision_matrices(v: VisionTower) -> list[tuple[int, int]]:
     """(in, out) of a block's matrices: query-key-value, out, MLP."""
     up = [(v.width, v.inner)] * (2 if v.gated else 1)
     return [(v.width, 3 * v.width), (v.width, v.width), *up, (v.inner, v.width)]
 
 
-def _merger_matrices(v: Vision) -> list[tuple[int, int]]:
+def _merger_matrices(v: VisionTower) -> list[tuple[int, int]]:
     side = v.width * v.merge**2
     return [(side, side), (side, v.out)]
 
@@ -176,26 +176,26 @@ def _make_part(
     )
 
 
-def _language(t: Text, tokens: float, attended: float, logits: float) -> _Part:
+def _language(t: LanguageModel, tokens: float, attended: float, logits: float) -> _Part:
     shapes = _matrices(t)
     part = _make_part(tokens, t.layers, shapes, shapes[:3])
     return part._replace(attention=2.0 * attended * t.layers * t.heads * t.head, head=logits * t.width * t.vocab)
 
 
-def _tower(v: Vision, grid: Grid) -> _Part:
+def _tower(v: VisionTower, grid: Grid) -> _Part:
     patches, shapes = grid[0] * grid[1] * grid[2], _vision_matrices(v)
     part = _make_part(patches, v.depth, shapes, shapes[:1])
     keys = v.full * grid[0] * (grid[1] * grid[2]) ** 2 + (v.depth - v.full) * _count_window_keys(v, grid)
     return part._replace(attention=2.0 * keys * v.width, entry=patches * v.values * v.width)
 
 
-def _merger(v: Vision, grid: Grid) -> _Part:
+def _merger(v: VisionTower, grid: Grid) -> _Part:
     shapes = _merger_matrices(v)
     part = _make_part(visual_tokens(v, grid), v.mergers, shapes, shapes[:1] * v.mergers)
     return part._replace(layered=False)
 
 
-def _count_window_keys(v: Vision, grid: Grid) -> int:
+def _count_window_keys(v: VisionTower, grid: Grid) -> int:
     """Keys attended to by all patches of a picture in one layer with windows: the sum of the squared window sizes."""
     if not v.window:
         return 0

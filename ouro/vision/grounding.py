@@ -53,7 +53,7 @@ class GroundingProposer:
     name = "grounding"
 
     def __init__(self, model: str, texts: Sequence[str], min_score: float, batch_size: int = 8) -> None:
-        queries = checked_texts(texts)
+        queries = check_texts(texts)
         self._model, self._processor = load_detector(model)
         self._joins_names = self._model.config.model_type in PROMPT_TYPES
         self._prompts = self._plan_prompts(queries)
@@ -119,13 +119,13 @@ class GroundingProposer:
                 f"propose.grounding_texts: {'; '.join(too_long)}; a text of this {config.model_type} model has at most "
                 f"{limit} tokens; shorten it{'' if self._joins_names else ', or use Grounding DINO, which reads 256'}"
             )
-        return [[prompt] for prompt in prompts(texts, tokens, limit)] if self._joins_names else [texts]
+        return [[prompt] for prompt in pack_prompts(texts, tokens, limit)] if self._joins_names else [texts]
 
 
 # ---- texts -------------------------------------------------------------------------------------------
 
 
-def checked_texts(texts: Sequence[str]) -> list[str]:
+def check_texts(texts: Sequence[str]) -> list[str]:
     """The texts, trimmed and without repeats, in order. Raises GroundingError for no texts or an empty one."""
     trimmed = list(dict.fromkeys(" ".join(text.split()) for text in texts))
     if not trimmed or "" in trimmed:
@@ -141,7 +141,7 @@ def is_description(text: str) -> bool:
     return len(text.split()) > MAX_NAME_WORDS or any(char in text for char in ".,;:?!")
 
 
-def prompts(texts: Sequence[str], tokens: Callable[[str], int], limit: int) -> list[str]:
+def pack_prompts(texts: Sequence[str], tokens: Callable[[str], int], limit: int) -> list[str]:
     """Prompts of Grounding DINO: names joined in order to prompts of at most `limit` tokens, then the descriptions."""
     name_prompts: list[str] = []
     for name in (_format_sentence(text) for text in texts if not is_description(text)):

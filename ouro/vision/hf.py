@@ -15,7 +15,7 @@ from ouro.core.files import folder_fingerprint
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.folders import ModelError, load_options, load_processor, vlm_fingerprint
-from ouro.vision.protocols import OnReplies, Request, batches
+from ouro.vision.protocols import OnReplies, Request, plan_batches
 
 PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
 
@@ -101,7 +101,7 @@ class HFVisionLM:
         """One reply per request, in order; `progress` gets the number of replies after each batch."""
         replies = [""] * len(requests)
         tokens = [sum(map(self.encoder.visual_tokens, views(r))) for r in requests]
-        plan = batches(requests, self.batch_size, tokens, self.batch_tokens)
+        plan = plan_batches(requests, self.batch_size, tokens, self.batch_tokens)
         request_batches = [[requests[i] for i in indices] for indices in plan]
         share = self.shares is not None
         inputs = (

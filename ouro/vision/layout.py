@@ -64,7 +64,7 @@ def read_page(pieces: Sequence[Proposal]) -> list[Block]:
     return [blocks[i] for i in boxes.page_order([b.whole.box for b in blocks])]
 
 
-def as_proposals(blocks: Sequence[Block]) -> list[Proposal]:
+def to_proposals(blocks: Sequence[Block]) -> list[Proposal]:
     """Each block, followed by its lines if it has more than one: nested proposals, as other proposers give them."""
     return [p for b in blocks for p in ([b.whole, *b.lines] if len(b.lines) > 1 else [b.whole])]
 
@@ -78,7 +78,7 @@ def is_line_of(line: Proposal, block: Proposal) -> bool:
     )
 
 
-def smallest(texts: Sequence[Proposal]) -> list[Proposal]:
+def smallest_texts(texts: Sequence[Proposal]) -> list[Proposal]:
     """The texts that contain no other text: lines and cells, without the blocks they belong to."""
     return [t for t in texts if not any(is_line_of(other, t) for other in texts)]
 

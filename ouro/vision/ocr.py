@@ -28,9 +28,9 @@ import numpy as np
 
 from ouro.core.errors import OuroError
 from ouro.core.processes import Workers
-from ouro.vision.layout import READ_SIDE, as_proposals, read_page
+from ouro.vision.layout import READ_SIDE, read_page, to_proposals
 from ouro.vision.protocols import Proposal
-from ouro.vision.text_likely import text_likely
+from ouro.vision.text_likely import is_text_likely
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,13 +89,13 @@ class OCRProposer:
         pieces_by_page = self._read_pieces([np.asarray(images[i].convert("RGB")) for i in indices])
         results: list[list[Proposal]] = [[] for _ in images]
         for i, pieces in zip(indices, pieces_by_page, strict=True):
-            results[i] = as_proposals(read_page([p for p in pieces if p.score >= self._min_score]))
+            results[i] = to_proposals(read_page([p for p in pieces if p.score >= self._min_score]))
         return results
 
     def _should_read(self, image: PIL.Image.Image) -> bool:
         if self._when == "always":
             return True
-        likely = text_likely(image, MAX_SIDE)
+        likely = is_text_likely(image, MAX_SIDE)
         if not likely.likely:
             _log.debug("OCR skips an image of %d x %d: %s", *image.size, likely.why)
             self.skipped += 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.processes import Workers
 from ouro.vision.encoding import View, views
-from ouro.vision.protocols import OnReplies, Request, batches
+from ouro.vision.protocols import OnReplies, Request, plan_batches
 
 if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
@@ -63,7 +63,7 @@ class PooledVLM:
         pool = self._workers.pool()
         jobs = {
             pool.submit(_answer, self._arguments, [requests[i] for i in indices], max_new_tokens): indices
-            for indices in batches(requests, self.batch_size, tokens, self.batch_tokens)
+            for indices in plan_batches(requests, self.batch_size, tokens, self.batch_tokens)
         }
         try:
             for job in as_completed(jobs):

@@ -90,7 +90,7 @@ class Refused(str):
         return Refused, (self.why,)
 
 
-def batches(
+def plan_batches(
     requests: Sequence[Request], size: int, tokens: Sequence[int] | None = None, budget: int | None = None
 ) -> list[list[int]]:
     """Indices of the requests in batches, longest first: running out of memory then shows in the first batch, and the

@@ -67,7 +67,7 @@ class _Marks(NamedTuple):
     image: NDArray[np.int32]  # (H, W); 0 is the background
 
 
-def text_likely(picture: PIL.Image.Image, max_side: int) -> TextLikelihood:
+def is_text_likely(picture: PIL.Image.Image, max_side: int) -> TextLikelihood:
     """Whether the picture has rows of letters when its longer side is scaled down to at most `max_side` pixels."""
     import cv2
 

@@ -14,7 +14,7 @@ from ouro.core.artifacts import write_shard
 from ouro.core.images import content_id, encode_png
 from ouro.core.records import Image, QAPair, Region, Rejected, Scene
 from ouro.export.conversations import (
-    Annotated,
+    ImageAnnotations,
 )
 from ouro.export.writers import FORMATS
 from ouro.nano.scenes import draw_scene, render
@@ -49,10 +49,10 @@ def pairs_of(own: str, question: str = "what color is the star ?") -> list[QAPai
     ]
 
 
-def annotated_image(text: str = "a table .", said: str = "a red star .", question: str = "what ?") -> Annotated:
+def annotated_image(text: str = "a table .", said: str = "a red star .", question: str = "what ?") -> ImageAnnotations:
     image = Image("i", "shard-00000/i.png", 256, 128, "i.png")
     scene = Scene("i", text, (), (("i/0", text), ("i/0.0", "a table"), ("i/0.0.0", said), ("i/0.1", said)))
-    return Annotated(image, regions_of("i"), scene, pairs_of("i", question))
+    return ImageAnnotations(image, regions_of("i"), scene, pairs_of("i", question))
 
 
 def write_annotated(root: Path) -> Path:

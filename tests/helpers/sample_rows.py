@@ -10,9 +10,9 @@ from PIL import Image as PILImage
 from tiny_models import tiny_processor
 
 from ouro.core.params import Train
-from ouro.training.job import Job
-from ouro.training.rows import Rows
-from ouro.training.samples import Asked, Part, Sample
+from ouro.training.job import TrainingJob
+from ouro.training.rows import RowDataset
+from ouro.training.samples import QuestionAnswer, Sample, SampleRegion
 from ouro.training.store import write_samples
 from ouro.vision.encoding import Encoder
 
@@ -21,16 +21,18 @@ BASE = Path(__file__).resolve().parents[2] / "models" / "nano"
 
 def sample(n_parts: int = 8, n_pairs: int = 9, name: str = "i", description: str = "a table") -> Sample:
     """Parts 40 px high and ever wider, at depths 1 to 3; pairs of two aspects in turn."""
-    parts = tuple(Part(f"{name}/0.{n}", (0.0, 0.0, 40.0 + n, 40.0), 1 + n % 3, f"a thing{n}") for n in range(n_parts))
-    pairs = tuple(Asked(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
+    parts = tuple(
+        SampleRegion(f"{name}/0.{n}", (0.0, 0.0, 40.0 + n, 40.0), 1 + n % 3, f"a thing{n}") for n in range(n_parts)
+    )
+    pairs = tuple(QuestionAnswer(f"q{n}?", "yes", "ab"[n % 2]) for n in range(n_pairs))
     return Sample(name, f"{name}.png", (64, 64), parts, description, pairs)
 
 
-def job(samples: Any, folder: Path = Path(), **knobs: Any) -> Job:
+def job(samples: Any, folder: Path = Path(), **knobs: Any) -> TrainingJob:
     """A job on `samples`, whose images lie in `folder`: one process, two epochs in steps of two images."""
     given: dict[str, Any] = {"processes": 1, "batch_size": 2, "region_dropout": 0.0, "epochs": 2, **knobs}
     params = Train(**given)
-    return Job(samples, folder, BASE, folder / "out", params, "describe.", 0, folder / "checkpoints")
+    return TrainingJob(samples, folder, BASE, folder / "out", params, "describe.", 0, folder / "checkpoints")
 
 
 def rows_of_workers(folder: Path) -> None:
@@ -41,7 +43,7 @@ def rows_of_workers(folder: Path) -> None:
     for i in range(4):
         PILImage.new("RGB", (64, 64), (60 * i, 0, 0)).save(folder / f"{i}.png")
     file = write_samples(folder / "a.arrow", [[sample(name=str(i)) for i in range(4)]])
-    rows = Rows(job(file, folder), Encoder(tiny_processor("Qwen2VL")))
+    rows = RowDataset(job(file, folder), Encoder(tiny_processor("Qwen2VL")))
     here = [rows[i] for i in range(len(rows))]
     there = list(DataLoader(rows, batch_size=None, num_workers=2))  # type: ignore[arg-type]
     for a, b in zip(here, there, strict=True):

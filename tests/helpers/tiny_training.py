@@ -19,26 +19,28 @@ from ouro.nano.ideal import merged_description
 from ouro.nano.language import coarse_questions
 from ouro.nano.scenes import draw_scene, render
 from ouro.training.checkpoints import discard_checkpoints
-from ouro.training.job import Job
-from ouro.training.samples import Asked, Part, Sample
+from ouro.training.job import TrainingJob
+from ouro.training.samples import QuestionAnswer, Sample, SampleRegion
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "models" / "nano"
 
 
-def scene_job(folder: Path, n: int = 8, **params: Any) -> Job:
+def scene_job(folder: Path, n: int = 8, **params: Any) -> TrainingJob:
     """A job on `n` drawn scenes, two epochs in steps of two images, in float32 unless `params` say otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
     samples: list[Sample] = []
     for i in range(n):
         scene = draw_scene(np.random.default_rng(i))
         PILImage.fromarray(render(scene)).save(folder / f"{i}.png")
-        parts = tuple(Part(f"{i}/0.{m}", c.box, 1, "a box") for m, c in enumerate(scene.containers))
-        pairs = tuple(Asked(q.question, q.answer) for q in coarse_questions(scene))
+        parts = tuple(SampleRegion(f"{i}/0.{m}", c.box, 1, "a box") for m, c in enumerate(scene.containers))
+        pairs = tuple(QuestionAnswer(q.question, q.answer) for q in coarse_questions(scene))
         samples.append(Sample(str(i), f"{i}.png", (256, 256), parts, merged_description(scene), pairs))
     given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
     train = Train(**{"batch_size": 2 // given["processes"], **given})
-    return Job(samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints")
+    return TrainingJob(
+        samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints"
+    )
 
 
 def _four_images(processes: int) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _four_images(processes: int) -> dict[str, Any]:
     return {"processes": processes, "batch_size": 4 // processes, "save_steps": 2}
 
 
-def drawn_job(folder: Path, n: int, **knobs: Any) -> Job:
+def drawn_job(folder: Path, n: int, **knobs: Any) -> TrainingJob:
     """A job on `n` drawn scenes in one process, in steps of four images."""
     return scene_job(folder, n, **{**_four_images(1), **knobs})
 
@@ -72,7 +74,7 @@ def annotated(root: Path, n: int = 8) -> Layout:
     return layout
 
 
-def train_scenes(folder: Path, **params: Any) -> Job:
+def train_scenes(folder: Path, **params: Any) -> TrainingJob:
     """Train `scene_job` and write every step's log to curve.json."""
     import torch
 
