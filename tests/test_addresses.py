@@ -127,7 +127,7 @@ def test_a_change_of_tasks_leaves_every_address(tree: Path, file: str) -> None:
 ANNOTATED = {"propose", "describe", "merge", "synthesize"}
 
 
-ALL = {"ingest", "train", "checkpoint", "benchmark", *ANNOTATED}
+SHARDS = {"ingest", "train", "checkpoint", *ANNOTATED}  # replies of a benchmark are no records
 CUT = {"describe", "train", "benchmark", "checkpoint"}
 FIELD, THINGS = '    kind: str = "object"', 'SYNONYMS: Final = """\n'
 READING = "recognize and describe the text"
@@ -136,11 +136,11 @@ DECISIVE = [  # what, where, old, new, which stages
     ("formula", "core/crops", "* context, (", "* context / 2, (", CUT),
     ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "synthesize"}),
     ("regular-expression", "core/tokens", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
-    ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", ALL),
-    ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", ALL),
+    ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", SHARDS),
+    ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", SHARDS),
     ("synonym", "annotate/english/names", THINGS, f"{THINGS}queue, line\n", {"merge"}),
     ("loss", "training/losses", "(batch.task == t)", "(batch.task != t)", {"train", "checkpoint"}),
-    ("compression-of-shards", "core/artifacts", '"zstd"', '"snappy"', ALL - {"checkpoint"}),
+    ("compression-of-shards", "core/artifacts", '"zstd"', '"snappy"', SHARDS - {"checkpoint"}),
 ]
 
 

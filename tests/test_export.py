@@ -71,7 +71,7 @@ def test_an_image_becomes_one_conversation_a_channel() -> None:
         Conversation("i/object details", "object details", (ConversationTurn("how many stars are there ?", "two"),)),
         Conversation(
             "i/regions", "regions",
-            (ConversationTurn(ask, "a table"), ConversationTurn(ask, "a red star ."), ConversationTurn(ask, "a red star .")),
+            tuple(ConversationTurn(ask, text) for text in ("a table", "a red star .", "a red star .")),
             (), (table, star, other),
         ),
         Conversation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_the_difference_of_two_margins_by_hand() -> None:
     1, margin 1 on a and 0 on b, 1/2 in the mean; drawn a twice it is 1, b twice 0."""
     first, first_shuffled = np.array([1.0, 0.0]), np.array([1.0, 0.0])
     second, second_shuffled, ones = np.array([1.0, 1.0]), np.array([0.0, 1.0]), np.ones(2)
-    where = {"images": ["a", "b"], "kinds": ["x", "y"], "seed": 0, "resamples": 400}
+    where: dict[str, Any] = {"images": ["a", "b"], "kinds": ["x", "y"], "seed": 0, "resamples": 400}
     margin = differences((second_shuffled, ones), (second, ones), **where)
     assert (margin.micro.value, margin.micro.low, margin.micro.high) == (0.5, 0.0, 1.0)
     assert (margin.kinds["x"].value, margin.kinds["y"].value, margin.macro.value) == (1.0, 0.0, 0.5)

@@ -142,7 +142,7 @@ def make():
     write_shard(root / "out/shard-00000.parquet", Rejected, [Rejected("t", "a", "b")], n_in=1)
 
 out, cache = root / "out/shard-00000.parquet", root / "cache"
-print(produce("merge", out, inputs=[root / "in"], params={}, cache=cache, make=make))
+print(produce("merge", out, inputs=[root / "in"], params={}, code="", cache=cache, make=make))
 """
 
 
@@ -177,7 +177,7 @@ def test_a_shard_that_is_right_already_is_not_touched(tmp_path: Path) -> None:
 
     def again() -> bool:
         return produce(
-            "merge", out, inputs=[tmp_path / "in"], params={}, cache=tmp_path / "cache",
+            "merge", out, inputs=[tmp_path / "in"], params={}, code="", cache=tmp_path / "cache",
             make=lambda: write_shard(out, Rejected, [Rejected("t", "a", "b")], n_in=1),
         )  # fmt: skip
 

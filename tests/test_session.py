@@ -114,7 +114,11 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
 
     ran: list[str] = []
     for name in ("propose", "describe", "merge", "synthesize"):
-        monkeypatch.setattr(annotate, name, flow(lambda params, layout, share, name=name: ran.append(name), name=name))
+
+        def stage(params: Params, layout: Layout, share: object, name: str = name) -> None:
+            ran.append(name)
+
+        monkeypatch.setattr(annotate, name, flow(stage, name=name))
 
     class Door:
         def admit(self, collection: str | None, ingest: object) -> None:

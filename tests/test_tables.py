@@ -128,8 +128,8 @@ def test_statistics_have_a_row_a_number_and_rounds_stand_beside_each_other() -> 
         tables.append(statistics_table(collector.result().to_json()))
     both = pd.concat(tables).pivot(columns="round", index=["figure", "group", "item"], values="value")
     assert both.loc[("caption_words", "original", "mean")].tolist() == [2.0, 5.0]
-    style = tables[0][tables[0]["figure"].eq("acceptance")]
-    assert style[["group", "value"]].to_numpy().tolist() == [["style", 0.25]]
+    style = tables[0].set_index(["figure", "group"])["value"]
+    assert style.loc["acceptance"].to_dict() == {"style": 0.25}
 
 
 def test_pandas_stays_out_of_the_start() -> None:
