@@ -48,27 +48,27 @@ def export(
       ouro export data --format trl --out out/trl --images link
       ouro export out/photos --format llava --out out/llava --contents description --contents questions
     """
-    from ouro.export.conversations import CONTENTS, PROMPT
-
-    run(folder, out, format_, images, contents or CONTENTS, PROMPT if prompt is None else prompt)
+    run(folder, out, format_, images, contents or None, prompt)
 
 
 def run(
     folder: Path,
     out: Path,
     format: str,
-    images: str,
-    contents: Sequence[str],
-    prompt: str,
+    images: str = "copy",
+    contents: Sequence[str] | None = None,
+    prompt: str | None = None,
 ) -> None:
-    """The command. Raises ExportError, and ArtifactError for a folder that was not annotated to its end."""
+    """The command; by default all CONTENTS, and PROMPT. Raises ExportError, and ArtifactError for a folder that was not
+    annotated to its end."""
     from ouro.core.artifacts import read_sidecar
     from ouro.core.layout import layout_of, shard_names
-    from ouro.export.conversations import CONTENTS
+    from ouro.export.conversations import CONTENTS, PROMPT
     from ouro.export.folder import ExportError, ExportOptions
     from ouro.export.folder import export as write_export
     from tasks import screen
 
+    contents = CONTENTS if contents is None else contents
     unknown = [name for name in contents if name not in CONTENTS]
     if unknown or not contents:
         raise ExportError(f"--contents: got {unknown or 'nothing'}, expected some of {', '.join(CONTENTS)}")
@@ -76,7 +76,7 @@ def run(
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:
-        settings = ExportOptions(format, contents, prompt, images)
+        settings = ExportOptions(format, contents, PROMPT if prompt is None else prompt, images)
         counts = write_export(_shards(layout, names, contents), layout.images, out, settings, advance)
     screen.say(counts.line())
     screen.say(f"{out}: {NEXT[format].format(out=out.resolve())}")

@@ -50,7 +50,7 @@ def address(params: Params) -> Address:
     collection's own pairs supervise, who reads them decides. Raises MissingModel."""
     from ouro.training.checkpoints import CODE
 
-    own = ["ouro.benchmarks.vqa"] if params.train.supervision != "ours" else []
+    own = ["ouro.benchmarks.loaders.general"] if params.train.supervision != "ours" else []
     start = begins_with(params)
     settings = {
         "train": params.train.model_dump(mode="json"),

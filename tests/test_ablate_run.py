@@ -165,7 +165,7 @@ def same_table(checkout: Checkout, table: dict[str, Any]) -> int:
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{checkout.folder / 'mlflow.db'}")
-    runs = mlflow.search_runs(experiment_names=["ablations"])
+    runs: Any = mlflow.search_runs(experiment_names=["ablations"])
     parents = runs[runs["tags.arm"].isna() & (runs["tags.ablation"] == "small")]
     assert list(parents["status"]) == ["FINISHED"]
     arms = runs[(runs["tags.mlflow.parentRunId"] == parents["run_id"].iloc[0]) & runs["tags.arm"].notna()]

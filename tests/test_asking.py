@@ -43,7 +43,14 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs: Any) -> Any:
-    given = {"k": 0, "limit": 0, "protocol": "", "controls": False, "cache": out.parent / "cache", "adapter": None}
+    given: dict[str, Any] = {
+        "k": 0,
+        "limit": 0,
+        "protocol": "",
+        "controls": False,
+        "cache": out.parent / "cache",
+        "adapter": None,
+    }
     source = asking.open_source(benchmark(name), data, 10**8)
     return asking.run_benchmark(source, params or load_params(ROOT / "params.yaml"), out, **{**given, **knobs})
 

@@ -46,7 +46,7 @@ def test_counts_are_sums_over_shards_and_leave_out_stages_that_have_not_run(tmp_
 def test_runs_of_pictures_keep_the_order_and_the_limit_and_lose_none() -> None:
     """At most 10: 4 + 6 fits exactly, 7 does not join, 20 is alone although it is over the limit."""
     assert list(chunks([4, 6, 7, 20, 1, 2], pixels=lambda n: n, limit=10)) == [[4, 6], [7], [20], [1, 2]]
-    assert list(chunks([], pixels=lambda n: n)) == []
+    assert list(chunks(list[int](), pixels=lambda n: n)) == []
 
 
 def test_pictures_of_a_run_are_opened_one_ahead_and_no_more() -> None:

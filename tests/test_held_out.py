@@ -10,7 +10,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -212,7 +212,10 @@ def test_replies_come_in_order_crops_are_shared_and_only_one_chunk_of_pictures_i
     model = Looking(pictures)
     boxes: list[Box] = [(0, 0, 8, 5), (2, 2, 6, 7)]
     asker = Asker(
-        "model", lambda: model, lambda shown: {image: boxes for image, _ in shown}, ReplyStore(tmp_path / "r")
+        "model",
+        cast(Any, lambda: model),
+        lambda shown: {image: boxes for image, _ in shown},
+        ReplyStore(tmp_path / "r"),
     )
     items = [Item(f"{n}{k}", f"i{k}", f"q{n}", ("yes",)) for n in range(3) for k in range(6)]
     settings = Settings(lambda item: item.question, 9, (100, 100), 2, "boxes")

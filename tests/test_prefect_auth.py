@@ -73,7 +73,7 @@ def client(running: Running) -> Iterator[Any]:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    wanted = {PREFECT_API_URL: running.server.api, PREFECT_API_AUTH_STRING: auth_string(running.state)}
+    wanted: dict[Any, Any] = {PREFECT_API_URL: running.server.api, PREFECT_API_AUTH_STRING: auth_string(running.state)}
     with temporary_settings(wanted), get_client(sync_client=True) as made:
         yield made
 

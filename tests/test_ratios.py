@@ -89,7 +89,7 @@ def test_a_single_image_gives_a_point_and_a_rare_kind_no_nan() -> None:
 
 
 def test_draws_in_parts_cover_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores, images = np.arange(50) % 2.0, [str(k) for k in range(50)]
+    scores, images = np.array([0.0, 1.0] * 25), [str(k) for k in range(50)]
     whole = estimates(scores, np.ones(50), images, ["t"] * 50, seed=5, resamples=333)
     monkeypatch.setattr(ratios, "_CELLS", 50 * 7)
     assert estimates(scores, np.ones(50), images, ["t"] * 50, seed=5, resamples=333) == whole

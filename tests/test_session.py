@@ -118,7 +118,7 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
         def stage(params: Params, layout: Layout, share: object, name: str = name) -> None:
             ran.append(name)
 
-        monkeypatch.setattr(annotate, name, flow(stage, name=name))
+        monkeypatch.setattr(annotate, name, flow(name=name)(stage))
 
     class Door:
         def admit(self, collection: str | None, ingest: object) -> None:

@@ -114,5 +114,5 @@ def make_gallery(root: Path) -> Made:
     folders = write_dataset(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "PAGE", 2)
-        result = write_gallery(root, folders, root / "gallery", title=f"t {EVIL}", round_="1")
+        result = write_gallery(folders, root / "gallery", title=f"t {EVIL}", round_="1")
     return Made(root / "gallery", result)
