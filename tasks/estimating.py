@@ -46,8 +46,8 @@ class Options(NamedTuple):
 class Figures(NamedTuple):
     """An estimate with its assumptions, rates and notes."""
 
-    estimate_costs: CostEstimate
-    default_assumptions: SourcedAssumptions
+    estimate: CostEstimate
+    assumed: SourcedAssumptions
     rates: Rates
     notes: list[str]
 
