@@ -61,7 +61,7 @@ class ExportCounts:
     images_in: int
     images_out: int
     images_rejected: dict[str, int]
-    build_conversations: dict[str, int]
+    conversations: dict[str, int]
     turns: dict[str, int]
     turns_rejected: dict[str, int]
 
