@@ -311,8 +311,10 @@ def test_artifacts_need_records_and_files_only() -> None:
     assert {p.name for p in imported_files(["ouro.core.artifacts"])} == {
         "__init__.py",
         "artifacts.py",
+        "errors.py",
         "files.py",
         "records.py",
+        "stages.py",
     }
 
 

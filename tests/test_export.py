@@ -25,6 +25,7 @@ from pictures import files_of
 
 from cli import export as command
 from ouro.core.artifacts import ArtifactError
+from ouro.core.layout import layout_of
 from ouro.core.records import Image, Scene
 from ouro.export.conversations import (
     BBOX,
@@ -161,7 +162,7 @@ def test_an_export_that_fails_leaves_the_last_one_as_it_was(annotated: Path, tmp
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_shard_is_written_before_the_next_is_read(annotated: Path, tmp_path: Path, name: str) -> None:
     """So no more than one shard is ever held."""
-    shards = list(command._shards(command.Layout(annotated, tmp_path), ["shard-00000.parquet"], CONTENTS))
+    shards = list(command._shards(layout_of(annotated), ["shard-00000.parquet"], CONTENTS))
     written: list[int] = []
 
     def one_by_one() -> Iterator[ExportShard]:
@@ -229,7 +230,7 @@ def test_a_folder_that_was_not_annotated_to_its_end_is_refused(annotated: Path, 
 @pytest.mark.parametrize("path", ["../../outside.png", "/etc/hostname"])
 def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_path: Path, path: str) -> None:
     """Paths come out of Parquet files that somebody else may have written."""
-    (shard,) = command._shards(command.Layout(annotated, tmp_path), ["shard-00000.parquet"], CONTENTS)
+    (shard,) = command._shards(layout_of(annotated), ["shard-00000.parquet"], CONTENTS)
     images = [replace(image, path=path) for image in shard.images]
     with pytest.raises(ExportError, match="out of the dataset's folder"):
         export(

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import killed_benchmark
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from asked import Logging, Scripted, blind, collection, number, seeing, write_questions
+from asked import Scripted, blind, collection, number, seeing, write_questions
 from hypothesis import given
 from hypothesis import strategies as st
+from killed_benchmark import ask_logging
+from killed_benchmark import benchmark_params as params
 from PIL import Image as PILImage
 
 from ouro.benchmarks import asking as asking_module
@@ -31,7 +34,6 @@ from ouro.benchmarks.loaders.registry import benchmark
 from ouro.benchmarks.run_folder import read_run
 from ouro.benchmarks.scored import Score, constant_answers
 from ouro.core.layout import Layout
-from ouro.core.params import Params, load_params
 from ouro.core.records import Box
 from ouro.vision.protocols import Request
 from tasks import asking, tracking
@@ -39,10 +41,6 @@ from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = 40
-
-
-def params(*given: str) -> Params:
-    return load_params(ROOT / "params.yaml", (f"model.base={ROOT / 'models/nano'}", "benchmark.k=0", *given))
 
 
 def ask(
@@ -248,36 +246,12 @@ def test_a_collection_without_questions_says_so(tmp_path: Path) -> None:
     assert stage.asked_names(layout, params("benchmark.names=[docvqa]")) == ["docvqa"]
 
 
-KILLED = """
-import sys
-from pathlib import Path
-sys.path[:0] = ['tests', 'tests/helpers']
-import test_held_out
-test_held_out.ask_logging(Path(sys.argv[1]), batches=3)
-"""
-
-
-def ask_logging(root: Path, batches: int | None = None) -> Score:
-    """Ask in batches of 7 about the collection in `root`, every request into log.txt; killed in the batch after
-    `batches`."""
-    layout = Layout(root / "data", root / ".ouro/cache")
-    model = Logging(root / "log.txt", 7, batches)
-    asking.annotator = lambda *_: model  # type: ignore[assignment]
-    settings = params("benchmark.bootstrap_samples=200")
-    score = asking.run_benchmark(
-        asking.source_of(HELD_OUT, settings, layout=layout), settings, root / "run", k=0, limit=0, protocol="",
-        controls=True, cache=root / "replies", adapter=None,
-    )  # fmt: skip
-    assert score
-    return score
-
-
 def test_a_killed_arm_goes_on_without_asking_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL in the fourth batch of 7: 21 replies are kept. Of 80 questions about their own picture and the same about
     another, those about one picture have the same words: 80 requests in all, and all are about 40 pictures."""
     monkeypatch.setattr(asking, "annotator", asking.annotator)  # put back what `ask_logging` sets
     collection(tmp_path, IMAGES)
-    words = [sys.executable, "-c", KILLED, str(tmp_path)]
+    words = [sys.executable, killed_benchmark.__file__, str(tmp_path), "3"]
     assert subprocess.run(words, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     log = tmp_path / "log.txt"
     before = log.read_text().splitlines()

@@ -133,5 +133,5 @@ def test_statistics_have_a_row_a_number_and_rounds_stand_beside_each_other() -> 
 
 
 def test_pandas_stays_out_of_the_start() -> None:
-    code = "import sys; import cli.app, cli.rounds, cli.benchmarks; sys.exit('pandas' in sys.modules)"
+    code = "import sys; import cli.app, cli.rounds, cli.benchmark; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

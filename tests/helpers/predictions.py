@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmark_cases import BEYOND, CAPTIONS, DOCUMENTS, GENERAL, TEXT
+from benchmark_cases import CASES
 
-NAMED_CASES = {f"{case.name}: {case.files[0]}": case for case in (*GENERAL, *DOCUMENTS, *TEXT, *CAPTIONS, *BEYOND)}
+NAMED_CASES = {f"{case.name}: {case.files[0]}": case for case in CASES}
 
 
 def predictions(path: Path, replies: Mapping[str, str | None], key: str = "question_id") -> Path:
