@@ -43,6 +43,7 @@ def test_a_file_that_is_no_job(tmp_path: Path, text: str) -> None:
 
 def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cli import train_job
+    from tasks import models, train
 
     def job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:
         made = scene_job(Path("data"), 1)
@@ -50,9 +51,9 @@ def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monke
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/nano").mkdir(parents=True)
-    monkeypatch.setattr(train_job, "training_job", job)
-    for check in ("require_model", "check_annotated"):
-        monkeypatch.setattr(train_job, check, lambda *_: None)
+    monkeypatch.setattr(train, "training_job", job)
+    monkeypatch.setattr(models, "require_model", lambda *_: None)
+    monkeypatch.setattr(train, "check_annotated", lambda *_: None)
     train_job.run(Params(), tmp_path / "job.json", Path("adapter"))
     read = read_job(tmp_path / "job.json", {})
     folders = (read.images, read.out, read.checkpoints, Path(read.base))
