@@ -1,4 +1,4 @@
-"""The table of synonyms and kinds: what it says of everyday things, and that it is the one the code was written with."""
+"""The table of synonyms and kinds: what it says of everyday things, and that it is the code's own."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ def test_these_are_not(a: str, b: str) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("dog", "animal"), ("kittens", "cat"), ("alarm clock", "clock"), ("traffic light", "light"), ("oven", "appliance"),
-        ("teaspoon", "spoon"), ("skyscraper", "building"), ("nurse", "person"), ("table", "surface"), ("lake", "body of water"),
+        ("dog", "animal"), ("kittens", "cat"), ("alarm clock", "clock"), ("traffic light", "light"),
+        ("oven", "appliance"),
+        ("teaspoon", "spoon"), ("skyscraper", "building"), ("nurse", "person"), ("table", "surface"),
+        ("lake", "body of water"),
         ("heading", "text"), ("tulip", "flower"), ("sparrow", "bird"), ("violin", "musical instrument"),
     ],
 )  # fmt: skip
@@ -73,7 +75,7 @@ def test_every_line_of_the_table_holds_several_names_and_each_group_is_there_onc
 def test_a_changed_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "SHA256", "0" * 64)
     table.cache_clear()
-    with pytest.raises(TableError, match="kinds.json: its SHA-256 is .*expected 0000"):
+    with pytest.raises(TableError, match=r"kinds\.json: its SHA-256 is .*expected 0000"):
         table()
     monkeypatch.undo()
     assert table()

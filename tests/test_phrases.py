@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouro.annotate.english.attributes import clashes
+from ouro.annotate.english.kinds import listed, table
 from ouro.annotate.english.lexicon import canonical, is_kind_of, name_of, same_name
 from ouro.annotate.english.mentions import apart, exact_spot, listed, mentions, read_spot
-from ouro.annotate.english.names import SYNONYMS
 from ouro.annotate.english.phrases import noun_phrases, sentences, singular
 
 
@@ -101,7 +101,7 @@ def test_kinds_are_no_synonyms() -> None:
 
 
 def test_no_name_stands_in_two_groups_of_synonyms() -> None:
-    names = SYNONYMS.split()
+    names = [name for line in table()["names"]["everyday"] for name in listed(line)]
     assert len(names) == len(set(names)) > 400
 
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 from ouro.annotate.english.phrases import singular
 
 FILE: Final = Path(__file__).with_name("kinds.json")
-SHA256: Final = "8c48761b284f94f1b6106bece5e5b6145a9a3acdebcdfe5977fa3cf9607eb8c6"  # stored results are addressed by code: the table is part of it
+# Stored results are addressed by code, so the table is part of it.
+SHA256: Final = "8c48761b284f94f1b6106bece5e5b6145a9a3acdebcdfe5977fa3cf9607eb8c6"
 _LONGEST = 4  # words of a name in the table
 
 
