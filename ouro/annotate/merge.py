@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ouro.annotate.marks import find_marks
-from ouro.annotate.merging.budget import Count, Line, confirmations, joined, within_budget
-from ouro.annotate.merging.conflicts import find_conflicts, settle_by_rules
-from ouro.annotate.merging.inscriptions import with_reading
-from ouro.annotate.merging.match import match_regions
-from ouro.annotate.merging.outline import Outline, outline
-from ouro.annotate.merging.provenance import Composed, Marked, Piece, cuts, insertions, plain, sentences_of, told_by
+from ouro.annotate.merging.budget import Count, Line, confirmations, joined, lines_of, within_budget
+from ouro.annotate.merging.conflicts import settle_by_rules
+from ouro.annotate.merging.outline import outline
+from ouro.annotate.merging.provenance import Composed, Marked, Piece, insertions, plain
+from ouro.annotate.merging.relating import Related, relate, settled_tree
 from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
-from ouro.annotate.merging.settled import with_settled
 from ouro.annotate.merging.tree import Tree, build_tree
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
@@ -51,7 +47,8 @@ if TYPE_CHECKING:
 
     from ouro.vision.protocols import VisionLM
 
-KINDS = ("contradiction", "redundancy", "budget")
+UNREAD = 0.25  # share of an image's descriptions that may be no texts of the template's language
+KINDS = ("contradiction", "redundancy", "budget")  # of decisions
 
 
 class Template(Protocol):
@@ -64,8 +61,9 @@ class Template(Protocol):
 
 
 class Merged(NamedTuple):
-    """The scenes of a shard; in `cut` of them a description was shortened to the budget of tokens. `written`: how many
-    scenes each writer wrote, and why the outline stands where it was not asked for."""
+    """The scenes of a shard; in `cut` of them a description was shortened to the budget of tokens. `written` counts
+    scenes by who wrote them: "template", "vlm", "outline", or "outline: REASON" where the outline stands for another.
+    """
 
     scenes: list[Scene]
     rejected: list[Rejected]
@@ -87,18 +85,23 @@ class Merged(NamedTuple):
         }
 
 
-class _Work(NamedTuple):
-    """One image while it is merged: its described regions, and the composed text of each."""
+class _Task(NamedTuple):
+    """One image to merge: its root, all its regions, and its descriptions."""
 
     image: Image
-    root: str
+    root: Region
     regions: list[Region]
-    said: dict[str, Description]  # as they came
-    tree: Tree
-    composed: dict[str, Composed]
-    decisions: list[Decision]
-    conflicts: list[Conflict]
+    descriptions: list[Description]
+
+
+class _Written(NamedTuple):
+    """The composed lines of every described region, and what composing decided."""
+
     writer: str
+    lines: dict[str, list[Line]]
+    decisions: list[Decision]
+    matches: Sequence[Match] = ()
+    conflicts: Sequence[Conflict] = ()
 
 
 def merge_images(
@@ -113,9 +116,8 @@ def merge_images(
     template: Template | None = None,
 ) -> Merged:
     """As `merge_shard`, of the training images."""
-    return merge_shard(
-        training_images(images), regions, descriptions, params, count, vlm=vlm, pictures=pictures, template=template
-    )
+    train = training_images(images)
+    return merge_shard(train, regions, descriptions, params, count, vlm=vlm, pictures=pictures, template=template)
 
 
 def merge_shard(
@@ -131,16 +133,197 @@ def merge_shard(
 ) -> Merged:
     """One Scene an image; an image whose root was not described is rejected ("not_described").
 
-    `count`: how many tokens a text has for the model that will read it. `vlm`: the annotator, which the writer "vlm",
-    the matcher "asked" and settling by "look" need; `pictures`: image id -> picture, for "look". `template`: the writer
-    of that name.
+    `count`: how many tokens a text has for the model that will read it. `vlm`: the annotator, asked by the writer
+    "vlm", the matcher "asked" and settling by "look"; `pictures`: image id -> picture, for "look". `template`: the
+    writer of that name; without one, or for texts that it does not read, the outline stands.
     """
-    by_image, said = _by_image(regions), {d.region_id: d for d in descriptions}
+    tasks, rejected = _tasks(images, regions, descriptions)
+    written: dict[int, _Written] = {}
+    if params.writer == "template" and template is not None:
+        found = ((at, _by_template(task, template, params)) for at, task in enumerate(tasks))
+        written = {at: made for at, made in found if made is not None}
+    rest = [at for at in range(len(tasks)) if at not in written]
+    composed = _compose([tasks[at] for at in rest], params, count, vlm, pictures)
+    written |= dict(zip(rest, composed, strict=True))
+    scenes = [_scene(task, written[at], params, count) for at, task in enumerate(tasks)]
+    return Merged(
+        [scene for scene, _ in scenes], rejected, sum(cut for _, cut in scenes),
+        Counter(written[at].writer for at in range(len(tasks))),
+    )  # fmt: skip
+
+
+def _tasks(
+    images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description]
+) -> tuple[list[_Task], list[Rejected]]:
+    said = {d.region_id: d for d in descriptions if any(c.isalnum() for c in d.text)}
+    by_image: dict[str, list[Region]] = defaultdict(list)
+    for region in regions:
+        by_image[region.image_id].append(region)
+    tasks: list[_Task] = []
     rejected: list[Rejected] = []
-    works: list[_Work] = []
     for image in images:
-        root = next((r for r in by_image[image.image_id] if r.parent_id is None), None)
+        own = by_image[image.image_id]
+        root = next((r for r in own if r.parent_id is None), None)
         if root is None or root.region_id not in said:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
         else:
-            works.append(_prepared(image, root, by_image[image.image_id], said, params, template))
+            tasks.append(_Task(image, root, own, [said[r.region_id] for r in own if r.region_id in said]))
+    return tasks, rejected
+
+
+# ---- composing -------------------------------------------------------------------------------------------------
+
+
+def _by_template(task: _Task, template: Template, params: Merge) -> _Written | None:
+    """Bottom-up; None where the texts are not in the template's language: the root's, any with others below it, or
+    more than UNREAD of all. A single one may be a slip."""
+    tree = build_tree(task.regions, task.descriptions)
+    composed: dict[str, Composed] = {}
+    n_unread = 0
+    for region in reversed(list(tree.subtree(task.root.region_id))):
+        own = Piece(" ".join(tree.descriptions[region.region_id].text.split()), region.region_id)
+        children = [
+            (composed[child.region_id].marked, relative_position(child.box, region.box))
+            for child in tree.children(region.region_id)
+        ]
+        made = template(own, children)
+        if made is None:
+            n_unread += 1
+            if children or region is task.root or n_unread > UNREAD * len(task.descriptions):
+                return None
+        composed[region.region_id] = made or Composed((own,), [])
+    lines = {region: lines_of(made.marked) for region, made in composed.items()}
+    lines[task.root.region_id] = _captions(task, params) + lines[task.root.region_id]
+    decisions = [decision for made in composed.values() for decision in made.decisions]
+    return _Written("template", lines, decisions)
+
+
+def _compose(
+    tasks: Sequence[_Task],
+    params: Merge,
+    count: Count,
+    vlm: VisionLM | None,
+    pictures: Mapping[str, PILImage.Image] | None,
+) -> list[_Written]:
+    """Match, settle and write the given images."""
+    related = [relate(task.regions, task.descriptions) for task in tasks]
+    conflicts = _settle(related, params, vlm, pictures)
+    trees = [settled_tree(one, settled) for one, settled in zip(related, conflicts, strict=True)]
+    written = [
+        _outlined(task, one, tree, changed, params)
+        for task, one, (tree, changed) in zip(tasks, related, trees, strict=True)
+    ]
+    if params.writer != "vlm" or not tasks:
+        return [w._replace(writer="outline: not_the_template") for w in written] if params.writer == "template" else written
+    if vlm is None:
+        raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
+    roots = [task.root.region_id for task in tasks]
+    rewritings = rewrite_trees([tree for tree, _ in trees], roots, vlm, params, count)
+    return [_rewritten(task, w, made, params) for task, w, made in zip(tasks, written, rewritings, strict=True)]
+
+
+def _settle(
+    related: Sequence[Related],
+    params: Merge,
+    vlm: VisionLM | None,
+    pictures: Mapping[str, PILImage.Image] | None,
+) -> list[list[Conflict]]:
+    """The conflicts of each image, settled as `merge.settle` says."""
+    if params.settle == "rules":
+        return [settle_by_rules(one.regions, one.descriptions, one.matches, one.conflicts) for one in related]
+    return [one.conflicts for one in related]
+
+
+def _outlined(task: _Task, related: Related, tree: Tree, changed: list[Decision], params: Merge) -> _Written:
+    """The outline of every region of an image."""
+    root = task.root.region_id
+    captions = [plain(line.marked) for line in _captions(task, params)]
+    whole = outline(tree, root, captions)
+    lines = {root: whole.lines}
+    for region in list(tree.subtree(root))[1:]:
+        lines[region.region_id] = outline(tree, region.region_id).lines
+    decisions = [*related.decisions, *changed, *whole.decisions]
+    return _Written("outline", lines, decisions, related.matches, tree.conflicts)
+
+
+def _rewritten(task: _Task, outlined: _Written, made: Rewriting, params: Merge) -> _Written:
+    """What the annotator wrote in place of the outline, which stands where it wrote nothing that can be used."""
+    lines = outlined.lines | dict(made.branches)
+    if made.reason:
+        return outlined._replace(writer=f"outline: {made.reason}", lines=lines)
+    lines[task.root.region_id] = _captions(task, params) + made.lines
+    return outlined._replace(writer="vlm", lines=lines, decisions=[*outlined.decisions, *made.decisions])
+
+
+def _captions(task: _Task, params: Merge) -> list[Line]:
+    """The collection's captions, before the description (VILA^2 section 2.1, "concatenated")."""
+    if params.captions != "concatenated":
+        return []
+    said = [" ".join(c.split()).rstrip(" .") for c in task.image.captions if any(x.isalnum() for x in c)]
+    root = task.root.region_id
+    return [Line((Piece(f"{caption}.", root),), (root,)) for caption in dict.fromkeys(said)]
+
+
+# ---- scenes ----------------------------------------------------------------------------------------------------
+
+
+def _scene(task: _Task, written: _Written, params: Merge, count: Count) -> tuple[Scene, bool]:
+    """The scene, and whether one of its descriptions was shortened."""
+    root = task.root.region_id
+    confirmed = confirmations(d.text for d in task.descriptions) if _is_long(written, params, count) else {}
+    short = {
+        region: within_budget(lines, region, params.max_tokens, count, confirmed)
+        for region, lines in written.lines.items()
+    }
+    kept = short[root].lines
+    text = joined(kept, root)
+    scene = Scene(
+        task.image.image_id,
+        plain(text),
+        insertions(text, root),
+        tuple((d.region_id, plain(joined(short[d.region_id].lines, d.region_id))) for d in task.descriptions),
+        _sentences(kept),
+        (*written.decisions, *short[root].lost),
+        tree_json(task.root, task.regions, task.descriptions),
+        tuple(written.matches),
+        tuple(written.conflicts),
+    )
+    return scene, any(one.lost for one in short.values())
+
+
+def _is_long(written: _Written, params: Merge, count: Count) -> bool:
+    return any(count(plain(joined(lines, ""))) > params.max_tokens for lines in written.lines.values())
+
+
+def _sentences(lines: Sequence[Line]) -> tuple[Sentence, ...]:
+    """Where each line stands in the joined text."""
+    found: list[Sentence] = []
+    at = 0
+    for line in lines:
+        end = at + len(plain(line.marked))
+        found.append(Sentence(at, end, line.region_ids))
+        at = end + 1
+    return tuple(found)
+
+
+def tree_json(root: Region, regions: Sequence[Region], descriptions: Sequence[Description]) -> str:
+    """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
+
+    Compact, keys sorted. A region that was not described has the description "".
+    """
+    texts = {d.region_id: " ".join(d.text.split()) for d in descriptions}
+    children: dict[str | None, list[Region]] = defaultdict(list)
+    for region in regions:
+        children[region.parent_id].append(region)
+
+    def node(region: Region, parent: Region | None) -> dict[str, Any]:
+        return {
+            "region_id": region.region_id,
+            "kind": region.kind,
+            "box": list(region.box),
+            "position": relative_position(region.box, parent.box) if parent else None,
+            "description": texts.get(region.region_id, ""),
+            "children": [node(child, region) for child in children.get(region.region_id, ())],
+        }
+
+    return json.dumps(node(root, None), ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -111,6 +111,9 @@ class Describe(_Stage):
 
 
 class Merge(_Stage):
+    writer: Literal["outline", "vlm", "template"] = "template"
+    settle: Literal["none", "rules", "look"] = "rules"
+    max_struck: Share = 0.5
     max_tokens: Positive = 320
     captions: Literal["beside", "concatenated"] = "beside"
 

@@ -5,8 +5,9 @@
     merged:    a table at the top left and a box. the table has a star. there is a red solid ring at the bottom right.
 
 A grammar of four sentences is the whole language (ouro/nano/language.py writes it), so that nothing is guessed: a text
-that the grammar does not read is no text of nano's, and `merge_nano` says so by returning None. The close-up is
-believed about looks, the whole about places. Every phrase keeps the region that said it.
+that the grammar does not read is no text of nano's: of a parent, `merge_nano` says so by returning None, and a child's
+is left out and recorded. The close-up is believed about looks, the whole about places. Every phrase keeps the region
+that said it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ouro.annotate.merging.provenance import Composed, Marked, Piece, plain, reg
 from ouro.core.records import Decision
 from ouro.nano.scenes import COLORS, CONTAINERS, PATTERNS, SHAPES
 
-CLOSE_UP, SAID, VAGUE = "close_up_tells_looks", "said_before", "vague_mention"
+CLOSE_UP, SAID, VAGUE, UNREAD = "close_up_tells_looks", "said_before", "vague_mention", "not_nanos_language"
 
 _PLACE = r"(?:top|bottom)(?: left| right)?|left|right|center"
 _PHRASE = re.compile(
@@ -63,18 +64,21 @@ class Reading(NamedTuple):
 
 
 def merge_nano(own: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None:
-    """Merge(d, {d_j}) in nano's language; None where the parent's or a child's text is not in it.
+    """Merge(d, {d_j}) in nano's language; None where the parent's text is not in it.
 
     `children`: (merged description, place in the parent such as "top left") in reading order.
     """
     base = read((own,))
-    parts = [(read(marked), place) for marked, place in children]
-    if base is None or any(child is None for child, _ in parts):
-        return None
-    if not parts:
-        return Composed((own,), [])
+    if base is None or not children:
+        return Composed((own,), []) if base else None
     decisions = [Decision("redundancy", own.region_id, _SOME.strip(), VAGUE)] if base.vague else []
-    joining = [(child, place) for child, place in parts if child is not None]
+    joining: list[tuple[Reading, str]] = []
+    for marked, place in children:
+        child = read(marked)
+        if child is None:
+            decisions.append(Decision("contradiction", region_at(marked, 0), plain(marked), UNREAD))
+        else:
+            joining.append((child, place))
     things = _Things(base, own.region_id, decisions, [child.opening[0].noun for child, _ in joining])
     things.join(joining)
     return Composed(write(things.reading(), own.region_id), decisions)
@@ -197,15 +201,23 @@ class _Things:
         matches = self._matches(leads)
         for i, (child, place) in enumerate(children):
             lead = child.opening[0]
-            at = matches.get(i, len(self.things))
-            if i in matches:
+            placed = lead._replace(place=place, placed_by=lead.region_id)
+            again = (k for k, thing in enumerate(self.things) if _covers(thing, placed))
+            at = matches[i] if i in matches else next(again, len(self.things))
+            if at < len(self.things):
                 self.things[at] = self._one(self.things[at], lead, place)
             else:
-                self.things.append(lead._replace(place=place, placed_by=lead.region_id))
+                self.things.append(placed)
             self.order.append(at)
-            known = {thing.noun for thing in self.things}
-            beside = (*child.opening[1:], *child.more)  # its place in the parent is not known
-            self.things += [t._replace(place="", placed_by="") for t in beside if t.noun not in known]
+            for thing in (*child.opening[1:], *child.more):  # where they are in the parent is not known
+                self._beside(thing)
+
+    def _beside(self, thing: Thing) -> None:
+        """A thing that a child has beside its own."""
+        if any(other.noun == thing.noun for other in self.things):
+            self.decisions.append(Decision("redundancy", thing.region_id, _phrase(thing), SAID))
+        else:
+            self.things.append(thing._replace(place="", placed_by=""))
 
     def _matches(self, leads: Sequence[tuple[Thing, str]]) -> dict[int, int]:
         """Child -> thing: of one noun the one at its place, then the one that looks like it, then the next."""
@@ -240,15 +252,25 @@ class _Things:
         """The child's parts, and those that only the parent saw."""
         if not theirs:
             return mine
-        nouns = Counter(t.noun for t in theirs)
-        only: list[Thing] = []
+        parts = list(theirs)
         for part in mine:
-            if nouns[part.noun] > 0:
-                nouns[part.noun] -= 1
-                self.decisions.append(Decision("redundancy", self.region_id, _phrase(part), SAID))
-            else:
-                only.append(part)
-        return (*theirs, *only)
+            at = next((k for k, their in enumerate(theirs) if their.noun == part.noun and parts[k] is their), None)
+            if at is None:
+                parts.append(part)
+                continue
+            less, parts[at] = (theirs[at], part) if _detail(part) > _detail(theirs[at]) else (part, theirs[at])
+            self.decisions.append(Decision("redundancy", less.region_id, _phrase(less), SAID))
+        return tuple(parts)
+
+
+def _covers(thing: Thing, other: Thing) -> bool:
+    """Whether it is the other one, at the same place, and says as much of its looks."""
+    mine, theirs = (thing.noun, thing.place, thing.color, thing.pattern), (other.noun, other.place, other.color, other.pattern)
+    return all(b in ("", a) for a, b in zip(mine, theirs, strict=True)) and other.says in ("", thing.says)
+
+
+def _detail(thing: Thing) -> int:
+    return len(f"{thing.color} {thing.pattern} {thing.says} {thing.place}".split())
 
 
 def _by_place(thing: Thing, lead: Thing, place: str) -> int | None:

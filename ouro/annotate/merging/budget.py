@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ouro.annotate.merging.provenance import Marked, Piece, cut, plain, told_by
+from ouro.annotate.english.phrases import sentences
+from ouro.annotate.merging.provenance import Marked, Piece, cut, cuts, plain, told_by
 from ouro.annotate.merging.repeats import content
 from ouro.core.records import Decision
 
@@ -33,9 +34,9 @@ class Line(NamedTuple):
 
 
 class Short(NamedTuple):
-    """Lines within their budget as one text, and what it lost."""
+    """Lines within their budget, and what was lost."""
 
-    marked: Marked
+    lines: list[Line]
     lost: list[Decision]
 
 
@@ -54,18 +55,31 @@ def within_budget(
         for at, line in enumerate(lines)
         if at not in kept
     ]
-    marked = joined([lines[at].marked for at in sorted(kept)], owner)
-    if count(plain(marked)) <= max_tokens:
-        return Short(marked, lost)
-    short = _cut(marked, max_tokens, count)
-    return Short(short.marked, lost + short.lost)
+    short = [lines[at] for at in sorted(kept)]
+    if count(plain(joined(short, owner))) <= max_tokens:
+        return Short(short, lost)
+    first, rest = _cut(short[0].marked, max_tokens, count)
+    return Short([short[0]._replace(marked=first, region_ids=told_by(first))], lost + rest)
 
 
-def joined(parts: Sequence[Marked], owner: str) -> Marked:
-    """Sentences with spaces between them."""
+def lines_of(marked: Marked) -> list[Line]:
+    """The sentences of a marked text as lines; each speaks on from the one that first tells of its first region."""
+    spans = sentences(plain(marked))
+    first: dict[str, int] = {}
+    lines: list[Line] = []
+    for at, part in enumerate(cuts(marked, spans)):
+        regions = told_by(part)
+        lines.append(Line(part, regions, leans_on=first.get(regions[0], -1) if regions else -1))
+        for region in regions:
+            first.setdefault(region, at)
+    return lines
+
+
+def joined(lines: Sequence[Line], owner: str) -> Marked:
+    """Lines as one text, with spaces between them that are the owner's."""
     pieces: list[Piece] = []
-    for part in parts:
-        pieces += [Piece(" ", owner), *part] if pieces else part
+    for line in lines:
+        pieces += [Piece(" ", owner), *line.marked] if pieces else line.marked
     return tuple(pieces)
 
 
@@ -103,7 +117,7 @@ def _kept(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mappi
     return kept
 
 
-def _cut(marked: Marked, max_tokens: int, count: Count) -> Short:
+def _cut(marked: Marked, max_tokens: int, count: Count) -> tuple[Marked, list[Decision]]:
     """The longest beginning of whole words within the budget; of one endless word, of characters."""
     text = plain(marked)
     ends = [at for at in range(1, len(text)) if text[at].isspace()]
@@ -113,7 +127,7 @@ def _cut(marked: Marked, max_tokens: int, count: Count) -> Short:
         Decision("budget", region, plain(tuple(p for p in rest if p.region_id == region)).strip(), CUT)
         for region in told_by(rest)
     ]
-    return Short(cut(marked, 0, end), lost)
+    return cut(marked, 0, end), lost
 
 
 def _longest(text: str, ends: list[int], max_tokens: int, count: Count) -> int:

@@ -66,8 +66,8 @@ def quoted(text: str) -> str:
 
 def _holds(body: str, reading: str) -> bool:
     """Whether a description has the text without quotation marks, or part by part in several."""
-    words = re.findall(r"[^\W_]+", reading)
-    if re.search(rf"(?<!\w){r'[\W_]*'.join(words)}(?!\w)", body, re.IGNORECASE):
+    anyhow = r"[\W_]*".join(re.findall(r"[^\W_]+", reading))
+    if re.search(rf"(?<!\w){anyhow}(?!\w)", body, re.IGNORECASE):
         return True
     wanted = letters(reading)
     parts = [letters(m[1] or m[2] or "") for m in _QUOTATION.finditer(body)]

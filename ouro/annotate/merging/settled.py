@@ -16,34 +16,56 @@ from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences
 from ouro.annotate.merging.inscriptions import letters
 from ouro.annotate.merging.repeats import content
 from ouro.annotate.merging.trimming import without
-from ouro.core.records import Conflict, Decision, Description
+from ouro.core.records import Conflict, Decision, Description, Match
 
 LONGEST = 4  # words of a value that is exchanged; what is longer is a clause
 
 
 class Settled(NamedTuple):
-    """Descriptions with settled values, and what each lost."""
+    """Descriptions with settled values, the matches where they stand in these, and what each lost."""
 
     descriptions: list[Description]
+    matches: list[Match]
     decisions: list[Decision]
 
 
-def with_settled(descriptions: Sequence[Description], conflicts: Iterable[Conflict]) -> Settled:
-    """The descriptions with what stands in place of what lost; their marks are those of the texts as they were said."""
+class Edit(NamedTuple):
+    """Characters [start, end) of a text become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def with_settled(
+    descriptions: Sequence[Description], matches: Sequence[Match], conflicts: Iterable[Conflict]
+) -> Settled:
+    """The descriptions with what stands in place of what lost. The marks of a changed text are gone: find them anew."""
     texts = {d.region_id: d.text for d in descriptions}
+    moved = list(matches)
     decisions: list[Decision] = []
     for conflict in conflicts:
         for region, value in zip(conflict.region_ids, conflict.values, strict=True):
             if not conflict.rule or region not in texts or letters(value) == letters(conflict.kept):
                 continue
-            text = _exchanged(texts[region], value, conflict)
-            if text is not None:
-                texts[region] = text
+            edit = _edit(texts[region], value, conflict)
+            if edit is not None:
+                texts[region] = texts[region][: edit.start] + edit.text + texts[region][edit.end :]
+                moved = [_moved(match, edit) if match.parent_id == region else match for match in moved]
                 decisions.append(Decision("contradiction", region, value, conflict.rule))
-    return Settled([replace(d, text=texts[d.region_id]) for d in descriptions], decisions)
+    changed = [d if texts[d.region_id] == d.text else replace(d, text=texts[d.region_id], marks=()) for d in descriptions]
+    return Settled(changed, moved, decisions)
 
 
-def _exchanged(text: str, value: str, conflict: Conflict) -> str | None:
+def _moved(match: Match, edit: Edit) -> Match:
+    """A match where it stands after an edit."""
+    longer = len(edit.text) - (edit.end - edit.start)
+    start = match.start + longer if match.start >= edit.end else min(match.start, edit.start + len(edit.text))
+    end = match.end + longer if match.end >= edit.end else min(match.end, edit.start + len(edit.text))
+    return replace(match, start=start, end=max(start, end))
+
+
+def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
     if max(len(value.split()), len(conflict.kept.split())) > LONGEST and conflict.kind != "text":
         return None
     found = _nearest(text, value, conflict.about)
@@ -51,10 +73,15 @@ def _exchanged(text: str, value: str, conflict: Conflict) -> str | None:
         return None
     start, end = found
     if not conflict.kept:
-        return without(text, start, end)
+        shorter = without(text, start, end)
+        return Edit(0, len(text), shorter) if shorter is not None else None
     if conflict.kind == "number" and not (_counts_several(value) and _counts_several(conflict.kept)):
         return None
-    return _with_article(text[:start], conflict.kept) + text[end:]
+    article = re.search(r"\b(a)n?\s+$", text[:start], re.IGNORECASE)
+    if article is None:
+        return Edit(start, end, conflict.kept)
+    right = f"{article[1]}n" if conflict.kept[:1].lower() in "aeiou" else article[1]
+    return Edit(article.start(), end, f"{right} {conflict.kept}")
 
 
 def _nearest(text: str, value: str, about: str) -> tuple[int, int] | None:
@@ -72,12 +99,3 @@ def _nearest(text: str, value: str, about: str) -> tuple[int, int] | None:
 def _counts_several(value: str) -> bool:
     words = value.lower().split()
     return bool(words) and (NUMBERS.get(words[0], 2) > 1 or is_plural(words[-1]))
-
-
-def _with_article(before: str, word: str) -> str:
-    """The text up to a new word, with "a" or "an" before it as the word wants it."""
-    article = re.search(r"\b(a)n?(\s+)$", before, re.IGNORECASE)
-    if article is None:
-        return before + word
-    right = f"{article[1]}n" if word[:1].lower() in "aeiou" else article[1]
-    return f"{before[: article.start()]}{right}{article[2]}{word}"
