@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ouro.annotate.english import kinds
-from ouro.annotate.english.kinds import TableError, is_kind_of, kinds_of, listed, noun, same_thing, table
+from ouro.annotate.english.kinds import TableError, is_kind_of, kinds_of, names_in, noun, same_thing, table
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_names_that_are_no_names_have_one_outcome() -> None:
 
 
 def test_every_line_of_the_table_holds_several_names_and_each_group_is_there_once() -> None:
-    groups = [listed(line) for part in table()["names"].values() for line in part]
+    groups = [names_in(line) for part in table()["names"].values() for line in part]
     assert len(groups) > 500 and all(len(set(group)) == len(group) > 1 for group in groups)
-    everyday = [name for line in table()["names"]["everyday"] for name in listed(line)]
+    everyday = [name for line in table()["names"]["everyday"] for name in names_in(line)]
     assert len(set(everyday)) == len(everyday)
     assert set(table()["names"]) | set(table()["kinds"]) <= set(table()["sources"])
 

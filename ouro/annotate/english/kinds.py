@@ -38,7 +38,7 @@ def table() -> dict[str, Any]:
     return json.loads(content)
 
 
-def listed(words: str) -> list[str]:
+def names_in(words: str) -> list[str]:
     """The names of one line of the table."""
     return words.split(", ")
 
@@ -49,7 +49,7 @@ def _groups() -> dict[str, frozenset[int]]:
     groups: dict[str, set[int]] = {}
     lines = [line for part in table()["names"].values() for line in part]
     for number, line in enumerate(lines):
-        for name in listed(line):
+        for name in names_in(line):
             groups.setdefault(_one(name), set()).add(number)
     return {name: frozenset(numbers) for name, numbers in groups.items()}
 
@@ -69,7 +69,7 @@ def _turned(lines: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
     """Lines of kind and names as name -> kinds."""
     kinds: dict[str, set[str]] = {}
     for kind, names in lines:
-        for name in listed(names):
+        for name in names_in(names):
             kinds.setdefault(_one(name), set()).add(_one(kind))
     return {name: frozenset(above) for name, above in kinds.items()}
 

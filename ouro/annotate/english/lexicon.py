@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ouro.annotate.english.kinds import listed, table
+from ouro.annotate.english.kinds import names_in, table
 from ouro.annotate.english.phrases import singular
 
 
 @lru_cache(maxsize=1)
 def _groups() -> dict[str, str]:
-    groups = [listed(line) for line in table()["names"]["everyday"]]
+    groups = [names_in(line) for line in table()["names"]["everyday"]]
     return {name: group[0] for group in groups for name in group}
 
 
@@ -21,7 +21,7 @@ def _kinds() -> dict[str, frozenset[str]]:
     """Name -> the kinds of thing that it is, also of kinds of kinds."""
     direct: dict[str, set[str]] = {}
     for kind, names in table()["kinds"]["everyday"].items():
-        for name in listed(names):
+        for name in names_in(names):
             direct.setdefault(canonical(name), set()).add(canonical(kind))
     reached = {name: kinds | {up for kind in kinds for up in direct.get(kind, ())} for name, kinds in direct.items()}
     return {name: frozenset(kinds - {name}) for name, kinds in reached.items()}

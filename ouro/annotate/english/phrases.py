@@ -57,7 +57,7 @@ _MARKED_PLURALS = ("s", "men", "people", "children", "feet", "teeth", "geese", "
 _LONGEST = 40  # letters of a word that is one
 _WORD = re.compile(r"[\w'’-]+")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”')
-_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\s*\n\s*")
+_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\n\s*")
 _SHORT = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|approx|e\.g|i\.e)$", re.IGNORECASE)
 
 
