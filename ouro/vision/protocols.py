@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from ouro.core.errors import OuroError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -58,17 +60,44 @@ class Request(NamedTuple):
     """One prompt to a VLM with zero or more images.
 
     `max_pixels`: the most pixels that each image is resized to (None: the model's own bound); empty: no bounds.
+    `most_tokens`: of the reply, where that is fewer than the `max_new_tokens` of the call (None: those).
+    `confidence`: whether the reply is wanted as a Reply with the probabilities of its tokens.
+    `schema`: a JSON schema, as JSON, that a server should hold the reply to (ouro.vision.extras); "" for none. A
+    backend without `takes_schemas` does not look at it.
     """
 
     images: tuple[PIL.Image.Image, ...]
     prompt: str
     max_pixels: tuple[int | None, ...] = ()
+    most_tokens: int | None = None
+    confidence: bool = False
+    schema: str = ""
 
     def bounds(self) -> tuple[int | None, ...]:
         """One bound per image. Raises ValueError when the numbers of bounds and images differ."""
         if self.max_pixels and len(self.max_pixels) != len(self.images):
             raise ValueError(f"request has {len(self.images)} images but {len(self.max_pixels)} pixel bounds")
         return self.max_pixels or (None,) * len(self.images)
+
+
+class Reply(str):
+    """A reply with the mean and the lowest probability of its tokens, in 0..1, the end token apart.
+
+    For code that does not ask how sure the model was, it is its text.
+    """
+
+    mean_probability: float
+    min_probability: float
+
+    def __new__(cls, text: str, mean_probability: float, min_probability: float) -> Reply:
+        """A string with both attributes."""
+        reply = super().__new__(cls, text)
+        reply.mean_probability, reply.min_probability = mean_probability, min_probability
+        return reply
+
+    def __reduce__(self) -> tuple[type[Reply], tuple[str, float, float]]:
+        """Pickle with both attributes."""
+        return Reply, (str(self), self.mean_probability, self.min_probability)
 
 
 class Refused(str):
@@ -151,6 +180,43 @@ class VisionLM(Protocol):
         `on_replies` gets the replies of each batch by the index of their request as soon as they are there, so that
         they can be stored; it may be called from another thread, never twice at once.
 
-        A reply may be a Refused: the model's server refuses this request, but not others.
+        A reply may be a Refused: the model's server refuses this request, but not others. It may be a Reply where the
+        request wants its confidence, and is a plain str where the backend gives none.
         """
         ...
+
+
+class ScoringUnavailable(OuroError, ValueError):
+    """A backend that cannot tell the probabilities of replies; its text says which, and what to set instead."""
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A model that tells how probable replies are: yes or no, one of two values, one of several phrases."""
+
+    fingerprint: str
+
+    def choose(self, requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> list[tuple[float, ...]]:
+        """For each request the probability of each of its options as the reply, normalised over its options.
+
+        `options`: one tuple for each request, of two or more different replies. What counts are an option's tokens up
+        to the first that tells it from all others, so that a longer one is not less probable for its length; with and
+        without a capital it is one option. Options that the model cannot tell apart, and all where it would say none of
+        them, are equally probable. Raises ScoringUnavailable, and ValueError where the numbers of requests and tuples
+        differ or a tuple has fewer than two options or the same twice.
+        """
+        ...
+
+
+def check_options(requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> None:
+    """Raise ValueError unless each request has two or more options that differ in more than case and blanks."""
+    if len(requests) != len(options):
+        raise ValueError(
+            f"choose: got {len(requests)} requests and {len(options)} tuples of options, expected one each"
+        )
+    for number, choices in enumerate(options):
+        names = {" ".join(choice.casefold().split()) for choice in choices}
+        if len(names) != len(choices) or len(names) < 2 or "" in names:
+            raise ValueError(
+                f"choose: options of request {number}: got {choices!r}, expected two or more different texts"
+            )
