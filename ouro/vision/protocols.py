@@ -132,9 +132,44 @@ def plan_batches(
     Among requests of equal length, those about one picture stay together, so that a model can encode it once. Requests
     about a picture with no other request are sorted by prompt. Long prompts are sorted by their end, which predicts the
     length of the reply, then by length. The order depends on the requests alone.
+
+    A request with `most_tokens` joins the batch of the first request without about its picture, uncounted, so that the
+    picture is encoded once and the other batches are as they would be without it; `split_by_length` keeps it from
+    being held up there. Those without such a companion have batches of their own at the end.
     """
+    short = [i for i, r in enumerate(requests) if r.most_tokens is not None]
+    if not short:
+        return _plan(requests, range(len(requests)), size, tokens, budget)
+    groups = _plan(requests, [i for i, r in enumerate(requests) if r.most_tokens is None], size, tokens, budget)
+    group_of: dict[int, list[int]] = {}
+    for group in groups:
+        for i in group:
+            if requests[i].images:
+                group_of.setdefault(id(requests[i].images[0]), group)
+    alone: list[int] = []
+    for i in short:
+        images = requests[i].images
+        (group_of.get(id(images[0]), alone) if images else alone).append(i)
+    return groups + _plan(requests, alone, size, tokens, budget)
+
+
+def split_by_length(requests: Sequence[Request]) -> list[list[int]]:
+    """Indices of a batch's requests by the most tokens of their replies, those without a limit of their own first.
+
+    They share pictures but not a generation, which lasts as long as its longest reply.
+    """
+    groups: dict[int | None, list[int]] = {}
+    for i, request in enumerate(requests):
+        groups.setdefault(request.most_tokens, []).append(i)
+    return [groups[limit] for limit in sorted(groups, key=lambda n: (n is not None, n))]
+
+
+def _plan(
+    requests: Sequence[Request], wanted: Sequence[int], size: int, tokens: Sequence[int] | None, budget: int | None
+) -> list[list[int]]:
+    """`plan_batches` of the requests with these indices."""
     lengths = tokens if tokens is not None else [_count_pixels(r) for r in requests]
-    question_counts = Counter(id(r.images[0]) for r in requests if r.images)
+    question_counts = Counter(id(requests[i].images[0]) for i in wanted if requests[i].images)
     picture_numbers: dict[int, int] = {}
 
     def sort_key(i: int) -> tuple[int, str, int, int, str]:
@@ -146,7 +181,7 @@ def plan_batches(
         return -lengths[i], "", picture, -len(prompt), prompt
 
     groups: list[list[int]] = []
-    for i in sorted(range(len(requests)), key=sort_key):
+    for i in sorted(wanted, key=sort_key):
         full = not groups or len(groups[-1]) == size
         if full or (budget is not None and (len(groups[-1]) + 1) * lengths[groups[-1][0]] > budget):
             groups.append([])
@@ -211,12 +246,8 @@ class Scoring(Protocol):
 def check_options(requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> None:
     """Raise ValueError unless each request has two or more options that differ in more than case and blanks."""
     if len(requests) != len(options):
-        raise ValueError(
-            f"choose: got {len(requests)} requests and {len(options)} tuples of options, expected one each"
-        )
+        raise ValueError(f"choose: got {len(requests)} requests and {len(options)} tuples of options; expected as many")
     for number, choices in enumerate(options):
         names = {" ".join(choice.casefold().split()) for choice in choices}
         if len(names) != len(choices) or len(names) < 2 or "" in names:
-            raise ValueError(
-                f"choose: options of request {number}: got {choices!r}, expected two or more different texts"
-            )
+            raise ValueError(f"choose: request {number}: got options {choices!r}, expected two or more different texts")
