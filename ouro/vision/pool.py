@@ -33,8 +33,8 @@ class LoadArguments(NamedTuple):
 class PooledVLM:
     """A VisionLM and Scoring in `processes` worker processes of one thread each.
 
-    They load the model at the first request. On CPUs this is faster than one process with many threads. `batch_size` and
-    `batch_tokens` as in HFVisionLM.
+    They load the model at the first request. On CPUs this is faster than one process with many threads. `batch_size`
+    and `batch_tokens` as in HFVisionLM.
     """
 
     def __init__(
