@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ouro.annotate.english.attributes import clashes
 from ouro.annotate.english.lexicon import canonical, is_kind_of, name_of, same_name
 from ouro.annotate.english.mentions import apart, exact_spot, listed, mentions, read_spot
-from ouro.annotate.english.names import SYNONYMS
 from ouro.annotate.english.phrases import noun_phrases, sentences, singular
 
 
@@ -98,11 +97,6 @@ def test_two_words_can_be_one_name() -> None:
 def test_kinds_are_no_synonyms() -> None:
     assert is_kind_of("puppy", "animal") and is_kind_of("puppy", "dog")
     assert not is_kind_of("animal", "dog") and not same_name("dog", "animal")
-
-
-def test_no_name_stands_in_two_groups_of_synonyms() -> None:
-    names = SYNONYMS.split()
-    assert len(names) == len(set(names)) > 400
 
 
 def test_attributes_of_one_kind_exclude_each_other() -> None:

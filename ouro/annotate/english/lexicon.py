@@ -1,29 +1,27 @@
-"""What names mean to the merge: one name for synonyms, and kinds of things.
-
-`same_name` is the door for a library of synonyms, should a maintained one with its data in the package appear.
+"""One name for synonyms, and kinds of things, as nano's few words need them: the everyday part of kinds.json alone,
+where a word stands in one group, so that a group can go by its first name.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from ouro.annotate.english.names import KINDS, SYNONYMS
+from ouro.annotate.english.kinds import names_in, table
 from ouro.annotate.english.phrases import singular
 
 
 @lru_cache(maxsize=1)
 def _groups() -> dict[str, str]:
-    lines = [line.split() for line in SYNONYMS.strip().splitlines()]
-    return {name.replace("-", " "): group[0].replace("-", " ") for group in lines for name in group}
+    groups = [names_in(line) for line in table()["names"]["everyday"]]
+    return {name: group[0] for group in groups for name in group}
 
 
 @lru_cache(maxsize=1)
 def _kinds() -> dict[str, frozenset[str]]:
     """Name -> the kinds of thing that it is, also of kinds of kinds."""
     direct: dict[str, set[str]] = {}
-    for line in KINDS.strip().splitlines():
-        kind, _, names = line.partition(":")
-        for name in names.split():
+    for kind, names in table()["kinds"]["everyday"].items():
+        for name in names_in(names):
             direct.setdefault(canonical(name), set()).add(canonical(kind))
     reached = {name: kinds | {up for kind in kinds for up in direct.get(kind, ())} for name, kinds in direct.items()}
     return {name: frozenset(kinds - {name}) for name, kinds in reached.items()}

@@ -54,9 +54,10 @@ _UNCHANGED = frozenset(
     ).split()
 )
 _MARKED_PLURALS = ("s", "men", "people", "children", "feet", "teeth", "geese", "mice", "oxen", "dice", "lice")
+_LONGEST = 40  # letters of a word that is one
 _WORD = re.compile(r"[\w'’-]+")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”')
-_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\s*\n\s*")
+_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\n\s*")
 _SHORT = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|approx|e\.g|i\.e)$", re.IGNORECASE)
 
 
@@ -158,7 +159,10 @@ def singular(word: str) -> str:
 
     inflect wants a plural and makes "bu" of bus: what ends like a singular is left alone.
     """
-    if not word.endswith(_MARKED_PLURALS) or word in _UNCHANGED or not word.isalpha():
+    before, hyphen, last = word.rpartition("-")
+    if hyphen:
+        return f"{before}-{singular(last)}"
+    if not word.endswith(_MARKED_PLURALS) or word in _UNCHANGED or not word.isalpha() or len(word) > _LONGEST:
         return word
     if word.endswith(("ss", "us", "is")) or (word.endswith("s") and len(word) < 4):
         return word
