@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from ouro.annotate.merge import merge_images
+from ouro.annotate.merge import Template, merge_images
 from ouro.core.artifacts import fingerprint_files, read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
 from ouro.core.params import Params
@@ -24,7 +24,8 @@ def address(params: Params) -> Address:
     """`merge_images` chooses the training images, merges and counts; ouro.core.tokens counts tokens with the file of
     `_tokenizer`, whose content is in the address."""
     file = _tokenizer(params)
-    code = code_of("ouro.annotate.merge", "ouro.core.tokens", SHARDS)
+    template = ["ouro.nano.merging"] if params.merge.writer == "template" else []
+    code = code_of("ouro.annotate.merge", *template, "ouro.core.tokens", SHARDS)
     return Address(params.merge.model_dump(mode="json"), fingerprint_files([file]) if file.is_file() else "", code)
 
 
@@ -33,6 +34,14 @@ def _tokenizer(params: Params) -> Path:
     model = params.model
     base = Path(model.base) if model.backend == "hf" else served_base(model.base, model.name)
     return (base or Path("none")) / TOKENIZER
+
+
+def _template(params: Params) -> Template | None:
+    if params.merge.writer != "template":
+        return None
+    from ouro.nano.merging import merge_nano
+
+    return merge_nano
 
 
 @shard_task(name="merge", task_run_name="merge, {name}")
@@ -50,7 +59,7 @@ def merge(name: str, layout: Layout, params: Params, progress: Progress = lambda
         every = read_shard(images, Image)
         merged = merge_images(
             every, read_shard(regions, Region), read_shard(descriptions, Description),
-            params.merge, count,
+            params.merge, count, template=_template(params),
         )  # fmt: skip
         write_shard(
             out, Scene, merged.scenes, n_in=len(training_images(every)), rejected=merged.rejected, meta=merged.meta()

@@ -152,6 +152,22 @@ def merge_shard(
     )  # fmt: skip
 
 
+def merge_region(
+    image: Image,
+    root: Region,
+    below: Sequence[Region],
+    descriptions: Sequence[Description],
+    params: Merge,
+    template: Template | None = None,
+) -> str:
+    """Merge(d, D) of one described region, line 15 of Algorithm 1: its text, of no length. `below`: all regions under
+    it, parents first. No model is asked."""
+    task = _Task(image, root, [root, *below], list(descriptions))
+    written = _by_template(task, template, params) if params.writer == "template" and template else None
+    made = written or _compose([task], params, count_words, None, None)[0]
+    return plain(joined(made.lines[root.region_id], root.region_id))
+
+
 def _tasks(
     images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description]
 ) -> tuple[list[_Task], list[Rejected]]:
@@ -213,8 +229,10 @@ def _compose(
         _outlined(task, one, tree, changed, params)
         for task, one, (tree, changed) in zip(tasks, related, trees, strict=True)
     ]
-    if params.writer != "vlm" or not tasks:
-        return [w._replace(writer="outline: not_the_template") for w in written] if params.writer == "template" else written
+    if params.writer == "template":
+        return [w._replace(writer="outline: not_the_template") for w in written]
+    if params.writer == "outline" or not tasks:
+        return written
     if vlm is None:
         raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
     roots = [task.root.region_id for task in tasks]

@@ -1,8 +1,8 @@
 """Text that OCR read in a region, and the annotator's own reading of it: it stands once, quoted.
 
-Two readings are of one text when they differ in case, spacing and marks, and in at most one letter of ten. Which letters
-are right is a conflict (ouro.annotate.merging.conflicts) and settled like any other; where only case and marks differ,
-OCR's reading stands if OCR was sure of it.
+Two readings are of one text when they differ in case, spacing and marks, and in at most one letter of ten. Which
+letters are right is a conflict (ouro.annotate.merging.conflicts) and settled like any other; where only case and marks
+differ, OCR's reading stands if OCR was sure of it.
 """
 
 from __future__ import annotations

@@ -17,18 +17,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ouro.annotate.english.kinds import noun
-from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, is_plural, is_verb, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, is_plural, sentences, words_of
 from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import Content, content, news
-from ouro.annotate.merging.trimming import Trimmed, trim
 from ouro.annotate.merging.tree import Tree
+from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
 from ouro.core.boxes import relative_position
 from ouro.core.records import Decision, Description, Match, Region
 
 SAID = "said_before"
 LONGEST_NAME = 8  # words; what is longer is a sentence and no name
-_FINITE = frozenset("is are was were has have had can does do seems appears".split())
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
 _WORD = re.compile(r"[\w'’-]+")
@@ -101,7 +100,7 @@ class _Writer:
             if reason:
                 self.decisions.append(Decision("redundancy", region.region_id, kept.said, reason))
             else:
-                marked = _opened(entry, kept) if first < 0 else (Piece(kept.text, region.region_id),)
+                marked = _opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
                 self._tell(region.region_id, kept.text, marked, at=kept.start, leans_on=leans)
@@ -139,7 +138,7 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
     region, where = entry.region.region_id, at_place(entry.place)
     text = kept.text
     if kept.lead_in or _STARTS_INDEFINITE.match(text):
-        is_phrase = _main_verb(text) is None
+        is_phrase = main_verb(text) is None
         if is_phrase and _names(entry, text):
             verb = "are" if _opens_plural(text) else "is"
             return (Piece(f"{_upper(where)} {verb} {_definite(entry, text)}", region),)
@@ -147,6 +146,14 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
             return (Piece(f"{_upper(where)}, {_lower(text)}", region),)
     name = _label(entry)
     return (Piece(f"{_upper(f'{name} {where}' if name else where)}: {_lower(text)}", region),)
+
+
+def _whole(kept: Trimmed) -> str:
+    """A later sentence of a child's; a bare phrase ("A round cover with a label.", of a list) is said to be there."""
+    text = kept.text
+    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text)):
+        return f"There {'are' if _opens_plural(text) else 'is'} {_lower(text)}"
+    return text
 
 
 def at_place(place: str) -> str:
@@ -179,7 +186,7 @@ def _leading(text: str) -> list[str]:
     """The words of the noun phrase that a text opens with; "a set of shelves" is all of them."""
     words: list[str] = []
     for word in words_of(text)[:12]:
-        if words and word in BOUNDARY and word not in ("of", "and"):
+        if words and word in BOUNDARY and word not in ("of", "and") and words[-1] not in DETERMINERS:
             break
         words.append(word)
     return words
@@ -196,20 +203,6 @@ def _head(text: str) -> str:
     words = _leading(text)
     end = words.index("of") if "of" in words else len(words)
     return words[end - 1] if end else ""
-
-
-def _main_verb(text: str) -> int | None:
-    """Where the finite verb of a sentence stands; None of a bare phrase, whose relative clauses have theirs."""
-    words = words_of(text)
-    relative = False
-    for at, word in enumerate(words):
-        if word in ("that", "which", "who", "where"):
-            relative = True
-        elif word in _FINITE or (is_verb(word) and word.endswith("s") and at > 1):
-            if not relative:
-                return at
-            relative = False
-    return None
 
 
 def _lower(text: str) -> str:

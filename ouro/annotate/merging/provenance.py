@@ -33,12 +33,11 @@ def plain(marked: Marked) -> str:
 
 def region_at(marked: Marked, at: int) -> str:
     """The region that said the character at `at`; the last one's beyond the end, "" of no text."""
-    region = ""
     for text, region in marked:
         if at < len(text):
-            break
+            return region
         at -= len(text)
-    return region
+    return marked[-1].region_id if marked else ""
 
 
 def cut(marked: Marked, start: int, end: int) -> Marked:

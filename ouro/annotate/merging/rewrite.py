@@ -24,8 +24,8 @@ from ouro.annotate.merging.guard import Evidence, SentenceCheck, check_text
 from ouro.annotate.merging.outline import at_place
 from ouro.annotate.merging.provenance import Piece, plain
 from ouro.annotate.merging.repeats import content
-from ouro.annotate.merging.trimming import trim
 from ouro.annotate.merging.tree import Tree
+from ouro.annotate.merging.trimming import trim
 from ouro.core.boxes import relative_position
 from ouro.core.records import Conflict, Decision, Description, Region
 from ouro.vision.protocols import Refused, Request, VisionLM
@@ -87,9 +87,7 @@ def rewrite_trees(
         requests = [Request((), prompts[at]) for at in order]
         replies = vlm.generate(requests, max_new_tokens=params.max_tokens)
         answers = dict(zip(order, replies, strict=True))
-        prompts = {
-            at: prompt for at in order if (prompt := _step(asking[at], answers[at], at, done)) is not None
-        }
+        prompts = {at: prompt for at in order if (prompt := _step(asking[at], answers[at], at, done)) is not None}
     return [done[at] for at in range(len(asking))]
 
 

@@ -53,7 +53,9 @@ def with_settled(
                 texts[region] = texts[region][: edit.start] + edit.text + texts[region][edit.end :]
                 moved = [_moved(match, edit) if match.parent_id == region else match for match in moved]
                 decisions.append(Decision("contradiction", region, value, conflict.rule))
-    changed = [d if texts[d.region_id] == d.text else replace(d, text=texts[d.region_id], marks=()) for d in descriptions]
+    changed = [
+        d if texts[d.region_id] == d.text else replace(d, text=texts[d.region_id], marks=()) for d in descriptions
+    ]
     return Settled(changed, moved, decisions)
 
 

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import BOUNDARY, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, is_verb, sentences, words_of
 from ouro.core.records import Description, Mark
 
 MOST = 0.5  # share of a sentence's words from which a mark takes it along
 _DANGLING = BOUNDARY | frozenset("a an the its their his her no very".split())
-_CLAUSE = re.compile(r"\s*(?:,|;|-|–|—|\()\s*(?:and\s+|but\s+|which\s+|that\s+)?$", re.IGNORECASE)
+_JOINT = re.compile(r"\s*(?:,|;|-|–|—|\()?\s*(?:\b(?:and|but|which|that))?$", re.IGNORECASE)
+_FINITE = frozenset("is are was were has have had can does do seems appears".split())
+_RELATIVE = frozenset("that which who where".split())
 
 
 class Trimmed(NamedTuple):
@@ -43,12 +45,13 @@ def _local(mark: Mark, start: int, end: int) -> Mark:
 
 def _trimmed(said: str, start: int, marks: list[Mark]) -> Trimmed:
     text, lead_in = said, False
+    has_lead_in = any(mark.kind == "lead_in" and mark.start == 0 for mark in marks)
     for mark in sorted(marks, key=lambda m: -m.start):
         if mark.kind == "lead_in":
             rest = text[mark.end :].lstrip(" ,:")
             lead_in = mark.start == 0 and _is_whole(rest)
             text = rest if lead_in else text
-        elif (rest := without(text, mark.start, mark.end)) is not None:
+        elif (rest := without(text, mark.start, mark.end, leads=has_lead_in)) is not None:
             text = rest
         elif _share(said, marks) >= MOST:
             return Trimmed(said, "", start, reason=mark.kind)
@@ -64,25 +67,44 @@ def _share(said: str, marks: list[Mark]) -> float:
     return others / max(len(words_of(said)) - lead_ins, 1)
 
 
-def without(text: str, start: int, end: int) -> str | None:
-    """The sentence without characters [start, end); None where no whole sentence would remain."""
-    before, after = text[:start], text[end:]
-    rest = after.lstrip()
-    if not before.strip():
+def without(text: str, start: int, end: int, *, leads: bool = False) -> str | None:
+    """The sentence without characters [start, end); None where no whole sentence would remain.
+
+    `leads`: its opening is a lead-in, which any phrase completes.
+    """
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    before, after = text[:start].rstrip(), text[end:].lstrip()
+    if not before:
         return None
-    if not any(c.isalnum() for c in rest):  # up to the end of the sentence
-        joint = _CLAUSE.search(before)
-        starts_clause = re.match(r"\s*(?:,|;|\()", text[start:end]) is not None
-        kept = before[: joint.start()] if joint else before.rstrip() if starts_clause else None
-        return f"{kept}{_final(text)}" if kept and _is_whole(kept) else None
-    comma = before.rstrip().endswith(",")
-    if comma and rest.startswith(","):
-        return f"{before.rstrip()[:-1]}{rest[1:]}"
-    article = re.search(r"\b(an?|the)\s+$", before, re.IGNORECASE)
-    if article and rest[:1].isalpha() and not comma:
-        word = article[1].lower()
-        if word == "the" or (word == "an") == (rest[0].lower() in "aeiou"):
-            return f"{before}{rest}"
+    if not any(c.isalnum() for c in after):  # up to the end of the sentence
+        kept = _JOINT.sub("", before)
+        return f"{kept}{_final(text)}" if _is_whole(kept) and (leads or main_verb(kept) is not None) else None
+    comma = before.endswith(",")
+    if comma and after.startswith(","):
+        return f"{before[:-1]}{after[1:]}"
+    article = re.search(r"\b(an?|the)$", before, re.IGNORECASE)
+    if article and after[0].isalpha() and (article[1].lower() == "the" or _takes_an(after) == (article[1][1:] == "n")):
+        return f"{before} {after}"
+    return None
+
+
+def _takes_an(text: str) -> bool:
+    return text[:1].lower() in "aeiou"
+
+
+def main_verb(text: str) -> int | None:
+    """The number of the word that is a sentence's finite verb; None of a bare phrase, whose clauses have theirs."""
+    is_relative = False
+    for at, word in enumerate(words_of(text)):
+        if word in _RELATIVE:
+            is_relative = True
+        elif word in _FINITE or (at > 1 and word.endswith("s") and is_verb(word)):
+            if not is_relative:
+                return at
+            is_relative = False
     return None
 
 
