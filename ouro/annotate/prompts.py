@@ -60,6 +60,20 @@ def description_prompt(name: str, kind: str, own_prompt: str) -> str:
     return BY_KIND[kind] if name == "by-kind" else PROMPTS[name]
 
 
+# ---- names of main objects ------------------------------------------------------------------------------------
+
+NAME: Final = "What is the main object? Answer with a short noun phrase."  # (ours)
+
+# Name and description in one reply, for servers that hold it to the schema; the name first, so that it is whole. (ours)
+STRUCTURED: Final = (
+    '{prompt}\nReply with one JSON object: {{"name": the main object as a short noun phrase, "text": the description}}.'
+)
+STRUCTURED_SCHEMA: Final = (
+    '{"type": "object", "properties": {"name": {"type": "string"}, "text": {"type": "string"}}, '
+    '"required": ["name", "text"], "additionalProperties": false}'
+)
+
+
 # ---- question-answer pairs -----------------------------------------------------------------------------------
 
 ASPECTS: Final = ("object details", "spatial relationships", "style", "scene context", "interactions")

@@ -221,6 +221,14 @@ class VisionLM(Protocol):
         ...
 
 
+@runtime_checkable
+class Structuring(Protocol):
+    """A model whose replies can be held to `Request.schema`; `takes_schemas` becomes False when its server refuses."""
+
+    @property
+    def takes_schemas(self) -> bool: ...
+
+
 class ScoringUnavailable(OuroError, ValueError):
     """A backend that cannot tell the probabilities of replies; its text says which, and what to set instead."""
 
