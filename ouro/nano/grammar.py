@@ -21,7 +21,7 @@ from ouro.nano.scenes import COLORS, CONTAINERS, PATTERNS, SHAPES
 _PLACE = r"(?:top|bottom)(?: left| right)?|left|right|center"
 _PHRASE = re.compile(
     rf"an? (?P<looks>(?:(?:{'|'.join((*COLORS, *PATTERNS))}) )*)(?P<noun>{'|'.join((*CONTAINERS, *SHAPES, 'sign'))})\b"
-    r"(?: that says (?P<says>\"[^\"]*\"|“[^”]*”|[^\s.,]+))?"
+    r"(?: that says (?P<says>\"[^\"]*\"|“[^”]*”|[^\s.,]+))*"  # of two readings OCR's stands last
     rf"(?: (?:at|in) the (?P<place>{_PLACE})\b)?"
 )
 _JOINT = re.compile(r", and |, | and ")
@@ -156,7 +156,7 @@ def write(reading: Reading, owner: str) -> Marked:
     """The reading as text; what no thing says, joints and verbs, is `owner`'s."""
     things = reading.things
     named = Counter(thing.noun for thing in things)
-    if len(things) == 1 and things[0].noun in CONTAINERS and things[0].parts:
+    if len(things) == 1 and things[0].noun in CONTAINERS and things[0].parts and not things[0].place:
         pieces = [*_said(things[0]), Piece(" with ", things[0].region_id), *_list(things[0].parts)]
         return (*pieces, Piece(".", owner))
     pieces = [*_list(reading.opening), Piece(".", owner)]
