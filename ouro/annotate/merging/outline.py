@@ -27,6 +27,7 @@ from ouro.core.boxes import relative_position
 from ouro.core.records import Decision, Description, Match, Region
 
 SAID = "said_before"
+ASIDE = 3  # of a sentence about another region's object more than every third word has to be news
 LONGEST_NAME = 8  # words; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
@@ -65,6 +66,8 @@ class _Writer:
         self.lines: list[Line] = []
         self.decisions: list[Decision] = []
         self.told: dict[str, list[Content]] = {}
+        named = (d.name for d in tree.descriptions.values())
+        self._others = frozenset[str]().union(*(content(noun(name)).words for name in named))  # what regions show
         self.starts: dict[str, list[tuple[int, int]]] = {}  # region -> (character of its text, line) of its sentences
 
     def write(self, captions: Sequence[str]) -> Outline:
@@ -111,23 +114,30 @@ class _Writer:
         """Why a sentence is left out; "" where it stays."""
         if kept.reason:
             return kept.reason
+        own = self._own_words(entry)
+        words = content(kept.text).words
+        about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
         above = [*entry.ancestors, entry.region.region_id]
-        about = _is_about(entry, kept.text)
         told = [c for region in (above if about else self.told) for c in self.told.get(region, ())]
         known = entry.match is not None and entry.match.how == "same"
-        return "" if news(kept.text, told, content(noun(entry.description.name) if known else "").words) else SAID
+        fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
+        aside = not about and bool(words & self._others)
+        enough = len(words) // ASIDE if aside else 0
+        return "" if len(fresh) > enough else SAID
+
+    def _own_words(self, entry: _Entry) -> frozenset[str]:
+        """What a child's own object is called, by itself and by those that name it."""
+        names = [entry.description.name]
+        if entry.match is not None:
+            said = self.tree.descriptions[entry.match.parent_id].text
+            names.append(said[entry.match.start : entry.match.end])
+        return frozenset[str]().union(*(content(name).senses for name in names))
 
     def _introduction(self, match: Match | None) -> int:
         """The line in which the region's object is named before; -1 without one."""
         if match is None:
             return -1
         return max((line for at, line in self.starts.get(match.parent_id, ()) if at <= match.start), default=-1)
-
-
-def _is_about(entry: _Entry, text: str) -> bool:
-    """Whether a sentence of a child's speaks of the child's own object."""
-    name = content(entry.description.name).words
-    return not name or _PRONOUN.match(text) is not None or bool(name & content(text).words)
 
 
 # ---- how an entry begins ---------------------------------------------------------------------------------------

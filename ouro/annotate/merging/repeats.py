@@ -34,7 +34,8 @@ _EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
         "appear appears seem seems look looks contain contains including includes include wear wears wearing hold "
         "holds holding stand stands standing sit sits sitting lie lies lying rest rests resting place placed set "
         "against side various several many thing things item items object objects color colored colour coloured "
-        "made make making like well reads read say says written following"
+        "made make making like well reads read say says written following "
+        "text word words letters"
     ).split()
 )) - _COUNTS - _BESIDE  # fmt: skip
 _SUFFIXES = ("-colored", "-coloured")

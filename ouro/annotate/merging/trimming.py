@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import BOUNDARY, is_verb, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, is_plural, is_verb, sentences, words_of
 from ouro.core.records import Description, Mark
 
 MOST = 0.5  # share of a sentence's words from which a mark takes it along
@@ -98,10 +98,11 @@ def _takes_an(text: str) -> bool:
 def main_verb(text: str) -> int | None:
     """The number of the word that is a sentence's finite verb; None of a bare phrase, whose clauses have theirs."""
     is_relative = False
-    for at, word in enumerate(words_of(text)):
+    words = words_of(text)
+    for at, word in enumerate(words):
         if word in _RELATIVE:
             is_relative = True
-        elif word in _FINITE or (at > 1 and word.endswith("s") and is_verb(word)):
+        elif word in _FINITE or (is_verb(word) and at > 0 and word.endswith("s") is not is_plural(words[at - 1])):
             if not is_relative:
                 return at
             is_relative = False
