@@ -15,10 +15,8 @@ writes badly, which is what a guard is for.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +26,7 @@ from ouro.annotate.describe import with_text
 from ouro.annotate.english.phrases import noun_phrases
 from ouro.annotate.marks import find_marks
 from ouro.annotate.merge import merge_shard
-from ouro.annotate.merging.outline import outline
-from ouro.annotate.merging.provenance import plain
-from ouro.annotate.merging.relating import relate, settled_tree
+from ouro.annotate.merging.relating import relate
 from ouro.annotate.merging.repeats import content, news
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
@@ -116,8 +112,8 @@ def matching(cases: Sequence[Case]) -> Matching:
     for case in cases:
         accepted = {key: spans for one in case.labels["regions"] for key, spans in _accepted(case, one).items()}
         wanted += len(accepted)
-        related = relate(case.regions, case.descriptions)
-        said = {d.region_id: d.text for d in related.descriptions}
+        [related] = relate([(case.regions, case.descriptions)], Merge(settle="none"))
+        said = {region: d.text for region, d in related.tree.descriptions.items()}
         hits = set[tuple[str, str]]()
         for match in related.matches:
             if match.how == "part":

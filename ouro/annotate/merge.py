@@ -20,12 +20,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ouro.annotate.merging.budget import Count, Line, confirmations, joined, lines_of, within_budget
-from ouro.annotate.merging.conflicts import settle_by_rules
 from ouro.annotate.merging.outline import outline
 from ouro.annotate.merging.provenance import Composed, Marked, Piece, insertions, plain
-from ouro.annotate.merging.relating import Related, relate, settled_tree
+from ouro.annotate.merging.relating import Related, relate
 from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
-from ouro.annotate.merging.tree import Tree, build_tree
+from ouro.annotate.merging.tree import build_tree
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
 from ouro.core.records import (
@@ -222,13 +221,8 @@ def _compose(
     pictures: Mapping[str, PILImage.Image] | None,
 ) -> list[_Written]:
     """Match, settle and write the given images."""
-    related = [relate(task.regions, task.descriptions) for task in tasks]
-    conflicts = _settle(related, params, vlm, pictures)
-    trees = [settled_tree(one, settled) for one, settled in zip(related, conflicts, strict=True)]
-    written = [
-        _outlined(task, one, tree, changed, params)
-        for task, one, (tree, changed) in zip(tasks, related, trees, strict=True)
-    ]
+    related = relate([(task.regions, task.descriptions) for task in tasks], params, vlm, pictures)
+    written = [_outlined(task, one, params) for task, one in zip(tasks, related, strict=True)]
     if params.writer == "template":
         return [w._replace(writer="outline: not_the_template") for w in written]
     if params.writer == "outline" or not tasks:
@@ -236,32 +230,19 @@ def _compose(
     if vlm is None:
         raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
     roots = [task.root.region_id for task in tasks]
-    rewritings = rewrite_trees([tree for tree, _ in trees], roots, vlm, params, count)
+    rewritings = rewrite_trees([one.tree for one in related], roots, vlm, params, count)
     return [_rewritten(task, w, made, params) for task, w, made in zip(tasks, written, rewritings, strict=True)]
 
 
-def _settle(
-    related: Sequence[Related],
-    params: Merge,
-    vlm: VisionLM | None,
-    pictures: Mapping[str, PILImage.Image] | None,
-) -> list[list[Conflict]]:
-    """The conflicts of each image, settled as `merge.settle` says."""
-    if params.settle == "rules":
-        return [settle_by_rules(one.regions, one.descriptions, one.matches, one.conflicts) for one in related]
-    return [one.conflicts for one in related]
-
-
-def _outlined(task: _Task, related: Related, tree: Tree, changed: list[Decision], params: Merge) -> _Written:
+def _outlined(task: _Task, related: Related, params: Merge) -> _Written:
     """The outline of every region of an image."""
     root = task.root.region_id
-    captions = [plain(line.marked) for line in _captions(task, params)]
-    whole = outline(tree, root, captions)
+    whole = outline(related.tree, root, [plain(line.marked) for line in _captions(task, params)])
     lines = {root: whole.lines}
-    for region in list(tree.subtree(root))[1:]:
-        lines[region.region_id] = outline(tree, region.region_id).lines
-    decisions = [*related.decisions, *changed, *whole.decisions]
-    return _Written("outline", lines, decisions, related.matches, tree.conflicts)
+    for region in list(related.tree.subtree(root))[1:]:
+        lines[region.region_id] = outline(related.tree, region.region_id).lines
+    decisions = [*related.decisions, *whole.decisions]
+    return _Written("outline", lines, decisions, related.matches, related.conflicts)
 
 
 def _rewritten(task: _Task, outlined: _Written, made: Rewriting, params: Merge) -> _Written:
