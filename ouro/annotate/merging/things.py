@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ouro.annotate.cleaning import plain_text
 from ouro.annotate.english.attributes import clashes
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
 from ouro.annotate.marks import find_marks, lead_in_end
 from ouro.core.boxes import area, relative_position
@@ -70,7 +70,7 @@ def read_things(text: str) -> list[Thing]:
     leads = [m for m in find_marks(text, whole=True) if m.kind == "lead_in"]
     things: list[Thing] = []
     for phrase in read_phrases(text):
-        if phrase.negated or phrase.noun in _NO_THINGS or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
+        if phrase.negated or _names_nothing(phrase) or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
             continue
         at = _spoken_of(phrase, things)
         if at is None:
@@ -80,6 +80,11 @@ def read_things(text: str) -> list[Thing]:
     return things
 
 
+def _names_nothing(phrase: NounPhrase) -> bool:
+    """ "the center", "the center of the image", but not "the center of the flower"."""
+    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS)
+
+
 def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     """Which earlier thing a definite phrase means: of its name, else of a kind of it."""
     if not phrase.definite or phrase.ordinal is not None:
@@ -87,7 +92,8 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     alike = [at for at, t in enumerate(things) if t.many == phrase.plural and not opposed(t.phrase, phrase)]
     named = [at for at in alike if same_thing(things[at].phrase.noun, phrase.noun)]
     named = [at for at in named if set(phrase.modifiers) <= set(things[at].phrase.words)] or named[:1]
-    kinds = [at for at in alike if is_kind_of(things[at].phrase.noun, phrase.noun) and not phrase.modifiers]
+    new = [at for at in alike if not things[at].phrase.definite and not phrase.modifiers]
+    kinds = [at for at in new if is_kind_of(things[at].phrase.noun, phrase.noun)]
     return next(iter(named or kinds), None)
 
 
@@ -122,7 +128,7 @@ def _opening(text: str) -> NounPhrase | None:
     """The first thing that a name or a description tells of."""
     start = lead_in_end(text)
     said = [p for p in read_phrases(text) if p.start >= start or p.end > start]
-    return next((p for p in said if p.noun not in _NO_THINGS or p.of), None)
+    return next((p for p in said if not _names_nothing(p)), None)
 
 
 def _owners(phrases: Iterable[NounPhrase]) -> tuple[str, ...]:
