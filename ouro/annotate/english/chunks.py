@@ -37,6 +37,7 @@ _FINITE = _SURE | frozenset(
         "occupy rest hang stretch cast surround"
     ).split()
 )
+_AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
 _PARTICIPLES = frozenset(
     "made seen worn held set hung written drawn lit built shown cut torn bent taken known visible full".split()
 )
@@ -123,10 +124,27 @@ def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)
-    if word.endswith(("ed", "ly")) or word in _PARTICIPLES:
+    if word.endswith("ly") or (_is_followed_by_determiner(masked, tokens, at) and _agrees(word, before)):
+        return True
+    if word.endswith("ed") or word in _PARTICIPLES:
         return _before_function_word(masked, tokens, at)
     base = _base(word)
-    return base in _SURE or ((base in _FINITE or is_verb(word)) and word.endswith("s") != is_plural(before))
+    if base in _SURE or word in _AFTER_PLURALS:
+        return base in _SURE or is_plural(before)
+    unknown = word.endswith("s") and not is_known(word) and _before_function_word(masked, tokens, at)
+    return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
+
+
+def _agrees(verb: str, before: str) -> bool:
+    """ "the net divides", "the nets divide"; "-ed" goes with both."""
+    return verb.endswith("ed") or verb.endswith("s") != is_plural(before)
+
+
+def _is_followed_by_determiner(masked: str, tokens: list[Token], at: int) -> bool:
+    """ "divides the court": two phrases never stand side by side without a mark."""
+    if at + 1 == len(tokens) or not masked[tokens[at][1] : tokens[at + 1][0]].isspace():
+        return False
+    return tokens[at + 1][2] in DETERMINERS
 
 
 def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:

@@ -218,7 +218,8 @@ def _placed(masked: str, phrases: list[NounPhrase], start: int, end: int) -> lis
         before = [at for at, p in enumerate(kept) if p.end <= first]
         after = [at for at, p in enumerate(kept) if p.start >= last]
         if before:
-            close = masked[kept[before[-1]].end : first].isspace() and kept[before[-1]].link != "of"
+            last_one = kept[before[-1]]
+            close = masked[last_one.end : first].isspace() and last_one.link not in ("of", "in", "on", "at")
             at = before[-1] if close else _subject(kept, before[-1])
         elif after:
             at = after[0]

@@ -28,6 +28,8 @@ _TIE = 0.02  # scores this close decide nothing
 _CLASSES = ("plant", "animal", "food")
 _MEN = frozenset("man boy guy gentleman male".split())
 _WOMEN = frozenset("woman girl lady female".split())
+_ANYONE = _MEN | _WOMEN | {"person", "child", "people"}
+_COMPANIES = frozenset("crowd audience throng team family".split())
 _LIKE_TEXT = 90.0  # rapidfuzz ratio from which two readings are of one text
 
 
@@ -153,7 +155,7 @@ def _fit(child: Named, thing: Thing, rank: int) -> Fit | None:
     if not rules or opposite(child.name, thing.phrase):
         return None
     rule = max(rules, key=_SCORES.__getitem__)
-    score = _SCORES[rule] + _likeness(child, thing)
+    score = _SCORES[rule] + _likeness(child, thing) + 0.03 * min(3, len(child.words & thing.context))
     spot = next((p.spot for p in thing.phrases if p.spot is not None), None)
     if spot is not None:
         steps = apart(spot, child.spot)
@@ -191,6 +193,8 @@ def _rule(name: NounPhrase, phrase: NounPhrase) -> str | None:
         return "synonym"
     if len(phrase.words) > 1 and same_thing(name.noun, phrase.words[-2]) and _is_class(name.noun, phrase.noun):
         return "compound"
+    if name.noun in _COMPANIES and phrase.plural and _is_person(phrase.noun):
+        return "kind"
     if not phrase.determiner and not phrase.plural:
         return None  # "coffee", "dusk": no kind of anything here
     if is_kind_of(name.noun, phrase.noun) or is_kind_of(phrase.noun, name.noun):
@@ -218,13 +222,20 @@ def _is_person(name: str) -> bool:
 def _only_person(
     named: list[Named], things: list[Thing], chosen: Chosen, skip: frozenset[int], taken: frozenset[int]
 ) -> Chosen:
-    """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman"."""
+    """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman".
+
+    Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
+    """
     used = taken | {thing for thing, _ in chosen.values()}
-    told = [at for at, t in enumerate(things) if t.phrase.determiner or t.many]
-    people = [at for at in told if _is_person(things[at].phrase.noun) and at not in used]
+    told = [at for at, t in enumerate(things) if _is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
+    ones = [at for at in told if not things[at].many and at not in used]
+    groups = [at for at in told if things[at].many]
     left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and _is_person(n.name.noun)]
-    if len(people) == len(left) == 1 and _may_be_one_person(named[left[0]], things[people[0]].phrase):
-        return {left[0]: (people[0], Fit(_SCORES["person"], "person"))}
+    if len(ones) == len(left) == 1 and _may_be_one_person(named[left[0]], things[ones[0]].phrase):
+        return {left[0]: (ones[0], Fit(_SCORES["person"], "person"))}
+    if len(groups) == 1 and not ones:
+        some = [at for at in left if named[at].name.noun in _ANYONE]
+        return {at: (groups[0], Fit(_SCORES["person"], "person")) for at in some}
     return {}
 
 
@@ -276,10 +287,12 @@ def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
 
 
 def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Chosen:
-    """Of things and children that nothing else tells apart, as many as each other: reading order is text order."""
+    """Of texts that nothing else tells apart, as many told of as there are: reading order is the order of telling."""
     chosen: Chosen = {}
     groups: dict[frozenset[int], list[int]] = defaultdict(list)
     for child, options in fits.items():
+        if named[child].region.kind not in ("text", "table"):
+            continue
         best = max(f.score for f in options.values())
         groups[frozenset(k for k, f in options.items() if f.score > best - _TIE)].append(child)
     for options, members in groups.items():
