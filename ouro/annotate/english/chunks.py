@@ -76,7 +76,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
             first = -1
             verb = _is_verb_here(masked, tokens, at)
         else:
-            verb = first < 0 and _is_verb_form(token[2])
+            verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
             first = at
     return [*chunks, *([Chunk(first, len(tokens))] if first >= 0 else [])]
@@ -120,7 +120,8 @@ def _joins(masked: str, tokens: list[Token], at: int) -> bool:
 def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
     """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; "a parked car" has none."""
     word, before = tokens[at][2], tokens[at - 1][2]
-    if before in DETERMINERS or (is_adjective(before) and word not in _SURE):
+    compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
+    if before in DETERMINERS or (is_adjective(before) and not compound and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)
@@ -152,6 +153,14 @@ def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
         return True
     after = tokens[at + 1][2]
     return after in STOP or after in DETERMINERS or is_and(after) or after.endswith("ly") or after in _PARTICIPLES
+
+
+def _opens_no_phrase(masked: str, tokens: list[Token], at: int) -> bool:
+    """Whether a word is a verb ("are crossing the road"), or the "that" before one ("a sign that reads")."""
+    word = tokens[at][2]
+    if word == "that" and at and at + 1 < len(tokens):
+        return _is_verb_form(tokens[at + 1][2]) or tokens[at + 1][2] in STOP
+    return _is_verb_form(word) or (word.endswith("ing") and _is_followed_by_determiner(masked, tokens, at))
 
 
 def _is_verb_form(word: str) -> bool:

@@ -246,7 +246,7 @@ def _may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
     sexes = {child.name.noun, phrase.noun}
     if sexes & _MEN and sexes & _WOMEN:
         return bool(set(child.name.modifiers) & set(phrase.modifiers)) or child.size >= 0.25
-    return child.size >= 0.05
+    return child.size >= 0.02
 
 
 def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:
