@@ -37,6 +37,7 @@ _FINITE = _SURE | frozenset(
         "occupy rest hang stretch cast surround"
     ).split()
 )
+_AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
 _PARTICIPLES = frozenset(
     "made seen worn held set hung written drawn lit built shown cut torn bent taken known visible full".split()
 )
@@ -75,7 +76,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
             first = -1
             verb = _is_verb_here(masked, tokens, at)
         else:
-            verb = first < 0 and _is_verb_form(token[2])
+            verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
             first = at
     return [*chunks, *([Chunk(first, len(tokens))] if first >= 0 else [])]
@@ -119,14 +120,32 @@ def _joins(masked: str, tokens: list[Token], at: int) -> bool:
 def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
     """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; "a parked car" has none."""
     word, before = tokens[at][2], tokens[at - 1][2]
-    if before in DETERMINERS or (is_adjective(before) and word not in _SURE):
+    compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
+    if before in DETERMINERS or (is_adjective(before) and not compound and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)
-    if word.endswith(("ed", "ly")) or word in _PARTICIPLES:
+    if word.endswith("ly") or (_is_followed_by_determiner(masked, tokens, at) and _agrees(word, before)):
+        return True
+    if word.endswith("ed") or word in _PARTICIPLES:
         return _before_function_word(masked, tokens, at)
     base = _base(word)
-    return base in _SURE or ((base in _FINITE or is_verb(word)) and word.endswith("s") != is_plural(before))
+    if base in _SURE or word in _AFTER_PLURALS:
+        return base in _SURE or is_plural(before)
+    unknown = word.endswith("s") and not is_known(word) and _before_function_word(masked, tokens, at)
+    return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
+
+
+def _agrees(verb: str, before: str) -> bool:
+    """ "the net divides", "the nets divide"; "-ed" goes with both."""
+    return verb.endswith("ed") or verb.endswith("s") != is_plural(before)
+
+
+def _is_followed_by_determiner(masked: str, tokens: list[Token], at: int) -> bool:
+    """ "divides the court": two phrases never stand side by side without a mark."""
+    if at + 1 == len(tokens) or not masked[tokens[at][1] : tokens[at + 1][0]].isspace():
+        return False
+    return tokens[at + 1][2] in DETERMINERS
 
 
 def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
@@ -134,6 +153,14 @@ def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
         return True
     after = tokens[at + 1][2]
     return after in STOP or after in DETERMINERS or is_and(after) or after.endswith("ly") or after in _PARTICIPLES
+
+
+def _opens_no_phrase(masked: str, tokens: list[Token], at: int) -> bool:
+    """Whether a word is a verb ("are crossing the road"), or the "that" before one ("a sign that reads")."""
+    word = tokens[at][2]
+    if word == "that" and at and at + 1 < len(tokens):
+        return _is_verb_form(tokens[at + 1][2]) or tokens[at + 1][2] in STOP
+    return _is_verb_form(word) or (word.endswith("ing") and _is_followed_by_determiner(masked, tokens, at))
 
 
 def _is_verb_form(word: str) -> bool:

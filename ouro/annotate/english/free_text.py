@@ -128,7 +128,8 @@ def _grouped(group: NounPhrase, inner: NounPhrase, words: list[str]) -> NounPhra
     """What is in a group, with the group's characters: "one of the cups" is one cup, "a row of lights" lights."""
     one = words[0] in ("one", "each", "another") and words[-1] in DETERMINERS
     number = 1 if one else inner.number if words[-1] in _GROUPS else NUMBERS.get(words[0], inner.number)
-    number = 2 if words[-1] == "pair" and inner.plural and inner.number is None else number
+    pair = words[-1] == "pair" and inner.plural and inner.words[-1] != "glasses"  # "scissors" are no plural here
+    number = 2 if pair and inner.number is None else number
     return inner._replace(
         start=group.start, number=number, plural=inner.plural and not one, negated=group.negated or inner.negated,
         group=words[-1] in _GROUPS, determiner=group.determiner or inner.determiner, link=group.link,
@@ -217,7 +218,8 @@ def _placed(masked: str, phrases: list[NounPhrase], start: int, end: int) -> lis
         before = [at for at, p in enumerate(kept) if p.end <= first]
         after = [at for at, p in enumerate(kept) if p.start >= last]
         if before:
-            close = masked[kept[before[-1]].end : first].isspace() and kept[before[-1]].link != "of"
+            last_one = kept[before[-1]]
+            close = masked[last_one.end : first].isspace() and last_one.link not in ("of", "in", "on", "at")
             at = before[-1] if close else _subject(kept, before[-1])
         elif after:
             at = after[0]

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 from rapidfuzz import fuzz
 
 from ouro.annotate.english.attributes import attribute, clashes
+from ouro.annotate.english.chunks import is_adjective
 from ouro.annotate.english.free_text import NounPhrase
-from ouro.annotate.english.kinds import is_kind_of, is_known, noun, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
 from ouro.annotate.english.mentions import apart
 from ouro.annotate.merging.things import Named, Thing, opposite, quotations, read_named, read_things
 from ouro.core.boxes import reading_order
@@ -24,8 +25,11 @@ from ouro.core.records import Description, Match, Region
 _SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "kind": 0.7, "person": 0.65}
 _LEAST = 0.6  # below it nothing is matched
 _TIE = 0.02  # scores this close decide nothing
+_CLASSES = ("plant", "animal", "food")
 _MEN = frozenset("man boy guy gentleman male".split())
 _WOMEN = frozenset("woman girl lady female".split())
+_ANYONE = _MEN | _WOMEN | {"person", "child", "people"}
+_COMPANIES = frozenset("crowd audience throng team family".split())
 _LIKE_TEXT = 90.0  # rapidfuzz ratio from which two readings are of one text
 
 
@@ -112,7 +116,8 @@ def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken
         held[thing] += 1
         fits.pop(child)
         _close(fits, thing, things[thing], held[thing])
-    return chosen | _by_order(fits, named, things)
+    chosen |= _by_order(fits, named, things)
+    return chosen | _only_person(named, things, chosen, skip, taken)
 
 
 Fits = dict[int, dict[int, Fit]]
@@ -121,13 +126,11 @@ Fits = dict[int, dict[int, Fit]]
 def _all_fits(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Fits:
     """Child -> thing -> fit, where there is one."""
     rank = _ranks(named)
-    people = [at for at, t in enumerate(things) if _is_person(t.phrase.noun)]
-    alone = sum(_is_person(n.name.noun) for n in named) == 1 and len(people) == 1
     fits: Fits = {}
     for at, child in enumerate(named):
         if at in skip:
             continue
-        here = {k: f for k, t in enumerate(things) if k not in taken and (f := _fit(child, t, rank[at], alone))}
+        here = {k: f for k, t in enumerate(things) if k not in taken and (f := _fit(child, t, rank[at]))}
         if here:
             fits[at] = here
     return fits
@@ -146,13 +149,13 @@ def _ranks(named: list[Named]) -> list[int]:
     return ranks
 
 
-def _fit(child: Named, thing: Thing, rank: int, alone: bool) -> Fit | None:
+def _fit(child: Named, thing: Thing, rank: int) -> Fit | None:
     """The best rule for a child and a thing, with what looks, number, place and order add to it."""
-    rules = [rule for p in thing.phrases if (rule := _rule(child, p, alone and not thing.many))]
+    rules = [rule for p in thing.phrases if (rule := _rule(child.name, p))]
     if not rules or opposite(child.name, thing.phrase):
         return None
     rule = max(rules, key=_SCORES.__getitem__)
-    score = _SCORES[rule] + _likeness(child, thing)
+    score = _SCORES[rule] + _likeness(child, thing) + 0.03 * min(3, len(child.words & thing.context))
     spot = next((p.spot for p in thing.phrases if p.spot is not None), None)
     if spot is not None:
         steps = apart(spot, child.spot)
@@ -167,23 +170,22 @@ def _fit(child: Named, thing: Thing, rank: int, alone: bool) -> Fit | None:
 
 def _likeness(child: Named, thing: Thing) -> float:
     """What attributes, other parts of compounds and number speak for or against."""
-    shared = set(child.name.modifiers) & set(thing.phrase.words)
+    shared = (child.looks | set(child.name.modifiers)) & (thing.looks | set(thing.phrase.words))
     clash = [c for c in clashes(child.looks, thing.looks) if c.kind not in ("size", "height")]
-    others = [_nouns_before(child.name), _nouns_before(thing.phrase)]
-    strange = all(others) and others[0].isdisjoint(others[1])
-    number = 0.15 if child.name.plural and not thing.many else 0.0
+    mine, yours = _nouns_before(child.name), _nouns_before(thing.phrase) - {child.name.noun}
+    strange = bool(mine and yours) and mine.isdisjoint(yours)
+    number = 0.15 if child.name.plural and not thing.many else 0.03 if thing.many and not child.name.plural else 0.0
     strangeness = (0.05 if thing.many else 0.35) if strange else 0.0
     return 0.03 * len(shared) - 0.08 * min(2, len(clash)) - strangeness - number
 
 
 def _nouns_before(phrase: NounPhrase) -> frozenset[str]:
     """The nouns that a compound opens with: bicycle of "bicycle wheel"."""
-    return frozenset(w for w in phrase.modifiers if is_known(w) and attribute(w) is None)
+    return frozenset(w for w in phrase.modifiers if is_known(w) and not is_adjective(w))
 
 
-def _rule(child: Named, phrase: NounPhrase, alone: bool) -> str | None:
+def _rule(name: NounPhrase, phrase: NounPhrase) -> str | None:
     """By which rule a phrase names the child's object; None where it does not."""
-    name = child.name
     if _same_head(name, phrase):
         words = set(name.modifiers) - {w for w in name.modifiers if attribute(w)}
         return "name" if words and words <= set(phrase.words) | set(phrase.of) else "head"
@@ -191,11 +193,13 @@ def _rule(child: Named, phrase: NounPhrase, alone: bool) -> str | None:
         return "synonym"
     if len(phrase.words) > 1 and same_thing(name.noun, phrase.words[-2]) and _is_class(name.noun, phrase.noun):
         return "compound"
+    if name.noun in _COMPANIES and phrase.plural and _is_person(phrase.noun):
+        return "kind"
     if not phrase.determiner and not phrase.plural:
         return None  # "coffee", "dusk": no kind of anything here
     if is_kind_of(name.noun, phrase.noun) or is_kind_of(phrase.noun, name.noun):
         return "kind"
-    return "person" if alone and _may_be_one_person(child, phrase) else None
+    return None
 
 
 def _same_head(a: NounPhrase, b: NounPhrase) -> bool:
@@ -208,11 +212,31 @@ def _same_head(a: NounPhrase, b: NounPhrase) -> bool:
 
 def _is_class(name: str, kind: str) -> bool:
     """Whether "a dahlia flower" is a dahlia: the last word tells of what kind the one before it is."""
-    return is_kind_of(name, kind) or (not is_known(name) and any(is_kind_of(kind, k) for k in ("plant", "animal", "food")))
+    return is_kind_of(name, kind) or any(is_kind_of(kind, k) and name not in kinds_of(kind) for k in _CLASSES)
 
 
 def _is_person(name: str) -> bool:
     return name == "person" or is_kind_of(name, "person")
+
+
+def _only_person(
+    named: list[Named], things: list[Thing], chosen: Chosen, skip: frozenset[int], taken: frozenset[int]
+) -> Chosen:
+    """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman".
+
+    Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
+    """
+    used = taken | {thing for thing, _ in chosen.values()}
+    told = [at for at, t in enumerate(things) if _is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
+    ones = [at for at in told if not things[at].many and at not in used]
+    groups = [at for at in told if things[at].many]
+    left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and _is_person(n.name.noun)]
+    if len(ones) == len(left) == 1 and _may_be_one_person(named[left[0]], things[ones[0]].phrase):
+        return {left[0]: (ones[0], Fit(_SCORES["person"], "person"))}
+    if len(groups) == 1 and not ones:
+        some = [at for at in left if named[at].name.noun in _ANYONE]
+        return {at: (groups[0], Fit(_SCORES["person"], "person")) for at in some}
+    return {}
 
 
 def _may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
@@ -222,7 +246,7 @@ def _may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
     sexes = {child.name.noun, phrase.noun}
     if sexes & _MEN and sexes & _WOMEN:
         return bool(set(child.name.modifiers) & set(phrase.modifiers)) or child.size >= 0.25
-    return child.size >= 0.05
+    return child.size >= 0.02
 
 
 def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:
@@ -235,15 +259,11 @@ def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int
             continue
         if not things[thing].many:
             others = [k for k, options in fits.items() if k != child and thing in options]
-            others = [k for k in others if options_score(fits, k, thing) > score - _TIE and _best(fits, k) == thing]
+            others = [k for k in others if fits[k][thing].score > score - _TIE and _best(fits, k) == thing]
             if any(named[child].size < 2 * named[k].size for k in others):
                 continue
         return child, thing, fits[child][thing]
     return None
-
-
-def options_score(fits: Fits, child: int, thing: int) -> float:
-    return fits[child][thing].score
 
 
 def _best(fits: Fits, child: int) -> int:
@@ -267,10 +287,12 @@ def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
 
 
 def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Chosen:
-    """Of things and children that nothing else tells apart, as many as each other: reading order is text order."""
+    """Of texts that nothing else tells apart, as many told of as there are: reading order is the order of telling."""
     chosen: Chosen = {}
     groups: dict[frozenset[int], list[int]] = defaultdict(list)
     for child, options in fits.items():
+        if named[child].region.kind not in ("text", "table"):
+            continue
         best = max(f.score for f in options.values())
         groups[frozenset(k for k, f in options.items() if f.score > best - _TIE)].append(child)
     for options, members in groups.items():

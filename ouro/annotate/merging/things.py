@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ouro.annotate.cleaning import plain_text
-from ouro.annotate.english.attributes import clashes
+from ouro.annotate.english.attributes import attribute, clashes
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
+from ouro.annotate.english.phrases import singular, words_of
 from ouro.annotate.marks import find_marks, lead_in_end
 from ouro.core.boxes import area, relative_position
 from ouro.core.records import Box, Description, Region
@@ -32,6 +33,7 @@ _OPPOSITES: Final = tuple(
     )
 )  # fmt: skip
 _QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”|`([^`]*)`')
+_CLAUSE = re.compile(r"[^.,;:!?]{0,120}")
 _LONGEST_NAME = 300  # characters of a name that are read
 
 
@@ -40,6 +42,7 @@ class Thing(NamedTuple):
 
     phrase: NounPhrase
     again: tuple[NounPhrase, ...] = ()
+    context: frozenset[str] = frozenset()  # content words behind it in its clause: "in a red shirt"
 
     @property
     def phrases(self) -> tuple[NounPhrase, ...]:
@@ -61,6 +64,7 @@ class Named(NamedTuple):
     name: NounPhrase
     owners: tuple[str, ...]  # what it is a part of: "cup" of "the handle of a cup", of "cup handle"
     looks: frozenset[str]
+    words: frozenset[str]  # content words of its description
     spot: Spot
     size: float  # of the searched region, in 0..1
 
@@ -70,14 +74,19 @@ def read_things(text: str) -> list[Thing]:
     leads = [m for m in find_marks(text, whole=True) if m.kind == "lead_in"]
     things: list[Thing] = []
     for phrase in read_phrases(text):
-        if phrase.negated or phrase.noun in _NO_THINGS or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
+        if phrase.negated or _names_nothing(phrase) or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
             continue
         at = _spoken_of(phrase, things)
         if at is None:
-            things.append(Thing(phrase))
+            things.append(Thing(phrase, context=_content(_CLAUSE.match(text, phrase.end)[0])))
         else:
             things[at] = things[at]._replace(again=(*things[at].again, phrase))
     return things
+
+
+def _names_nothing(phrase: NounPhrase) -> bool:
+    """ "the center", "the center of the image", but not "the center of the flower"."""
+    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS)
 
 
 def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
@@ -87,7 +96,8 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     alike = [at for at, t in enumerate(things) if t.many == phrase.plural and not opposed(t.phrase, phrase)]
     named = [at for at in alike if same_thing(things[at].phrase.noun, phrase.noun)]
     named = [at for at in named if set(phrase.modifiers) <= set(things[at].phrase.words)] or named[:1]
-    kinds = [at for at in alike if is_kind_of(things[at].phrase.noun, phrase.noun) and not phrase.modifiers]
+    new = [at for at in alike if not things[at].phrase.definite and not phrase.modifiers]
+    kinds = [at for at in new if is_kind_of(things[at].phrase.noun, phrase.noun)]
     return next(iter(named or kinds), None)
 
 
@@ -115,14 +125,21 @@ def read_named(region: Region, description: Description, within: Box) -> Named |
     looks = name.looks.union(*(t.looks for t in told))
     owners = _owners([name, *([opening] if opening and same_thing(opening.noun, name.noun) else [])])
     size = min(1.0, area(region.box) / max(area(within), 1.0))
-    return Named(region, name, owners, looks, exact_spot(relative_position(region.box, within)), size)
+    words = _content(description.text[: 2 * _LONGEST_NAME]) - _content(" ".join(name.words))
+    return Named(region, name, owners, looks, words, exact_spot(relative_position(region.box, within)), size)
+
+
+def _content(text: str) -> frozenset[str]:
+    """Its nouns and attributes, in the singular."""
+    words = (singular(w) for w in words_of(text))
+    return frozenset(w for w in words if w not in _NO_THINGS and (attribute(w) or is_known(w)))
 
 
 def _opening(text: str) -> NounPhrase | None:
     """The first thing that a name or a description tells of."""
     start = lead_in_end(text)
     said = [p for p in read_phrases(text) if p.start >= start or p.end > start]
-    return next((p for p in said if p.noun not in _NO_THINGS or p.of), None)
+    return next((p for p in said if not _names_nothing(p)), None)
 
 
 def _owners(phrases: Iterable[NounPhrase]) -> tuple[str, ...]:
