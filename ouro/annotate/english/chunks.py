@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import is_known
 from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, ORDINALS, POSSESSIVES, is_ing_noun, is_plural, is_verb
 
@@ -88,7 +88,7 @@ def is_and(word: str) -> bool:
 
 def is_adjective(word: str) -> bool:
     """Whether a word tells how a thing is, as far as lists and endings show."""
-    if attribute(word) is not None or word in _PLAIN or word in ORDINALS:
+    if readings(word) or word in _PLAIN or word in ORDINALS:
         return True
     return not is_known(word) and not is_plural(word) and _ADJECTIVE.fullmatch(word) is not None
 

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, WORD, Chunk, Token, find_chunks, is_adjective, is_and, tokens_of
 from ouro.annotate.english.kinds import is_known, noun
 from ouro.annotate.english.mentions import Spot, read_spot
@@ -157,7 +157,7 @@ def _phrase(masked: str, tokens: list[Token], chunk: Chunk, start: int) -> NounP
         first, last, content, noun(" ".join(content)), leads[0] if leads else "", _number(leads, content, plural), plural,
         next((ORDINALS[w] for w in content[:-1] if w in ORDINALS), None),
         "no" in leads or _is_negated(masked, max(start, first - 60), first), None,
-        tuple(owner for w in content[:-1] if (owner := _owner(w))), frozenset(w for w in content[:-1] if attribute(w)),
+        tuple(owner for w in content[:-1] if (owner := _owner(w))), frozenset(w for w in content[:-1] if readings(w)),
         link=tokens[chunk.first - 1][2] if chunk.first else "",
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def _predicate(masked: str, end: int) -> frozenset[str]:
         if word in BOUNDARY and not is_and(word):
             break
         said.append(word)
-    return frozenset(w for w in said if attribute(w))
+    return frozenset(w for w in said if readings(w))
 
 
 def _placed(masked: str, phrases: list[NounPhrase], start: int, end: int) -> list[NounPhrase]:

@@ -26,9 +26,9 @@ _SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "k
 _LEAST = 0.6  # below it nothing is matched
 _TIE = 0.02  # scores this close decide nothing
 _CLASSES = ("plant", "animal", "food")
-_MEN = frozenset("man boy guy gentleman male".split())
-_WOMEN = frozenset("woman girl lady female".split())
-_ANYONE = _MEN | _WOMEN | {"person", "child", "people"}
+MEN = frozenset("man boy guy gentleman male".split())
+WOMEN = frozenset("woman girl lady female".split())
+_ANYONE = MEN | WOMEN | {"person", "child", "people"}
 _COMPANIES = frozenset("crowd audience throng team family".split())
 _LIKE_TEXT = 90.0  # rapidfuzz ratio from which two readings are of one text
 
@@ -244,7 +244,7 @@ def _may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
     if not (_is_person(child.name.noun) and _is_person(phrase.noun)) or child.name.plural or phrase.plural:
         return False
     sexes = {child.name.noun, phrase.noun}
-    if sexes & _MEN and sexes & _WOMEN:
+    if sexes & MEN and sexes & WOMEN:
         return bool(set(child.name.modifiers) & set(phrase.modifiers)) or child.size >= 0.25
     return child.size >= 0.02
 

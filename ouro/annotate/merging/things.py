@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ouro.annotate.cleaning import plain_text
 from ouro.annotate.english.attributes import attribute, clashes
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of, is_known, noun, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
 from ouro.annotate.english.phrases import singular, words_of
 from ouro.annotate.marks import find_marks, lead_in_end
@@ -32,6 +32,8 @@ _OPPOSITES: Final = tuple(
         ("first", "second third fourth last"), ("second", "third fourth"),
     )
 )  # fmt: skip
+# Words by which a text speaks again of what it has named more exactly.
+_GENERAL: Final = frozenset("building structure vehicle bike animal creature plant machine device person figure".split())
 _QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”|`([^`]*)`')
 _CLAUSE = re.compile(r"[^.,;:!?]{0,120}")
 _LONGEST_NAME = 300  # characters of a name that are read
@@ -98,7 +100,8 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     named = [at for at in named if set(phrase.modifiers) <= set(things[at].phrase.words)] or named[:1]
     new = [at for at in alike if not things[at].phrase.definite and not phrase.modifiers]
     kinds = [at for at in new if is_kind_of(things[at].phrase.noun, phrase.noun)]
-    return next(iter(named or kinds), None)
+    topic = [at for at in new if phrase.noun in _GENERAL and kinds_of(things[at].phrase.noun) & kinds_of(phrase.noun)]
+    return next(iter(named or kinds or topic), None)
 
 
 def opposed(a: NounPhrase, b: NounPhrase) -> bool:
