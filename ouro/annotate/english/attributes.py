@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 # Words of one kind that exclude each other, families by ";": a thing that is one family is not another.
 ATTRIBUTES: Final[dict[str, str]] = {
     "color": (
-        "red crimson scarlet maroon burgundy; orange peach apricot; yellow golden gold blonde blond; green olive lime-green; blue navy azure; "
+        "red crimson scarlet maroon burgundy; orange peach apricot; yellow golden gold blonde blond; "
+        "green olive lime-green; blue navy azure; "
         "cyan turquoise teal; purple violet lavender; pink magenta; brown beige tan cream chestnut; black; "
         "white ivory; gray grey silver silvery chrome"
     ),

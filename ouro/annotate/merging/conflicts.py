@@ -20,8 +20,8 @@ from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.phrases import words_of
 from ouro.annotate.marks import find_marks
+from ouro.annotate.merging.fits import MEN, WOMEN
 from ouro.annotate.merging.looks import KINDS, Look, differ, looks_of, quantity, things_of, time_of_day
-from ouro.annotate.merging.match import MEN, WOMEN
 from ouro.annotate.merging.things import Thing, quotations, read_named
 from ouro.core.records import Conflict, Description, Match, Region
 
@@ -36,7 +36,10 @@ _NAMES: Final = {"color": "colour", "material": "material"}
 _ALIKE = 85.0  # rapidfuzz ratio from which two readings are of one text
 _TRUSTED = 0.8  # OCR's score from which its reading is the better one
 _FULL = re.compile(r"\b(?:filled with|full of)\s+(?P<what>\w+)", re.IGNORECASE)
-_LITTLE = re.compile(r"\b(?P<amount>(?:a\s+)?(?:small amount|little|bit|trace|remainder) of|half[- ]full of)\s+(?P<what>\w+)", re.IGNORECASE)
+_LITTLE = re.compile(
+    r"\b(?P<amount>(?:a\s+)?(?:small amount|little|bit|trace|remainder) of|half[- ]full of)\s+(?P<what>\w+)",
+    re.IGNORECASE,
+)
 _PRONOUNS = frozenset("it its she her he his they their this".split())
 
 
@@ -153,7 +156,8 @@ def _count(pair: Pair, there: Thing, here: Thing) -> Iterator[Conflict]:
 def _names(pair: Pair) -> Iterator[Conflict]:
     """Two names of one thing that are neither synonyms nor kinds of each other: a pavilion and a pagoda."""
     mine, yours = pair.there.phrase, pair.here.phrase
-    related = same_thing(mine.noun, yours.noun) or is_kind_of(mine.noun, yours.noun) or is_kind_of(yours.noun, mine.noun)
+    related = same_thing(mine.noun, yours.noun) or is_kind_of(mine.noun, yours.noun)
+    related = related or is_kind_of(yours.noun, mine.noun)
     if pair.match.how != "same" or related or yours.noun in mine.words or mine.noun in yours.words:
         return
     sexes = {mine.noun, yours.noun}
@@ -167,8 +171,9 @@ def _fill(pair: Pair) -> Iterator[Conflict]:
     for first, second, turned in ((pair.whole, pair.child, False), (pair.child, pair.whole, True)):
         little, full = _LITTLE.search(first.text), _FULL.search(second.text)
         if little and full and little["what"].lower() == full["what"].lower():
-            values = (little["amount"].removesuffix(" of"), full[0])
-            yield _conflict(pair, "attribute", f"amount of {full['what']}", values[::-1] if turned else values)
+            amount = str(little["amount"]).removesuffix(" of")
+            values = (full[0], amount) if turned else (amount, full[0])
+            yield _conflict(pair, "attribute", f"amount of {full['what']}", values)
 
 
 def _with_ocr(region: Region, description: Description) -> Iterator[Conflict]:
@@ -246,9 +251,7 @@ def settle_by_rules(
     places: dict[tuple[str, int], int] = defaultdict(int)
     for match in matches:
         places[match.parent_id, match.start] += match.how != "part"
-    unique = {
-        (m.parent_id, m.region_id) for m in matches if m.how == "same" and places[m.parent_id, m.start] == 1
-    }
+    unique = {(m.parent_id, m.region_id) for m in matches if m.how == "same" and places[m.parent_id, m.start] == 1}
     return [_settled(c, by_id, texts, unique) if not c.rule else c for c in conflicts]
 
 
@@ -274,7 +277,7 @@ def _settled(
 
 
 def _read(region: Region | None, by_ocr: bool, first: str, second: str) -> tuple[str, str]:
-    """The better reading of a text: OCR's where its score is high, else the annotator's; of two of its, the close-up's."""
+    """The better reading of a text: OCR's where its score is high; else what was said, by the close-up of two."""
     if by_ocr:
         return (second, OCR) if region and region.score >= _TRUSTED else (first, SAID)
     if region and region.text and region.score >= _TRUSTED:

@@ -55,7 +55,7 @@ def looks_of(text: str, thing: Thing) -> list[Look]:
 
 
 def _spoken_for(text: str, thing: Thing) -> Iterable[NounPhrase]:
-    """Phrases whose looks are the thing's: "a dark purple color", "a white shell", of an engine "a silver engine block"."""
+    """Phrases whose looks are the thing's: "a dark purple color", "a white shell", "a silver engine block"."""
     phrases = read_phrases(text)
     yield from (p for p in phrases if thing.phrase.noun in p.modifiers)
     main = things_of(text)[0] == thing
@@ -86,7 +86,7 @@ def _look(kind: str, words: list[str], phrase: NounPhrase) -> Look | None:
 
 
 def differ(a: Look, b: Look) -> bool:
-    """Whether two looks of one kind tell differently: other families, or other words for one, not just another shade."""
+    """Whether two looks of one kind tell differently: other families, or other words; no other shade."""
     if a.families.isdisjoint(b.families):
         return True
     mine, yours = _bare(a), _bare(b)

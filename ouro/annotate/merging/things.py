@@ -19,23 +19,26 @@ from ouro.core.records import Box, Description, Region
 # What descriptions name without naming a thing: the picture itself, its areas, how things look.
 _NO_THINGS: Final = frozenset(
     (
-        "image picture photo photograph scene shot view frame background foreground backdrop side corner half center centre "
-        "middle top bottom left right front back rear edge area distance focus color colour shade hue tone size shape "
-        "appearance look style atmosphere mood depth effect feature detail quality kind type variety lot bit amount "
+        "image picture photo photograph scene shot view frame background foreground backdrop side corner half center "
+        "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
+        "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety lot bit amount "
         "thing item others one time way place"
     ).split()
 )
 _OPPOSITES: Final = tuple(
     (frozenset(a.split()), frozenset(b.split()))
     for a, b in (
-        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"), ("inner inside", "outer outside"),
+        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"),
+        ("inner inside", "outer outside"),
         ("first", "second third fourth last"), ("second", "third fourth"),
     )
 )  # fmt: skip
 # Words by which a text speaks again of what it has named more exactly.
-_GENERAL: Final = frozenset("building structure vehicle bike animal creature plant machine device person figure".split())
+_GENERAL: Final = frozenset(
+    "building structure vehicle bike animal creature plant machine device person figure".split()
+)
 _QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”|`([^`]*)`')
-_CLAUSE = re.compile(r"[^.,;:!?]{0,120}")
+_CLAUSE_END = re.compile(r"[.,;:!?]")
 _LONGEST_NAME = 300  # characters of a name that are read
 
 
@@ -76,11 +79,12 @@ def read_things(text: str) -> list[Thing]:
     leads = [m for m in find_marks(text, whole=True) if m.kind == "lead_in"]
     things: list[Thing] = []
     for phrase in read_phrases(text):
-        if phrase.negated or _names_nothing(phrase) or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
+        lead = any(m.start <= phrase.start and phrase.end <= m.end for m in leads)
+        if lead or phrase.negated or _names_nothing(phrase):
             continue
         at = _spoken_of(phrase, things)
         if at is None:
-            things.append(Thing(phrase, context=_content(_CLAUSE.match(text, phrase.end)[0])))
+            things.append(Thing(phrase, context=_content(_CLAUSE_END.split(text[phrase.end : phrase.end + 120], 1)[0])))
         else:
             things[at] = things[at]._replace(again=(*things[at].again, phrase))
     return things
