@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import is_known
 from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, ORDINALS, POSSESSIVES, is_ing_noun, is_plural, is_verb
 
@@ -33,8 +33,8 @@ STOP: Final = BOUNDARY | frozenset(
 _SURE = frozenset("add create make give provide show depict include contain explain describe suggest".split())
 _FINITE = _SURE | frozenset(
     (
-        "feature display cover extend put attach emerge grow rise shine connect help indicate belong consist adorn fill "
-        "occupy rest hang stretch cast surround"
+        "feature display cover extend put attach emerge grow rise shine connect help indicate belong consist adorn "
+        "fill occupy rest hang stretch cast surround"
     ).split()
 )
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
@@ -44,9 +44,10 @@ _PARTICIPLES = frozenset(
 # Adjectives that no ending shows.
 _PLAIN = frozenset(
     (
-        "bright dark light large big small round square tall short long wide thick thin old new young soft smooth rough "
-        "sharp flat deep clean clear fresh warm cool cold hot dry wet plain heavy strong dense lush ornate single double "
-        "modern classic vintage pale faint narrow broad bare blunt loose tight neat crisp raw ripe blank simple whole"
+        "bright dark light large big small round square tall short long wide thick thin old new young soft smooth "
+        "rough sharp flat deep clean clear fresh warm cool cold hot dry wet plain heavy strong dense lush ornate "
+        "single double modern classic vintage pale faint narrow broad bare blunt loose tight neat crisp raw ripe blank "
+        "simple whole"
     ).split()
 )
 _ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ant|ent|er|est|ing)")
@@ -88,7 +89,7 @@ def is_and(word: str) -> bool:
 
 def is_adjective(word: str) -> bool:
     """Whether a word tells how a thing is, as far as lists and endings show."""
-    if attribute(word) is not None or word in _PLAIN or word in ORDINALS:
+    if readings(word) or word in _PLAIN or word in ORDINALS:
         return True
     return not is_known(word) and not is_plural(word) and _ADJECTIVE.fullmatch(word) is not None
 
@@ -118,7 +119,7 @@ def _joins(masked: str, tokens: list[Token], at: int) -> bool:
 
 
 def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
-    """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; "a parked car" has none."""
+    """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; no "parked car"."""
     word, before = tokens[at][2], tokens[at - 1][2]
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
     if before in DETERMINERS or (is_adjective(before) and not compound and word not in _SURE):

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, WORD, Chunk, Token, find_chunks, is_adjective, is_and, tokens_of
 from ouro.annotate.english.kinds import is_known, noun
 from ouro.annotate.english.mentions import Spot, read_spot
@@ -31,14 +31,17 @@ _NEGATION = re.compile(
 )
 _AREA = "left|right|top|bottom|upper|lower|center|centre|middle"
 _PLACE = re.compile(
-    rf"\b(?:on|in|at|to|towards?|near|along)\s+(?:the|its)\s+(?:far\s+|very\s+)?(?P<spot>(?:{_AREA})(?:[- ](?:{_AREA}))?)"
+    rf"\b(?:on|in|at|to|towards?|near|along)\s+(?:the|its)\s+(?:far\s+|very\s+)?"
+    rf"(?P<spot>(?:{_AREA})(?:[- ](?:{_AREA}))?)"
     r"(?:[- ]hand)?(?:\s+(?:side|corner|half|part|edge|area|portion|third|section))?"
     r"(?:\s+of\s+(?:the|this)\s+(?:image|picture|photo|photograph|scene|frame|view))?"
     r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while|of)\b)",
     re.IGNORECASE,
 )
 _COPULA = re.compile(r"\s+(?:is|are|appears?(?:\s+to\s+be)?|looks?)\s+((?:[\w'’-]+[ ,]+){0,6}[\w'’-]+)", re.IGNORECASE)
-_LINKS = frozenset("of with in on at over under near beside behind above below around between against from by for".split())
+_LINKS = frozenset(
+    "of with in on at over under near beside behind above below around between against from by for".split()
+)
 
 
 class NounPhrase(NamedTuple):
@@ -154,10 +157,11 @@ def _phrase(masked: str, tokens: list[Token], chunk: Chunk, start: int) -> NounP
     first, last = tokens[chunk.first][0], tokens[chunk.last - 1][1]
     plural = bool(content) and is_plural(content[-1])
     return NounPhrase(
-        first, last, content, noun(" ".join(content)), leads[0] if leads else "", _number(leads, content, plural), plural,
+        first, last, content, noun(" ".join(content)), leads[0] if leads else "", _number(leads, content, plural),
+        plural,
         next((ORDINALS[w] for w in content[:-1] if w in ORDINALS), None),
         "no" in leads or _is_negated(masked, max(start, first - 60), first), None,
-        tuple(owner for w in content[:-1] if (owner := _owner(w))), frozenset(w for w in content[:-1] if attribute(w)),
+        tuple(owner for w in content[:-1] if (owner := _owner(w))), frozenset(w for w in content[:-1] if readings(w)),
         link=tokens[chunk.first - 1][2] if chunk.first else "",
     )  # fmt: skip
 
@@ -206,7 +210,7 @@ def _predicate(masked: str, end: int) -> frozenset[str]:
         if word in BOUNDARY and not is_and(word):
             break
         said.append(word)
-    return frozenset(w for w in said if attribute(w))
+    return frozenset(w for w in said if readings(w))
 
 
 def _placed(masked: str, phrases: list[NounPhrase], start: int, end: int) -> list[NounPhrase]:

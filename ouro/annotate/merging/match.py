@@ -2,42 +2,26 @@
 
 A child is looked for by its name: the whole of it ("traffic light"), its last word with modifiers that fit, a synonym,
 a kind. Of several things the one that looks like it and lies where it lies is taken; what stays ambiguous is not
-matched. The paper gives no rules; these are ours, and their order is that of `_RULES`.
+matched. The paper gives no rules; these are ours, and their scores stand in fits.py.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
 
 from rapidfuzz import fuzz
 
-from ouro.annotate.english.attributes import attribute, clashes
-from ouro.annotate.english.chunks import is_adjective
+from ouro.annotate.english.attributes import attribute
 from ouro.annotate.english.free_text import NounPhrase
-from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
-from ouro.annotate.english.mentions import apart
-from ouro.annotate.merging.things import Named, Thing, opposite, quotations, read_named, read_things
+from ouro.annotate.english.kinds import is_kind_of, noun, same_thing
+from ouro.annotate.merging.fits import ANYONE, SCORES, Fit, fit, is_person, may_be_one_person
+from ouro.annotate.merging.things import Named, Thing, quotations, read_named, read_things
 from ouro.core.boxes import reading_order
 from ouro.core.records import Description, Match, Region
 
-_SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "kind": 0.7, "person": 0.65}
-_LEAST = 0.6  # below it nothing is matched
 _TIE = 0.02  # scores this close decide nothing
-_CLASSES = ("plant", "animal", "food")
-_MEN = frozenset("man boy guy gentleman male".split())
-_WOMEN = frozenset("woman girl lady female".split())
-_ANYONE = _MEN | _WOMEN | {"person", "child", "people"}
-_COMPANIES = frozenset("crowd audience throng team family".split())
 _LIKE_TEXT = 90.0  # rapidfuzz ratio from which two readings are of one text
-
-
-class Fit(NamedTuple):
-    """How well a child fits a thing, and by which rule."""
-
-    score: float
-    rule: str
 
 
 def match_regions(regions: Sequence[Region], descriptions: Sequence[Description]) -> list[Match]:
@@ -58,7 +42,9 @@ def match_regions(regions: Sequence[Region], descriptions: Sequence[Description]
         found += matches
         taken[parent_id] = used
     for root in (r for r in regions if r.parent_id is None and r.region_id in described):
-        deeper = [r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in described]
+        deeper = [
+            r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in described
+        ]
         found += _match_in(root, described, deeper, frozenset(taken.get(root.region_id, ())))[0]
     order = {r.region_id: at for at, r in enumerate(regions)}
     return sorted(found, key=lambda m: (order[m.region_id], m.parent_id != by_id[m.region_id].parent_id))
@@ -130,7 +116,7 @@ def _all_fits(named: list[Named], things: list[Thing], skip: frozenset[int], tak
     for at, child in enumerate(named):
         if at in skip:
             continue
-        here = {k: f for k, t in enumerate(things) if k not in taken and (f := _fit(child, t, rank[at]))}
+        here = {k: f for k, t in enumerate(things) if k not in taken and (f := fit(child, t, rank[at]))}
         if here:
             fits[at] = here
     return fits
@@ -149,76 +135,6 @@ def _ranks(named: list[Named]) -> list[int]:
     return ranks
 
 
-def _fit(child: Named, thing: Thing, rank: int) -> Fit | None:
-    """The best rule for a child and a thing, with what looks, number, place and order add to it."""
-    rules = [rule for p in thing.phrases if (rule := _rule(child.name, p))]
-    if not rules or opposite(child.name, thing.phrase):
-        return None
-    rule = max(rules, key=_SCORES.__getitem__)
-    score = _SCORES[rule] + _likeness(child, thing) + 0.03 * min(3, len(child.words & thing.context))
-    spot = next((p.spot for p in thing.phrases if p.spot is not None), None)
-    if spot is not None:
-        steps = apart(spot, child.spot)
-        if steps is None:
-            return None
-        score += 0.1 - 0.05 * steps
-    ordinal = thing.phrase.ordinal
-    if ordinal is not None and ordinal > 0 and not thing.many:
-        score += 0.1 if ordinal == rank else -0.3
-    return Fit(score, rule) if score >= _LEAST else None
-
-
-def _likeness(child: Named, thing: Thing) -> float:
-    """What attributes, other parts of compounds and number speak for or against."""
-    shared = (child.looks | set(child.name.modifiers)) & (thing.looks | set(thing.phrase.words))
-    clash = [c for c in clashes(child.looks, thing.looks) if c.kind not in ("size", "height")]
-    mine, yours = _nouns_before(child.name), _nouns_before(thing.phrase) - {child.name.noun}
-    strange = bool(mine and yours) and mine.isdisjoint(yours)
-    number = 0.15 if child.name.plural and not thing.many else 0.03 if thing.many and not child.name.plural else 0.0
-    strangeness = (0.05 if thing.many else 0.35) if strange else 0.0
-    return 0.03 * len(shared) - 0.08 * min(2, len(clash)) - strangeness - number
-
-
-def _nouns_before(phrase: NounPhrase) -> frozenset[str]:
-    """The nouns that a compound opens with: bicycle of "bicycle wheel"."""
-    return frozenset(w for w in phrase.modifiers if is_known(w) and not is_adjective(w))
-
-
-def _rule(name: NounPhrase, phrase: NounPhrase) -> str | None:
-    """By which rule a phrase names the child's object; None where it does not."""
-    if _same_head(name, phrase):
-        words = set(name.modifiers) - {w for w in name.modifiers if attribute(w)}
-        return "name" if words and words <= set(phrase.words) | set(phrase.of) else "head"
-    if same_thing(name.noun, phrase.noun):
-        return "synonym"
-    if len(phrase.words) > 1 and same_thing(name.noun, phrase.words[-2]) and _is_class(name.noun, phrase.noun):
-        return "compound"
-    if name.noun in _COMPANIES and phrase.plural and _is_person(phrase.noun):
-        return "kind"
-    if not phrase.determiner and not phrase.plural:
-        return None  # "coffee", "dusk": no kind of anything here
-    if is_kind_of(name.noun, phrase.noun) or is_kind_of(phrase.noun, name.noun):
-        return "kind"
-    return None
-
-
-def _same_head(a: NounPhrase, b: NounPhrase) -> bool:
-    """One noun, or a compound and its last word: "coffee mug" and "mug", but not "hot dog" and "dog"."""
-    if a.noun == b.noun:
-        return True
-    longer, shorter = (a.noun, b.noun) if len(a.noun) > len(b.noun) else (b.noun, a.noun)
-    return longer.endswith(f" {shorter}") and is_kind_of(longer, shorter)
-
-
-def _is_class(name: str, kind: str) -> bool:
-    """Whether "a dahlia flower" is a dahlia: the last word tells of what kind the one before it is."""
-    return is_kind_of(name, kind) or any(is_kind_of(kind, k) and name not in kinds_of(kind) for k in _CLASSES)
-
-
-def _is_person(name: str) -> bool:
-    return name == "person" or is_kind_of(name, "person")
-
-
 def _only_person(
     named: list[Named], things: list[Thing], chosen: Chosen, skip: frozenset[int], taken: frozenset[int]
 ) -> Chosen:
@@ -227,26 +143,16 @@ def _only_person(
     Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
     """
     used = taken | {thing for thing, _ in chosen.values()}
-    told = [at for at, t in enumerate(things) if _is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
+    told = [at for at, t in enumerate(things) if is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
     ones = [at for at in told if not things[at].many and at not in used]
     groups = [at for at in told if things[at].many]
-    left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and _is_person(n.name.noun)]
-    if len(ones) == len(left) == 1 and _may_be_one_person(named[left[0]], things[ones[0]].phrase):
-        return {left[0]: (ones[0], Fit(_SCORES["person"], "person"))}
+    left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and is_person(n.name.noun)]
+    if len(ones) == len(left) == 1 and may_be_one_person(named[left[0]], things[ones[0]].phrase):
+        return {left[0]: (ones[0], Fit(SCORES["person"], "person"))}
     if len(groups) == 1 and not ones:
-        some = [at for at in left if named[at].name.noun in _ANYONE]
-        return {at: (groups[0], Fit(_SCORES["person"], "person")) for at in some}
+        some = [at for at in left if named[at].name.noun in ANYONE]
+        return {at: (groups[0], Fit(SCORES["person"], "person")) for at in some}
     return {}
-
-
-def _may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
-    """The only person here and there: an astronaut and a woman; man and woman where they look alike or fill the crop."""
-    if not (_is_person(child.name.noun) and _is_person(phrase.noun)) or child.name.plural or phrase.plural:
-        return False
-    sexes = {child.name.noun, phrase.noun}
-    if sexes & _MEN and sexes & _WOMEN:
-        return bool(set(child.name.modifiers) & set(phrase.modifiers)) or child.size >= 0.25
-    return child.size >= 0.02
 
 
 def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ouro.annotate.cleaning import plain_text
 from ouro.annotate.english.attributes import attribute, clashes
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of, is_known, noun, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
 from ouro.annotate.english.phrases import singular, words_of
 from ouro.annotate.marks import find_marks, lead_in_end
@@ -19,21 +19,26 @@ from ouro.core.records import Box, Description, Region
 # What descriptions name without naming a thing: the picture itself, its areas, how things look.
 _NO_THINGS: Final = frozenset(
     (
-        "image picture photo photograph scene shot view frame background foreground backdrop side corner half center centre "
-        "middle top bottom left right front back rear edge area distance focus color colour shade hue tone size shape "
-        "appearance look style atmosphere mood depth effect feature detail quality kind type variety lot bit amount "
+        "image picture photo photograph scene shot view frame background foreground backdrop side corner half center "
+        "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
+        "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety lot bit amount "
         "thing item others one time way place"
     ).split()
 )
 _OPPOSITES: Final = tuple(
     (frozenset(a.split()), frozenset(b.split()))
     for a, b in (
-        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"), ("inner inside", "outer outside"),
+        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"),
+        ("inner inside", "outer outside"),
         ("first", "second third fourth last"), ("second", "third fourth"),
     )
 )  # fmt: skip
+# Words by which a text speaks again of what it has named more exactly.
+_GENERAL: Final = frozenset(
+    "building structure vehicle bike animal creature plant machine device person figure".split()
+)
 _QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”|`([^`]*)`')
-_CLAUSE = re.compile(r"[^.,;:!?]{0,120}")
+_CLAUSE_END = re.compile(r"[.,;:!?]")
 _LONGEST_NAME = 300  # characters of a name that are read
 
 
@@ -74,11 +79,12 @@ def read_things(text: str) -> list[Thing]:
     leads = [m for m in find_marks(text, whole=True) if m.kind == "lead_in"]
     things: list[Thing] = []
     for phrase in read_phrases(text):
-        if phrase.negated or _names_nothing(phrase) or any(m.start <= phrase.start and phrase.end <= m.end for m in leads):
+        lead = any(m.start <= phrase.start and phrase.end <= m.end for m in leads)
+        if lead or phrase.negated or _names_nothing(phrase):
             continue
         at = _spoken_of(phrase, things)
         if at is None:
-            things.append(Thing(phrase, context=_content(_CLAUSE.match(text, phrase.end)[0])))
+            things.append(Thing(phrase, context=_content(_CLAUSE_END.split(text[phrase.end : phrase.end + 120], 1)[0])))
         else:
             things[at] = things[at]._replace(again=(*things[at].again, phrase))
     return things
@@ -98,7 +104,8 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     named = [at for at in named if set(phrase.modifiers) <= set(things[at].phrase.words)] or named[:1]
     new = [at for at in alike if not things[at].phrase.definite and not phrase.modifiers]
     kinds = [at for at in new if is_kind_of(things[at].phrase.noun, phrase.noun)]
-    return next(iter(named or kinds), None)
+    topic = [at for at in new if phrase.noun in _GENERAL and kinds_of(things[at].phrase.noun) & kinds_of(phrase.noun)]
+    return next(iter(named or kinds or topic), None)
 
 
 def opposed(a: NounPhrase, b: NounPhrase) -> bool:
