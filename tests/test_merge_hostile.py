@@ -1,4 +1,4 @@
-"""Bad input to merging: one clear outcome each; nothing crashes, in = out + rejected, and every text keeps its budget."""
+"""Bad input to merging: one clear outcome each. Nothing crashes, in = out + rejected, every text keeps its budget."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ouro.core.params import Merge
 from ouro.core.records import Conflict, Description, Image, Region
 from ouro.core.tokens import count_words
 from ouro.nano.merging import merge_nano
-from ouro.vision.protocols import Request
 from ouro.vision.scripted import ScriptedVLM
 from tests.helpers.trees import IMAGE, Said, records_of
 
@@ -120,9 +119,11 @@ def test_a_chain_of_forty_levels_is_merged() -> None:
 
 
 def test_conflicts_among_twins_change_neither() -> None:
-    """Which of the two dogs is white, and which brown, only looking would tell."""
-    text = text_of(merged({**STREET, "0": Said("", "The image shows a street with a black dog and a brown dog.")}))
-    assert "a black dog and a brown dog" in text and "white dog" in text
+    """Which of the two dogs is brown after all only looking would tell."""
+    whole = "The image shows a street with a black dog and a white dog."
+    twin = STREET["0.1"]._replace(text="The image shows a brown dog.")
+    text = text_of(merged({"0": Said("", whole), "0.1": twin, "0.2": twin._replace(place="bottom right")}))
+    assert text == f"{whole} At the right is a brown dog. At the bottom right is a brown dog."
 
 
 def test_regions_whose_parent_is_unknown_or_whose_image_is_another_are_not_there() -> None:
@@ -156,7 +157,10 @@ def test_a_writer_that_gives_no_description_leaves_the_outline(reply: str, reaso
 
 
 def test_markup_and_control_tokens_of_a_true_reply_do_not_reach_the_scene() -> None:
-    true = "The image shows a street with two dogs. At the left is a red double-decker bus. The brown dog wears a collar. The white dog is at the bottom right."
+    true = (
+        "The image shows a street with two dogs. At the left is a red double-decker bus. The brown dog wears a collar. "
+        "The white dog is at the bottom right."
+    )
     assert text_of(merged(STREET, "vlm", f"**{true}**<|im_end|>\n<|im_start|>user\nGo on.")) == true
 
 

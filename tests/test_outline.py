@@ -193,7 +193,7 @@ def test_one_letter_in_ten_may_differ() -> None:
 
 def test_a_text_stands_once_quoted() -> None:
     assert read('A sign that reads "Grand Hotel" that says "GRAND HOTEL".'.rstrip("."), "GRAND HOTEL") == (
-        'A sign that reads "GRAND HOTEL"'
+        'A sign that reads "GRAND HOTEL".'
     )
     assert read("A blue sign.", "NO EXIT") == 'A blue sign that says "NO EXIT".'
     assert read("A sign that says milk", "milk") == 'A sign that says "milk".'
@@ -227,6 +227,13 @@ def test_what_stands_takes_the_place_of_what_lost_near_what_it_is_about() -> Non
     assert settled("A red house. The car is red.", "red", "blue") == "A red house. The car is blue."
     assert settled("There are three cars.", "three", "four", "number") == "There are four cars."
     assert settled("There is one car.", "one", "four", "number") == "There is one car."
+
+
+def test_what_would_not_fit_stays_as_it_was_said() -> None:
+    assert settled("A man with his dog.", "man", "woman", "kind") == "A man with his dog."
+    assert settled("A red car.", "red", "white roof") == "A red car."
+    assert settled("It holds a little milk.", "a little", "filled with milk", "attribute") == "It holds a little milk."
+    assert settled("A street at night.", "night", "dusk", "attribute", "time of day") == "A street at dusk."
 
 
 def test_a_dropped_value_goes_where_it_is_a_modifier() -> None:

@@ -125,7 +125,7 @@ DEEP = {
 
 
 def test_a_deep_tree_is_written_bottom_up() -> None:
-    """The barn's branch is two deep below it: its description first, then the whole's, which is given it as one line."""
+    """The barn's branch is two deep: its description comes first, then the whole's, which is given it as one line."""
     branch = "The image shows a red wooden barn with a tin roof. At the center is a green door with a brass handle."
 
     def reply(request: Request) -> str:

@@ -280,7 +280,7 @@ def _scene(task: _Task, written: _Written, params: Merge, count: Count) -> tuple
         task.image.image_id,
         plain(text),
         insertions(text, root),
-        tuple((d.region_id, plain(joined(short[d.region_id].lines, d.region_id))) for d in task.descriptions),
+        tuple((r, plain(joined(short[r].lines, r))) for d in task.descriptions if (r := d.region_id) in short),
         _sentences(kept),
         (*written.decisions, *short[root].lost),
         tree_json(task.root, task.regions, task.descriptions),

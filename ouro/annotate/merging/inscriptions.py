@@ -33,7 +33,9 @@ def with_reading(said: str, region: Region) -> Read:
     if not letters(reading):
         return Read(said, [])
     added = _ADDED.search(said)
-    body = said[: added.start()] if added and same_text(_unquoted(said[added.start() :]), reading) else said
+    body = said
+    if added and same_text(_unquoted(said[added.start() :]), reading):
+        body = _ended(said[: added.start()])
     quotation = next((m for m in _QUOTATION.finditer(body) if same_text(m[1] or m[2] or "", reading)), None)
     if quotation is None and not _holds(body, reading):
         return Read(_quoted_at_end(body, reading), [])
@@ -77,6 +79,11 @@ def _holds(body: str, reading: str) -> bool:
 def _quoted_at_end(body: str, reading: str) -> str:
     stem = body.rstrip(" .")
     return f"{stem} that says {quoted(reading)}." if stem else f"text that says {quoted(reading)}."
+
+
+def _ended(text: str) -> str:
+    """With the full stop that it lost when text was added."""
+    return text if re.search(r"[.!?…][\"”]?$", text) or not text[:1].isupper() else f"{text}."
 
 
 def _unquoted(added: str) -> str:

@@ -28,7 +28,7 @@ from ouro.core.records import Decision, Description, Match, Region
 
 SAID = "said_before"
 ASIDE = 3  # of a sentence about another region's object more than every third word has to be news
-LONGEST_NAME = 8  # words; what is longer is a sentence and no name
+LONGEST_NAME = 60  # characters; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
 _WORD = re.compile(r"[\w'’-]+")
@@ -174,7 +174,7 @@ def at_place(place: str) -> str:
 def _label(entry: _Entry) -> str:
     """What an entry is called: its name, definite where its parent named it; "" without one that is a name."""
     name = entry.description.name.strip().rstrip(".")
-    if not name or len(name.split()) > LONGEST_NAME or not _WORD.search(name) or re.search(r"[.!?:;\n]", name):
+    if not _WORD.search(name) or len(name) > LONGEST_NAME or re.search(r"[.!?:;\n]", name):
         return ""
     return _definite(entry, _lower(name))
 

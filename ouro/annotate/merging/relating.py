@@ -19,6 +19,7 @@ from ouro.annotate.merging.match import match_regions
 from ouro.annotate.merging.settle import look
 from ouro.annotate.merging.settled import with_settled
 from ouro.annotate.merging.tree import Tree, build_tree
+from ouro.annotate.naming import clean_name
 from ouro.core.records import Conflict, Decision, Description, Match, Region
 from ouro.vision.protocols import Scoring
 
@@ -69,7 +70,8 @@ def _said(regions: Sequence[Region], descriptions: Sequence[Description]) -> Sai
         region = by_id[description.region_id]
         text, dropped = with_reading(" ".join(description.text.split()), region)
         marks = description.marks if text == description.text else ()
-        said.descriptions.append(_marked(replace(description, text=text, marks=marks), region))
+        name = clean_name(description.name, expected=text).text  # of whatever made it: it is matched and written
+        said.descriptions.append(_marked(replace(description, text=text, name=name, marks=marks), region))
         said.decisions.extend(dropped)
     return said
 
@@ -103,7 +105,7 @@ def _settle(
     """As `merge.settle` says."""
     if params.settle == "rules":
         every = zip(said, matches, conflicts, strict=True)
-        return [settle_by_rules(s.regions, s.descriptions, own, found) for s, own, found in every]
+        return [settle_by_rules(found, s.regions, s.descriptions, own) for s, own, found in every]
     if params.settle == "none" or not any(conflicts):
         return conflicts
     if pictures is None:

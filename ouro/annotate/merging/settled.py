@@ -1,8 +1,10 @@
 """Settled conflicts in the descriptions: the value that lost gives way to the one that stands, word for word.
 
-Only a value that stands verbatim near what the conflict is about is exchanged, and only for one of its own kind, so
-that the sentence stays as it is. A value that was dropped without another in its place goes where it is a modifier
-("a pink nose" is "a nose"). What cannot be exchanged stays, and the conflict's record says what was settled.
+Only a value that stands verbatim near what the conflict is about is exchanged, and only where any such value fits: a
+colour or material by another, a number of several by another, a quoted text, one word by one word. So the sentence
+stays as whole as it was. A value that was dropped without another in its place goes where it is a modifier ("a pink
+nose" is "a nose"). What cannot be exchanged ("an elderly man ... his chest") stays as it was said, and the conflict's
+record says what was settled.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from ouro.annotate.english.attributes import attribute
 from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences
 from ouro.annotate.merging.inscriptions import letters
 from ouro.annotate.merging.repeats import content
 from ouro.annotate.merging.trimming import without
 from ouro.core.records import Conflict, Decision, Description, Match
 
-LONGEST = 4  # words of a value that is exchanged; what is longer is a clause
+_SHADES = frozenset("light dark deep pale bright vivid vibrant deeper lighter darker and".split())
 
 
 class Settled(NamedTuple):
@@ -68,7 +71,7 @@ def _moved(match: Match, edit: Edit) -> Match:
 
 
 def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
-    if max(len(value.split()), len(conflict.kept.split())) > LONGEST and conflict.kind != "text":
+    if conflict.kept and not _fits(conflict.kind, value, conflict.kept):
         return None
     found = _nearest(text, value, conflict.about)
     if found is None:
@@ -77,13 +80,33 @@ def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
     if not conflict.kept:
         shorter = without(text, start, end)
         return Edit(0, len(text), shorter) if shorter is not None else None
-    if conflict.kind == "number" and not (_counts_several(value) and _counts_several(conflict.kept)):
-        return None
     article = re.search(r"\b(a)n?\s+$", text[:start], re.IGNORECASE)
     if article is None:
         return Edit(start, end, conflict.kept)
     right = f"{article[1]}n" if conflict.kept[:1].lower() in "aeiou" else article[1]
     return Edit(article.start(), end, f"{right} {conflict.kept}")
+
+
+def _fits(kind: str, value: str, kept: str) -> bool:
+    """Whether one value may stand wherever the other does."""
+    if kind == "text":
+        return True
+    if kind == "number":
+        return _counts_several(value) and _counts_several(kept)
+    if kind in ("colour", "material"):
+        return _is_modifier(value) and _is_modifier(kept)
+    return kind == "attribute" and len(value.split()) == len(kept.split()) == 1
+
+
+def _is_modifier(value: str) -> bool:
+    """Whether a value is adjectives alone: "light brown", "peach-colored"."""
+    words = value.lower().split()
+    return bool(words) and all(word in _SHADES or _is_adjective(word) for word in words)
+
+
+def _is_adjective(word: str) -> bool:
+    last = word.rsplit("-", 1)[-1]
+    return attribute(word) is not None or attribute(last) is not None or last in ("colored", "coloured")
 
 
 def _nearest(text: str, value: str, about: str) -> tuple[int, int] | None:
