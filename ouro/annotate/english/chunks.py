@@ -108,6 +108,8 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return _joins(masked, tokens, at)
     if is_and(before):
         return True
+    if word == "can":
+        return before in DETERMINERS or is_known(f"{before} can")
     return word not in STOP and not _is_verb_here(masked, tokens, at)
 
 

@@ -19,7 +19,7 @@ from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, ORDINALS, is_plural
 _GROUPS: Final = frozenset(
     (
         "row set pair group bunch stack pile collection series variety couple number lot lots plenty cluster array "
-        "line herd flock crowd assortment selection handful range closeup close-up view image picture photo kind type "
+        "line herd flock crowd assortment selection handful range closeup close-up view kind type "
         "sort piece part portion section dozens hundreds thousands millions dozen majority mix combination layer "
         "batch string chain swarm rest inside interior half"
     ).split()

@@ -18,7 +18,7 @@ from ouro.annotate.english.phrases import singular
 
 FILE: Final = Path(__file__).with_name("kinds.json")
 # Stored results are addressed by code, so the table is part of it.
-SHA256: Final = "b8b886da4d96b1f0fcfbcf2c746a4ccfa319356bdc3021aab124a60f3f2d4f94"
+SHA256: Final = "c37e1f7c036c3755bf479ea9d0e616eacabb9cb92a81a9d188439b61c2abd3ff"
 _LONGEST = 4  # words of a name in the table
 
 
@@ -76,7 +76,8 @@ def _turned(lines: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1)
 def _names() -> frozenset[str]:
-    return frozenset(_groups()) | frozenset(_kinds()) | frozenset[str]().union(*_kinds().values())
+    alone = frozenset(_one(name) for name in table()["nouns"])
+    return frozenset(_groups()) | frozenset(_kinds()) | frozenset[str]().union(*_kinds().values()) | alone
 
 
 def _one(name: str) -> str:

@@ -11,13 +11,14 @@ from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thi
 from ouro.annotate.english.mentions import apart
 from ouro.annotate.merging.things import Named, Thing, opposite
 
-SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "kind": 0.7, "person": 0.65}
+SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "kind": 0.7, "general": 0.65, "person": 0.65}
 _LEAST = 0.6  # below it nothing is matched
 _CLASSES = ("plant", "animal", "food")
 MEN = frozenset("man boy guy gentleman male".split())
 WOMEN = frozenset("woman girl lady female".split())
 ANYONE = MEN | WOMEN | {"person", "child", "people"}
-_COMPANIES = frozenset("crowd audience throng team family".split())
+_COMPANIES = frozenset("crowd audience throng team family couple".split())
+_GENERAL = frozenset("surface structure text container device vessel decoration clothing fabric panel mark".split())
 
 
 class Fit(NamedTuple):
@@ -76,7 +77,7 @@ def _rule(name: NounPhrase, phrase: NounPhrase) -> str | None:
     if not phrase.determiner and not phrase.plural:
         return None  # "coffee", "dusk": no kind of anything here
     if is_kind_of(name.noun, phrase.noun) or is_kind_of(phrase.noun, name.noun):
-        return "kind"
+        return "general" if {name.noun, phrase.noun} & _GENERAL else "kind"
     return None
 
 
@@ -89,7 +90,7 @@ def _same_head(a: NounPhrase, b: NounPhrase) -> bool:
 
 
 def _is_class(name: str, kind: str) -> bool:
-    """Whether "a dahlia flower" is a dahlia: the last word tells of what kind the one before it is."""
+    """Whether "a tulip flower" is a tulip: the last word tells of what kind the one before it is."""
     return is_kind_of(name, kind) or any(is_kind_of(kind, k) and name not in kinds_of(kind) for k in _CLASSES)
 
 

@@ -186,7 +186,7 @@ def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
     full = what.phrase.number is not None and held >= what.phrase.number
     for child in list(fits):
         fit = fits[child].get(thing)
-        if fit and (not what.many or (full and fit.rule in ("kind", "person"))):
+        if fit and (not what.many or (full and fit.rule in ("kind", "general", "person"))):
             del fits[child][thing]
             if not fits[child]:
                 del fits[child]

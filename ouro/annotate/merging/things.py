@@ -19,12 +19,13 @@ from ouro.core.records import Box, Description, Region
 # What descriptions name without naming a thing: the picture itself, its areas, how things look.
 _NO_THINGS: Final = frozenset(
     (
-        "image picture photo photograph scene shot view frame background foreground backdrop side corner half center "
+        "scene shot view background foreground backdrop side corner half center "
         "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
-        "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety lot bit amount "
-        "thing item others one time way place"
+        "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety "
+        "lot bit amount thing item others one time way place"
     ).split()
 )
+_PICTURES: Final = frozenset("image picture photo photograph frame screenshot".split())  # "the image" is the whole
 _OPPOSITES: Final = tuple(
     (frozenset(a.split()), frozenset(b.split()))
     for a, b in (
@@ -92,7 +93,9 @@ def read_things(text: str) -> list[Thing]:
 
 def _names_nothing(phrase: NounPhrase) -> bool:
     """ "the center", "the center of the image", but not "the center of the flower"."""
-    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS)
+    if phrase.definite and phrase.noun in _PICTURES:
+        return True
+    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS | _PICTURES)
 
 
 def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
