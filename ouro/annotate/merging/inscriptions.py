@@ -1,8 +1,7 @@
 """Text that OCR read in a region, and the annotator's own reading of it: it stands once, quoted.
 
-Two readings are of one text when they differ in case, spacing and marks, and in at most one letter of ten. Which
-letters are right is a conflict (ouro.annotate.merging.conflicts) and settled like any other; where only case and marks
-differ, OCR's reading stands if OCR was sure of it.
+Two readings are of one text when they differ in case, spacing and marks, and in at most one letter of ten. Which of
+them is right is a conflict (ouro.annotate.merging.conflicts), settled like any other.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from typing import NamedTuple
 
 from ouro.core.records import Decision, Region
 
-READING, DOUBLED = "ocr_tells_text", "text_stands_once"
-SURE = 0.9  # OCR's score from which its case and marks stand
+DOUBLED = "text_stands_once"
 LETTERS = 10  # of so many letters one may differ
 COVERED = 0.8  # share of OCR's letters that quotations of its parts hold together
 _QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”")
@@ -39,14 +37,7 @@ def with_reading(said: str, region: Region) -> Read:
     quotation = next((m for m in _QUOTATION.finditer(body) if same_text(m[1] or m[2] or "", reading)), None)
     if quotation is None and not _holds(body, reading):
         return Read(_quoted_at_end(body, reading), [])
-    dropped = [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != said else []
-    if quotation is None or region.score < SURE:
-        return Read(body, dropped)
-    own = quotation[1] or quotation[2]
-    if own == reading or letters(own) != letters(reading):
-        return Read(body, dropped)
-    text = f"{body[: quotation.start()]}{quoted(reading)}{body[quotation.end() :]}"
-    return Read(text, [*dropped, Decision("contradiction", region.region_id, own, READING)])
+    return Read(body, [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != said else [])
 
 
 def letters(text: str) -> str:

@@ -117,7 +117,7 @@ def _rewrite(tree: Tree, root: str, params: Merge, count: Callable[[str], int]) 
     text, reason = _read(reply, prompt, params.max_tokens)
     if reason:
         return _failed(reason, lines)
-    evidence = _evidence(tree, root)
+    evidence = evidence_of(tree, root)
     checks = check_text(text, evidence)
     wrong = [check for check in checks if check.missing]
     corrected: dict[int, list[Line]] = {}
@@ -233,7 +233,7 @@ def _is_filler(text: str) -> bool:
     return any(mark.kind == "filler" for mark in find_marks(text, True))
 
 
-def _evidence(tree: Tree, root: str) -> Evidence:
+def evidence_of(tree: Tree, root: str) -> Evidence:
     regions = list(tree.subtree(root))
     inside = {region.region_id for region in regions}
     return Evidence.of(

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from ouro.annotate.english.attributes import attribute
 from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences
-from ouro.annotate.merging.inscriptions import letters
 from ouro.annotate.merging.repeats import content
 from ouro.annotate.merging.trimming import without
 from ouro.core.records import Conflict, Decision, Description, Match
@@ -49,7 +48,7 @@ def with_settled(
     decisions: list[Decision] = []
     for conflict in conflicts:
         for region, value in zip(conflict.region_ids, conflict.values, strict=True):
-            if not conflict.rule or region not in texts or letters(value) == letters(conflict.kept):
+            if not conflict.rule or region not in texts or value == conflict.kept:
                 continue
             edit = _edit(texts[region], value, conflict)
             if edit is not None:
@@ -80,6 +79,8 @@ def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
     if not conflict.kept:
         shorter = without(text, start, end)
         return Edit(0, len(text), shorter) if shorter is not None else None
+    if conflict.kind == "text" and value[-1] in ".!?" and (after := re.match(r"[\"”](?=\s|$)", text[end:])):
+        return Edit(start, end + 1, f"{conflict.kept}{after.group()}{value[-1]}")  # the mark ended the sentence, too
     article = re.search(r"\b(a)n?\s+$", text[:start], re.IGNORECASE)
     if article is None:
         return Edit(start, end, conflict.kept)
