@@ -34,7 +34,7 @@ _SURE = frozenset("add create make give provide show depict include contain expl
 _FINITE = _SURE | frozenset(
     (
         "feature display cover extend put attach emerge grow rise shine connect help indicate belong consist adorn "
-        "fill occupy rest hang stretch cast surround"
+        "fill occupy play jump graze swim rest hang stretch cast surround"
     ).split()
 )
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
@@ -75,7 +75,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
         if first >= 0 and not _goes_on(masked, tokens, first, at):
             chunks.append(Chunk(first, at))
             first = -1
-            verb = _is_verb_here(masked, tokens, at)
+            verb = _is_verb_here(masked, tokens, at) or _is_shared_verb(tokens, chunks[-1].first, at)
         else:
             verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
@@ -110,7 +110,7 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return True
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
-    return word not in STOP and not _is_verb_here(masked, tokens, at)
+    return word not in STOP and not _is_verb_here(masked, tokens, at) and not _is_shared_verb(tokens, first, at)
 
 
 def _joins(masked: str, tokens: list[Token], at: int) -> bool:
@@ -139,9 +139,14 @@ def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
     return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
 
 
+def _is_shared_verb(tokens: list[Token], first: int, at: int) -> bool:
+    """ "a dog and a cat sit there"."""
+    return first > 0 and is_and(tokens[first - 1][2]) and at - first > 1 and is_verb(tokens[at][2])
+
+
 def _agrees(verb: str, before: str) -> bool:
-    """ "the net divides", "the nets divide"; "-ed" goes with both."""
-    return verb.endswith("ed") or verb.endswith("s") != is_plural(before)
+    """ "the net divides", "the nets divide", "a row of nets divides"; "-ed" goes with all."""
+    return verb.endswith(("ed", "s")) or is_plural(before)
 
 
 def _is_followed_by_determiner(masked: str, tokens: list[Token], at: int) -> bool:
