@@ -40,6 +40,7 @@ from ouro.annotate.recurse import propose_shard
 from ouro.annotate.reference import recursive_annotate
 from ouro.core.params import Params, load_params
 from ouro.core.records import Description, Image
+from ouro.nano.merging import merge_nano
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import views
 from ouro.vision.hf import HFVisionLM
@@ -117,7 +118,7 @@ class World:
             shown = [(image, self.pictures[image.image_id]) for image in self.images]
             regions = propose_shard(shown, self.proposers, self.params.propose).regions
             said, _ = describe_shard(regions, self.pictures, clocked, self.params.describe, seed=self.params.seed)
-            merge_shard(self.images, regions, said, self.params.merge)
+            merge_shard(self.images, regions, said, self.params.merge, template=merge_nano)
         rounds["waves, describing"].append(clocked.took())
         return said, clocked.asked
 
@@ -127,7 +128,9 @@ class World:
         with clock(rounds, "literal, whole", lambda: len(clocked.asked)):
             for image in images:
                 picture = self.pictures[image.image_id]
-                said += recursive_annotate(image, picture, self.proposers, clocked, self.params).descriptions
+                said += recursive_annotate(
+                    image, picture, self.proposers, clocked, self.params, merge_nano
+                ).descriptions
         rounds["literal, describing"].append(clocked.took())
         return said
 

@@ -133,8 +133,8 @@ FIELD, THINGS = '    kind: str = "object"', 'SYNONYMS: Final = """\n'
 READING = "recognize and describe the text"
 DECISIVE = [  # what, where, old, new, which stages
     ("constant", "annotate/recurse", "GAIN = 1.25", "GAIN = 1.26", {"propose"}),
-    ("formula", "core/crops", "* context, (", "* context / 2, (", CUT),
-    ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "synthesize"}),
+    ("formula", "core/crops", "* context, (", "* context / 2, (", CUT | {"merge"}),
+    ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "merge", "synthesize"}),
     ("regular-expression", "core/tokens", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
     ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", SHARDS),
     ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", SHARDS),

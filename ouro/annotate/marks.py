@@ -1,7 +1,7 @@
 """What of a description composing may leave out: lead-ins, claims about the crop's own frame, guesses, filler.
 
 The text stays as it was said; a `Mark` names characters of it and why. Patterns are of the ways in which
-vision-language models write ("The image shows a close-up of ..."); they read no further than a sentence and take linear time.
+vision-language models write ("The image shows a close-up of ..."); each reads a sentence at most, in linear time.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ _GUESS_CLAUSE = re.compile(
 )
 
 _MOOD = r"(?:atmosphere|mood|ambian?ce|ambience|vibe|aesthetics?|impression)"
-_EFFECT = r"(?:suggest|indicat|imply|creat|giv|add|mak|convey|evok|enhanc|emphasi[sz]|highlight|contribut|lend|impart|reinforc)"
+_EFFECT = (
+    r"(?:suggest|indicat|imply|creat|giv|add|mak|convey|evok|enhanc|emphasi[sz]|highlight|contribut"
+    r"|lend|impart|reinforc)"
+)
 _FILLER_SENTENCE = re.compile(
     rf"overall\b|(?:the|this|an?)\s+(?:[\w-]+\s+){{0,3}}?(?:overall|general)\b|(?:[\w'’-]+,?\s+){{0,6}}?{_MOOD}\b"
     r"|(?:the|its)\s+(?:[a-z-]+\s+){0,2}?(?:lighting|composition|contrast|combination|color palette|colour palette)\b"

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 # Words of one kind that exclude each other, families by ";": a thing that is one family is not another.
 ATTRIBUTES: Final[dict[str, str]] = {
     "color": (
-        "red crimson scarlet maroon burgundy; orange; yellow golden gold; green olive lime-green; blue navy azure; "
+        "red crimson scarlet maroon burgundy; orange peach apricot; yellow golden gold blonde blond; "
+        "green olive lime-green; blue navy azure; "
         "cyan turquoise teal; purple violet lavender; pink magenta; brown beige tan cream chestnut; black; "
-        "white ivory; gray grey silver silvery"
+        "white ivory; gray grey silver silvery chrome"
     ),
     "pattern": (
         "striped stripy; dotted spotted polka-dot polka-dotted; solid plain unpatterned; checkered checked plaid "
@@ -50,6 +51,18 @@ def _attributes() -> dict[str, tuple[str, int]]:
 def attribute(word: str) -> tuple[str, int] | None:
     """(kind, family) of an attribute word: ("color", 0) for "red" and "crimson"; None for other words."""
     return _attributes().get(word)
+
+
+@lru_cache(maxsize=65536)
+def readings(word: str) -> frozenset[tuple[str, int]]:
+    """All that a word says: "orange-red" is orange and red, "peach-colored" peach, "reddish" red; none for others."""
+    if known := attribute(word):
+        return frozenset([known])
+    parts = [p for p in word.split("-") if p not in ("colored", "coloured", "ish")]
+    stems = [stem for p in parts for stem in ((p, p[:-3], p[:-4]) if p.endswith("ish") else (p,))]
+    if not 1 <= len(parts) <= 3 or (len(parts) == 1 and parts[0] == word and not word.endswith("ish")):
+        return frozenset()
+    return frozenset(found for stem in stems if (found := attribute(stem)))
 
 
 def clashes(first: Collection[str], second: Collection[str]) -> list[Clash]:

@@ -18,7 +18,7 @@ from ouro.annotate.english.phrases import singular
 
 FILE: Final = Path(__file__).with_name("kinds.json")
 # Stored results are addressed by code, so the table is part of it.
-SHA256: Final = "8c48761b284f94f1b6106bece5e5b6145a9a3acdebcdfe5977fa3cf9607eb8c6"
+SHA256: Final = "c37e1f7c036c3755bf479ea9d0e616eacabb9cb92a81a9d188439b61c2abd3ff"
 _LONGEST = 4  # words of a name in the table
 
 
@@ -76,7 +76,8 @@ def _turned(lines: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
 
 @lru_cache(maxsize=1)
 def _names() -> frozenset[str]:
-    return frozenset(_groups()) | frozenset(_kinds()) | frozenset[str]().union(*_kinds().values())
+    alone = frozenset(_one(name) for name in table()["nouns"])
+    return frozenset(_groups()) | frozenset(_kinds()) | frozenset[str]().union(*_kinds().values()) | alone
 
 
 def _one(name: str) -> str:
@@ -130,10 +131,21 @@ def synonyms_of(name: str) -> frozenset[str]:
 
 
 def _above(name: str) -> frozenset[str]:
-    """The kinds by the table; a compound whose kinds are not in it is a kind of its last word."""
+    """The kinds by the table; a compound whose kinds are not in it is a kind of its last word: sandcastle, castle."""
     known = _kinds().get(name)
-    last = name.rsplit(" ", 1)[-1]
-    return known if known is not None else frozenset([last] if last != name else [])
+    if known is not None:
+        return known
+    _, space, last = name.rpartition(" ")
+    ends = [last] if space else _closed(name)
+    return frozenset(ends)
+
+
+def _closed(word: str) -> list[str]:
+    """The second of two names of the table that are written as one word; none of a name of the table."""
+    if word in _names() or len(word) > 20:
+        return []
+    cuts = range(3, len(word) - 3)
+    return [word[at:] for at in cuts if word[:at] in _names() and word[at:] in _names()][:1]
 
 
 def _same(a: str, b: str) -> bool:

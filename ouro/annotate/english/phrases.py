@@ -48,7 +48,7 @@ _ING_NOUNS = frozenset(
 _UNCHANGED = frozenset(
     (
         "jeans pants trousers shorts slacks scissors sunglasses eyeglasses binoculars headphones earphones pajamas "
-        "tights leggings goggles pliers tongs shears clothes canvas lens gas species series sheep deer fish "
+        "tights leggings goggles pliers tongs shears clothes eaves canvas lens gas species series sheep deer fish "
         "christmas atlas pancreas always perhaps besides afterwards across this less yes news its ours theirs his "
         "hers does goes shades spectacles"
     ).split()
@@ -139,6 +139,11 @@ def _ends_phrase(text: str, found: list[tuple[int, int, str]], at: int, words: l
 def is_verb(word: str) -> bool:
     """Whether it is a finite verb of descriptions ("holds", "stand"), or the noun that looks like one."""
     return _base_form(word) in _VERBS
+
+
+def is_ing_noun(word: str) -> bool:
+    """Whether a word in -ing is a thing: "building"."""
+    return word in _ING_NOUNS
 
 
 def _base_form(word: str) -> str:

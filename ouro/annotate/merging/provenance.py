@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ouro.annotate.english.phrases import sentences
-from ouro.core.records import Insertion, Sentence
+from ouro.core.records import Decision, Insertion, Sentence
 
 
 class Piece(NamedTuple):
@@ -19,9 +19,25 @@ class Piece(NamedTuple):
 Marked = tuple[Piece, ...]
 
 
+class Composed(NamedTuple):
+    """One region's merged description, and what was left out of it or settled."""
+
+    marked: Marked
+    decisions: list[Decision]
+
+
 def plain(marked: Marked) -> str:
     """The text of its pieces."""
     return "".join(p.text for p in marked)
+
+
+def region_at(marked: Marked, at: int) -> str:
+    """The region that said the character at `at`; the last one's beyond the end, "" of no text."""
+    for text, region in marked:
+        if at < len(text):
+            return region
+        at -= len(text)
+    return marked[-1].region_id if marked else ""
 
 
 def cut(marked: Marked, start: int, end: int) -> Marked:

@@ -1,0 +1,243 @@
+"""Object-name matching (OURO section 3.1): which child is which thing of its parent's, and of the root's, description.
+
+A child is looked for by its name: the whole of it ("traffic light"), its last word with modifiers that fit, a synonym,
+a kind. Of several things the one that looks like it and lies where it lies is taken; what stays ambiguous is not
+matched. The paper gives no rules; these are ours, and their scores stand in fits.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rapidfuzz import fuzz
+
+from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.free_text import NounPhrase
+from ouro.annotate.english.kinds import is_kind_of, noun, same_thing
+from ouro.annotate.merging.fits import ANYONE, SCORES, Fit, fit, is_person, may_be_one_person
+from ouro.annotate.merging.things import Named, Thing, quotations, read_named, read_things
+from ouro.core.boxes import reading_order
+from ouro.core.records import Description, Match, Region
+
+_TIE = 0.02  # scores this close decide nothing
+_LIKE_TEXT = 90.0  # rapidfuzz ratio from which two readings are of one text
+
+
+def match_regions(regions: Sequence[Region], descriptions: Sequence[Description]) -> list[Match]:
+    """The matches of one image's regions, in the order of `regions`, those in the parent before those in the root.
+
+    A region without a description, or whose parent has none, has no match; nor has one whose name names nothing.
+    """
+    by_id = {r.region_id: r for r in regions}
+    described = {d.region_id: d for d in descriptions}
+    children: dict[str, list[Region]] = defaultdict(list)
+    for region in regions:
+        if region.parent_id in by_id and region.parent_id in described and region.region_id in described:
+            children[region.parent_id].append(region)
+    found: list[Match] = []
+    taken: dict[str, set[int]] = {}
+    for parent_id, below in children.items():
+        matches, used = _match_in(by_id[parent_id], described, below, frozenset())
+        found += matches
+        taken[parent_id] = used
+    for root in (r for r in regions if r.parent_id is None and r.region_id in described):
+        deeper = [
+            r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in described
+        ]
+        found += _match_in(root, described, deeper, frozenset(taken.get(root.region_id, ())))[0]
+    order = {r.region_id: at for at, r in enumerate(regions)}
+    return sorted(found, key=lambda m: (order[m.region_id], m.parent_id != by_id[m.region_id].parent_id))
+
+
+def _match_in(
+    whole: Region, described: dict[str, Description], below: Sequence[Region], taken: frozenset[int]
+) -> tuple[list[Match], set[int]]:
+    """The regions `below` that the description of `whole` names, and which of its things are taken now."""
+    text = described[whole.region_id].text
+    things = read_things(text)
+    named = [n for r in below if (n := read_named(r, described[r.region_id], whole.box))]
+    quoted = {at: m for at, n in enumerate(named) if _is_text(n) and (m := _match_text(n, whole, text))}
+    chosen = _assign(named, things, frozenset(quoted), taken)
+    matches = list(quoted.values())
+    for at, child in enumerate(named):
+        if at in chosen:
+            matches.append(_as_match(child, whole, things[chosen[at][0]], chosen[at][1], _shared(at, chosen)))
+        elif at not in quoted and (other := _match_text(child, whole, text) or _match_whole(child, whole, things)):
+            matches.append(other)
+    return matches, {thing for thing, _ in chosen.values() if not things[thing].many} | taken
+
+
+Chosen = dict[int, tuple[int, Fit]]
+
+
+def _shared(at: int, chosen: Chosen) -> bool:
+    return sum(thing == chosen[at][0] for thing, _ in chosen.values()) > 1
+
+
+def _as_match(child: Named, whole: Region, thing: Thing, fit: Fit, shared: bool) -> Match:
+    few = thing.many and (not child.name.plural or shared or _fewer(child.name, thing.phrase))
+    phrase = thing.phrase
+    return Match(
+        child.region.region_id, whole.region_id, phrase.start, phrase.end, "among" if few else "same", fit.rule,
+        round(max(0.0, min(1.0, fit.score)), 3),
+    )  # fmt: skip
+
+
+def _fewer(a: NounPhrase, b: NounPhrase) -> bool:
+    return a.number is not None and (b.number is None or a.number < b.number)
+
+
+def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Chosen:
+    """Which thing each child is: best fits first, each thing that is one taken once; ties are left, or go by order."""
+    fits = _all_fits(named, things, skip, taken)
+    chosen: Chosen = {}
+    held: dict[int, int] = defaultdict(int)
+    while True:
+        sure = _sure(fits, named, things)
+        if sure is None:
+            break
+        child, thing, fit = sure
+        chosen[child] = (thing, fit)
+        held[thing] += 1
+        fits.pop(child)
+        _close(fits, thing, things[thing], held[thing])
+    chosen |= _by_order(fits, named, things)
+    return chosen | _only_person(named, things, chosen, skip, taken)
+
+
+Fits = dict[int, dict[int, Fit]]
+
+
+def _all_fits(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Fits:
+    """Child -> thing -> fit, where there is one."""
+    rank = _ranks(named)
+    fits: Fits = {}
+    for at, child in enumerate(named):
+        if at in skip:
+            continue
+        here = {k: f for k, t in enumerate(things) if k not in taken and (f := fit(child, t, rank[at]))}
+        if here:
+            fits[at] = here
+    return fits
+
+
+def _ranks(named: list[Named]) -> list[int]:
+    """Of each child, the how-many-th of its name it is in reading order, from 1."""
+    ranks = [1] * len(named)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for at, child in enumerate(named):
+        groups[child.name.noun].append(at)
+    for members in groups.values():
+        if len(members) > 1:
+            for rank, k in enumerate(reading_order([named[at].region.box for at in members]), start=1):
+                ranks[members[k]] = rank
+    return ranks
+
+
+def _only_person(
+    named: list[Named], things: list[Thing], chosen: Chosen, skip: frozenset[int], taken: frozenset[int]
+) -> Chosen:
+    """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman".
+
+    Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
+    """
+    used = taken | {thing for thing, _ in chosen.values()}
+    told = [at for at, t in enumerate(things) if is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
+    ones = [at for at in told if not things[at].many and at not in used]
+    groups = [at for at in told if things[at].many]
+    left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and is_person(n.name.noun)]
+    if len(ones) == len(left) == 1 and may_be_one_person(named[left[0]], things[ones[0]].phrase):
+        return {left[0]: (ones[0], Fit(SCORES["person"], "person"))}
+    if len(groups) == 1 and not ones:
+        some = [at for at in left if named[at].name.noun in ANYONE]
+        return {at: (groups[0], Fit(SCORES["person"], "person")) for at in some}
+    return {}
+
+
+def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:
+    """The best fit that nothing rivals: no other thing for the child, and no other child for the thing."""
+    ranked = sorted(((f.score, -c, -t) for c, options in fits.items() for t, f in options.items()), reverse=True)
+    for score, c, t in ranked:
+        child, thing = -c, -t
+        rivals = [k for k, f in fits[child].items() if k != thing and f.score > score - _TIE]
+        if rivals and not all(_one_mass(things[k]) for k in (thing, *rivals)):
+            continue
+        if not things[thing].many:
+            others = [k for k, options in fits.items() if k != child and thing in options]
+            others = [k for k in others if fits[k][thing].score > score - _TIE and _best(fits, k) == thing]
+            if any(named[child].size < 2 * named[k].size for k in others):
+                continue
+        return child, thing, fits[child][thing]
+    return None
+
+
+def _best(fits: Fits, child: int) -> int:
+    return max(fits[child], key=lambda k: (fits[child][k].score, -k))
+
+
+def _one_mass(thing: Thing) -> bool:
+    """Things without a number ("several boats ... some boats"): the first mention is as good as the next."""
+    return thing.many and thing.phrase.number is None
+
+
+def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
+    """A thing that is one is taken; of "four towers" no fifth is one by kind alone."""
+    full = what.phrase.number is not None and held >= what.phrase.number
+    for child in list(fits):
+        fit = fits[child].get(thing)
+        if fit and (not what.many or (full and fit.rule in ("kind", "general", "person"))):
+            del fits[child][thing]
+            if not fits[child]:
+                del fits[child]
+
+
+def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Chosen:
+    """Of texts that nothing else tells apart, as many told of as there are: reading order is the order of telling."""
+    chosen: Chosen = {}
+    groups: dict[frozenset[int], list[int]] = defaultdict(list)
+    for child, options in fits.items():
+        if named[child].region.kind not in ("text", "table"):
+            continue
+        best = max(f.score for f in options.values())
+        groups[frozenset(k for k, f in options.items() if f.score > best - _TIE)].append(child)
+    for options, members in groups.items():
+        if len(options) == len(members) > 1 and not any(things[k].many for k in options):
+            order = reading_order([named[at].region.box for at in members])
+            for k, thing in zip(order, sorted(options), strict=True):
+                fit = fits[members[k]][thing]
+                chosen[members[k]] = (thing, Fit(fit.score - 0.1, "order"))
+    return chosen
+
+
+def _is_text(child: Named) -> bool:
+    return bool(child.region.text) and (child.name.noun == "text" or is_kind_of(child.name.noun, "text"))
+
+
+def _match_text(child: Named, whole: Region, text: str) -> Match | None:
+    """Text that the description quotes: just this text, or a line within a longer quotation; read loosely."""
+    read = " ".join(child.region.text.split()).casefold()
+    if len(read) < 3:
+        return None
+    for start, end in quotations(text):
+        quoted = text[start:end].casefold()
+        if fuzz.ratio(read, quoted) >= _LIKE_TEXT:
+            return Match(child.region.region_id, whole.region_id, start, end, "same", "text", 0.95)
+        if 8 <= len(read) < len(quoted):
+            place = fuzz.partial_ratio_alignment(read, quoted, score_cutoff=_LIKE_TEXT)
+            if place is not None:
+                first, last = start + place.dest_start, start + place.dest_end
+                return Match(child.region.region_id, whole.region_id, first, last, "same", "text", 0.9)
+    return None
+
+
+def _match_whole(child: Named, whole: Region, things: list[Thing]) -> Match | None:
+    """The whole that the child says it is a part of: "the handle of a cup" and a cup."""
+    for owner in child.owners:
+        wanted = noun(owner)
+        for thing in things:
+            there = thing.phrase
+            fits = same_thing(wanted, there.noun) or is_kind_of(there.noun, wanted) or is_kind_of(wanted, there.noun)
+            if fits and attribute(wanted) is None and not there.plural and there.determiner:
+                return Match(child.region.region_id, whole.region_id, there.start, there.end, "part", "owner", 0.5)
+    return None

