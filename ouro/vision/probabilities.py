@@ -23,7 +23,7 @@ class GreedyProbabilities:
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores (B, V), as they came."""
-        self._steps.append((scores.amax(-1) - scores.logsumexp(-1)).exp())
+        self._steps.append(scores.softmax(-1).amax(-1))
         return scores
 
     def of_replies(self, ids: torch.Tensor, ends: Sequence[int]) -> list[tuple[float, float] | None]:
