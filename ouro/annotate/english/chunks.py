@@ -26,9 +26,9 @@ STOP: Final = BOUNDARY | frozenset(
         "it he she they them him there here we you i be been being can could may might must will would should do does "
         "did not n't without never nor neither also too very quite only just so then than where when while who whose "
         "whom what how why if because but or as both upright either yet still off out up down away together apart "
-        "about around overhead like per via within throughout among amid atop onto beneath underneath alongside despite "
-        "during after before since until appears appear seems seem is are was were has have had having its' possibly "
-        "likely perhaps probably maybe"
+        "about around overhead like per via within throughout among amid atop onto beneath underneath alongside "
+        "despite during after before since until appears appear seems seem is are was were has have had having its' "
+        "possibly likely perhaps probably maybe"
     ).split()
 )
 # Verbs of descriptions beside those of phrases.is_verb; the first end a phrase whatever stands before them.
