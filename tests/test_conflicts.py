@@ -1,4 +1,4 @@
-"""What matched regions tell differently, and how rules settle it; sentences of our own, and the ten trees' conflicts."""
+"""What matched regions tell differently, and how rules settle it; sentences of our own, and the ten trees."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def between(text: str, name: str, said: str) -> list[tuple[str, tuple[str, ...],
 
 
 CLOSE_UP = "close_up_tells_looks"
+WHOLE = "whole_tells_numbers_places_times"
 
 
 @pytest.mark.parametrize(
@@ -36,21 +37,61 @@ CLOSE_UP = "close_up_tells_looks"
     [
         ("A red van stops.", "a van", "A dark blue van.", ("colour", ("red", "dark blue"), "dark blue", CLOSE_UP)),
         ("A van stops. The van is red.", "a van", "The van is white.", ("colour", ("red", "white"), "white", CLOSE_UP)),
-        ("A gray vase.", "a vase", "A vase. It has a light green color.", ("colour", ("gray", "light green"), "light green", CLOSE_UP)),
-        ("A red kettle.", "a kettle", "A kettle with a black body.", ("colour", ("red", "black body"), "black body", CLOSE_UP)),
+        (
+            "A gray vase.",
+            "a vase",
+            "A vase. It has a light green color.",
+            ("colour", ("gray", "light green"), "light green", CLOSE_UP),
+        ),
+        (
+            "A red kettle.",
+            "a kettle",
+            "A kettle with a black body.",
+            ("colour", ("red", "black body"), "black body", CLOSE_UP),
+        ),
         ("A wooden stool.", "a stool", "A metal stool.", ("material", ("wooden", "metal"), "metal", CLOSE_UP)),
         ("A striped shirt.", "a shirt", "A plaid shirt.", ("attribute", ("striped", "plaid"), "plaid", CLOSE_UP)),
         ("An open door.", "a door", "A closed door.", ("attribute", ("open", "closed"), "closed", CLOSE_UP)),
-        ("A girl. She has long black hair.", "a girl", "A girl with brown hair.", ("colour", ("black", "brown"), "brown", CLOSE_UP)),
-        ("Three lamps hang there.", "lamps", "Four lamps.", ("number", ("three", "four"), "three", "whole_tells_numbers_places_times")),
-        ("Several lamps hang there.", "lamps", "Five lamps.", ("number", ("several", "five"), "five", "exact_over_vague")),
-        ("A jug with a small amount of milk.", "a jug", "A jug filled with milk.", ("attribute", ("a small amount", "filled with milk"), "filled with milk", CLOSE_UP)),
-        ("A young man reads.", "a young woman", "A young woman.", ("kind", ("young man", "young woman"), "young woman", CLOSE_UP)),
-        ("A fox rests.", "an animal", "A brown animal, possibly a fox or a dog.", ("kind", ("A fox", "possibly a fox or a dog"), "A fox", "certain_over_guess")),
-        ("A road at dawn.", "a road", "A road at night.", ("attribute", ("dawn", "night"), "dawn", "whole_tells_numbers_places_times")),
-        ('A sign reads "OPEN DAILY".', "a sign", 'The sign reads "OPEN DAILV".', ("text", ("OPEN DAILY", "OPEN DAILV"), "OPEN DAILV", CLOSE_UP)),
+        (
+            "A girl. She has long black hair.",
+            "a girl",
+            "A girl with brown hair.",
+            ("colour", ("black", "brown"), "brown", CLOSE_UP),
+        ),
+        ("Three lamps hang there.", "lamps", "Four lamps.", ("number", ("three", "four"), "three", WHOLE)),
+        (
+            "Several lamps hang there.",
+            "lamps",
+            "Five lamps.",
+            ("number", ("several", "five"), "five", "exact_over_vague"),
+        ),
+        (
+            "A jug with a small amount of milk.",
+            "a jug",
+            "A jug filled with milk.",
+            ("attribute", ("a small amount", "filled with milk"), "filled with milk", CLOSE_UP),
+        ),
+        (
+            "A young man reads.",
+            "a young woman",
+            "A young woman.",
+            ("kind", ("young man", "young woman"), "young woman", CLOSE_UP),
+        ),
+        (
+            "A fox rests.",
+            "an animal",
+            "A brown animal, possibly a fox or a dog.",
+            ("kind", ("A fox", "possibly a fox or a dog"), "A fox", "certain_over_guess"),
+        ),
+        ("A road at dawn.", "a road", "A road at night.", ("attribute", ("dawn", "night"), "dawn", WHOLE)),
+        (
+            'A sign reads "OPEN DAILY".',
+            "a sign",
+            'The sign reads "OPEN DAILV".',
+            ("text", ("OPEN DAILY", "OPEN DAILV"), "OPEN DAILV", CLOSE_UP),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_conflict_is_recorded_and_settled(
     text: str, name: str, said: str, expected: tuple[str, tuple[str, str], str, str]
 ) -> None:

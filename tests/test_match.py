@@ -164,7 +164,7 @@ def rate(found: list[Match], right: int, labelled: int) -> tuple[float, float]:
 
 
 def test_the_ten_trees_keep_their_floor() -> None:
-    """Precision and recall of matches in the parent: at least 97% and 88%; of the root's, all that are made are right."""
+    """In the parent: precision at least 97%, recall at least 88%. All matches in the root are right."""
     found: list[Match] = []
     right = labelled = 0
     for tree in realtext_trees().values():

@@ -40,11 +40,16 @@ def _case(case: dict[str, Any]) -> Tree:
     for r in case["regions"]:
         own, parent = f"{image}/{r['path']}", r["path"].rpartition(".")[0]
         above = f"{image}/{parent}" if parent else None
-        box = tuple(map(float, r["box"]))
+        box = _box(r["box"])
         regions.append(Region(own, image, above, r["path"].count("."), box, 1.0, "rpn", r["ocr"], r["kind"]))
         descriptions.append(Description(own, image, plain_text(r["reply"]), "a", name=r["name"]))
     labels = {region.region_id: r for region, r in zip(regions, case["regions"], strict=True)}
     return Tree(regions, descriptions, labels, case["conflicts"])
+
+
+def _box(values: Sequence[float]) -> Box:
+    x0, y0, x1, y1 = map(float, values)
+    return x0, y0, x1, y1
 
 
 def scenes_to_match() -> dict[str, Tree]:
@@ -52,7 +57,7 @@ def scenes_to_match() -> dict[str, Tree]:
     scenes = json.loads((DATA / "scenes_to_match.json").read_text("utf-8"))
     trees: dict[str, Tree] = {}
     for scene in scenes:
-        kids = [(c["name"], tuple(map(float, c["box"])), c["text"]) for c in scene["children"]]
+        kids = [(c["name"], _box(c["box"]), c["text"]) for c in scene["children"]]
         tree = tree_of(scene["text"], kids, scene["name"])
         trees[scene["name"]] = tree._replace(labels=dict(zip(list(tree.texts)[1:], scene["children"], strict=True)))
     return trees
