@@ -197,7 +197,7 @@ def measure(world: World, vlm: HFVisionLM, pool: PooledVLM, n_rounds: int) -> di
         with clock(rounds, POOL, lambda: crops):
             three = pool.generate(requests, max_new_tokens=n)
         literal = world.literally(world.images[k::n_rounds], vlm, rounds)
-        differing["literal"] += sum(d != said.get(d.region_id) for d in literal)
+        differing["literal"] += sum(d.region_id not in said or d.text != said[d.region_id].text for d in literal)
         for name, other in (("bare", one), ("bare, prepared", two), ("pool", three), ("round before", replies)):
             differing[name] += sum(a != b for a, b in zip(ours, other, strict=True))
     return {"crops": crops, "regions a scene": crops / len(world.images), "differing": dict(differing)} | report(rounds)
