@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from perf.realtext import Case
 
 START_SECONDS = 120
-MERGE_TOKENS, PAIR_TOKENS = 400, 200
+MERGE_TOKENS, PAIR_TOKENS = 256, 120
 
 
 def model_folder(packages: Path) -> Path:
@@ -147,7 +147,7 @@ def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
 def judge_pairs(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     """Let it write pairs from every outline, and print how support judged them."""
     wanted = Synthesize(
-        writer="vlm", template="instructed", aspects=("object details", "spatial relationships"),
+        writer="vlm", template="instructed", aspects=("object details",),
         max_new_tokens=PAIR_TOKENS,
     )  # fmt: skip
     reasons: Counter[str] = Counter()
