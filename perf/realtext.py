@@ -421,7 +421,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_with(packages: Path, cases: Sequence[Case], folder: Path) -> int:
     """What a real small model writes, and what becomes of it."""
-    from small_model import judge_merges, judge_pairs, model_folder, served
+    sys.path.append(str(Path(__file__).parent.parent))  # run as a script, it sees perf's folder alone
+    from perf.small_model import judge_merges, judge_pairs, model_folder, served
 
     with served(model_folder(packages)) as vlm:
         judge_merges(vlm, cases)
