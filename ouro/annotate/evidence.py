@@ -168,11 +168,15 @@ class Evidence:
         if relation in _AXES:
             return self.relates(b, relation, a)
         inner, outer, relation = (b, a, "in") if relation == "has" else (a, b, relation)
+        if relation == "of":
+            told = [[o for r, o in self.links(n) if r == "of"] for n in self.meant(a)]
+            return all(told)
         if relation != "in":
             return relation in ("front", "behind") and self.relates(b, relation, a)
         others = frozenset(self.alike(outer.noun))
         links = [(told, o) for n in self.alike(inner.noun) if not opposed(inner, n.thing) for told, o in self.links(n)]
-        return any(fits("in", told) and o not in others and o.thing.noun not in CARRIERS for told, o in links)
+        others = frozenset(o for o in others if not opposed(outer, o.thing))
+        return any(told in ("in", "of") and o not in others and o.thing.noun not in CARRIERS for told, o in links)
 
     def relates(self, a: Thing, relation: str, b: Thing) -> bool:
         """Whether somebody tells that relation of the two, or the tree of regions or their boxes do."""
@@ -183,6 +187,9 @@ class Evidence:
         mine, yours = self.meant(a), frozenset(self.meant(b))
         if any(other in yours and fits(relation, told) for one in mine for told, other in self.links(one)):
             return True
+        alike = self.alike(b.noun)
+        if any(other in alike and fits(relation, told) for one in mine for told, other in self.links(one)):
+            return False  # of another one of the name: on the lower shelf
         if relation in ("in", "of") and self._inside(a, mine, b):
             return True
         if relation in ("has", "of") and self._inside(b, yours, a):
@@ -241,7 +248,8 @@ class Evidence:
         return [n for n in own if n in like or n.thing.plural == thing.plural] if like else own
 
     def _is_shown(self, thing: Thing, topic: Thing) -> bool:
-        return not opposed(thing, topic) and all(has_look(w, topic) for w in thing.looks if is_colour(w))
+        looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
+        return not opposed(thing, topic) and all(has_look(w, topic) for w in looks)
 
     def agrees(self, thing: Thing, one: Named) -> bool:
         """Whether a named thing has all attributes of the thing that are told of anything of its name."""

@@ -41,7 +41,7 @@ _RELATIONS: Final = (
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(_RELATIONS)))
 _COPULA = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
 _FINITE = re.compile(r"\s*,?\s*(?:(?:that|which|who|can|could|also|all|both|each)\s+)*(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?|[a-z]+s)\b")
-_RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
+_HAS = re.compile(r"\s*,?\s*(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?)\b")
 _CLAUSE = re.compile(r"[;:]|\bwhile\b|\bwhereas\b|\bbut\b")
 _LISTED = re.compile(r"\s*(?:,|and|or|as well as|along with|\s)*\s*")
 _PLACE = re.compile(
@@ -183,15 +183,16 @@ class _Reader:
                 continue
             after = self.lower[stop : self._start(items, position + 1, end)]
             relation, before = _relation(gap)
-            listed = previous >= 0 and not relation and _LISTED.fullmatch(gap) is not None
+            listed = previous >= 0 and not relation and (_LISTED.fullmatch(gap) is not None or before != gap)
             if previous >= 0:
                 self._say(gap[: len(before)] if relation else gap, subject if subject >= 0 else previous, previous)
-            heads = not relation and (previous < 0 or _FINITE.match(after) is not None) or _THERE.search(gap) is not None
+            acts = _FINITE.match(after) is not None
+            heads = not relation and (previous < 0 or acts) or _THERE.search(gap) is not None
             if relation == "of" and previous < 0:
                 relation = "in"
             if previous < 0 and relation and not _THERE.search(gap):
                 pending.append((relation, index))
-            elif heads and not (listed and subject >= 0 and not _FINITE.match(after)):
+            elif heads and not (listed and subject >= 0 and not _HAS.match(after)):
                 self._lead(index, pending)
                 pending, subject, group = [], index, [index]
             elif subject < 0 and pending and relation and "," not in gap and not _THERE.search(gap):
@@ -205,6 +206,7 @@ class _Reader:
             elif relation and not isinstance(item, NounPhrase):  # "a logo below it"
                 near = [x for x in range(max(0, previous - 6), previous) if self.things[x].sentence == number]
                 self._link([(previous, relation, x) for x in dict.fromkeys([index, *near])])
+                last = stop
                 continue
             else:
                 self._relate(relation, index, subject, previous, group)
@@ -224,7 +226,7 @@ class _Reader:
         for at, thing in enumerate(self.things):
             if thing.noun not in CARRIERS:
                 continue
-            own = self._own_links(at)
+            own = [x for x in self._own_links(at) if x.relation in ("has", "in", "of", "does")]
             holders = {x.a for x in own if x.b == at} | {x.b for x in own if x.a == at and x.relation == "of"}
             if not holders:
                 holders = {n for n, t in enumerate(self.things) if 0 < thing.sentence - t.sentence < 2}
@@ -303,6 +305,9 @@ class _Reader:
         if self._is_attribute(item):
             return -1
         self.things.append(_thing(item, number, self.masked[item.start : item.end].lower()))
+        if item.spot is None and (place := _PLACE.match(self.masked, min(item.end + 1, len(self.masked)))):
+            spot = read_spot(" ".join(w for w in WORD.findall(place.group().lower()) if re.fullmatch(_AREA, w)))
+            self.things[-1] = self.things[-1]._replace(spot=spot if spot != (None, None) else None)
         if item.noun in CARRIERS:  # "shades of blue and green"
             self._update(len(self.things) - 1, frozenset(w for w in item.of if readings(w)), frozenset())
         index = len(self.things) - 1
@@ -373,6 +378,9 @@ def _relation(gap: str) -> tuple[str, str]:
         pass
     if found is None:
         return "", gap
+    rest = gap[found.end() :]
+    if found.start() and re.search(r"\w.*(?:,|\band\b)", rest):  # "in black and red and a logo": of what comes before
+        return "", rest
     number = next(n for n in range(len(_RELATIONS)) if found[f"r{n}"] is not None)
     return _RELATIONS[number][0], gap[: found.start()]
 

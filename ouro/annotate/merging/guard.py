@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
-from ouro.annotate.english.kinds import is_kind_of
+from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.evidence import Evidence, Named, has_look, near_spot, opposed, same_look
 from ouro.annotate.reading import AREAS, CARRIERS, Link, Reading, Thing, read, stem
@@ -211,8 +211,10 @@ class _Check:
         for links in claims.values():
             if max(max(x.a, x.b) for x in links) not in own:
                 continue
-            wrong = [self._wrong(link) for link in links]
-            if all(wrong):
+            things = self.reading.things
+            apart = [x for x in links if not same_thing(things[x.a].noun, things[x.b].noun)]
+            wrong = [self._wrong(link) for link in apart]
+            if wrong and all(wrong):
                 yield wrong[0]
 
     def _wrong(self, link: Link) -> str:
