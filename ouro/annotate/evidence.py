@@ -18,6 +18,7 @@ from ouro.annotate.english.free_text import read_name
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.marks import lead_in_end
+from ouro.annotate.merging.conflicts import CLOSE_UP, WHOLE
 from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region
@@ -325,8 +326,8 @@ def _settled(reading: Reading, region: str, conflicts: Iterable[Conflict]) -> Re
     """Without the attributes and numbers that a settled conflict took from what the region says."""
     things = list(reading.things)
     for conflict in conflicts:
-        if not conflict.kept or region not in conflict.region_ids:
-            continue
+        if not conflict.rule or conflict.rule in (CLOSE_UP, WHOLE) or region not in conflict.region_ids:
+            continue  # open, or guessed: what an input says stands
         value = conflict.values[conflict.region_ids.index(region)]
         gone = {w for w in value.lower().replace(",", "").split() if readings(w)}
         gone -= {w for w in gone if any(same_look(w, k) for k in conflict.kept.lower().replace(",", "").split())}
