@@ -17,6 +17,7 @@ from ouro.annotate.evidence import Evidence, Named, has_look, near_spot, opposed
 from ouro.annotate.reading import AREAS, CARRIERS, Link, Reading, Thing, stem
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
+_WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
@@ -80,7 +81,8 @@ class Check:
 
     def _is_known(self, thing: Thing) -> bool:
         words = thing.noun.split()
-        return all(stem(w) in self.evidence.words or stem(w) in _PLAIN or w in AREAS | CARRIERS for w in words)
+        told = self.evidence.words if self.strict else self.evidence.words | self.evidence.read_words
+        return all(stem(w) in told or stem(w) in _PLAIN or w in AREAS | CARRIERS for w in words)
 
     def _words(self) -> Iterator[str]:
         """Content words that nobody says in any form."""
@@ -95,7 +97,7 @@ class Check:
     def _is_said(self, word: str) -> bool:
         parts = [word, *word.split("-")]
         return any(
-            stem(p) in self.evidence.words or stem(p) in _PLAIN or p.isdecimal()
+            stem(p) in self.evidence.words or stem(p) in self.evidence.read_words or stem(p) in _PLAIN or p.isdecimal()
             or bool(readings(p) & self.evidence.colours) or any(same_look(p, w) for w in self.evidence.words if not readings(p))
             for p in parts
         )  # fmt: skip
@@ -144,8 +146,8 @@ class Check:
         own = [n for n in own if n.thing.number and self.evidence.agrees(thing, n)] or own
         numbers = {n.thing.number for n in own}
         counted = any(n and n > 1 for n in numbers) or thing.other or thing.number == 1
-        shown = {p.region for p in self.evidence.shown(thing.noun)}
-        if thing.number not in numbers and (counted or thing.number != len(shown)):
+        shown = self.evidence.count(thing.noun)
+        if thing.number not in numbers and (counted or thing.number != shown):
             if thing.other or thing.number not in self._bare_numbers(own):
                 self.refuted = self.refuted or bool(numbers - {None})
                 yield f"number: {thing.number} {thing.noun}"
@@ -172,7 +174,9 @@ class Check:
         if thing.start > self.span[0] + 12 and _SPOT.search(self.reading.text, self.span[0], thing.start):  # "At the top, ..."
             at = next(i for i, t in self.own if t is thing)
             things += [self.reading.things[x.b] for x in self.reading.links if x.a == at]
-        if not any(near_spot(thing.spot, self.evidence.spots(t)) for t in things):
+        apart = [x.a for x in self.reading.links if self.reading.things[x.b] is thing and x.relation not in ("in", "of", "has")]
+        far = [t for t in map(self.reading.things.__getitem__, apart) if self.strict and not near_spot(thing.spot, self.evidence.spots(t))]
+        if far or not any(near_spot(thing.spot, self.evidence.spots(t)) for t in things):
             self.refuted = self.refuted or any(self.evidence.spots(t) for t in things)
             yield f"place: {thing.noun} {self.reading.text[thing.start:thing.end]}"
 
@@ -205,7 +209,13 @@ class Check:
     def _quotations(self) -> Iterator[str]:
         for start, end in self.reading.quotations:
             if self.span[0] <= start < self.span[1]:
-                said = self.evidence.quoted(self.reading.text[start:end])
+                said, bearers = self.evidence.quoted(self.reading.text[start:end])
                 self.regions += said
-                if not said:
+                if not said or not self._bears(bearers):
                     yield f"quotation: {self.reading.text[start:end]}"
+
+    def _bears(self, bearers: set[Thing]) -> bool:
+        """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
+        nouns = {t.noun for _, t in self.own if t.noun not in _WRITINGS and self.evidence.alike(t.noun)}
+        alike = {n.thing for noun in nouns for n in self.evidence.alike(noun)}
+        return not nouns or bool(alike & bearers) or any(same_thing(a, b.noun) for a in nouns for b in bearers)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import read_name
@@ -19,11 +20,10 @@ from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.marks import lead_in_end
 from ouro.annotate.merging.conflicts import CLOSE_UP, WHOLE
-from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem
+from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem, stems
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region
 
-_LOOSE = 90.0  # rapidfuzz's partial ratio from which a quotation is one that was read: one letter in ten
 _INVERSE: Final = {
     "in": "has", "has": "in", "front": "behind", "behind": "front", "above": "below", "below": "above",
     "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
@@ -70,8 +70,8 @@ class Evidence:
             for at, thing in enumerate(reading.things)
             if not thing.negated
         ]
-        words = [reading.words for reading in self.readings] + [read(text).words for _, text in texts]
-        self.words = frozenset[str]().union(*words)
+        self.words = frozenset[str]().union(*(reading.words for reading in self.readings))
+        self.read_words = stems(" ".join([*(reading.text for reading in self.readings), *(text for _, text in texts)]))
         self.colours = frozenset(r for one in self.named for w in one.thing.looks for r in readings(w))
         self._by_noun: dict[str, list[Named]] = defaultdict(list)
         for one in self.named:
@@ -114,6 +114,7 @@ class Evidence:
                     own = next((o for o in self.named if o.source == n and o.at == at), None)
                     if topic and own:
                         self._entities.append({topic, own})
+                        self._by_noun[thing.noun].remove(own)
 
     def _join(self, matches: Iterable[Match]) -> None:
         """The things of a matched region and of the phrase that means it are one."""
@@ -140,7 +141,7 @@ class Evidence:
     def alike(self, noun: str) -> tuple[Named, ...]:
         """The things that a noun can mean."""
         if noun not in self._alike:
-            found = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) for n in many}
+            found = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) or name.endswith(f" {noun}") for n in many}
             for entity in self._entities:
                 if entity & found:
                     found |= entity
@@ -186,6 +187,8 @@ class Evidence:
         if relation == "of" and self._share(a, b):
             return True
         mine, yours = self.meant(a), frozenset(self.meant(b))
+        if any(stem(b.noun) in {stem(w) for w in n.thing.modifiers} for n in mine):  # a Yamaha motorcycle
+            return True
         if any(other in yours and fits(relation, told) for one in mine for told, other in self.links(one)):
             return True
         alike = self.alike(b.noun)
@@ -226,6 +229,12 @@ class Evidence:
             return any(_near(p, q) for p, q in pairs)
         if pairs and axis:
             return any((_middle(p, axis[0]) - _middle(q, axis[0])) * axis[1] > 0 for p, q in pairs)
+        if axis and any(
+            n.thing.spot and n.thing.spot[axis[0]] == axis[1] and told in ("in", "of") and o in self.meant(b)
+            for n in self.meant(a)
+            for told, o in self.links(n)
+        ):
+            return True
         if axis:
             spots = [(s, t) for s in self.spots(a) for t in self.spots(b)]
             steps = [(s[axis[0]], t[axis[0]]) for s, t in spots]
@@ -256,16 +265,27 @@ class Evidence:
         """Whether a named thing has all attributes of the thing that are told of anything of its name."""
         return all(has_look(word, one.thing) for word in thing.looks if is_colour(word))
 
-    def quoted(self, text: str) -> list[str]:
-        """The regions that read or say a text, loosely."""
+    def count(self, noun: str) -> int:
+        """How many things of a name regions show; several regions of one matched thing count once."""
+        regions = {p.region for p in self.shown(noun)}
+        for entity in self._entities:
+            regions -= set(sorted({n.region for n in entity} & regions)[1:])
+        return len(regions)
+
+    def quoted(self, text: str) -> tuple[list[str], set[Thing]]:
+        """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
         found: list[str] = []
+        bearers: set[Thing] = set()
         for region, reading in zip(self._regions, self.readings, strict=True):
-            said = [reading.text[a:b] for a, b in reading.quotations]
-            if any(_same_text(wanted, plain(s)) for s in said) or f" {wanted} " in f" {plain(reading.text)} ":
+            said = [a for a, b in reading.quotations if _same_text(wanted, plain(reading.text[a:b]))]
+            if said or f" {wanted} " in f" {plain(reading.text)} ":
                 found.append(region)
+                ends = [n for n, (a, b) in enumerate(reading.sentences) if not said or any(a <= q < b for q in said)]
+                bearers |= {t for t in reading.things if t.sentence in ends}
         found += [region for region, read_text in self._texts if _same_text(wanted, plain(read_text))]
-        return list(dict.fromkeys(found))
+        bearers |= {p.topic for p in self.places if p.topic and p.region in found}
+        return list(dict.fromkeys(found)), bearers
 
 
 def fits(relation: str, told: str) -> bool:
@@ -317,9 +337,13 @@ def plain(text: str) -> str:
 
 
 def _same_text(a: str, b: str) -> bool:
-    if not a or not b or len(a) > len(b) * 1.15 + 1:
+    """Whether `a` stands in `b`, one letter in ten apart."""
+    place = fuzz.partial_ratio_alignment(a, b) if a and len(a) <= len(b) * 1.1 + 1 else None
+    if place is None:
         return False
-    return fuzz.partial_ratio(a, b) >= _LOOSE
+    start = max(0, place.dest_start - place.src_start)
+    ends = range(start + len(a) - 1, start + len(a) + 2)
+    return min(Levenshtein.distance(a, b[start:end]) for end in ends) <= len(a) // 10
 
 
 def _settled(reading: Reading, region: str, conflicts: Iterable[Conflict]) -> Reading:

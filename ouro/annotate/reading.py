@@ -17,7 +17,7 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of, noun
 from ouro.annotate.english.mentions import Spot, read_spot
-from ouro.annotate.english.phrases import NUMBERS, is_plural, mask, sentences, singular
+from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences, singular
 
 # What a gap between two things says of them: (first, relation, second). Longer ones stand first.
 _AREA = r"(?:left|right|top|bottom|upper|lower|center|centre|middle|background|foreground|distance|front|back)"
@@ -118,25 +118,41 @@ class Reading(NamedTuple):
     links: tuple[Link, ...]
     quotations: tuple[tuple[int, int], ...]
     sentences: tuple[tuple[int, int], ...]
-    words: frozenset[str]
+    words: frozenset[str]  # stems of what is said outside of quotations
 
 
 @lru_cache(maxsize=2048)
 def read(text: str) -> Reading:
     """Read a text; the last 2,048 results are kept."""
     quotations = tuple(m.span(next(g for g in "abcd" if m[g] is not None)) for m in _QUOTED.finditer(text))
-    masked = mask(text)
-    for start, end in quotations:
-        masked = masked[:start] + '"' * (end - start) + masked[end:]
+    masked = _masked(text, quotations)
     spans = tuple(sentences(masked))
     reader = _Reader(masked, read_phrases(masked))
     for number, (start, end) in enumerate(spans):
         reader.read_sentence(number, start, end)
     reader.carry()
-    words = frozenset(stem(p) for w in WORD.findall(text.lower()) for p in (w, *w.split("-")))
+    words = stems(masked)
     return Reading(text, tuple(reader.things), tuple(dict.fromkeys(reader.links)), quotations, spans, words)
 
 
+def _masked(text: str, quotations: Sequence[tuple[int, int]]) -> str:
+    """The text, equally long, without what is quoted; a quotation that ends with a sentence's mark ends the sentence."""
+    pieces: list[str] = []
+    at = 0
+    for start, end in quotations:
+        stop = end > start and text[end - 1] in ".!?" and re.match(r"[\"”`]\s+[A-Z]|[\"”`]\s*$", text[end:]) is not None
+        pieces += [text[at:start], "~" * (end - start - stop), "." * stop]
+        at = end
+    return "".join([*pieces, text[at:]]).translate(_MARKS)
+
+
+def stems(text: str) -> frozenset[str]:
+    """The stems of a text's words and of the parts of those with hyphens."""
+    return frozenset(stem(p) for w in WORD.findall(text.lower()) for p in (w, *w.split("-")))
+
+
+_MARKS = str.maketrans(dict.fromkeys("\"“”`", ")"))
+_PLURAL = re.compile(r"\s+([a-z]{3,}s)\b")
 _ENDS = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 
 
@@ -177,6 +193,7 @@ class _Reader:
             subjects += [subject] if subject >= 0 else []
             clause = _CLAUSE.search(gap)
             if clause:
+                self._topics = list(dict.fromkeys(subjects)) or self._topics
                 gap, subject, previous, pending = gap[clause.end() :], -1, -1, []
             index = self._add(item, number, subject)
             if index < 0:
@@ -304,6 +321,9 @@ class _Reader:
             return -1
         if self._is_attribute(item):
             return -1
+        if (item.number or 0) > 1 and not item.plural and (cut := _PLURAL.match(self.masked, item.end)):  # "two rocket boosters"
+            words = (*item.words, cut[1].lower())
+            item = item._replace(end=cut.end(), words=words, noun=noun(" ".join(words)), plural=True)
         self.things.append(_thing(item, number, self.masked[item.start : item.end].lower()))
         if item.spot is None and (place := _PLACE.match(self.masked, min(item.end + 1, len(self.masked)))):
             spot = read_spot(" ".join(w for w in WORD.findall(place.group().lower()) if re.fullmatch(_AREA, w)))

@@ -38,6 +38,7 @@ def state(question: str, answer: str) -> Statement | None:
     q = " ".join(question.rstrip("?？ ").split())
     q = re.sub(r"^(?:in|on) (?:the|this) (?:image|picture|photo|photograph|scene),? ", "", q, flags=re.IGNORECASE)
     q = q[:1].lower() + q[1:]
+    q = q.replace("the outside of", "the exterior of").replace("the inside of", "the interior of")
     a = " ".join(answer.split()).strip(" .")
     polar = re.match(r"(yes|no)\b[\s,.;:!-]*", a, re.IGNORECASE)
     if polar and (text := _polar(q)):
@@ -120,14 +121,14 @@ def _subject(text: str) -> tuple[str, str]:
     """The noun phrase that a text begins with, its complements, and the rest: ("the ring", "made of")."""
     end = 0
     for phrase in read_phrases(text):
-        if end and phrase.link != "of" or (not end and phrase.start > 4):
+        if text[end : phrase.start].strip() != "of" if end else phrase.start > 4:
             break
         end = phrase.end
     if not end:
         found = WORD.search(text)
         end = found.end() if found else len(text)
     words = list(WORD.finditer(text, 0, end))
-    while len(words) > 2 and text[end:].strip() == "" and not is_known(words[-1].group().lower()) and _is_said(words[-1].group().lower()):
+    while len(words) > 2 and is_known(words[-2].group().lower()) and text[end:].strip() == "" and not is_known(words[-1].group().lower()) and _is_said(words[-1].group().lower()):
         words.pop()
         end = words[-1].end()
     return text[:end].strip(), text[end:].strip()
