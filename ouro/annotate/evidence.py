@@ -100,7 +100,7 @@ class Evidence:
         places = [Place(r.region_id, r.box, _frames(r, by_id), names.get(r.region_id)) for r in regions]
         evidence = Evidence(told, places, [(r.region_id, r.text) for r in regions if r.text])
         evidence._parents = {r.region_id: r.parent_id for r in regions if r.parent_id}
-        evidence.words |= frozenset(w for d in descriptions for w in read(d.name).words)
+        evidence.read_words |= stems(" ".join(d.name for d in descriptions))
         evidence._join(matches)
         return evidence
 
