@@ -12,7 +12,7 @@ from typing import Final
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, same_thing
-from ouro.annotate.english.phrases import NUMBERS
+from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.evidence import Evidence, Named, has_look, near_spot, opposed, same_look
 from ouro.annotate.reading import AREAS, CARRIERS, Link, Reading, Thing, stem
 
@@ -80,9 +80,11 @@ class Check:
         yield from self._quotations()
 
     def _is_known(self, thing: Thing) -> bool:
-        words = thing.noun.split()
+        return all(self._is_named(w) or stem(w) in _PLAIN or w in AREAS | CARRIERS for w in thing.noun.split())
+
+    def _is_named(self, word: str) -> bool:
         told = self.evidence.words if self.strict else self.evidence.words | self.evidence.read_words
-        return all(stem(w) in told or stem(w) in _PLAIN or w in AREAS | CARRIERS for w in words)
+        return singular(word) in self.evidence.nouns or (stem(word) in told and (len(stem(word)) > 3 or not self.strict))
 
     def _words(self) -> Iterator[str]:
         """Content words that nobody says in any form."""
@@ -104,7 +106,8 @@ class Check:
 
     def _attributes(self, thing: Thing, named: tuple[Named, ...]) -> Iterator[str]:
         for word in sorted(thing.looks):
-            if _tells_looks(word) and not self._has(word, thing, named):
+            told = self._has(word, thing, named) if _tells_looks(word) else self._is_compound(word, thing, named)
+            if not told:
                 yield f"attribute: {word} {thing.noun}"
 
     def _has(self, word: str, thing: Thing, named: tuple[Named, ...]) -> bool:
@@ -125,6 +128,13 @@ class Check:
             return True
         others = [n for n in self.evidence.named if n not in own]
         return not any(same_look(word, w) for n in others for w in n.thing.looks) and self._is_said(word)
+
+    def _is_compound(self, word: str, thing: Thing, named: tuple[Named, ...]) -> bool:
+        """False for a modifier that is told of other things alone: a copper handle, where copper are the lamps."""
+        if word not in thing.modifiers or word not in self.evidence.modifiers or self.evidence.alike(word):
+            return True
+        own = [n for n in named if n.thing.modifiers]
+        return not own or any(has_look(word, n.thing) for n in named)
 
     def _closest(self, thing: Thing, named: list[Named]) -> list[Named]:
         """Of several things of one name those that stand in the same relation to the same other: the fur around the eye."""
@@ -218,4 +228,5 @@ class Check:
         """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
         nouns = {t.noun for _, t in self.own if t.noun not in _WRITINGS and self.evidence.alike(t.noun)}
         alike = {n.thing for noun in nouns for n in self.evidence.alike(noun)}
-        return not nouns or bool(alike & bearers) or any(same_thing(a, b.noun) for a in nouns for b in bearers)
+        told = {t.noun for t in bearers} - _WRITINGS - AREAS
+        return not nouns or not told or bool(alike & bearers) or any(same_thing(a, b.noun) for a in nouns for b in bearers)

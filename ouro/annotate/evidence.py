@@ -15,9 +15,11 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
 from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.free_text import read_name
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
+from ouro.annotate.english.phrases import singular
 from ouro.annotate.marks import lead_in_end
 from ouro.annotate.merging.conflicts import CLOSE_UP, WHOLE
 from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem, stems
@@ -71,8 +73,10 @@ class Evidence:
             if not thing.negated
         ]
         self.words = frozenset[str]().union(*(reading.words for reading in self.readings))
+        self.nouns = frozenset(singular(w) for r in self.readings for w in WORD.findall(r.prose.lower()))
         self.read_words = stems(" ".join([*(reading.text for reading in self.readings), *(text for _, text in texts)]))
         self.colours = frozenset(r for one in self.named for w in one.thing.looks for r in readings(w))
+        self.modifiers = frozenset(w for one in self.named for w in one.thing.modifiers)
         self._by_noun: dict[str, list[Named]] = defaultdict(list)
         for one in self.named:
             self._by_noun[one.thing.noun].append(one)
@@ -175,9 +179,8 @@ class Evidence:
             return all(told)
         if relation != "in":
             return relation in ("front", "behind") and self.relates(b, relation, a)
-        others = frozenset(self.alike(outer.noun))
-        links = [(told, o) for n in self.alike(inner.noun) if not opposed(inner, n.thing) for told, o in self.links(n)]
-        others = frozenset(o for o in others if not opposed(outer, o.thing))
+        others = frozenset(self.meant(outer))
+        links = [(told, o) for n in self.meant(inner) for told, o in self.links(n)]
         return any(told in ("in", "of") and o not in others and o.thing.noun not in CARRIERS for told, o in links)
 
     def relates(self, a: Thing, relation: str, b: Thing) -> bool:
@@ -251,11 +254,12 @@ class Evidence:
         return found + [exact_spot(relative_position(p.box, frame)) for p in places for frame in p.frames]
 
     def meant(self, thing: Thing) -> list[Named]:
-        """The named things that a thing can be: not opposed to it, of its looks and number where there are such."""
+        """The named things that a thing can be: not opposed to it, of its modifiers and number where there are such."""
         own = [n for n in self.alike(thing.noun) if not opposed(thing, n.thing)]
-        looks = [w for w in thing.looks if readings(w)]
+        looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [n for n in own if all(has_look(w, n.thing) for w in looks)]
-        return [n for n in own if n in like or n.thing.plural == thing.plural] if like else own
+        same = [n for n in own if n.thing.plural == thing.plural and not differs(thing, n.thing)]
+        return [n for n in own if n in like or n in same] if like and looks else own
 
     def _is_shown(self, thing: Thing, topic: Thing) -> bool:
         looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
@@ -303,6 +307,14 @@ def opposed(a: Thing, b: Thing) -> bool:
         if mine and yours and not mine & yours:
             return True
     return False
+
+
+def differs(a: Thing, b: Thing) -> bool:
+    """Whether all that is told of a kind (the colours) of one is told otherwise of the other; or other modifiers are."""
+    mine, yours = (frozenset(r for w in t.looks for r in readings(w)) for t in (a, b))
+    if any(not {r for r in mine if r[0] == kind} & {r for r in yours if r[0] == kind} for kind in {k for k, _ in mine} & {k for k, _ in yours}):
+        return True
+    return bool(a.modifiers) and bool(b.modifiers) and not any(has_look(w, b) for w in a.modifiers)
 
 
 def has_look(word: str, thing: Thing) -> bool:
@@ -370,10 +382,18 @@ def _topic(name: str, text: str, reading: Reading) -> Thing | None:
     if named is None:
         return next(iter(told), None)
     alike = next((t for t in told if same_thing(t.noun, named.noun)), None)
+    alike = alike or next((t for t in told if _related(t.noun, named.noun)), None)
     if alike is not None:
         return alike
     words = frozenset(named.modifiers)
     return Thing(-1, -1, named.noun, named.words, words, plural=named.plural)
+
+
+def _related(a: str, b: str) -> bool:
+    """Whether two names can mean one thing: a man and a cyclist, a plate and a saucer."""
+    person = {"person", "adult"}
+    kinds = [kinds_of(n) | {n} for n in (a, b)]
+    return is_kind_of(a, b) or is_kind_of(b, a) or all(k & person for k in kinds)
 
 
 def _frames(region: Region, by_id: dict[str, Region]) -> tuple[Box, ...]:

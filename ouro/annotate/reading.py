@@ -38,6 +38,7 @@ _RELATIONS: Final = (
     ("of", r"of|for"),
     ("beside", r"by|from|toward|towards|to"),
 )
+_TOGETHER = re.compile(r"\b(?:along with|together with|as well as|in addition to)\b")
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(_RELATIONS)))
 _COPULA = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
 _FINITE = re.compile(r"\s*,?\s*(?:(?:that|which|who|can|could|also|all|both|each)\s+)*(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?|[a-z]+s)\b")
@@ -118,7 +119,8 @@ class Reading(NamedTuple):
     links: tuple[Link, ...]
     quotations: tuple[tuple[int, int], ...]
     sentences: tuple[tuple[int, int], ...]
-    words: frozenset[str]  # stems of what is said outside of quotations
+    prose: str  # the text without what is quoted, equally long
+    words: frozenset[str]  # its stems
 
 
 @lru_cache(maxsize=2048)
@@ -132,7 +134,7 @@ def read(text: str) -> Reading:
         reader.read_sentence(number, start, end)
     reader.carry()
     words = stems(masked)
-    return Reading(text, tuple(reader.things), tuple(dict.fromkeys(reader.links)), quotations, spans, words)
+    return Reading(text, tuple(reader.things), tuple(dict.fromkeys(reader.links)), quotations, spans, masked, words)
 
 
 def _masked(text: str, quotations: Sequence[tuple[int, int]]) -> str:
@@ -163,7 +165,8 @@ def stem(word: str) -> str:
     for end in _ENDS:
         if word.endswith(end) and len(word) - len(end) >= 3:
             root = word[: -len(end)]
-            return root[:-1] if root[-1] == root[-2] and root[-1] not in "sl" else root
+            root = root[:-1] if root[-1] == root[-2] and root[-1] not in "sl" else root
+            return root.rstrip("iye") if len(root) > 3 else root
     return word
 
 
@@ -191,6 +194,7 @@ class _Reader:
             begin, stop = (item.start, item.end) if isinstance(item, NounPhrase) else item
             gap = self.lower[last:begin]
             subjects += [subject] if subject >= 0 else []
+            gap = _TOGETHER.sub(" and ", gap)
             clause = _CLAUSE.search(gap)
             if clause:
                 self._topics = list(dict.fromkeys(subjects)) or self._topics
@@ -209,7 +213,7 @@ class _Reader:
                 relation = "in"
             if previous < 0 and relation and not _THERE.search(gap):
                 pending.append((relation, index))
-            elif heads and not (listed and subject >= 0 and not _HAS.match(after)):
+            elif heads and not (listed and subject >= 0 and not (_HAS.match(after) and self._opens(index, previous, gap))):
                 self._lead(index, pending)
                 pending, subject, group = [], index, [index]
             elif subject < 0 and pending and relation and "," not in gap and not _THERE.search(gap):
@@ -249,6 +253,11 @@ class _Reader:
                 holders = {n for n, t in enumerate(self.things) if 0 < thing.sentence - t.sentence < 2}
             for holder in holders:
                 self._update(holder, said=thing.looks, loose=frozenset())
+
+    def _opens(self, index: int, previous: int, gap: str) -> bool:
+        """Whether a thing behind "and" is a new subject, no last one of a list: "a jacket and a helmet is riding"."""
+        governed = any(x.b == previous for x in self._own_links(previous))
+        return not governed or ("," in gap and (self.things[index].definite or self.things[index].plural))
 
     def _lead(self, index: int, pending: Sequence[tuple[str, int]]) -> None:
         """ "Behind her, there is a flag": what stands in front is said of the subject, and so is its place."""
@@ -324,6 +333,8 @@ class _Reader:
         if (item.number or 0) > 1 and not item.plural and (cut := _PLURAL.match(self.masked, item.end)):  # "two rocket boosters"
             words = (*item.words, cut[1].lower())
             item = item._replace(end=cut.end(), words=words, noun=noun(" ".join(words)), plural=True)
+        if (item.number or 0) > 1 and item.noun.endswith("s"):  # "taxis"
+            item = item._replace(noun=item.noun[:-1], plural=True)
         self.things.append(_thing(item, number, self.masked[item.start : item.end].lower()))
         if item.spot is None and (place := _PLACE.match(self.masked, min(item.end + 1, len(self.masked)))):
             spot = read_spot(" ".join(w for w in WORD.findall(place.group().lower()) if re.fullmatch(_AREA, w)))
@@ -336,7 +347,8 @@ class _Reader:
             self._link([(len(self.things) - 1, "has", index)])
         first = self.masked[item.start : item.end].lower().split()[0]
         if first in ("its", "his", "her", "their"):
-            owners = [self._antecedent(first, subject), *self._topics, self._first]
+            near = [x for x in range(max(0, index - 6), index) if self.things[x].sentence == number]
+            owners = [self._antecedent(first, subject), *near, *self._topics, self._first]
             self._link([(at, "has", index) for at in dict.fromkeys(owners)])
         self._add_compounds(item, index, number)
         return index
@@ -382,9 +394,11 @@ class _Reader:
         copula = _COPULA.search(gap)
         told = _content(gap[copula.end() :] if copula else "")
         words = frozenset(_content(gap))
+        lead = _content(gap)[:1]
         colours = frozenset(w for w in words if readings(w)) if not copula else frozenset[str]()
-        self._update(subject, said=frozenset(told), loose=words)
-        self._update(previous, said=colours, loose=words)
+        direct = bool(lead) and bool(readings(lead[0]))  # "galaxies, white and blue", no "pole shows green"
+        self._update(subject, said=frozenset(told) | (frozenset() if direct else colours), loose=words)
+        self._update(previous, said=colours if direct else frozenset(), loose=words)
 
     def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
         thing = self.things[at]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_known
@@ -98,7 +99,9 @@ def _asked_thing(q: str, a: str) -> str:
         return f"{rest} is {a}"
     if rest.split()[0] in DETERMINERS or "'s" in rest.split()[0]:
         subject, act = _subject(rest)
+        act = "" if act == "doing" else act
         return f"{subject} is {act} {a}".replace("  ", " ")
+    a = f'"{a}"' if noun in ("letter", "letters", "word", "words", "number", "text") and '"' not in a else a
     if re.match(rf"{_PREPOSITION}\b", rest) or noun or not is_known(rest.split()[0]):
         gone = {"visible", "shown", "depicted", "seen", "pictured", "present", "there"}
         told = " ".join(w for w in rest.split() if w not in gone)
@@ -128,13 +131,15 @@ def _subject(text: str) -> tuple[str, str]:
         found = WORD.search(text)
         end = found.end() if found else len(text)
     words = list(WORD.finditer(text, 0, end))
-    while len(words) > 2 and is_known(words[-2].group().lower()) and text[end:].strip() == "" and not is_known(words[-1].group().lower()) and _is_said(words[-1].group().lower()):
+    while len(words) > 2 and is_known(words[-2].group().lower()) and text[end:].strip() == "" and _is_said(words[-1].group().lower()):
         words.pop()
         end = words[-1].end()
     return text[:end].strip(), text[end:].strip()
 
 
 def _is_said(word: str) -> bool:
+    if is_known(word) and not readings(word):
+        return False
     return is_adjective(word) or word.endswith(("ing", "ed")) or word in STOP
 
 

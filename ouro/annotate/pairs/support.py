@@ -31,6 +31,8 @@ def support(pair: Written, evidence: Evidence) -> str:
     if statement is None:
         return "not_checkable"
     missing, refuted = _check(statement.text, evidence)
+    if any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]:  # "What is the total?"
+        missing, refuted = _check(statement.text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
     if statement.polar is not None:
         holds = not missing
         rest = "" if not statement.rest else (_check(statement.rest, evidence)[0] or [""])[0]
