@@ -229,4 +229,5 @@ class Check:
         nouns = {t.noun for _, t in self.own if t.noun not in _WRITINGS and self.evidence.alike(t.noun)}
         alike = {n.thing for noun in nouns for n in self.evidence.alike(noun)}
         told = {t.noun for t in bearers} - _WRITINGS - AREAS
+        nouns |= {w for _, t in self.own for w in t.words if w in told}
         return not nouns or not told or bool(alike & bearers) or any(same_thing(a, b.noun) for a in nouns for b in bearers)

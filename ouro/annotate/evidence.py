@@ -259,7 +259,8 @@ class Evidence:
         looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [n for n in own if all(has_look(w, n.thing) for w in looks)]
         same = [n for n in own if n.thing.plural == thing.plural and not differs(thing, n.thing)]
-        return [n for n in own if n in like or n in same] if like and looks else own
+        known = {n for entity in self._entities if entity & set(like) for n in entity}
+        return [n for n in own if n in like or n in same or n in known] if like and looks else own
 
     def _is_shown(self, thing: Thing, topic: Thing) -> bool:
         looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
@@ -417,5 +418,6 @@ def _near(a: Box, b: Box) -> bool:
 
 
 def near_spot(wanted: Spot, there: Iterable[Spot]) -> bool:
-    """Whether a place is one of those, or next to one on one axis."""
-    return any((steps := apart(wanted, spot)) is not None and steps <= 1 for spot in there)
+    """Whether a place is one of those, or next to one on one axis; a column tells nothing of a row."""
+    shared = [spot for spot in there if any(x is not None and y is not None for x, y in zip(wanted, spot, strict=True))]
+    return any((steps := apart(wanted, spot)) is not None and steps <= 1 for spot in shared)

@@ -53,6 +53,7 @@ _PLACE = re.compile(
     re.IGNORECASE,
 )
 _THERE = re.compile(r"\b(?:there|here)\b")
+_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?!other\b|only\b)([a-z-]+)\s+one\Z", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
 _COMPOUND = re.compile(r"\b(?P<number>[a-z]+|\d+)-(?P<noun>[a-z]{3,})\b")
@@ -165,7 +166,8 @@ def stem(word: str) -> str:
     for end in _ENDS:
         if word.endswith(end) and len(word) - len(end) >= 3:
             root = word[: -len(end)]
-            root = root[:-1] if root[-1] == root[-2] and root[-1] not in "sl" else root
+            if end in ("ing", "ings", "ed", "er", "est") and root[-1] == root[-2] and root[-1] not in "sl":
+                root = root[:-1]
             return root.rstrip("iye") if len(root) > 3 else root
     return word
 
@@ -194,6 +196,7 @@ class _Reader:
             begin, stop = (item.start, item.end) if isinstance(item, NounPhrase) else item
             gap = self.lower[last:begin]
             subjects += [subject] if subject >= 0 else []
+            together = _TOGETHER.search(gap) is not None
             gap = _TOGETHER.sub(" and ", gap)
             clause = _CLAUSE.search(gap)
             if clause:
@@ -222,7 +225,8 @@ class _Reader:
                 self._lead(index, pending)
                 subject, group = index, [index]
             elif listed:
-                self._copy(previous, index)
+                if not together:
+                    self._copy(previous, index)
                 group.append(index)
             elif relation and not isinstance(item, NounPhrase):  # "a logo below it"
                 near = [x for x in range(max(0, previous - 6), previous) if self.things[x].sentence == number]
@@ -321,12 +325,16 @@ class _Reader:
     def _add(self, item: NounPhrase | tuple[int, int], number: int, subject: int) -> int:
         """The index of the thing that an item names, or speaks of again; -1 for an area or a mere attribute."""
         if not isinstance(item, NounPhrase):
+            if named := _ONE.search(self.masked, max(0, item[0] - 24), item[1]):
+                return self._add_one(named, number, subject)
             return self._antecedent(self.masked[slice(*item)].lower(), subject)
         led = self.masked[max(0, item.start - 9) : item.start].rstrip().lower().endswith((" in", " on", " at", " to", " of", " from"))
         ground = item.noun in ("background", "foreground") and (item.looks or not led)
         if item.noun in AREAS and not ground and (led or not item.determiner or not set(item.of) - AREAS):
             return -1
         if item.determiner == "that" and item.plural:  # "that reads"
+            return -1
+        if self.masked[item.end : item.end + 4] == " one":  # "the smaller one"
             return -1
         if self._is_attribute(item):
             return -1
@@ -352,6 +360,16 @@ class _Reader:
             self._link([(at, "has", index) for at in dict.fromkeys(owners)])
         self._add_compounds(item, index, number)
         return index
+
+    def _add_one(self, named: re.Match[str], number: int, subject: int) -> int:
+        """ "The smaller one": another thing of the last one's name."""
+        at = self._antecedent("one", subject)
+        if at < 0:
+            return -1
+        noun_of = self.things[at].noun
+        looks = frozenset([named[1].lower()])
+        self.things.append(Thing(named.start(), named.end(), noun_of, (named[1].lower(), noun_of), looks, number=1, sentence=number, definite=True))
+        return len(self.things) - 1
 
     def _add_compounds(self, item: NounPhrase, index: int, number: int) -> None:
         """ "a three-story house" has three stories; "three rows of ribbons" are rows."""
@@ -436,7 +454,7 @@ def _number(word: str) -> int | None:
 
 def _thing(phrase: NounPhrase, sentence: int, text: str) -> Thing:
     names = phrase.noun.partition(" of ")[0].split()
-    modifiers = phrase.words[: max(0, len(phrase.words) - len(names))]
+    modifiers = [w for w in phrase.words[: max(0, len(phrase.words) - len(names))] if w not in STOP and w != "and"]
     return Thing(
         phrase.start, phrase.end, phrase.noun, phrase.words, frozenset(_without_shades(modifiers)), number=phrase.number, vague=_MORE.match(text) is not None,
         plural=phrase.plural, other=re.match(r"(?:\w+ )?(?:an)?other\b", text) is not None, spot=phrase.spot,

@@ -17,7 +17,7 @@ _REASONS: Final = {
 }  # fmt: skip
 
 
-def support(pair: Written, evidence: Evidence) -> str:
+def support(pair: Written, evidence: Evidence | str) -> str:
     """ "" when what is told of an image supports the pair, else the reason against it.
 
     Question and answer are read as the statement that they make (`statements.state`), and all of it has to be told:
@@ -27,6 +27,7 @@ def support(pair: Written, evidence: Evidence) -> str:
     Reasons: answer_not_in_description, question_names_unknown_object, attribute_of_another_object,
     answer_apart_from_question, count_not_supported, contradicts_description, not_checkable.
     """
+    evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
     statement = state(pair.question, pair.answer)
     if statement is None:
         return "not_checkable"
