@@ -13,7 +13,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.phrases import NUMBERS, singular
-from ouro.annotate.evidence import Evidence, Named, has_look, near_spot, opposed, same_look
+from ouro.annotate.evidence import INVERSE, Evidence, Named, fits, has_look, near_spot, opposed, same_look
 from ouro.annotate.reading import AREAS, CARRIERS, Link, Reading, Thing, stem
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
@@ -115,6 +115,7 @@ class Check:
         own = [n for n in named if not opposed(thing, n.thing)] or list(named)
         kinds = {kind for kind, _ in readings(word)}
         close = self._closest(thing, own)
+        own = close if self.strict else own
         if any(has_look(word, n.thing) for n in (close if _tell_kinds(close, kinds) else own)):
             return True
         if _tell_kinds(own, kinds) and all(_tell_kinds([n], kinds) for n in own if n.thing.modifiers):
@@ -137,15 +138,24 @@ class Check:
         return not own or any(has_look(word, n.thing) for n in named)
 
     def _closest(self, thing: Thing, named: list[Named]) -> list[Named]:
-        """Of several things of one name those that stand in the same relation to the same other: the fur around the eye."""
+        """Of several things of one name those that stand in the same relations to the same others: the fur around the
+        eye, the cup on the shelf."""
         at = next((i for i, t in self.own if t is thing), -1)
-        links = [x for x in self.reading.links if x.a == at and x.relation in ("in", "beside", "of")]
-        for link in links:
-            other = frozenset(self.evidence.alike(self.reading.things[link.b].noun))
-            close = [n for n in named if any(r == link.relation and o in other for r, o in self.evidence.links(n))]
+        for relation, other in self._relations_of(at):
+            alike = frozenset(self.evidence.meant(other) if self.strict else self.evidence.alike(other.noun))
+            close = [n for n in named if any(fits(relation, r) and o in alike for r, o in self.evidence.links(n))]
             if close:
-                return close
+                named = self.evidence.together(close) if self.strict else close
         return named
+
+    def _relations_of(self, at: int) -> Iterator[tuple[str, Thing]]:
+        """What a statement clearly relates a thing to."""
+        things = self.reading.things
+        for link in self.reading.links:
+            if link.a == at and (self.strict or link.relation in ("in", "beside", "of")):
+                yield link.relation, things[link.b]
+            elif link.b == at and self.strict:
+                yield INVERSE[link.relation], things[link.a]
 
     def _number(self, thing: Thing, named: tuple[Named, ...]) -> Iterator[str]:
         if thing.vague and all(n.thing.number == 1 for n in named) and len(self.evidence.shown(thing.noun)) < 2:

@@ -26,7 +26,7 @@ from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem, stems
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region
 
-_INVERSE: Final = {
+INVERSE: Final = {
     "in": "has", "has": "in", "front": "behind", "behind": "front", "above": "below", "below": "above",
     "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
 }  # fmt: skip
@@ -82,6 +82,7 @@ class Evidence:
             self._by_noun[one.thing.noun].append(one)
         self._alike: dict[str, tuple[Named, ...]] = {}
         self._entities: list[set[Named]] = []
+        self._join_again()
         self._regions = [region for region, _ in readings_of]
         self._parents: dict[str, str] = {}
 
@@ -108,21 +109,35 @@ class Evidence:
         evidence._join(matches)
         return evidence
 
-    def _join_general(self) -> None:
-        """ "The building", "the bike": a definite general noun speaks of the text's first thing of a common kind."""
-        for n, reading in enumerate(self.readings):
-            for at, thing in enumerate(reading.things):
-                if thing.noun in _GENERAL and thing.definite:
-                    kinds = kinds_of(thing.noun) | {thing.noun}
-                    topic = next((o for o in self.named if o.source == n and o.at < at and kinds_of(o.thing.noun) & kinds), None)
-                    own = next((o for o in self.named if o.source == n and o.at == at), None)
-                    if topic and own:
-                        self._entities.append({topic, own})
-                        self._by_noun[thing.noun].remove(own)
+    def _join_again(self) -> None:
+        """What a text speaks of again: "the cup" after the one cup that it told of; "the building", "the bike" after
+        the first thing of a common kind."""
+        firsts: dict[int, dict[str, list[Named]]] = defaultdict(lambda: defaultdict(list))
+        for own in self.named:
+            thing, before = own.thing, firsts[own.source]
+            if thing.definite and (same := [o for o in before[thing.noun] if not opposed(thing, o.thing) and not differs(thing, o.thing)]):
+                if len(same) == 1:
+                    self._entities.append({same[0], own})
+                continue
+            if thing.definite and thing.noun in _GENERAL:
+                kinds = kinds_of(thing.noun) | {thing.noun}
+                topic = next((o for n, many in before.items() if kinds_of(n) & kinds for o in many), None)
+                if topic:
+                    self._entities.append({topic, own})
+                    self._by_noun[thing.noun].remove(own)
+                    continue
+            before[thing.noun].append(own)
+
+    def together(self, named: Iterable[Named]) -> list[Named]:
+        """Things with all that are one with them."""
+        known = set(named)
+        for entity in self._entities:
+            if entity & known:
+                known |= entity
+        return sorted(known, key=lambda n: (n.source, n.at))
 
     def _join(self, matches: Iterable[Match]) -> None:
         """The things of a matched region and of the phrase that means it are one."""
-        self._join_general()
         for match in matches:
             if match.how != "same":
                 continue
@@ -145,11 +160,9 @@ class Evidence:
     def alike(self, noun: str) -> tuple[Named, ...]:
         """The things that a noun can mean."""
         if noun not in self._alike:
-            found = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) or name.endswith(f" {noun}") for n in many}
-            for entity in self._entities:
-                if entity & found:
-                    found |= entity
-            self._alike[noun] = tuple(sorted(found, key=lambda n: (n.source, n.at)))
+            own = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) or name.endswith(f" {noun}") for n in many}
+            found = self.together(own)
+            self._alike[noun] = tuple(found)
         return self._alike[noun]
 
     def shown(self, noun: str) -> list[Place]:
@@ -167,7 +180,7 @@ class Evidence:
             if link.a == one.at:
                 yield link.relation, Named(one.source, link.b, one.region, things[link.b])
             if link.b == one.at:
-                yield _INVERSE[link.relation], Named(one.source, link.a, one.region, things[link.a])
+                yield INVERSE[link.relation], Named(one.source, link.a, one.region, things[link.a])
 
     def competes(self, a: Thing, relation: str, b: Thing) -> bool:
         """Whether what is in, on or of something is told to be so of something else; or boxes tell otherwise."""
@@ -259,8 +272,8 @@ class Evidence:
         looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [n for n in own if all(has_look(w, n.thing) for w in looks)]
         same = [n for n in own if n.thing.plural == thing.plural and not differs(thing, n.thing)]
-        known = {n for entity in self._entities if entity & set(like) for n in entity}
-        return [n for n in own if n in like or n in same or n in known] if like and looks else own
+        known = self.together(like)
+        return [n for n in own if n in known or n in same] if like and looks else own
 
     def _is_shown(self, thing: Thing, topic: Thing) -> bool:
         looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
