@@ -165,6 +165,11 @@ class Check:
         own = [n for n in named if n.thing.other or not thing.other]
         own = [n for n in own if n.thing.number and self.evidence.agrees(thing, n)] or own
         numbers = {n.thing.number for n in own}
+        sums = self.evidence.sums(self._closest(thing, own))
+        if thing.number == 1 and sums and 1 not in sums:
+            numbers = numbers - {1}
+        elif all(n.thing.number == 1 for n in own):
+            numbers |= sums
         counted = any(n and n > 1 for n in numbers) or thing.other or thing.number == 1
         shown = self.evidence.count(thing.noun)
         if thing.number not in numbers and (counted or thing.number != shown):
@@ -196,8 +201,10 @@ class Check:
             things += [self.reading.things[x.b] for x in self.reading.links if x.a == at]
         apart = [x.a for x in self.reading.links if self.reading.things[x.b] is thing and x.relation not in ("in", "of", "has")]
         far = [t for t in map(self.reading.things.__getitem__, apart) if self.strict and not near_spot(thing.spot, self.evidence.spots(t))]
-        if far or not any(near_spot(thing.spot, self.evidence.spots(t)) for t in things):
-            self.refuted = self.refuted or any(self.evidence.spots(t) for t in things)
+        own = self._closest(thing, self.evidence.meant(thing)) if self.strict else None
+        spots = [spot for t in things for spot in self.evidence.spots(t, own if t is thing else None)]
+        if far or not near_spot(thing.spot, spots):
+            self.refuted = self.refuted or bool(spots)
             yield f"place: {thing.noun} {self.reading.text[thing.start:thing.end]}"
 
     def _relations(self) -> Iterator[str]:
@@ -209,7 +216,7 @@ class Check:
             if max(max(x.a, x.b) for x in links) not in own:
                 continue
             things = self.reading.things
-            apart = [x for x in links if not same_thing(things[x.a].noun, things[x.b].noun)]
+            apart = [x for x in links if self.strict or not same_thing(things[x.a].noun, things[x.b].noun)]
             wrong = [self._wrong(link) for link in apart]
             if wrong and all(wrong):
                 yield wrong[0]
@@ -236,8 +243,12 @@ class Check:
 
     def _bears(self, bearers: set[Thing]) -> bool:
         """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
-        nouns = {t.noun for _, t in self.own if t.noun not in _WRITINGS and self.evidence.alike(t.noun)}
+        own = [t for _, t in self.own if t.noun not in _WRITINGS and self.evidence.alike(t.noun)]
+        nouns = {t.noun for t in own}
         alike = {n.thing for noun in nouns for n in self.evidence.alike(noun)}
+        if self.strict and own:  # "the sign on the shelf": that one
+            close = {n.thing for n in self._closest(own[0], self.evidence.meant(own[0]))}
+            return bool(close & bearers) or not close
         told = {t.noun for t in bearers} - _WRITINGS - AREAS
         nouns |= {w for _, t in self.own for w in t.words if w in told}
         return not nouns or not told or bool(alike & bearers) or any(same_thing(a, b.noun) for a in nouns for b in bearers)

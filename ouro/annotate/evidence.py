@@ -257,9 +257,9 @@ class Evidence:
             return any(s is not None and t is not None and (s - t) * axis[1] > 0 for s, t in steps)
         return False
 
-    def spots(self, thing: Thing) -> list[Spot]:
-        """Where a thing is told or shown to be, in the picture or in what it is a part of."""
-        own = self.meant(thing)
+    def spots(self, thing: Thing, own: Sequence[Named] | None = None) -> list[Spot]:
+        """Where a thing (those of `own`) is told or shown to be, in the picture or in what it is a part of."""
+        own = self.meant(thing) if own is None else own
         found = [n.thing.spot for n in own if n.thing.spot is not None]
         shown = {p.region for p in self.shown(thing.noun) if p.topic and self._is_shown(thing, p.topic)}
         regions = shown or (set() if found else {n.region for n in own})
@@ -282,6 +282,16 @@ class Evidence:
     def agrees(self, thing: Thing, one: Named) -> bool:
         """Whether a named thing has all attributes of the thing that are told of anything of its name."""
         return all(has_look(word, one.thing) for word in thing.looks if is_colour(word))
+
+    def sums(self, named: Iterable[Named]) -> set[int]:
+        """How many things of a name each text brings in, one by one: "a red cup and a blue cup" are two."""
+        totals: dict[int, int] = defaultdict(int)
+        known: set[Named] = set()
+        for one in named:
+            if one not in known and one.thing.number and not one.thing.definite:
+                totals[one.source] += one.thing.number
+                known |= set(self.together([one]))
+        return set(totals.values())
 
     def count(self, noun: str) -> int:
         """How many things of a name regions show; several regions of one matched thing count once."""

@@ -69,7 +69,7 @@ def _open(q: str, a: str) -> str:
         return f'{_owner(match["says"] or match["on"])} reads "{a.strip(chr(34))}"'
     if match := re.fullmatch(rf"where {_BE} (.+)", q):
         subject, rest = _subject(match[1])
-        return f"{subject} is {rest} {_located(a, rest)}"
+        return f"{_joined(subject, rest)} {_located(a, rest)}"
     if match := re.fullmatch(rf"(?:how) {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{subject} is {rest} {a}"
@@ -99,8 +99,7 @@ def _asked_thing(q: str, a: str) -> str:
         return f"{rest} is {a}"
     if rest.split()[0] in DETERMINERS or "'s" in rest.split()[0]:
         subject, act = _subject(rest)
-        act = "" if act == "doing" else act
-        return f"{subject} is {act} {a}".replace("  ", " ")
+        return f"{_joined(subject, '' if act == 'doing' else act)} {a}"
     a = f'"{a}"' if noun in ("letter", "letters", "word", "words", "number", "text") and '"' not in a else a
     if re.match(rf"{_PREPOSITION}\b", rest) or noun or not is_known(rest.split()[0]):
         gone = {"visible", "shown", "depicted", "seen", "pictured", "present", "there"}
@@ -135,6 +134,12 @@ def _subject(text: str) -> tuple[str, str]:
         words.pop()
         end = words[-1].end()
     return text[:end].strip(), text[end:].strip()
+
+
+def _joined(subject: str, rest: str) -> str:
+    """ "the ring", "made of": the ring is made of; "the cup", "on the shelf": the cup on the shelf is."""
+    inner = re.match(rf"{_PREPOSITION}\b", rest) and not re.search(rf"\b{_PREPOSITION}$", rest)
+    return f"{subject} {rest} is" if inner else f"{subject} is {rest}".strip()
 
 
 def _is_said(word: str) -> bool:
