@@ -144,7 +144,7 @@ def _exists(told: Told, asked: dict[str, str | None]) -> list[str] | None:
         return ["yes" if known else "no"]
     items = _find(told, {"shape": asked["shape"]})
     right = any(i.color == asked["color"] for i in items)
-    return ["yes"] if right else [] if any(not i.color for i in items) else ["no"]
+    return ["yes"] if right else [] if any(not i.color and not i.pattern for i in items) else ["no"]
 
 
 def _loose(told: Told, asked: dict[str, str | None]) -> list[str] | None:
