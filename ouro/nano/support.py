@@ -1,0 +1,168 @@
+"""Whether a nano description bears out a pair of nano's language: by its facts, form by form, and exactly.
+
+`check_pair` is for nano what `ouro.annotate.pairs.support.support` is for free text. A description is taken for complete
+("is there a red star?" is "no" where it names none), and within a holder shapes are distinct.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from ouro.annotate.pairs.replies import Written
+from ouro.nano.facts import Fact, stated_facts
+from ouro.nano.language import NUMBERS, plural
+from ouro.nano.scenes import COLORS, CONTAINERS, SHAPES
+
+_ON = r"(?: (?:on|in) the (?P<holder>\w+))?"
+_SHAPE = rf"(?P<shape>{'|'.join(SHAPES)})"
+_COLOR = rf"(?P<color>{'|'.join(COLORS)})"
+_SIDES = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+_AXES = (("left", "right"), ("top", "bottom"))
+
+
+class Item(NamedTuple):
+    """A shape that a description names: its holder ("floor": none) and what is told of it, "" where nothing is."""
+
+    shape: str
+    holder: str
+    color: str
+    pattern: str
+    slot: str
+
+
+class Told(NamedTuple):
+    """The facts of a description."""
+
+    items: tuple[Item, ...]
+    containers: dict[str, str]  # kind -> slot
+    signs: dict[str, str]  # holder -> word
+    words: frozenset[str]
+
+
+@lru_cache(maxsize=256)
+def read_facts(description: str) -> Told:
+    """The facts of a description in nano's language; what is in other words is not among them."""
+    facts = stated_facts(description)
+    named = sorted({tuple(name.split(" on ")) for kind, name, _ in facts if kind != "sign" and " on " in name})
+    named += [n for n in _bare_items(description) if n not in named]
+    items = tuple(Item(shape, holder, *(_value(facts, k, f"{shape} on {holder}") for k in ("color", "pattern", "where"))) for shape, holder in named)
+    containers = {name: value for kind, name, value in facts if kind == "where" and name in CONTAINERS}
+    signs = {name: value for kind, name, value in facts if kind == "sign"}
+    return Told(items, containers, signs, frozenset(re.findall(r"\w+", description)))
+
+
+def _value(facts: set[Fact], kind: str, name: str) -> str:
+    return next((value for k, n, value in sorted(facts) if (k, n) == (kind, name)), "")
+
+
+def _bare_items(description: str) -> list[tuple[str, ...]]:
+    """Shapes of which nothing is told: "a table with a star and a ring"."""
+    found: list[tuple[str, ...]] = []
+    for sentence in description.split(". "):
+        holder = re.match(r"(?:the|a|an) (\w+)", sentence)
+        kind = holder[1] if holder and holder[1] in CONTAINERS else "floor"
+        found += [(shape, kind) for shape in re.findall(rf"\b(?:a|an) (?:\w+ ){{0,2}}({'|'.join(SHAPES)})\b", sentence)]
+    return list(dict.fromkeys(found))
+
+
+def check_pair(pair: Written, description: str) -> str:
+    """ "" when the description bears the pair out, else the reason, one of `pairs.support.support`."""
+    told, answer = read_facts(description), pair.answer.lower().strip(" .")
+    question = " ".join(pair.question.lower().rstrip("? ").split())
+    for form, answers in _FORMS:
+        if match := form.fullmatch(question):
+            right = answers(told, match.groupdict())
+            return _judge(right, answer, told)
+    return "not_checkable"
+
+
+def _judge(right: list[str] | None, answer: str, told: Told) -> str:
+    if right is None:
+        return "question_names_unknown_object"
+    if answer in right:
+        return ""
+    if answer in ("yes", "no"):
+        return "contradicts_description"
+    if answer in NUMBERS:
+        return "count_not_supported"
+    return "attribute_of_another_object" if set(answer.split()) <= told.words else "answer_not_in_description"
+
+
+def _find(told: Told, asked: dict[str, str | None]) -> list[Item]:
+    return [i for i in told.items if all(not asked.get(k) or asked[k] == getattr(i, k) for k in ("shape", "holder", "color"))]
+
+
+def _field(name: str) -> Callable[[Told, dict[str, str | None]], list[str] | None]:
+    def values(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+        items = _find(told, asked)
+        return [value for i in items if (value := str(getattr(i, name)))] if items else None
+
+    return values
+
+
+def _container(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    kind = str(asked["kind"])
+    return [told.containers[kind]] if kind in told.containers else None
+
+
+def _beside(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    axis, step = _SIDES[str(asked["side"])]
+    out: list[str] = []
+    items = _find(told, asked)
+    for one in items:
+        places = [(o, _spot(o.slot)) for o in told.items if o.holder == one.holder and o != one and o.slot]
+        spot = _spot(one.slot)
+        there = [(o, s) for o, s in places if one.slot and (s[axis] - spot[axis]) * step > 0]
+        in_line = [o.shape for o, s in there if s[1 - axis] == spot[1 - axis]]
+        out += in_line or [o.shape for o, _ in there]
+    return out if items else None
+
+
+def _spot(slot: str) -> tuple[int, int]:
+    column, row = ((axis[1] in slot) - (axis[0] in slot) for axis in _AXES)
+    return column, row
+
+
+def _count(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    if asked.get("plural") == "containers":
+        return [NUMBERS[len(told.containers)]]
+    shape = next((s for s in SHAPES if plural(s) == asked.get("plural")), None)
+    n = len([i for i in told.items if (shape is None or i.shape == shape) and asked.get("holder") in (None, i.holder)])
+    return [NUMBERS[n]] if 0 < n < len(NUMBERS) else None
+
+
+def _sign(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    return [w for holder, w in told.signs.items() if asked["holder"] in (None, holder)] or None
+
+
+def _exists(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    if asked.get("kind"):
+        known = asked["kind"] in told.containers or (asked["kind"] == "sign" and bool(told.signs))
+        return ["yes" if known else "no"]
+    items = _find(told, {"shape": asked["shape"]})
+    right = any(i.color == asked["color"] for i in items)
+    return ["yes"] if right else [] if any(not i.color and not i.pattern for i in items) else ["no"]
+
+
+def _loose(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+    return ["yes" if any(i.holder == "floor" for i in told.items) else "no"]
+
+
+_KIND = rf"(?P<kind>{'|'.join(CONTAINERS)})"
+_FORMS: list[tuple[re.Pattern[str], Callable[[Told, dict[str, str | None]], list[str] | None]]] = [
+    (re.compile(rf"what color is the {_SHAPE}{_ON}"), _field("color")),
+    (re.compile(rf"what pattern is the {_SHAPE}{_ON}"), _field("pattern")),
+    (re.compile(rf"what shape is the {_COLOR} object{_ON}"), _field("shape")),
+    (re.compile(rf"where is the {_KIND}"), _container),
+    (re.compile(rf"where is the {_SHAPE}{_ON}"), _field("slot")),
+    (re.compile(rf"what holds the {_COLOR} {_SHAPE}"), _field("holder")),
+    (re.compile(rf"what is (?P<side>left of|right of|above|below) the {_SHAPE}{_ON}"), _beside),
+    (re.compile(rf"how many (?P<plural>objects) are{_ON}"), _count),
+    (re.compile(r"how many (?P<plural>\w+) are there"), _count),
+    (re.compile(rf"what does the sign{_ON} say"), _sign),
+    (re.compile(rf"is there an? (?:{_COLOR} {_SHAPE}|(?P<kind>{'|'.join(CONTAINERS)}|sign))"), _exists),
+    (re.compile(r"are there objects on the floor"), _loose),
+]
