@@ -46,7 +46,8 @@ def paper() -> Params:
 
 
 def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
-    """10 images of 1 + 13 regions, each described and named; five aspects; 3 epochs; each question to 2 models, about 2 images, in 2 arms."""
+    """10 images of 1 + 13 regions, each described and named; five aspects; 3 epochs; each question to 2 models, about
+    2 images, in 2 arms."""
     values = replace(Assumptions(), regions1=8.0, regions2=4.0, regions3=1.0, asked=100.0)
     work = estimate_workload(paper, SIGHT, 10, values, estimate_grids(paper, SIGHT, values), words)
     assert sum(c.n for c in work.describe) == pytest.approx(10 * 14 * 2)  # a description and a name
