@@ -300,9 +300,8 @@ def _look(case: Case, conflicts: list[Conflict], labels: list[dict[str, Any]]) -
     pictures = {case.name: PILImage.new("RGB", (case.image.width, case.image.height))}
 
     def sees(request: Request, options: tuple[str, ...]) -> tuple[float, ...]:
-        label = next(
-            (own for c in conflicts if c.about in request.prompt and (own := _label_of(case, c, labels))), None
-        )
+        asked = next(c for c in conflicts if c.about in request.prompt and {*options} <= {*c.values})
+        label = _label_of(case, asked, labels)
         right = (label or {}).get("right") or ""
         pairs = [(option.casefold(), right.casefold()) for option in options]
         scores = [fuzz.partial_ratio(*pair) + fuzz.ratio(*pair) / 2 for pair in pairs]

@@ -17,14 +17,26 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from PIL import Image as PILImage
+
+from ouro.annotate.merge import merge_shard
+from ouro.annotate.merging.rewrite import STRUCK
+from ouro.annotate.synthesize import synthesize_shard
+from ouro.core.params import Merge, Synthesize
 from ouro.vision.openai import OpenAIVisionLM
+from ouro.vision.protocols import OnReplies, Request
+
+if TYPE_CHECKING:
+    from perf.realtext import Case
 
 START_SECONDS = 120
+MERGE_TOKENS, PAIR_TOKENS = 256, 120
 
 
 def model_folder(packages: Path) -> Path:
@@ -89,3 +101,65 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 break
             time.sleep(0.3)
     raise RuntimeError(f"transformers serve did not start: {log.read_text()[-2000:]}")
+
+
+class TextOnly:
+    """A language model in the place of a VLM: what it is asked loses its pictures. Keeps what it replied."""
+
+    def __init__(self, model: OpenAIVisionLM) -> None:
+        self.model, self.fingerprint = model, model.fingerprint
+        self.replies: list[str] = []
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int,
+        progress: Callable[[int], None] | None = None,
+        on_replies: OnReplies | None = None,
+    ) -> list[str]:
+        """One reply a request; see ouro.vision.protocols.VisionLM."""
+        asked = [Request((), request.prompt) for request in requests]
+        replies = self.model.generate(asked, max_new_tokens=max_new_tokens, progress=progress, on_replies=on_replies)
+        self.replies += replies
+        return replies
+
+
+def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
+    """Let it rewrite every tree, and print what the guard made of it."""
+    params = Merge(writer="vlm", settle="rules", max_tokens=MERGE_TOKENS)
+    written: Counter[str] = Counter()
+    struck: list[str] = []
+    for case in cases:
+        vlm = TextOnly(model)
+        made = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
+        [scene] = made.scenes
+        lost = [d.text for d in scene.decisions if d.rule == STRUCK]
+        written += made.written
+        struck += lost
+        print(f"{case.name}: {', '.join(made.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
+        print(f"  wrote: {' '.join(vlm.replies[0].split())[:600]}")
+    print(f"merges: {dict(written)}; sentences struck: {len(struck)}")
+    for text in struck[:12]:
+        print(f"  struck: {text[:160]}")
+
+
+def judge_pairs(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
+    """Let it write pairs from every outline, and print how support judged them."""
+    wanted = Synthesize(
+        writer="vlm", template="instructed", aspects=("object details",),
+        max_new_tokens=PAIR_TOKENS,
+    )  # fmt: skip
+    reasons: Counter[str] = Counter()
+    kept = 0
+    for case in cases:
+        merged = merge_shard([case.image], case.regions, case.descriptions, Merge(writer="outline"))
+        pictures = {case.name: PILImage.new("RGB", (28, 28))}
+        made = synthesize_shard(pictures, merged.scenes, TextOnly(model), wanted)
+        kept += len(made.pairs)
+        reasons.update(r.reason for r in made.rejected)
+        for pair in made.pairs[:2]:
+            print(f"  kept: {pair.question} {pair.answer}")
+        for one in made.rejected[:2]:
+            print(f"  {one.reason}: {one.detail[:140]}")
+    print(f"pairs: kept {kept}, rejected {dict(reasons)}")

@@ -92,6 +92,8 @@ def entry(text: str, name: str = "", match: str = "", how: str = "same") -> str:
         ("It is made of iron.", "a bench", "A bench at the left: it is made of iron."),
         ("The image shows a shiny surface.", "a puddle", "A puddle at the left: a shiny surface."),
         ("It is made of iron.", "", "At the left: it is made of iron."),
+        ('The text in the image reads "NO EXIT".', "a sign", 'A sign at the left: "NO EXIT".'),
+        ('The image shows a logo with the letters "AT".', "a logo", 'At the left is a logo with the letters "AT".'),
         ("NASA built it.", "a rocket", "A rocket at the left: NASA built it."),
     ],
 )

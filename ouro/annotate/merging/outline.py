@@ -147,7 +147,7 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
     """The first sentence of a child with its place, and with its name where it does not open with it."""
     region, where = entry.region.region_id, at_place(entry.place)
     text = kept.text
-    if kept.lead_in or _STARTS_INDEFINITE.match(text):
+    if (kept.lead_in and not text.startswith(('"', "“"))) or _STARTS_INDEFINITE.match(text):
         is_phrase = main_verb(text) is None
         if is_phrase and _names(entry, text):
             verb = "are" if _opens_plural(text) else "is"

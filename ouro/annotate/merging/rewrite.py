@@ -184,7 +184,7 @@ def _depth(tree: Tree, root: str) -> int:
 
 def _numbered(text: str, wrong: Sequence[SentenceCheck]) -> str:
     return "\n".join(
-        f"{at}. {text[check.start : check.end]} (not said above: {', '.join(check.missing)})"
+        f"{at}. {text[check.start : check.end]} (not said above: {'; '.join(m.partition(': ')[2] for m in check.missing)})"
         for at, check in enumerate(wrong, start=1)
     )
 

@@ -116,4 +116,5 @@ def _final(text: str) -> str:
 
 def _is_whole(text: str) -> bool:
     words = words_of(text)
-    return bool(words) and words[-1] not in _DANGLING
+    quoted = text.rstrip(" .!?").endswith(('"', "”"))
+    return bool(words) and (quoted or words[-1] not in _DANGLING)
