@@ -12,18 +12,21 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
 
 from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.free_text import read_name
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
+from ouro.annotate.english.phrases import singular
 from ouro.annotate.marks import lead_in_end
-from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem
+from ouro.annotate.merging.conflicts import CLOSE_UP, WHOLE
+from ouro.annotate.reading import CARRIERS, Reading, Thing, read, stem, stems
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region
 
-_LOOSE = 90.0  # rapidfuzz's partial ratio from which a quotation is one that was read: one letter in ten
-_INVERSE: Final = {
+INVERSE: Final = {
     "in": "has", "has": "in", "front": "behind", "behind": "front", "above": "below", "below": "above",
     "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
 }  # fmt: skip
@@ -69,14 +72,17 @@ class Evidence:
             for at, thing in enumerate(reading.things)
             if not thing.negated
         ]
-        words = [reading.words for reading in self.readings] + [read(text).words for _, text in texts]
-        self.words = frozenset[str]().union(*words)
+        self.words = frozenset[str]().union(*(reading.words for reading in self.readings))
+        self.nouns = frozenset(singular(w) for r in self.readings for w in WORD.findall(r.prose.lower()))
+        self.read_words = stems(" ".join([*(reading.text for reading in self.readings), *(text for _, text in texts)]))
         self.colours = frozenset(r for one in self.named for w in one.thing.looks for r in readings(w))
+        self.modifiers = frozenset(w for one in self.named for w in one.thing.modifiers)
         self._by_noun: dict[str, list[Named]] = defaultdict(list)
         for one in self.named:
             self._by_noun[one.thing.noun].append(one)
         self._alike: dict[str, tuple[Named, ...]] = {}
         self._entities: list[set[Named]] = []
+        self._join_again()
         self._regions = [region for region, _ in readings_of]
         self._parents: dict[str, str] = {}
 
@@ -99,24 +105,39 @@ class Evidence:
         places = [Place(r.region_id, r.box, _frames(r, by_id), names.get(r.region_id)) for r in regions]
         evidence = Evidence(told, places, [(r.region_id, r.text) for r in regions if r.text])
         evidence._parents = {r.region_id: r.parent_id for r in regions if r.parent_id}
-        evidence.words |= frozenset(w for d in descriptions for w in read(d.name).words)
+        evidence.read_words |= stems(" ".join(d.name for d in descriptions))
         evidence._join(matches)
         return evidence
 
-    def _join_general(self) -> None:
-        """ "The building", "the bike": a definite general noun speaks of the text's first thing of a common kind."""
-        for n, reading in enumerate(self.readings):
-            for at, thing in enumerate(reading.things):
-                if thing.noun in _GENERAL and thing.definite:
-                    kinds = kinds_of(thing.noun) | {thing.noun}
-                    topic = next((o for o in self.named if o.source == n and o.at < at and kinds_of(o.thing.noun) & kinds), None)
-                    own = next((o for o in self.named if o.source == n and o.at == at), None)
-                    if topic and own:
-                        self._entities.append({topic, own})
+    def _join_again(self) -> None:
+        """What a text speaks of again: "the cup" after the one cup that it told of; "the building", "the bike" after
+        the first thing of a common kind."""
+        firsts: dict[int, dict[str, list[Named]]] = defaultdict(lambda: defaultdict(list))
+        for own in self.named:
+            thing, before = own.thing, firsts[own.source]
+            if thing.definite and (same := [o for o in before[thing.noun] if not opposed(thing, o.thing) and not differs(thing, o.thing)]):
+                if len(same) == 1:
+                    self._entities.append({same[0], own})
+                continue
+            if thing.definite and thing.noun in _GENERAL:
+                kinds = kinds_of(thing.noun) | {thing.noun}
+                topic = next((o for n, many in before.items() if kinds_of(n) & kinds for o in many), None)
+                if topic:
+                    self._entities.append({topic, own})
+                    self._by_noun[thing.noun].remove(own)
+                    continue
+            before[thing.noun].append(own)
+
+    def together(self, named: Iterable[Named]) -> list[Named]:
+        """Things with all that are one with them."""
+        known = set(named)
+        for entity in self._entities:
+            if entity & known:
+                known |= entity
+        return sorted(known, key=lambda n: (n.source, n.at))
 
     def _join(self, matches: Iterable[Match]) -> None:
         """The things of a matched region and of the phrase that means it are one."""
-        self._join_general()
         for match in matches:
             if match.how != "same":
                 continue
@@ -139,11 +160,9 @@ class Evidence:
     def alike(self, noun: str) -> tuple[Named, ...]:
         """The things that a noun can mean."""
         if noun not in self._alike:
-            found = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) for n in many}
-            for entity in self._entities:
-                if entity & found:
-                    found |= entity
-            self._alike[noun] = tuple(sorted(found, key=lambda n: (n.source, n.at)))
+            own = {n for name, many in self._by_noun.items() if same_thing(name, noun) or is_kind_of(name, noun) or name.endswith(f" {noun}") for n in many}
+            found = self.together(own)
+            self._alike[noun] = tuple(found)
         return self._alike[noun]
 
     def shown(self, noun: str) -> list[Place]:
@@ -161,18 +180,21 @@ class Evidence:
             if link.a == one.at:
                 yield link.relation, Named(one.source, link.b, one.region, things[link.b])
             if link.b == one.at:
-                yield _INVERSE[link.relation], Named(one.source, link.a, one.region, things[link.a])
+                yield INVERSE[link.relation], Named(one.source, link.a, one.region, things[link.a])
 
     def competes(self, a: Thing, relation: str, b: Thing) -> bool:
         """Whether what is in, on or of something is told to be so of something else; or boxes tell otherwise."""
         if relation in _AXES:
             return self.relates(b, relation, a)
         inner, outer, relation = (b, a, "in") if relation == "has" else (a, b, relation)
+        if relation == "of":
+            told = [[o for r, o in self.links(n) if r == "of"] for n in self.meant(a)]
+            return all(told)
         if relation != "in":
             return relation in ("front", "behind") and self.relates(b, relation, a)
-        others = frozenset(self.alike(outer.noun))
-        links = [(told, o) for n in self.alike(inner.noun) if not opposed(inner, n.thing) for told, o in self.links(n)]
-        return any(fits("in", told) and o not in others and o.thing.noun not in CARRIERS for told, o in links)
+        others = frozenset(self.meant(outer))
+        links = [(told, o) for n in self.meant(inner) for told, o in self.links(n)]
+        return any(told in ("in", "of") and o not in others and o.thing.noun not in CARRIERS for told, o in links)
 
     def relates(self, a: Thing, relation: str, b: Thing) -> bool:
         """Whether somebody tells that relation of the two, or the tree of regions or their boxes do."""
@@ -181,8 +203,13 @@ class Evidence:
         if relation == "of" and self._share(a, b):
             return True
         mine, yours = self.meant(a), frozenset(self.meant(b))
+        if any(stem(b.noun) in {stem(w) for w in n.thing.modifiers} for n in mine):  # a Yamaha motorcycle
+            return True
         if any(other in yours and fits(relation, told) for one in mine for told, other in self.links(one)):
             return True
+        alike = self.alike(b.noun)
+        if any(other in alike and fits(relation, told) for one in mine for told, other in self.links(one)):
+            return False  # of another one of the name: on the lower shelf
         if relation in ("in", "of") and self._inside(a, mine, b):
             return True
         if relation in ("has", "of") and self._inside(b, yours, a):
@@ -218,6 +245,12 @@ class Evidence:
             return any(_near(p, q) for p, q in pairs)
         if pairs and axis:
             return any((_middle(p, axis[0]) - _middle(q, axis[0])) * axis[1] > 0 for p, q in pairs)
+        if axis and any(
+            n.thing.spot and n.thing.spot[axis[0]] == axis[1] and told in ("in", "of") and o in self.meant(b)
+            for n in self.meant(a)
+            for told, o in self.links(n)
+        ):
+            return True
         if axis:
             spots = [(s, t) for s in self.spots(a) for t in self.spots(b)]
             steps = [(s[axis[0]], t[axis[0]]) for s, t in spots]
@@ -234,29 +267,43 @@ class Evidence:
         return found + [exact_spot(relative_position(p.box, frame)) for p in places for frame in p.frames]
 
     def meant(self, thing: Thing) -> list[Named]:
-        """The named things that a thing can be: not opposed to it, of its looks and number where there are such."""
+        """The named things that a thing can be: not opposed to it, of its modifiers and number where there are such."""
         own = [n for n in self.alike(thing.noun) if not opposed(thing, n.thing)]
-        looks = [w for w in thing.looks if readings(w)]
+        looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [n for n in own if all(has_look(w, n.thing) for w in looks)]
-        return [n for n in own if n in like or n.thing.plural == thing.plural] if like else own
+        same = [n for n in own if n.thing.plural == thing.plural and not differs(thing, n.thing)]
+        known = self.together(like)
+        return [n for n in own if n in known or n in same] if like and looks else own
 
     def _is_shown(self, thing: Thing, topic: Thing) -> bool:
-        return not opposed(thing, topic) and all(has_look(w, topic) for w in thing.looks if is_colour(w))
+        looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
+        return not opposed(thing, topic) and all(has_look(w, topic) for w in looks)
 
     def agrees(self, thing: Thing, one: Named) -> bool:
         """Whether a named thing has all attributes of the thing that are told of anything of its name."""
         return all(has_look(word, one.thing) for word in thing.looks if is_colour(word))
 
-    def quoted(self, text: str) -> list[str]:
-        """The regions that read or say a text, loosely."""
+    def count(self, noun: str) -> int:
+        """How many things of a name regions show; several regions of one matched thing count once."""
+        regions = {p.region for p in self.shown(noun)}
+        for entity in self._entities:
+            regions -= set(sorted({n.region for n in entity} & regions)[1:])
+        return len(regions)
+
+    def quoted(self, text: str) -> tuple[list[str], set[Thing]]:
+        """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
         found: list[str] = []
+        bearers: set[Thing] = set()
         for region, reading in zip(self._regions, self.readings, strict=True):
-            said = [reading.text[a:b] for a, b in reading.quotations]
-            if any(_same_text(wanted, plain(s)) for s in said) or f" {wanted} " in f" {plain(reading.text)} ":
+            said = [a for a, b in reading.quotations if _same_text(wanted, plain(reading.text[a:b]))]
+            if said or f" {wanted} " in f" {plain(reading.text)} ":
                 found.append(region)
+                ends = [n for n, (a, b) in enumerate(reading.sentences) if not said or any(a <= q < b for q in said)]
+                bearers |= {t for t in reading.things if t.sentence in ends}
         found += [region for region, read_text in self._texts if _same_text(wanted, plain(read_text))]
-        return list(dict.fromkeys(found))
+        bearers |= {p.topic for p in self.places if p.topic and p.region in found}
+        return list(dict.fromkeys(found)), bearers
 
 
 def fits(relation: str, told: str) -> bool:
@@ -274,6 +321,14 @@ def opposed(a: Thing, b: Thing) -> bool:
         if mine and yours and not mine & yours:
             return True
     return False
+
+
+def differs(a: Thing, b: Thing) -> bool:
+    """Whether all that is told of a kind (the colours) of one is told otherwise of the other; or other modifiers are."""
+    mine, yours = (frozenset(r for w in t.looks for r in readings(w)) for t in (a, b))
+    if any(not {r for r in mine if r[0] == kind} & {r for r in yours if r[0] == kind} for kind in {k for k, _ in mine} & {k for k, _ in yours}):
+        return True
+    return bool(a.modifiers) and bool(b.modifiers) and not any(has_look(w, b) for w in a.modifiers)
 
 
 def has_look(word: str, thing: Thing) -> bool:
@@ -308,17 +363,21 @@ def plain(text: str) -> str:
 
 
 def _same_text(a: str, b: str) -> bool:
-    if not a or not b or len(a) > len(b) * 1.15 + 1:
+    """Whether `a` stands in `b`, one letter in ten apart."""
+    place = fuzz.partial_ratio_alignment(a, b) if a and len(a) <= len(b) * 1.1 + 1 else None
+    if place is None:
         return False
-    return fuzz.partial_ratio(a, b) >= _LOOSE
+    start = max(0, place.dest_start - place.src_start)
+    ends = range(start + len(a) - 1, start + len(a) + 2)
+    return min(Levenshtein.distance(a, b[start:end]) for end in ends) <= len(a) // 10
 
 
 def _settled(reading: Reading, region: str, conflicts: Iterable[Conflict]) -> Reading:
     """Without the attributes and numbers that a settled conflict took from what the region says."""
     things = list(reading.things)
     for conflict in conflicts:
-        if not conflict.kept or region not in conflict.region_ids:
-            continue
+        if not conflict.rule or conflict.rule in (CLOSE_UP, WHOLE) or region not in conflict.region_ids:
+            continue  # open, or guessed: what an input says stands
         value = conflict.values[conflict.region_ids.index(region)]
         gone = {w for w in value.lower().replace(",", "").split() if readings(w)}
         gone -= {w for w in gone if any(same_look(w, k) for k in conflict.kept.lower().replace(",", "").split())}
@@ -337,10 +396,18 @@ def _topic(name: str, text: str, reading: Reading) -> Thing | None:
     if named is None:
         return next(iter(told), None)
     alike = next((t for t in told if same_thing(t.noun, named.noun)), None)
+    alike = alike or next((t for t in told if _related(t.noun, named.noun)), None)
     if alike is not None:
         return alike
     words = frozenset(named.modifiers)
     return Thing(-1, -1, named.noun, named.words, words, plural=named.plural)
+
+
+def _related(a: str, b: str) -> bool:
+    """Whether two names can mean one thing: a man and a cyclist, a plate and a saucer."""
+    person = {"person", "adult"}
+    kinds = [kinds_of(n) | {n} for n in (a, b)]
+    return is_kind_of(a, b) or is_kind_of(b, a) or all(k & person for k in kinds)
 
 
 def _frames(region: Region, by_id: dict[str, Region]) -> tuple[Box, ...]:
@@ -364,5 +431,6 @@ def _near(a: Box, b: Box) -> bool:
 
 
 def near_spot(wanted: Spot, there: Iterable[Spot]) -> bool:
-    """Whether a place is one of those, or next to one on one axis."""
-    return any((steps := apart(wanted, spot)) is not None and steps <= 1 for spot in there)
+    """Whether a place is one of those, or next to one on one axis; a column tells nothing of a row."""
+    shared = [spot for spot in there if any(x is not None and y is not None for x, y in zip(wanted, spot, strict=True))]
+    return any((steps := apart(wanted, spot)) is not None and steps <= 1 for spot in shared)

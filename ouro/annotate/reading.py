@@ -17,7 +17,7 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of, noun
 from ouro.annotate.english.mentions import Spot, read_spot
-from ouro.annotate.english.phrases import NUMBERS, is_plural, mask, sentences, singular
+from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences, singular
 
 # What a gap between two things says of them: (first, relation, second). Longer ones stand first.
 _AREA = r"(?:left|right|top|bottom|upper|lower|center|centre|middle|background|foreground|distance|front|back)"
@@ -38,10 +38,11 @@ _RELATIONS: Final = (
     ("of", r"of|for"),
     ("beside", r"by|from|toward|towards|to"),
 )
+_TOGETHER = re.compile(r"\b(?:along with|together with|as well as|in addition to)\b")
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(_RELATIONS)))
 _COPULA = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
 _FINITE = re.compile(r"\s*,?\s*(?:(?:that|which|who|can|could|also|all|both|each)\s+)*(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?|[a-z]+s)\b")
-_RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
+_HAS = re.compile(r"\s*,?\s*(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?)\b")
 _CLAUSE = re.compile(r"[;:]|\bwhile\b|\bwhereas\b|\bbut\b")
 _LISTED = re.compile(r"\s*(?:,|and|or|as well as|along with|\s)*\s*")
 _PLACE = re.compile(
@@ -52,6 +53,7 @@ _PLACE = re.compile(
     re.IGNORECASE,
 )
 _THERE = re.compile(r"\b(?:there|here)\b")
+_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?!other\b|only\b)([a-z-]+)\s+one\Z", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
 _COMPOUND = re.compile(r"\b(?P<number>[a-z]+|\d+)-(?P<noun>[a-z]{3,})\b")
@@ -118,25 +120,42 @@ class Reading(NamedTuple):
     links: tuple[Link, ...]
     quotations: tuple[tuple[int, int], ...]
     sentences: tuple[tuple[int, int], ...]
-    words: frozenset[str]
+    prose: str  # the text without what is quoted, equally long
+    words: frozenset[str]  # its stems
 
 
 @lru_cache(maxsize=2048)
 def read(text: str) -> Reading:
     """Read a text; the last 2,048 results are kept."""
     quotations = tuple(m.span(next(g for g in "abcd" if m[g] is not None)) for m in _QUOTED.finditer(text))
-    masked = mask(text)
-    for start, end in quotations:
-        masked = masked[:start] + '"' * (end - start) + masked[end:]
+    masked = _masked(text, quotations)
     spans = tuple(sentences(masked))
     reader = _Reader(masked, read_phrases(masked))
     for number, (start, end) in enumerate(spans):
         reader.read_sentence(number, start, end)
     reader.carry()
-    words = frozenset(stem(p) for w in WORD.findall(text.lower()) for p in (w, *w.split("-")))
-    return Reading(text, tuple(reader.things), tuple(dict.fromkeys(reader.links)), quotations, spans, words)
+    words = stems(masked)
+    return Reading(text, tuple(reader.things), tuple(dict.fromkeys(reader.links)), quotations, spans, masked, words)
 
 
+def _masked(text: str, quotations: Sequence[tuple[int, int]]) -> str:
+    """The text, equally long, without what is quoted; a quotation that ends with a sentence's mark ends the sentence."""
+    pieces: list[str] = []
+    at = 0
+    for start, end in quotations:
+        stop = end > start and text[end - 1] in ".!?" and re.match(r"[\"”`]\s+[A-Z]|[\"”`]\s*$", text[end:]) is not None
+        pieces += [text[at:start], "~" * (end - start - stop), "." * stop]
+        at = end
+    return "".join([*pieces, text[at:]]).translate(_MARKS)
+
+
+def stems(text: str) -> frozenset[str]:
+    """The stems of a text's words and of the parts of those with hyphens."""
+    return frozenset(stem(p) for w in WORD.findall(text.lower()) for p in (w, *w.split("-")))
+
+
+_MARKS = str.maketrans(dict.fromkeys("\"“”`", ")"))
+_PLURAL = re.compile(r"\s+([a-z]{3,}s)\b")
 _ENDS = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 
 
@@ -147,7 +166,9 @@ def stem(word: str) -> str:
     for end in _ENDS:
         if word.endswith(end) and len(word) - len(end) >= 3:
             root = word[: -len(end)]
-            return root[:-1] if root[-1] == root[-2] and root[-1] not in "sl" else root
+            if end in ("ing", "ings", "ed", "er", "est") and root[-1] == root[-2] and root[-1] not in "sl":
+                root = root[:-1]
+            return root.rstrip("iye") if len(root) > 3 else root
     return word
 
 
@@ -175,23 +196,27 @@ class _Reader:
             begin, stop = (item.start, item.end) if isinstance(item, NounPhrase) else item
             gap = self.lower[last:begin]
             subjects += [subject] if subject >= 0 else []
+            together = _TOGETHER.search(gap) is not None
+            gap = _TOGETHER.sub(" and ", gap)
             clause = _CLAUSE.search(gap)
             if clause:
+                self._topics = list(dict.fromkeys(subjects)) or self._topics
                 gap, subject, previous, pending = gap[clause.end() :], -1, -1, []
             index = self._add(item, number, subject)
             if index < 0:
                 continue
             after = self.lower[stop : self._start(items, position + 1, end)]
             relation, before = _relation(gap)
-            listed = previous >= 0 and not relation and _LISTED.fullmatch(gap) is not None
+            listed = previous >= 0 and not relation and (_LISTED.fullmatch(gap) is not None or before != gap)
             if previous >= 0:
                 self._say(gap[: len(before)] if relation else gap, subject if subject >= 0 else previous, previous)
-            heads = not relation and (previous < 0 or _FINITE.match(after) is not None) or _THERE.search(gap) is not None
+            acts = _FINITE.match(after) is not None
+            heads = not relation and (previous < 0 or acts) or _THERE.search(gap) is not None
             if relation == "of" and previous < 0:
                 relation = "in"
             if previous < 0 and relation and not _THERE.search(gap):
                 pending.append((relation, index))
-            elif heads and not (listed and subject >= 0 and not _FINITE.match(after)):
+            elif heads and not (listed and subject >= 0 and not (_HAS.match(after) and self._opens(index, previous, gap))):
                 self._lead(index, pending)
                 pending, subject, group = [], index, [index]
             elif subject < 0 and pending and relation and "," not in gap and not _THERE.search(gap):
@@ -200,11 +225,13 @@ class _Reader:
                 self._lead(index, pending)
                 subject, group = index, [index]
             elif listed:
-                self._copy(previous, index)
+                if not together:
+                    self._copy(previous, index)
                 group.append(index)
             elif relation and not isinstance(item, NounPhrase):  # "a logo below it"
                 near = [x for x in range(max(0, previous - 6), previous) if self.things[x].sentence == number]
                 self._link([(previous, relation, x) for x in dict.fromkeys([index, *near])])
+                last = stop
                 continue
             else:
                 self._relate(relation, index, subject, previous, group)
@@ -224,12 +251,17 @@ class _Reader:
         for at, thing in enumerate(self.things):
             if thing.noun not in CARRIERS:
                 continue
-            own = self._own_links(at)
+            own = [x for x in self._own_links(at) if x.relation in ("has", "in", "of", "does")]
             holders = {x.a for x in own if x.b == at} | {x.b for x in own if x.a == at and x.relation == "of"}
             if not holders:
                 holders = {n for n, t in enumerate(self.things) if 0 < thing.sentence - t.sentence < 2}
             for holder in holders:
                 self._update(holder, said=thing.looks, loose=frozenset())
+
+    def _opens(self, index: int, previous: int, gap: str) -> bool:
+        """Whether a thing behind "and" is a new subject, no last one of a list: "a jacket and a helmet is riding"."""
+        governed = any(x.b == previous for x in self._own_links(previous))
+        return not governed or ("," in gap and (self.things[index].definite or self.things[index].plural))
 
     def _lead(self, index: int, pending: Sequence[tuple[str, int]]) -> None:
         """ "Behind her, there is a flag": what stands in front is said of the subject, and so is its place."""
@@ -293,6 +325,8 @@ class _Reader:
     def _add(self, item: NounPhrase | tuple[int, int], number: int, subject: int) -> int:
         """The index of the thing that an item names, or speaks of again; -1 for an area or a mere attribute."""
         if not isinstance(item, NounPhrase):
+            if named := _ONE.search(self.masked, max(0, item[0] - 24), item[1]):
+                return self._add_one(named, number, subject)
             return self._antecedent(self.masked[slice(*item)].lower(), subject)
         led = self.masked[max(0, item.start - 9) : item.start].rstrip().lower().endswith((" in", " on", " at", " to", " of", " from"))
         ground = item.noun in ("background", "foreground") and (item.looks or not led)
@@ -300,9 +334,19 @@ class _Reader:
             return -1
         if item.determiner == "that" and item.plural:  # "that reads"
             return -1
+        if self.masked[item.end : item.end + 4] == " one":  # "the smaller one"
+            return -1
         if self._is_attribute(item):
             return -1
+        if (item.number or 0) > 1 and not item.plural and (cut := _PLURAL.match(self.masked, item.end)):  # "two rocket boosters"
+            words = (*item.words, cut[1].lower())
+            item = item._replace(end=cut.end(), words=words, noun=noun(" ".join(words)), plural=True)
+        if (item.number or 0) > 1 and item.noun.endswith("s"):  # "taxis"
+            item = item._replace(noun=item.noun[:-1], plural=True)
         self.things.append(_thing(item, number, self.masked[item.start : item.end].lower()))
+        if item.spot is None and (place := _PLACE.match(self.masked, min(item.end + 1, len(self.masked)))):
+            spot = read_spot(" ".join(w for w in WORD.findall(place.group().lower()) if re.fullmatch(_AREA, w)))
+            self.things[-1] = self.things[-1]._replace(spot=spot if spot != (None, None) else None)
         if item.noun in CARRIERS:  # "shades of blue and green"
             self._update(len(self.things) - 1, frozenset(w for w in item.of if readings(w)), frozenset())
         index = len(self.things) - 1
@@ -311,10 +355,21 @@ class _Reader:
             self._link([(len(self.things) - 1, "has", index)])
         first = self.masked[item.start : item.end].lower().split()[0]
         if first in ("its", "his", "her", "their"):
-            owners = [self._antecedent(first, subject), *self._topics, self._first]
+            near = [x for x in range(max(0, index - 6), index) if self.things[x].sentence == number]
+            owners = [self._antecedent(first, subject), *near, *self._topics, self._first]
             self._link([(at, "has", index) for at in dict.fromkeys(owners)])
         self._add_compounds(item, index, number)
         return index
+
+    def _add_one(self, named: re.Match[str], number: int, subject: int) -> int:
+        """ "The smaller one": another thing of the last one's name."""
+        at = self._antecedent("one", subject)
+        if at < 0:
+            return -1
+        noun_of = self.things[at].noun
+        looks = frozenset([named[1].lower()])
+        self.things.append(Thing(named.start(), named.end(), noun_of, (named[1].lower(), noun_of), looks, number=1, sentence=number, definite=True))
+        return len(self.things) - 1
 
     def _add_compounds(self, item: NounPhrase, index: int, number: int) -> None:
         """ "a three-story house" has three stories; "three rows of ribbons" are rows."""
@@ -357,9 +412,11 @@ class _Reader:
         copula = _COPULA.search(gap)
         told = _content(gap[copula.end() :] if copula else "")
         words = frozenset(_content(gap))
+        lead = _content(gap)[:1]
         colours = frozenset(w for w in words if readings(w)) if not copula else frozenset[str]()
-        self._update(subject, said=frozenset(told), loose=words)
-        self._update(previous, said=colours, loose=words)
+        direct = bool(lead) and bool(readings(lead[0]))  # "galaxies, white and blue", no "pole shows green"
+        self._update(subject, said=frozenset(told) | (frozenset() if direct else colours), loose=words)
+        self._update(previous, said=colours if direct else frozenset(), loose=words)
 
     def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
         thing = self.things[at]
@@ -373,6 +430,9 @@ def _relation(gap: str) -> tuple[str, str]:
         pass
     if found is None:
         return "", gap
+    rest = gap[found.end() :]
+    if found.start() and re.search(r"\w.*(?:,|\band\b)", rest):  # "in black and red and a logo": of what comes before
+        return "", rest
     number = next(n for n in range(len(_RELATIONS)) if found[f"r{n}"] is not None)
     return _RELATIONS[number][0], gap[: found.start()]
 
@@ -394,7 +454,7 @@ def _number(word: str) -> int | None:
 
 def _thing(phrase: NounPhrase, sentence: int, text: str) -> Thing:
     names = phrase.noun.partition(" of ")[0].split()
-    modifiers = phrase.words[: max(0, len(phrase.words) - len(names))]
+    modifiers = [w for w in phrase.words[: max(0, len(phrase.words) - len(names))] if w not in STOP and w != "and"]
     return Thing(
         phrase.start, phrase.end, phrase.noun, phrase.words, frozenset(_without_shades(modifiers)), number=phrase.number, vague=_MORE.match(text) is not None,
         plural=phrase.plural, other=re.match(r"(?:\w+ )?(?:an)?other\b", text) is not None, spot=phrase.spot,
