@@ -113,7 +113,7 @@ def describe_regions(
     made = Described([], [], len(regions), {"names": Counter[str]()})
     for region, prompt, request, answer in zip(regions, prompts, requests, answers, strict=True):
         reading = _read(answer.text, region, request.prompt, params)
-        text = with_text(reading.text, region.text)
+        text = "" if reading.reason == "refused" else with_text(reading.text, region.text)
         if not text:
             detail = answer.text.why if isinstance(answer.text, Refused) else repr(answer.text)[:200]
             made.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))

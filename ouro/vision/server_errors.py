@@ -29,11 +29,15 @@ class RequestRefused(ServerRefused):
         self.why = why
 
 
+def excerpt(body: bytes, secret: str) -> str:
+    """The start of a body on one line, with the secret masked in case the server repeats it."""
+    text = " ".join(body.decode("utf-8", "replace").replace(secret, "***").split())
+    return f"{len(body)} bytes: {text[:200]!r}" if text else f"{len(body)} bytes"
+
+
 def explain(error: OpenAIError, url: str, name: str, key: str) -> ServerUnavailable | ServerRefused:
     """The error to raise, which names the server, the model, its answer, the number of attempts, and the fix."""
     from openai import APIConnectionError, APIStatusError
-
-    from ouro.vision.transport import excerpt
 
     kind: _Kind = ServerUnavailable
     got, attempts = f"{type(error).__name__}: {error}", 1

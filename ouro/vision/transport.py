@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused
+from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused, excerpt
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -62,12 +62,6 @@ def reply_of(body: bytes) -> str:
 def choice_of(body: bytes) -> Any:
     """The first choice of a chat completion; raises ValueError, KeyError, IndexError or TypeError for another body."""
     return json.loads(body)["choices"][0]
-
-
-def excerpt(body: bytes, secret: str) -> str:
-    """The start of a body on one line, with the secret masked in case the server repeats it."""
-    text = " ".join(body.decode("utf-8", "replace").replace(secret, "***").split())
-    return f"{len(body)} bytes: {text[:200]!r}" if text else f"{len(body)} bytes"
 
 
 def make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
