@@ -26,11 +26,13 @@ from ouro.annotate.describe import with_text
 from ouro.annotate.english.phrases import noun_phrases
 from ouro.annotate.marks import find_marks
 from ouro.annotate.merge import merge_shard
-from ouro.annotate.merging.guard import check_text
+from ouro.annotate.merging.guard import Evidence, check_text
 from ouro.annotate.merging.relating import relate
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.rewrite import evidence_of
 from ouro.annotate.merging.settle import look
+from ouro.annotate.pairs.replies import Written, parse_pairs
+from ouro.annotate.pairs.support import support
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
 from ouro.core.records import Conflict, Description, Image, Match, Region, Scene
@@ -330,8 +332,7 @@ def guarding(cases: Sequence[Case], folder: Path = CASES) -> Guarding:
     merges = load_merges(folder)
     totals = [0] * 6
     for case in cases:
-        [related] = relate([(case.regions, case.descriptions)], Merge(settle="none"))
-        evidence = evidence_of(related.tree, f"{case.name}/0")
+        evidence = _evidence(case)
         own = merges[case.name]
         checks = check_text(own["good_merge"], evidence)
         totals[0] += len(checks)
@@ -351,6 +352,47 @@ def load_merges(folder: Path = CASES) -> dict[str, dict[str, Any]]:
     return {one["case"]: one for one in json.loads((folder / "merges.json").read_text())}
 
 
+# ---- pairs -----------------------------------------------------------------------------------------------------
+
+
+class Supporting(NamedTuple):
+    """Labelled pairs and those parsed from their replies; supported ones and those dropped; unsupported ones and those
+    kept."""
+
+    pairs: int
+    parsed: int
+    supported: int
+    dropped: int
+    unsupported: int
+    kept: int
+
+
+def supporting(cases: Sequence[Case], folder: Path = CASES) -> Supporting:
+    """`support` on all that is told of a case, for every labelled pair of qa.json."""
+    evidence = {case.name: _evidence(case) for case in cases}
+    totals = [0] * 6
+    for reply in json.loads((folder / "qa.json").read_text()):
+        parsed = {(_bare(p.question), _bare(p.answer)) for p in parse_pairs(reply["reply"])}
+        for pair in reply["pairs"]:
+            stands = support(Written(pair["question"], pair["answer"]), evidence[reply["case"]]) == ""
+            totals[0] += 1
+            totals[1] += (_bare(pair["question"]), _bare(pair["answer"])) in parsed
+            totals[2] += pair["supported"]
+            totals[3] += pair["supported"] and not stands
+            totals[4] += not pair["supported"]
+            totals[5] += not pair["supported"] and stands
+    return Supporting(*totals)
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).rstrip(" .?").casefold()
+
+
+def _evidence(case: Case) -> Evidence:
+    [related] = relate([(case.regions, case.descriptions)], Merge(settle="none"))
+    return evidence_of(related.tree, f"{case.name}/0")
+
+
 # ---- the table -------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +400,7 @@ def measure(cases: Sequence[Case], folder: Path = CASES) -> list[Line]:
     """All lines of the table."""
     unbounded = 100_000
     found, conflicts, guard = matching(cases), settling(cases), guarding(cases, folder)
+    pairs = supporting(cases, folder)
     outlined = scenes_of(cases, Merge(writer="outline", max_tokens=unbounded))
     merges = load_merges(folder)
     rewritten = [
@@ -386,6 +429,11 @@ def measure(cases: Sequence[Case], folder: Path = CASES) -> list[Line]:
         _line("guard: true sentences struck", struck, f"{guard.good_struck} of {guard.good}; in careless merges "
               f"{guard.other_struck} of {guard.other}", "<=", 0.02),
         _line("guard: planted errors struck", caught, f"{guard.planted_struck} of {guard.planted}", ">=", 0.95),
+        _line("pairs parsed", pairs.parsed / pairs.pairs, f"{pairs.parsed} of {pairs.pairs}", ">=", 0.95),
+        _line("pairs: supported, but dropped", pairs.dropped / pairs.supported, f"{pairs.dropped} of {pairs.supported}",
+              "<=", 0.12),
+        _line("pairs: unsupported, but kept", pairs.kept / pairs.unsupported, f"{pairs.kept} of {pairs.unsupported}",
+              "<=", 0.03),
         _line("vlm, good merges: length", shorter, f"of concatenation; the outline stands {stood} times", "<=", 0.7),
     ]  # fmt: skip
 

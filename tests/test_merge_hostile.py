@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,13 +25,13 @@ STREET = {
 }
 
 
-def merged(said: dict[str, Said], writer: str = "outline", reply: str = "", **params: object) -> Merged:
+def merged(said: dict[str, Said], writer: str = "outline", reply: str = "", **params: Any) -> Merged:
     regions, descriptions = records_of(said)
     return merge_records(regions, descriptions, writer, reply, **params)
 
 
 def merge_records(
-    regions: list[Region], descriptions: list[Description], writer: str = "outline", reply: str = "", **params: object
+    regions: list[Region], descriptions: list[Description], writer: Any = "outline", reply: str = "", **params: Any
 ) -> Merged:
     vlm = ScriptedVLM(lambda _: reply, remember=2)
     made = merge_shard(
@@ -39,11 +40,11 @@ def merge_records(
         descriptions,
         Merge(writer=writer, **params),
         vlm=vlm,
-        template=merge_nano,  # type: ignore[arg-type]
+        template=merge_nano,
     )
     assert len(made.scenes) + len(made.rejected) == 1
     assert made.written.total() == len(made.scenes)
-    limit = Merge(**params).max_tokens  # type: ignore[arg-type]
+    limit = Merge(**params).max_tokens
     assert all(count_words(text) <= limit for scene in made.scenes for _, text in scene.region_texts)
     return made
 

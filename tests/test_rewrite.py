@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,12 @@ GOOD = (
 
 
 def merged(
-    reply: Callable[[Request], str] | str, said: dict[str, Said] | None = None, **params: object
+    reply: Callable[[Request], str] | str, said: dict[str, Said] | None = None, **params: Any
 ) -> tuple[Merged, list[Request]]:
     """What comes out, and what was asked."""
     vlm = ScriptedVLM(reply if callable(reply) else lambda _: reply)
     regions, descriptions = records_of(said or YARD)
-    made = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm", **params), vlm=vlm)  # type: ignore[arg-type]
+    made = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm", **params), vlm=vlm)
     return made, vlm.asked
 
 

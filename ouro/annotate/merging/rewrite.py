@@ -183,10 +183,12 @@ def _depth(tree: Tree, root: str) -> int:
 
 
 def _numbered(text: str, wrong: Sequence[SentenceCheck]) -> str:
-    return "\n".join(
-        f"{at}. {text[check.start : check.end]} (not said above: {'; '.join(m.partition(': ')[2] for m in check.missing)})"
-        for at, check in enumerate(wrong, start=1)
-    )
+    """The wrong sentences with their numbers, each with the words that nobody said ("reason: words")."""
+    lines: list[str] = []
+    for at, check in enumerate(wrong, start=1):
+        words = "; ".join(missing.partition(": ")[2] for missing in check.missing)
+        lines.append(f"{at}. {text[check.start : check.end]} (not said above: {words})")
+    return "\n".join(lines)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------
