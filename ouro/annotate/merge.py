@@ -14,7 +14,6 @@ Source: OURO section 3.1, eq. 4, and the limits of section 4.4. The paper gives 
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -24,7 +23,7 @@ from ouro.annotate.merging.outline import outline
 from ouro.annotate.merging.provenance import Composed, Marked, Piece, insertions, plain
 from ouro.annotate.merging.relating import Related, relate
 from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
-from ouro.annotate.merging.tree import build_tree
+from ouro.annotate.merging.tree import build_tree, tree_json
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
 from ouro.core.records import (
@@ -303,26 +302,3 @@ def _sentences(lines: Sequence[Line]) -> tuple[Sentence, ...]:
         found.append(Sentence(at, end, line.region_ids))
         at = end + 1
     return tuple(found)
-
-
-def tree_json(root: Region, regions: Sequence[Region], descriptions: Sequence[Description]) -> str:
-    """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
-
-    Compact, keys sorted. A region that was not described has the description "".
-    """
-    texts = {d.region_id: " ".join(d.text.split()) for d in descriptions}
-    children: dict[str | None, list[Region]] = defaultdict(list)
-    for region in regions:
-        children[region.parent_id].append(region)
-
-    def node(region: Region, parent: Region | None) -> dict[str, Any]:
-        return {
-            "region_id": region.region_id,
-            "kind": region.kind,
-            "box": list(region.box),
-            "position": relative_position(region.box, parent.box) if parent else None,
-            "description": texts.get(region.region_id, ""),
-            "children": [node(child, region) for child in children.get(region.region_id, ())],
-        }
-
-    return json.dumps(node(root, None), ensure_ascii=False, sort_keys=True, separators=(",", ":"))

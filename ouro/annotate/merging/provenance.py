@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import sentences
-from ouro.core.records import Decision, Insertion, Sentence
+from ouro.core.records import Decision, Insertion
 
 
 class Piece(NamedTuple):
@@ -71,26 +69,6 @@ def cuts(marked: Marked, spans: list[tuple[int, int]]) -> list[Marked]:
     return [tuple(pieces) for pieces in out]
 
 
-def edited(base: Piece, edits: list[tuple[int, int, Marked]]) -> Marked:
-    """A text with stretches replaced; of stretches that overlap, the first counts."""
-    merged: list[Piece] = []
-    at = 0
-    for start, end, pieces in sorted(edits, key=lambda e: (e[0], e[1])):
-        if start < at:
-            continue
-        merged += [Piece(base.text[at:start], base.region_id), *pieces]
-        at = end
-    return (*merged, Piece(base.text[at:], base.region_id))
-
-
-def with_first(marked: Marked, change: Callable[[str], str]) -> Marked:
-    """A marked text with its first letter changed (`str.lower`, `str.upper`), unless that makes two of it (ß)."""
-    if not marked or len(change(marked[0].text[:1])) != 1:
-        return marked
-    head = marked[0]
-    return (Piece(change(head.text[:1]) + head.text[1:], head.region_id), *marked[1:])
-
-
 def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:
     """The stretches that did not come from `root`; neighbours of one region are one."""
     spans: list[Insertion] = []
@@ -108,10 +86,3 @@ def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:
 def told_by(marked: Marked) -> tuple[str, ...]:
     """The regions that words of it came from, in order of appearance."""
     return tuple(dict.fromkeys(p.region_id for p in marked if any(c.isalnum() for c in p.text)))
-
-
-def sentences_of(marked: Marked) -> tuple[Sentence, ...]:
-    """Each sentence of the text, with the regions it tells of."""
-    spans = sentences(plain(marked))
-    parts = cuts(marked, spans)
-    return tuple(Sentence(a, b, told_by(part)) for (a, b), part in zip(spans, parts, strict=True))

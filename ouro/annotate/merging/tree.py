@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ouro.core.boxes import relative_position
 from ouro.core.records import Conflict, Description, Match, Region
 
 
@@ -56,3 +58,26 @@ def build_tree(
     for match in matches:
         by_region[match.region_id].append(match)
     return Tree({r.region_id: r for r in regions}, described, below, by_region, tuple(conflicts))
+
+
+def tree_json(root: Region, regions: Sequence[Region], descriptions: Sequence[Description]) -> str:
+    """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
+
+    Compact, keys sorted. A region that was not described has the description "".
+    """
+    texts = {d.region_id: " ".join(d.text.split()) for d in descriptions}
+    children: dict[str | None, list[Region]] = defaultdict(list)
+    for region in regions:
+        children[region.parent_id].append(region)
+
+    def node(region: Region, parent: Region | None) -> dict[str, Any]:
+        return {
+            "region_id": region.region_id,
+            "kind": region.kind,
+            "box": list(region.box),
+            "position": relative_position(region.box, parent.box) if parent else None,
+            "description": texts.get(region.region_id, ""),
+            "children": [node(child, region) for child in children.get(region.region_id, ())],
+        }
+
+    return json.dumps(node(root, None), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
