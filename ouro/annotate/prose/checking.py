@@ -67,10 +67,12 @@ class Checker:
             self._own[thing.sentence].append(at)
         self._claims: dict[int, dict[int, list[Link]]] = defaultdict(lambda: defaultdict(list))
         self._links: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        self._to: dict[int, list[tuple[str, int]]] = defaultdict(list)
         latest: dict[int, int] = defaultdict(int)
         for link in reading.links:
             latest[link.claim] = max(latest[link.claim], link.a, link.b)
             self._links[link.a].append((link.relation, link.b))
+            self._to[link.b].append((link.relation, link.a))
             if strict:
                 self._links[link.b].append((INVERSE[link.relation], link.a))
         for link in reading.links:
@@ -229,7 +231,7 @@ class Checker:
         leads = thing.start > start + 12 and _SPOT.search(self._reading.text, start, thing.start)
         things = [at, *(other for _, other in self._links[at])] if leads else [at]  # "At the top, she wears a cap"
         spots = [spot for x in things for spot in self._spots(x)]
-        around = [b for relation, b in self._links[at] if self._strict and relation not in ("in", "of", "has")]
+        around = [a for relation, a in self._to[at] if self._strict and relation not in ("in", "of", "has")]
         far = any(not near_spot(thing.spot, self._spots(x)) for x in around)  # "behind the bike on the right"
         if far or not near_spot(thing.spot, spots):
             self.refuted = self.refuted or bool(spots)
