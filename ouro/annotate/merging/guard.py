@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ouro.annotate.checking import Check
-from ouro.annotate.evidence import Evidence
-from ouro.annotate.reading import read
+from ouro.annotate.prose.checking import Checker
+from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.reader import read
 
 __all__ = ["Evidence", "SentenceCheck", "check_text"]
 
 
 class SentenceCheck(NamedTuple):
     """Characters [start, end) of a text are a sentence; `region_ids` bear it out, in order of appearance; `missing` is
-    what nobody bears out, as "reason: words" (`checking.REASONS`)."""
+    what nobody bears out, as "reason: words" (`prose.checking.REASONS`)."""
 
     start: int
     end: int
@@ -37,9 +37,9 @@ class SentenceCheck(NamedTuple):
 def check_text(text: str, evidence: Evidence) -> list[SentenceCheck]:
     """A check of each sentence, in order; none of a text without words."""
     reading = read(text)
+    checker = Checker(reading, evidence)
     checks: list[SentenceCheck] = []
     for number, (start, end) in enumerate(reading.sentences):
-        check = Check(reading, number, evidence)
-        missing = tuple(dict.fromkeys(check.missing()))
-        checks.append(SentenceCheck(start, end, tuple(dict.fromkeys(check.regions)), missing))
+        missing = checker.missing(number)
+        checks.append(SentenceCheck(start, end, tuple(checker.regions), tuple(missing)))
     return checks

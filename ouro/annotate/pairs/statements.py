@@ -11,7 +11,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_known
-from ouro.annotate.reading import AREAS, CARRIERS
+from ouro.annotate.prose.things import AREAS, CARRIERS
 
 _BE = r"(?:is|are|was|were)"
 _DO = r"(?:does|do|did)"

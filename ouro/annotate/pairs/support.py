@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ouro.annotate.checking import Check
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
-from ouro.annotate.evidence import Evidence
 from ouro.annotate.pairs.replies import Written
 from ouro.annotate.pairs.statements import state
-from ouro.annotate.reading import read, stem
+from ouro.annotate.prose.checking import Checker
+from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.reader import read
+from ouro.annotate.prose.things import stem
 
 _REASONS: Final = {
     "attribute": "attribute_of_another_object", "number": "count_not_supported", "place": "answer_apart_from_question",
@@ -50,10 +51,10 @@ def _check(text: str, evidence: Evidence) -> tuple[list[str], bool]:
     reading = read(text)
     missing: list[str] = []
     refuted = False
+    checker = Checker(reading, evidence, strict=True)
     for number in range(len(reading.sentences)):
-        check = Check(reading, number, evidence, strict=True)
-        missing += check.missing()
-        refuted = refuted or check.refuted
+        missing += checker.missing(number)
+        refuted = refuted or checker.refuted
     return missing, refuted
 
 

@@ -1,0 +1,105 @@
+"""Whether what is told bears out a relation of two things, or tells it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ouro.annotate.english.kinds import is_kind_of
+from ouro.annotate.prose.evidence import Evidence, Told
+from ouro.annotate.prose.likeness import fits, opposed
+from ouro.annotate.prose.things import CARRIERS, Thing, stem
+from ouro.core.records import Box
+
+_AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
+_INNER: Final = ("in", "of")
+
+
+def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+    """Whether somebody tells that relation of the two, or the tree of regions or their boxes do."""
+    if relation == "in" and is_kind_of(a.noun, "person") and relates(evidence, a, "has", b):  # a woman in a suit
+        return True
+    mine, yours = evidence.meant(a), set(evidence.meant(b))
+    if any(stem(b.noun) in {stem(w) for w in o.thing.modifiers} for o in mine):  # a Yamaha motorcycle
+        return True
+    if _links(mine, relation, yours) or (relation == "of" and _share(evidence, a, b)):
+        return True
+    if _links(mine, relation, set(evidence.alike(b.noun))):
+        return False  # of another one of the name: on the lower shelf
+    if relation in ("in", "of") and _inside(evidence, a, mine, b):
+        return True
+    return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
+
+
+def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+    """Whether what is in, on or of something is told to be so of something else; or text or boxes tell the inverse."""
+    if relation in _AXES or relation in ("front", "behind"):
+        return relates(evidence, b, relation, a)
+    if relation == "of":
+        return all(any(told == "of" for told, _ in o.links) for o in evidence.meant(a))
+    inner, outer = (b, a) if relation == "has" else (a, b)
+    if relation not in ("in", "has"):
+        return False
+    others = set(evidence.meant(outer))
+    links = [link for o in evidence.meant(inner) for link in o.links]
+    return any(told in _INNER and o not in others and o.thing.noun not in CARRIERS for told, o in links)
+
+
+def _links(mine: Iterable[Told], relation: str, yours: set[Told]) -> bool:
+    return any(other in yours and fits(relation, told) for one in mine for told, other in one.links)
+
+
+def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether something is told to be in, on or of both: a patch on the chest, and on the suit."""
+    parts = [
+        {other.thing.noun for one in evidence.alike(t.noun) for told, other in one.links if told in ("has", "of")}
+        for t in (a, b)
+    ]
+    return bool(parts[0] & parts[1])
+
+
+def _inside(evidence: Evidence, a: Thing, mine: Iterable[Told], b: Thing) -> bool:
+    """Whether a region that shows `b` tells of `a`, or lies around one that does; the whole shows everything."""
+    holders = {p.region for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)}
+    return any(not opposed(a, one.thing) and holders & set(_above(evidence, one.region)) for one in mine)
+
+
+def _above(evidence: Evidence, region: str) -> list[str]:
+    """A region and those around it, without the whole."""
+    found: list[str] = []
+    while region in evidence.parents and region not in found:
+        found.append(region)
+        region = evidence.parents[region]
+    return found
+
+
+def _lies(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+    """By the boxes of the regions that show the two, else by their places in a text."""
+    shown = [[p for p in evidence.shown(t.noun) if p.topic and not opposed(t, p.topic)] for t in (a, b)]
+    pairs = [(p.box, q.box) for p in shown[0] for q in shown[1] if p.region != q.region]
+    if relation == "beside":
+        return any(_near(p, q) for p, q in pairs)
+    if relation not in _AXES:
+        return False
+    axis, step = _AXES[relation]
+    if pairs:
+        return any((_middle(p, axis) - _middle(q, axis)) * step > 0 for p, q in pairs)
+    mine, yours = evidence.meant(a), evidence.meant(b)
+    if any(  # a shield on the left, of the tag that has it
+        o.thing.spot and o.thing.spot[axis] == step and told in _INNER and other in yours
+        for o in mine
+        for told, other in o.links
+    ):
+        return True
+    steps = [(s[axis], t[axis]) for s in evidence.spots(a, mine) for t in evidence.spots(b, yours)]
+    return any(s is not None and t is not None and (s - t) * step > 0 for s, t in steps)
+
+
+def _middle(box: Box, axis: int) -> float:
+    return (box[axis] + box[axis + 2]) / 2
+
+
+def _near(a: Box, b: Box) -> bool:
+    """Whether the gap between two boxes is no wider than the larger of their sides."""
+    gap = max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3], 0.0)
+    return gap <= max(a[2] - a[0], a[3] - a[1], b[2] - b[0], b[3] - b[1])
