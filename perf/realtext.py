@@ -332,7 +332,7 @@ def guarding(cases: Sequence[Case], folder: Path = CASES) -> Guarding:
     merges = load_merges(folder)
     totals = [0] * 6
     for case in cases:
-        evidence = _evidence(case)
+        evidence = evidence_of_case(case)
         own = merges[case.name]
         checks = check_text(own["good_merge"], evidence)
         totals[0] += len(checks)
@@ -369,7 +369,7 @@ class Supporting(NamedTuple):
 
 def supporting(cases: Sequence[Case], folder: Path = CASES) -> Supporting:
     """`support` on all that is told of a case, for every labelled pair of qa.json."""
-    evidence = {case.name: _evidence(case) for case in cases}
+    evidence = {case.name: evidence_of_case(case) for case in cases}
     totals = [0] * 6
     for reply in json.loads((folder / "qa.json").read_text()):
         parsed = {(_bare(p.question), _bare(p.answer)) for p in parse_pairs(reply["reply"])}

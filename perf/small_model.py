@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image as PILImage
 
+from ouro.annotate.degenerate import read_reply
 from ouro.annotate.merge import merge_shard
+from ouro.annotate.merging.guard import check_text
 from ouro.annotate.merging.rewrite import STRUCK
 from ouro.annotate.synthesize import synthesize_shard
 from ouro.core.params import Merge, Synthesize
@@ -34,6 +36,7 @@ from ouro.vision.protocols import OnReplies, Request
 
 if TYPE_CHECKING:
     from perf.realtext import Case
+
 
 START_SECONDS = 400
 QUIETLY = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}  # on a machine that does more
@@ -128,21 +131,32 @@ class TextOnly:
 
 def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     """Let it rewrite every tree, and print what the guard made of it."""
+    from perf.realtext import evidence_of_case
+
     params = Merge(writer="vlm", settle="rules", max_tokens=MERGE_TOKENS)
     written: Counter[str] = Counter()
-    struck: list[str] = []
+    reasons: Counter[str] = Counter()
+    n_sentences, struck = 0, list[str]()
     for case in cases:
         vlm = TextOnly(model)
         made = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
         [scene] = made.scenes
         lost = [d.text for d in scene.decisions if d.rule == STRUCK]
         written += made.written
-        struck += lost
         print(f"{case.name}: {', '.join(made.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
         print(f"  wrote: {' '.join(vlm.replies[0].split())[:600]}")
-    print(f"merges: {dict(written)}; sentences struck: {len(struck)}")
-    for text in struck[:12]:
-        print(f"  struck: {text[:160]}")
+        text = read_reply(vlm.replies[0], 10 * MERGE_TOKENS).text
+        checks = check_text(text, evidence_of_case(case))
+        n_sentences += len(checks)
+        for check in (check for check in checks if check.missing):
+            reasons.update(check.reasons)
+            struck.append(f"{text[check.start : check.end]} ({'; '.join(check.missing)})")
+    print(f"merges: {dict(written)}")
+    print(
+        f"of the {n_sentences} sentences of the first replies, each once, the guard strikes {len(struck)}: {dict(reasons)}"
+    )
+    for text in struck[:20]:
+        print(f"  struck: {text[:240]}")
 
 
 def judge_pairs(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
