@@ -388,7 +388,8 @@ def _bare(text: str) -> str:
     return " ".join(text.split()).rstrip(" .?").casefold()
 
 
-def _evidence(case: Case) -> Evidence:
+def evidence_of_case(case: Case) -> Evidence:
+    """All that is told of a case, with both values of its conflicts."""
     [related] = relate([(case.regions, case.descriptions)], Merge(settle="none"))
     return evidence_of(related.tree, f"{case.name}/0")
 

@@ -153,7 +153,8 @@ def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
             struck.append(f"{text[check.start : check.end]} ({'; '.join(check.missing)})")
     print(f"merges: {dict(written)}")
     print(
-        f"of the {n_sentences} sentences of the first replies, each once, the guard strikes {len(struck)}: {dict(reasons)}"
+        f"of the {n_sentences} sentences of the first replies, each once, the guard strikes {len(struck)}: "
+        f"{dict(reasons)}"
     )
     for text in struck[:20]:
         print(f"  struck: {text[:240]}")

@@ -6,7 +6,7 @@ import json
 import re
 from functools import partial
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ouro.annotate.merge import merge_shard as merge_any
@@ -134,6 +134,7 @@ def trees(draw: st.DrawFn) -> tuple[list[Image], list[Region], list[Description]
     return [Image("i", "i.png", 90, 90, "s", captions=(draw(texts),))], regions, said
 
 
+@settings(deadline=None)
 @given(trees(), st.integers(1, 60), st.sampled_from(["template", "outline"]))
 def test_spans_fit_and_no_text_is_over_its_budget(
     tree: tuple[list[Image], list[Region], list[Description]], max_tokens: int, writer: str
@@ -150,6 +151,7 @@ def test_spans_fit_and_no_text_is_over_its_budget(
     assert merge_shard(images, regions, said, params) == merged
 
 
+@settings(deadline=None)
 @given(trees())
 def test_every_sentence_of_a_child_is_in_the_outline_or_in_a_decision(
     tree: tuple[list[Image], list[Region], list[Description]],
