@@ -4,7 +4,8 @@ One text request a scene: the whole's description, every region's name, place an
 and what was settled. A tree that is deep, or does not fit the budget of a request, is written bottom-up: each branch
 becomes one description first. Every sentence of a reply must be borne out by what was described (guard.py); those
 that are not are asked for again once, with what was wrong, and else struck. If too much is struck or left out, or the
-reply is no description at all, there is no rewriting: the outline stands.
+reply is no description at all, there is no rewriting: the outline stands. Regions below the whole that are no such
+branch keep their outlines.
 
 Source: ours; the paper (OURO section 3.1, eq. 4) does not say how the model's descriptions are merged. Holding a
 rewriting to its inputs is what VILA^2 (appendix) lacks, whose hallucinations grow over its rounds.
@@ -123,7 +124,7 @@ def _rewrite(tree: Tree, root: str, params: Merge, count: Callable[[str], int]) 
     corrected: dict[int, list[Line]] = {}
     if wrong:
         reply = yield AGAIN.format(prompt=prompt, wrong=_numbered(text, wrong))
-        corrected = _corrected(reply, wrong, evidence)
+        corrected = _corrected(reply, wrong, evidence, root)
     return _guarded(text, checks, corrected, tree, root, params)._replace(branches=lines)
 
 
@@ -208,7 +209,7 @@ def _read(reply: str, prompt: str, max_tokens: int) -> tuple[str, str]:
     return ("", "cut_off") if may_be_cut(body, max_tokens) and whole_sentences(said) != said else (text, "")
 
 
-def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence) -> dict[int, list[Line]]:
+def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, root: str) -> dict[int, list[Line]]:
     """By where the wrong sentence starts: what stands in its place, if that is borne out."""
     corrected: dict[int, list[Line]] = {}
     numbered = [match for line in reply.splitlines() if (match := _NUMBERED.match(line))]
@@ -217,18 +218,19 @@ def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence) -
         if 0 < number <= len(wrong) and text:
             checks = check_text(text, evidence)
             if checks and not any(check.missing for check in checks):
-                corrected[wrong[number - 1].start] = [_line(text, check) for check in checks]
+                corrected[wrong[number - 1].start] = [_line(text, check, root) for check in checks]
     return corrected
 
 
-def _line(text: str, check: SentenceCheck) -> Line:
-    """A sentence as a line; its characters count as said by the region deepest in the tree that bears it out."""
+def _line(text: str, check: SentenceCheck, root: str) -> Line:
+    """A sentence as a line; its characters count as said by the region deepest in the tree that bears it out, and by the
+    whole where it tells of no thing."""
     said = text[check.start : check.end]
-    return Line((Piece(said, _deepest(check.region_ids)),), check.region_ids, _is_filler(said))
+    return Line((Piece(said, _deepest(check.region_ids or (root,))),), check.region_ids, _is_filler(said))
 
 
 def _deepest(region_ids: Sequence[str]) -> str:
-    return max(region_ids, key=lambda region: region.count("."), default="")
+    return max(region_ids, key=lambda region: region.count("."))
 
 
 def _is_filler(text: str) -> bool:
@@ -259,7 +261,7 @@ def _guarded(
     struck: list[Decision] = []
     for check in checks:
         if not check.missing:
-            lines.append(_line(text, check))
+            lines.append(_line(text, check, root))
         elif check.start in corrected:
             lines += corrected[check.start]
         else:
