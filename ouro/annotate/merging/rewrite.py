@@ -223,8 +223,8 @@ def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, r
 
 
 def _line(text: str, check: SentenceCheck, root: str) -> Line:
-    """A sentence as a line; its characters count as said by the region deepest in the tree that bears it out, and by the
-    whole where it tells of no thing."""
+    """A sentence as a line. Its characters count as said by the region deepest in the tree that bears it out, by the
+    whole where none does."""
     said = text[check.start : check.end]
     return Line((Piece(said, _deepest(check.region_ids or (root,))),), check.region_ids, _is_filler(said))
 
