@@ -19,14 +19,16 @@ MANY: Final = frozenset(
 DETERMINERS: Final = (
     frozenset("a an the this that another each every any no either".split()) | MANY | POSSESSIVES | frozenset(NUMBERS)
 )
+_SINGULAR = frozenset("a an one another each every this".split())
+_PLURAL_FIRST = frozenset("sports goods arms games savings women men ladies mens womens systems".split())
 STOP: Final = BOUNDARY | frozenset(
     (
         "it he she they them him there here we you i be been being can could may might must will would should do does "
         "did not n't without never nor neither also too very quite only just so then than where when while who whose "
         "whom what how why if because but or as both upright either yet still off out up down away together apart "
-        "about around like per via within throughout among amid atop onto beneath underneath alongside despite "
-        "during after before since until appears appear seems seem is are was were has have had having its' possibly "
-        "likely perhaps probably maybe"
+        "about around overhead like per via within throughout among amid atop onto beneath underneath alongside "
+        "despite during after before since until appears appear seems seem is are was were has have had having its' "
+        "possibly likely perhaps probably maybe"
     ).split()
 )
 # Verbs of descriptions beside those of phrases.is_verb; the first end a phrase whatever stands before them.
@@ -34,7 +36,7 @@ _SURE = frozenset("add create make give provide show depict include contain expl
 _FINITE = _SURE | frozenset(
     (
         "feature display cover extend put attach emerge grow rise shine connect help indicate belong consist adorn "
-        "fill occupy rest hang stretch cast surround"
+        "fill occupy play jump graze swim rest hang stretch cast surround"
     ).split()
 )
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
@@ -75,7 +77,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
         if first >= 0 and not _goes_on(masked, tokens, first, at):
             chunks.append(Chunk(first, at))
             first = -1
-            verb = _is_verb_here(masked, tokens, at)
+            verb = _is_verb_here(masked, tokens, chunks[-1].first, at) or _is_shared_verb(tokens, chunks[-1].first, at)
         else:
             verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
@@ -110,7 +112,7 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return True
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
-    return word not in STOP and not _is_verb_here(masked, tokens, at)
+    return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
 
 
 def _joins(masked: str, tokens: list[Token], at: int) -> bool:
@@ -120,7 +122,7 @@ def _joins(masked: str, tokens: list[Token], at: int) -> bool:
     return is_adjective(tokens[at - 1][2]) and is_adjective(tokens[at + 1][2])
 
 
-def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
+def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; no "parked car"."""
     word, before = tokens[at][2], tokens[at - 1][2]
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
@@ -128,7 +130,11 @@ def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)
-    if word.endswith("ly") or (_is_followed_by_determiner(masked, tokens, at) and _agrees(word, before)):
+    if (
+        _disagrees(masked, tokens, first, at)
+        or word.endswith("ly")
+        or (_is_followed_by_determiner(masked, tokens, at) and _agrees(word, before))
+    ):
         return True
     if word.endswith("ed") or word in _PARTICIPLES:
         return _before_function_word(masked, tokens, at)
@@ -139,9 +145,24 @@ def _is_verb_here(masked: str, tokens: list[Token], at: int) -> bool:
     return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
 
 
+def _disagrees(masked: str, tokens: list[Token], first: int, at: int) -> bool:
+    """ "a crane towers over": no noun with that article; "gulls circle the ship": no compound begins with a plural."""
+    word, before = tokens[at][2], tokens[at - 1][2]
+    if not _before_function_word(masked, tokens, at) or word in _PARTICIPLES:
+        return False
+    if is_plural(word):
+        return tokens[first][2] in _SINGULAR and not is_plural(before)
+    return is_plural(before) and before not in _PLURAL_FIRST
+
+
+def _is_shared_verb(tokens: list[Token], first: int, at: int) -> bool:
+    """ "a dog and a cat sit there"."""
+    return first > 0 and is_and(tokens[first - 1][2]) and at - first > 1 and is_verb(tokens[at][2])
+
+
 def _agrees(verb: str, before: str) -> bool:
-    """ "the net divides", "the nets divide"; "-ed" goes with both."""
-    return verb.endswith("ed") or verb.endswith("s") != is_plural(before)
+    """ "the net divides", "the nets divide", "a row of nets divides"; "-ed" goes with all."""
+    return verb.endswith(("ed", "s")) or is_plural(before)
 
 
 def _is_followed_by_determiner(masked: str, tokens: list[Token], at: int) -> bool:

@@ -20,7 +20,7 @@ from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.phrases import words_of
 from ouro.annotate.marks import find_marks
-from ouro.annotate.merging.fits import MEN, WOMEN
+from ouro.annotate.merging.fits import of_other_sex
 from ouro.annotate.merging.looks import KINDS, Look, differ, looks_of, quantity, things_of, time_of_day
 from ouro.annotate.merging.things import Thing, quotations, read_named
 from ouro.core.records import Conflict, Description, Match, Region
@@ -160,9 +160,8 @@ def _names(pair: Pair) -> Iterator[Conflict]:
     related = related or is_kind_of(yours.noun, mine.noun)
     if pair.match.how != "same" or related or yours.noun in mine.words or mine.noun in yours.words:
         return
-    sexes = {mine.noun, yours.noun}
     person = is_kind_of(mine.noun, "person") and is_kind_of(yours.noun, "person")
-    if (sexes & MEN and sexes & WOMEN) if person else kinds_of(mine.noun) & kinds_of(yours.noun):
+    if of_other_sex(mine.noun, yours.noun) if person else kinds_of(mine.noun) & kinds_of(yours.noun):
         yield _conflict(pair, "kind", f"what the {mine.noun} is", (" ".join(mine.words), " ".join(yours.words)))
 
 

@@ -11,12 +11,20 @@ from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thi
 from ouro.annotate.english.mentions import apart
 from ouro.annotate.merging.things import Named, Thing, opposite
 
-SCORES: Final = {"name": 1.0, "head": 0.9, "synonym": 0.85, "compound": 0.8, "kind": 0.7, "general": 0.65, "person": 0.65}
+SCORES: Final = {
+    "name": 1.0,
+    "head": 0.9,
+    "synonym": 0.85,
+    "compound": 0.8,
+    "kind": 0.7,
+    "general": 0.63,
+    "person": 0.65,
+}
 _LEAST = 0.6  # below it nothing is matched
 _CLASSES = ("plant", "animal", "food")
-MEN = frozenset("man boy guy gentleman male".split())
-WOMEN = frozenset("woman girl lady female".split())
-ANYONE = MEN | WOMEN | {"person", "child", "people"}
+_MEN = frozenset("boy guy gentleman male father son brother husband king prince groom monk waiter".split())
+_WOMEN = frozenset("girl lady female mother daughter sister wife queen princess bride nun waitress actress".split())
+ANYONE = frozenset("man boy guy gentleman male woman girl lady female person child people".split())
 _COMPANIES = frozenset("crowd audience throng team family couple".split())
 _GENERAL = frozenset("surface structure text container device vessel decoration clothing fabric panel mark".split())
 
@@ -67,7 +75,8 @@ def _rule(name: NounPhrase, phrase: NounPhrase) -> str | None:
     """By which rule a phrase names the child's object; None where it does not."""
     if _same_head(name, phrase):
         words = set(name.modifiers) - {w for w in name.modifiers if readings(w)}
-        return "name" if words and words <= set(phrase.words) | set(phrase.of) else "head"
+        whole = words <= set(phrase.words) | set(phrase.of) and (words or " " in name.noun)
+        return "name" if whole else "head"
     if same_thing(name.noun, phrase.noun):
         return "synonym"
     if len(phrase.words) > 1 and same_thing(name.noun, phrase.words[-2]) and _is_class(name.noun, phrase.noun):
@@ -98,11 +107,22 @@ def is_person(name: str) -> bool:
     return name == "person" or is_kind_of(name, "person")
 
 
+def of_other_sex(a: str, b: str) -> bool:
+    """A man and a woman, by their names; "astronaut" is either."""
+    return {_sex(a), _sex(b)} == {"man", "woman"}
+
+
+def _sex(name: str) -> str:
+    last = name.split()[-1] if name else ""
+    if last in _WOMEN or last.endswith("woman"):
+        return "woman"
+    return "man" if last in _MEN or (last.endswith("man") and last != "human") else ""
+
+
 def may_be_one_person(child: Named, phrase: NounPhrase) -> bool:
     """The only person here and there: an astronaut and a woman; man and woman where they look alike."""
     if not (is_person(child.name.noun) and is_person(phrase.noun)) or child.name.plural or phrase.plural:
         return False
-    sexes = {child.name.noun, phrase.noun}
-    if sexes & MEN and sexes & WOMEN:
-        return bool(set(child.name.modifiers) & set(phrase.modifiers)) or child.size >= 0.25
+    if of_other_sex(child.name.noun, phrase.noun):
+        return bool(set(child.name.words) & set(phrase.words)) or child.size >= 0.25
     return child.size >= 0.02
