@@ -6,6 +6,7 @@ five aspects are the paper's (OURO section 3.1, before eq. 5), which prints no p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 # ---- descriptions --------------------------------------------------------------------------------------------
@@ -58,6 +59,42 @@ def description_prompt(name: str, kind: str, own_prompt: str) -> str:
     if name == "own":
         return own_prompt
     return BY_KIND[kind] if name == "by-kind" else PROMPTS[name]
+
+
+# ---- names of main objects ------------------------------------------------------------------------------------
+
+NAME: Final = "What is the main object? Answer with a short noun phrase."  # (ours)
+
+# Name and description in one reply, for servers that hold it to the schema; the name first, so that it is whole. (ours)
+STRUCTURED: Final = (
+    '{prompt}\nReply with one JSON object: {{"name": the main object as a short noun phrase, "text": the description}}.'
+)
+STRUCTURED_SCHEMA: Final = (
+    '{"type": "object", "properties": {"name": {"type": "string"}, "text": {"type": "string"}}, '
+    '"required": ["name", "text"], "additionalProperties": false}'
+)
+
+
+# ---- merging --------------------------------------------------------------------------------------------------
+
+NONE_OF_THEM: Final = "none of them"
+
+
+def which_value_prompt(about: str, values: Sequence[str]) -> str:
+    """With a crop: which of the values is right? (ours)"""
+    return f"Which is right about this image: {about}?\n{_listed(values)}\nAnswer with one of these only."
+
+
+def which_phrase_prompt(name: str, text: str, phrases: Sequence[str]) -> str:
+    """Text alone: which of a description's phrases means the thing that is called `name` elsewhere? (ours)"""
+    return (
+        f"Here is a description of an image:\n{text}\n\nA close-up of a part of it shows {name}. Which of these does "
+        f"{name} mean?\n{_listed(phrases)}\nAnswer with one of these only."
+    )
+
+
+def _listed(options: Sequence[str]) -> str:
+    return "\n".join(f"- {option}" for option in options)
 
 
 # ---- question-answer pairs -----------------------------------------------------------------------------------

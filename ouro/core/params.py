@@ -106,13 +106,28 @@ class Describe(_Stage):
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216
     max_new_tokens: Positive = 48
+    name: Literal["asked", "derived", "none"] = "derived"
+    confidence: bool = True
+    structured: bool = False
     batch_size: Positive = 64
     batch_tokens: Positive = 4096
 
 
 class Merge(_Stage):
+    writer: Literal["template", "outline", "vlm"] = "template"
+    matcher: Literal["lexical", "asked"] = "lexical"
+    settle: Literal["none", "rules", "look"] = "rules"
+    settle_margin: Share = 0.2
+    settle_max_pixels: Positive = 16_384
+    max_struck: Share = 0.5
+    batch_size: Positive = 64
     max_tokens: Positive = 320
     captions: Literal["beside", "concatenated"] = "beside"
+
+    @property
+    def asks(self) -> bool:
+        """Whether the annotator is needed: to write, to match or to settle."""
+        return self.writer == "vlm" or self.matcher == "asked" or self.settle == "look"
 
 
 Aspect = Literal["object details", "spatial relationships", "style", "scene context", "interactions"]

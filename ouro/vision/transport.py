@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import httpx2
+
+from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused, excerpt
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 
 class CheckedClient(httpx2.AsyncClient):
@@ -42,7 +48,7 @@ class CheckedClient(httpx2.AsyncClient):
 def reply_of(body: bytes) -> str:
     """The text of a chat completion, "" if the model returned none. Raises ValueError for any other body."""
     try:
-        choice: Any = json.loads(body)["choices"][0]
+        choice = choice_of(body)
         content: Any = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError("its body is no chat completion") from error
@@ -53,7 +59,19 @@ def reply_of(body: bytes) -> str:
     return content
 
 
-def excerpt(body: bytes, secret: str) -> str:
-    """The start of a body on one line, with the secret masked in case the server repeats it."""
-    text = " ".join(body.decode("utf-8", "replace").replace(secret, "***").split())
-    return f"{len(body)} bytes: {text[:200]!r}" if text else f"{len(body)} bytes"
+def choice_of(body: bytes) -> Any:
+    """The first choice of a chat completion; raises ValueError, KeyError, IndexError or TypeError for another body."""
+    return json.loads(body)["choices"][0]
+
+
+def make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
+    """The client of a server; the key is that of the environment. Raises ServerRefused for one that no header holds."""
+    from openai import AsyncOpenAI
+
+    key = os.environ.get(KEY, "").strip() or NO_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise ServerRefused(
+            f"{KEY}: got a key that no HTTP header can hold, expected printable ASCII. Fix: set it anew"
+        )
+    http = CheckedClient(timeout, concurrency, key)
+    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=http)

@@ -1,0 +1,100 @@
+"""Whether a sentence says anything that was not said before: by its content words and which of them belong together.
+
+A sentence is a repeat when all its content words were said, and each modifier stands in one earlier sentence with its
+noun. Synonyms count as one word. What sets a picture apart from a description ("the image shows", "can be seen",
+"in the foreground") is no content.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from ouro.annotate.english.kinds import synonyms_of
+from ouro.annotate.english.phrases import (
+    BOUNDARY,
+    DETERMINERS,
+    NUMBERS,
+    POSSESSIVES,
+    noun_phrases,
+    singular,
+    words_of,
+)
+
+_COUNTS = frozenset(NUMBERS) - {"a", "an", "another", "one"}
+_BESIDE = frozenset("near next beside behind above below over under between around inside outside across".split())
+_EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
+    (
+        "it itself they them he she him this these those there here be been being am do does did can could may might "
+        "must will would also too very quite just only some any all both each such more most other others own "
+        "image picture photo photograph close-up closeup view shot scene background foreground part parts portion "
+        "piece show shows shown depict depicts depicted feature features featuring display displays see seen visible "
+        "appear appears seem seems look looks contain contains including includes include wear wears wearing hold "
+        "holds holding stand stands standing sit sits sitting lie lies lying rest rests resting place placed set "
+        "against side various several many thing things item items object objects color colored colour coloured "
+        "made make making like well reads read say says written following "
+        "text word words letters"
+    ).split()
+)) - _COUNTS - _BESIDE  # fmt: skip
+_SUFFIXES = ("-colored", "-coloured")
+_QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”')
+
+
+class Content(NamedTuple):
+    """A sentence's content words, the (modifier, noun) pairs among them, and its words with their synonyms."""
+
+    words: frozenset[str]
+    pairs: frozenset[tuple[str, str]]
+    senses: frozenset[str]
+
+
+@lru_cache(maxsize=8192)
+def content(text: str) -> Content:
+    """What a text is about, in canonical words."""
+    plain = [w for w in words_of(text) if _is_content(w)]
+    words = frozenset(_word(w) for w in plain)
+    pairs: set[tuple[str, str]] = set()
+    for phrase in noun_phrases(text, DETERMINERS | POSSESSIVES):
+        *before, head = [_word(w) for w in phrase.words if _is_content(w)] or [""]
+        pairs.update((modifier, head) for modifier in before)
+    return Content(words, frozenset(pairs), words.union(*(_senses(w) for w in plain)))
+
+
+def _is_content(word: str) -> bool:
+    return word not in _EMPTY and any(c.isalnum() for c in word)
+
+
+def _word(word: str) -> str:
+    for suffix in _SUFFIXES:
+        word = word.removesuffix(suffix)
+    return _stem(singular(word.removesuffix("'s").removesuffix("’s")))
+
+
+@lru_cache(maxsize=65536)
+def _senses(word: str) -> frozenset[str]:
+    return frozenset(_stem(name) for name in synonyms_of(word) if " " not in name)
+
+
+def _stem(word: str) -> str:
+    """ "striped" and "stripe", "wooden" and "wood", "smiling" and "smile" are one word."""
+    for suffix in ("ing", "ed", "en", "y", "e"):
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            word = word[: -len(suffix)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
+
+
+def news(text: str, told: Iterable[Content], known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The content words of a sentence that were not told, or not with their noun. `known`: words that are no news."""
+    said = list(told)
+    mine = content(text)
+    words = frozenset[str]().union(*(c.senses for c in said)) | known
+    fresh = set(mine.words - words)
+    for modifier, head in mine.pairs:
+        if {modifier, head} & known or {modifier, head} & fresh:
+            continue
+        if not any(modifier in c.senses and head in c.senses for c in said):
+            fresh.add(modifier)
+    return frozenset(fresh)
