@@ -135,7 +135,8 @@ class Checker:
     # ---- attributes ------------------------------------------------------------------------------------------------
 
     def _attributes(self, at: int, thing: Thing, told: Sequence[Told]) -> Iterator[str]:
-        own = [o for o in told if not opposed(thing, o.thing)] or list(told)
+        own = self._evidence.meant(thing) if self._strict else [o for o in told if not opposed(thing, o.thing)]
+        own = own or list(told)
         close = self._closest(at, own)
         for word in sorted(thing.looks):
             looks = _tells_looks(word)

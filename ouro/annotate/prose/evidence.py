@@ -111,7 +111,8 @@ class Evidence:
         names: dict[int, dict[str, Told]] = defaultdict(dict)
         for one in self.told:
             thing, known = one.thing, before[one.source, one.thing.noun]
-            same = [o for o in known if not opposed(thing, o.thing) and not differs(thing, o.thing)]
+            same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
+            same = [o for o in same if not differs(thing, o.thing)]
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])
@@ -133,6 +134,7 @@ class Evidence:
         first = next((o for o in above if o.thing.start < match.end and match.start < o.thing.end), None)
         if first is not None:
             again = [o for o in above if o.thing.noun == first.thing.noun and not o.thing.modifiers]
+            again = [o for o in again if o.thing.plural == first.thing.plural]
             own += [first, *(o for o in again if o is not first)]
         _join(own)
 

@@ -116,7 +116,9 @@ class _Reader:
             phrases.append(self._phrases[self._at])
             taken.update(range(self._phrases[self._at].start, self._phrases[self._at].end))
             self._at += 1
-        pronouns = [m.span() for m in _PRONOUN.finditer(self._prose, start, end) if m.start() not in taken]
+        pronouns = [m for m in _PRONOUN.finditer(self._prose, start, end) if m.start() not in taken]
+        ones = [_ONE.search(self._prose, max(start, m.start() - 24), m.end()) for m in pronouns]
+        pronouns = [(one or m).span() for m, one in zip(pronouns, ones, strict=True)]
         return sorted([*phrases, *pronouns], key=_span)
 
     def _next_clause(self, clause: _Clause, ended: str) -> _Clause:
@@ -137,7 +139,7 @@ class _Reader:
     def _name(self, item: Item, clause: _Clause) -> int:
         """The number of the thing that an item names, or speaks of again; -1 for none."""
         if not isinstance(item, NounPhrase):
-            if named := _ONE.search(self._prose, max(0, item[0] - 24), item[1]):
+            if named := _ONE.search(self._prose, *item):
                 return self._name_one(named, clause)
             return self._antecedent(self._prose[item[0] : item[1]].lower(), clause)
         if not names_thing(item, self._prose):
