@@ -138,7 +138,7 @@ DECISIVE = [  # what, where, old, new, which stages
     ("regular-expression", "core/tokens", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
     ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", SHARDS),
     ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", SHARDS),
-    ("synonym", "annotate/english/kinds", TABLE, f"{TABLE}0", {"merge"}),
+    ("synonym", "annotate/english/kinds", TABLE, f"{TABLE}0", {"merge", "synthesize"}),
     ("loss", "training/losses", "(batch.task == t)", "(batch.task != t)", {"train", "checkpoint"}),
     ("compression-of-shards", "core/artifacts", '"zstd"', '"snappy"', SHARDS - {"checkpoint"}),
 ]
