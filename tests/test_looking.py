@@ -203,6 +203,12 @@ def test_what_lexical_matching_found_is_neither_asked_nor_offered() -> None:
     assert len(vlm.asked) == 1 and "- a flag" not in vlm.asked[0].prompt
 
 
+def test_what_is_denied_is_not_offered() -> None:
+    vlm = chooser("a flag")
+    asked(vlm, replace(PARENT, text="A flag beside medals. There are no people."), OWN)
+    assert "- A flag\n- medals\n- none of them\n" in vlm.asked[0].prompt
+
+
 def test_phrases_within_marks_are_not_offered() -> None:
     vlm = chooser("a flag")
     asked(vlm, replace(PARENT, marks=(Mark(0, 16, "lead_in"), Mark(41, 47, "guess"))), OWN)
@@ -234,7 +240,7 @@ def test_a_child_of_a_region_without_description_is_looked_for_above_it() -> Non
 def test_regions_without_a_name_and_parents_of_one_word_ask_nothing() -> None:
     vlm = ScriptedVLM({})  # would raise
     assert asked(vlm, PARENT, replace(OWN, name="")) == []
-    assert asked(vlm, replace(PARENT, text="uniform"), OWN) == []
+    assert asked(vlm, replace(PARENT, text="wet"), OWN) == []
     assert asked(vlm) == []
 
 

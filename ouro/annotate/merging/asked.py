@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import Phrase, is_plural, noun_phrases
+from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.prompts import NONE_OF_THEM, which_phrase_prompt
 from ouro.core.records import Description, Match, Region
 from ouro.vision.protocols import Request, Scoring
@@ -25,7 +25,7 @@ class _Question(NamedTuple):
     region_id: str
     name: str
     parent: Description
-    phrases: tuple[Phrase, ...]
+    phrases: tuple[NounPhrase, ...]
 
     def options(self) -> tuple[str, ...]:
         return (*(self.parent.text[p.start : p.end] for p in self.phrases), NONE_OF_THEM)
@@ -72,12 +72,13 @@ def _nearest_described(
     return described[above.region_id] if above else None
 
 
-def _free_phrases(parent: Description, matches: Sequence[Match]) -> tuple[Phrase, ...]:
-    """The parent's noun phrases that may mean one more thing, each wording once: none matched as "same" or marked."""
+def _free_phrases(parent: Description, matches: Sequence[Match]) -> tuple[NounPhrase, ...]:
+    """The parent's noun phrases that may mean one more thing, each wording once: none negated, marked, or matched as
+    "same"."""
     taken = [(m.start, m.end) for m in matches if m.how == "same"] + [(m.start, m.end) for m in parent.marks]
-    found: dict[str, Phrase] = {}
-    for phrase in noun_phrases(parent.text):
-        if all(phrase.end <= start or end <= phrase.start for start, end in taken):
+    found: dict[str, NounPhrase] = {}
+    for phrase in read_phrases(parent.text):
+        if not phrase.negated and all(phrase.end <= start or end <= phrase.start for start, end in taken):
             found.setdefault(parent.text[phrase.start : phrase.end].casefold(), phrase)
     return tuple(found.values())[:MOST_PHRASES]
 
@@ -87,7 +88,7 @@ def _match(question: _Question, shares: Sequence[float]) -> Match | None:
     if best == len(question.phrases) or shares[best] < LEAST or list(shares).count(shares[best]) > 1:
         return None
     phrase = question.phrases[best]
-    how = "among" if is_plural(phrase.words[-1]) else "same"
+    how = "among" if phrase.plural else "same"
     return Match(
         question.region_id, question.parent.region_id, phrase.start, phrase.end, how, EVIDENCE, round(shares[best], 4)
     )
