@@ -127,6 +127,19 @@ def synthesis_prompt(template: str, aspect: str, description: str) -> str:
     return TEMPLATES[template].format(description=description, aspect=aspect, guidance=GUIDANCE[aspect])
 
 
+# ---- support of pairs ----------------------------------------------------------------------------------------
+
+SUPPORT: Final = (
+    "Here is a description of a picture:\n{description}\n\nQuestion: {question}\nAnswer: {answer}\n\n"
+    "Going by the description alone, is this answer right? Say yes or no."
+)
+
+
+def support_prompt(description: str, question: str, answer: str) -> str:
+    """What the annotator is asked of a pair, without the picture."""
+    return SUPPORT.format(description=description, question=question, answer=answer)
+
+
 # ---- answers -------------------------------------------------------------------------------------------------
 
 # The round trip's question: with the words that LLaVA-1.5 (arXiv 2310.03744, section 3.2) asks short answers with.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
@@ -143,10 +143,24 @@ class Synthesize(_Stage):
     max_new_tokens: Positive = 280
     batch_size: Positive = 50
     max_pairs: Positive = 120
+    support: Literal["rules", "asked", "none"] = "rules"
+    support_keep: Share = 0.7
+    support_drop: Share = 0.3
     max_similarity: Share = 1.0
     max_yes_no: Share = 1.0
     round_trip: bool = False
     min_agreement: Share = 0.5
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Synthesize:
+        if self.support_drop > self.support_keep:
+            raise ValueError(f"support_drop {self.support_drop} is above support_keep {self.support_keep}")
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Whether the annotator is asked about pairs: about their support, or with the image alone."""
+        return self.round_trip or self.support == "asked"
 
 
 LoraOrFrozen = Literal["lora", "frozen"]

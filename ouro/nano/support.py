@@ -76,7 +76,8 @@ def check_pair(pair: Written, description: str) -> str:
         if match := form.fullmatch(question):
             right = answers(told, match.groupdict())
             return _judge(right, answer, told)
-    return "not_checkable"
+    is_said = set(answer.split()) - {"yes", "no"} <= told.words
+    return "not_checkable" if is_said else "answer_not_in_description"
 
 
 def _judge(right: list[str] | None, answer: str, told: Told) -> str:
@@ -127,11 +128,23 @@ def _spot(slot: str) -> tuple[int, int]:
 
 
 def _count(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    if asked.get("plural") == "containers":
-        return [NUMBERS[len(told.containers)]]
-    shape = next((s for s in SHAPES if plural(s) == asked.get("plural")), None)
-    n = len([i for i in told.items if (shape is None or i.shape == shape) and asked.get("holder") in (None, i.holder)])
+    """Of "objects" on a holder, shapes by name, containers together or by name."""
+    what = str(asked["plural"])
+    if what == "containers":
+        n = len(told.containers)
+    elif kind := next((k for k in CONTAINERS if what in (plural(k), _plural_of_f(k))), None):
+        n = int(kind in told.containers)
+    else:
+        shape = next((s for s in SHAPES if plural(s) == what), "")
+        if not shape and what != "objects":
+            return None
+        items = _find(told, {"shape": shape, "holder": asked.get("holder")})
+        n = len(items)
     return [NUMBERS[n]] if 0 < n < len(NUMBERS) else None
+
+
+def _plural_of_f(word: str) -> str:
+    return f"{word[:-1]}ves" if word.endswith("f") else f"{word}es"
 
 
 def _sign(told: Told, asked: dict[str, str | None]) -> list[str] | None:
@@ -153,11 +166,11 @@ def _loose(told: Told, asked: dict[str, str | None]) -> list[str] | None:
 
 _KIND = rf"(?P<kind>{'|'.join(CONTAINERS)})"
 _FORMS: list[tuple[re.Pattern[str], Callable[[Told, dict[str, str | None]], list[str] | None]]] = [
-    (re.compile(rf"what color is the {_SHAPE}{_ON}"), _field("color")),
-    (re.compile(rf"what pattern is the {_SHAPE}{_ON}"), _field("pattern")),
+    (re.compile(rf"what color is the (?:{_COLOR} )?{_SHAPE}{_ON}"), _field("color")),
+    (re.compile(rf"what pattern is the (?:{_COLOR} )?{_SHAPE}{_ON}"), _field("pattern")),
     (re.compile(rf"what shape is the {_COLOR} object{_ON}"), _field("shape")),
     (re.compile(rf"where is the {_KIND}"), _container),
-    (re.compile(rf"where is the {_SHAPE}{_ON}"), _field("slot")),
+    (re.compile(rf"where is the (?:{_COLOR} )?{_SHAPE}{_ON}"), _field("slot")),
     (re.compile(rf"what holds the {_COLOR} {_SHAPE}"), _field("holder")),
     (re.compile(rf"what is (?P<side>left of|right of|above|below) the {_SHAPE}{_ON}"), _beside),
     (re.compile(rf"how many (?P<plural>objects) are{_ON}"), _count),
