@@ -29,6 +29,7 @@ _QUOTED = re.compile(
 )
 _MARKS = str.maketrans(dict.fromkeys('"“”`', ")"))
 _NEAR = 6  # things before a pronoun that it may speak of
+_MOST = 24  # links of a thing that another one may share
 
 Item = NounPhrase | tuple[int, int]  # a pronoun is its characters
 
@@ -236,21 +237,21 @@ class _Reader:
     def _relate(self, relation: str, index: int, clause: _Clause) -> None:
         """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
         previous = clause.previous
-        group = clause.group if previous in clause.group else []
+        group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
         left = [clause.subject] if not relation else [previous] if relation == "of" else [*group, previous]
         if relation in ("has", "in"):
-            left += [x.a for x in self._to[previous] if x.relation == "of"]
-            left += [x.b for x in self._from[previous] if x.relation == "of"]
+            left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
+            left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
         self._link([(at, relation or "does", index) for at in dict.fromkeys(left)])
 
     def _copies(self, previous: int, index: int) -> list[tuple[int, str, int]]:
         """A listed thing stands in the relations of the one before it, or of what has that one."""
-        ends = [(index, x.relation, x.b) for x in self._from[previous]]
+        ends = [(index, x.relation, x.b) for x in self._from[previous][-_MOST:]]
         at, seen = previous, {previous}
         while len(seen) < 5:
-            ends += [(x.a, x.relation, index) for x in self._to[at]]
-            above = next((x.a for x in self._to[at] if x.relation != "of" and x.a not in seen), -1)
+            ends += [(x.a, x.relation, index) for x in self._to[at][-_MOST:]]
+            above = next((x.a for x in self._to[at][:_MOST] if x.relation != "of" and x.a not in seen), -1)
             if above < 0:
                 break
             at = above
