@@ -20,11 +20,10 @@ import pytest
 import yaml
 from listening import Listeners, listeners
 
-from cli import up
 from cli.app import app, guarded
 from ouro.core.processes import is_alive
 from ouro.core.state import State
-from tasks import screen
+from tasks import screen, up
 from tasks.processes.locks import inherited
 from tasks.processes.prefect_server import START_SECONDS, free_port, healthy
 from tasks.processes.supervised import LONGEST, ChildError, Supervised, start
