@@ -66,9 +66,9 @@ class Shape(NamedTuple):
 
 
 def shape_of(small: bool) -> Shape:
-    from ouro.vision.architecture import KNOWN
+    from ouro.vision.architecture import ARCHITECTURES
 
-    known = dict(KNOWN[BASE])
+    known = dict(ARCHITECTURES[BASE])
     vision = known.pop("vision_config")
     known.pop("model_type")
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
