@@ -141,7 +141,7 @@ def agreed(params: Params) -> dict[str, Any]:
 
 
 def write_params(params: Path | None, profile: str | None, overrides: Sequence[str]) -> tuple[Params, str]:
-    """Bring params.yaml to the target values; returns them and the difference ("" when nothing changed).
+    """Bring params.yaml to the wanted values; returns them and the difference ("" when nothing changed).
 
     Everything is checked before anything is written. Raises ParamsError.
     """
