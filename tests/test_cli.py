@@ -312,11 +312,11 @@ def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -
     (foreign / "preprocessor_config.json").write_text("{}")
     *_, files = doctor.model()
     assert (files.what, files.verdict) == ("model files", "note")
-    assert files.found == "not in models/foreign: chat_template.jinja or chat_template.json"
+    assert files.detail == "not in models/foreign: chat_template.jinja or chat_template.json"
     (foreign / "model.safetensors").unlink()
     base = doctor.model()[1]
     assert (base.what, base.verdict) == ("model.base", "missing")
-    assert "no *.safetensors" in base.found
+    assert "no *.safetensors" in base.detail
     assert base.mend.startswith("fetch it again")
 
 
