@@ -23,7 +23,7 @@ from tasks import screen, tracking
 from tasks.checkout import check_checkout
 from tasks.processes import deployment
 from tasks.processes.environments import round_environment
-from tasks.processes.locks import Held, inherited
+from tasks.processes.locks import LockHeld, inherited
 from tasks.processes.mlflow_server import start_mlflow, wait_for_mlflow
 from tasks.processes.prefect_server import (
     HOST,
@@ -113,11 +113,12 @@ def _only_up() -> Generator[int]:
     try:
         with inherited(STATE.up_lock, LONGEST + 20, _say_waiting) as lock:
             yield lock
-    except Held as held:
+    except LockHeld as error:
         raise UpError(
-            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most ({held}). Fix: use that one, "
-            "or stop it first (Ctrl-C, or SIGTERM); of one that was killed, end what is left (ps -ef | grep supervisor)"
-        ) from held
+            f"{Path.cwd()}: another `ouro up` runs in this checkout, expected one at most ({error}). Fix: use "
+            "that one, or stop it first (Ctrl-C, or SIGTERM); of one that was killed, end what is left "
+            "(ps -ef | grep supervisor)"
+        ) from error
 
 
 @contextmanager

@@ -177,7 +177,7 @@ def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date
         assert weights == f"weights of round {number}"
     c.call("git", "checkout", "-q", "main")
     c.dvc("checkout", "-q")
-    # two barren rounds later it has saturated: a nightly ends in seconds, without a server
+    # two rounds without a gain later it has saturated: a nightly ends in seconds, without a server
     said = c.bootstrap("--rounds", "5", "--commit")
     assert "ended after 2 of 5 rounds: saturated after round 5: 2 rounds in a row without a gain" in said
     assert c.params()["model"]["adapter"] == "models/champions/round-003"

@@ -14,7 +14,7 @@ from cli.app import app, guarded
 from ouro.core.params import Params, ParamsError, load_params
 from tasks.checkout import only_run
 from tasks.report import notes
-from tasks.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
+from tasks.settings import CommandOptions, agreed, apply_options, check_annotator, check_writer, write_params
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -191,19 +191,21 @@ def test_a_folder_of_any_name_is_annotated_itself(
 
 
 def test_annotate_without_a_model_keeps_the_one_of_the_params() -> None:
-    params = pointed_at(Params(), Asked("photos"))
+    params = apply_options(Params(), CommandOptions("photos"))
     assert params.model == Params().model
     assert params.ingest.source == str(Path.cwd() / "photos")
 
 
 @pytest.mark.parametrize("source", ["hf:beans", "hf:beans@test", "hf:org/name@train"])
 def test_a_data_set_by_name_reaches_ingest_as_it_is(source: str) -> None:
-    assert pointed_at(Params(), Asked(source)).ingest.source == source
+    assert apply_options(Params(), CommandOptions(source)).ingest.source == source
 
 
 def test_options_are_shortcuts_for_params() -> None:
-    asked = Asked("photos", "Qwen/Qwen2-VL", "openai", "http://127.0.0.1:1/v1", limit=0, runner="threads", workers=3)
-    params = pointed_at(Params.model_validate({"ingest": {"limit": 9}}), asked)
+    options = CommandOptions(
+        "photos", "Qwen/Qwen2-VL", "openai", "http://127.0.0.1:1/v1", limit=0, runner="threads", workers=3
+    )
+    params = apply_options(Params.model_validate({"ingest": {"limit": 9}}), options)
     assert (params.model.backend, params.model.url) == ("openai", "http://127.0.0.1:1/v1")
     assert (params.model.name, params.model.base) == ("Qwen/Qwen2-VL", "models/nano")
     assert (params.ingest.limit, params.runner.kind, params.runner.workers) == (0, "threads", 3)
@@ -211,7 +213,7 @@ def test_options_are_shortcuts_for_params() -> None:
 
 def test_a_servers_model_needs_no_local_folder() -> None:
     params = load_params(ROOT / "profiles/paper.yaml", ("model.base=models/none",))
-    params = pointed_at(params, Asked("photos", "Qwen/Qwen2-VL", "openai"))
+    params = apply_options(params, CommandOptions("photos", "Qwen/Qwen2-VL", "openai"))
     check_annotator(params)
     check_writer(params)
     assert not any("models/nano," in note for note in notes(params))
@@ -267,7 +269,7 @@ def test_another_model_without_its_profile_is_refused_with_the_fix(
 
 
 def test_the_note_on_nanos_annotations_names_the_profile() -> None:
-    params = pointed_at(load_params(ROOT / "params.yaml"), Asked("photos", str(ROOT / "models/nano")))
+    params = apply_options(load_params(ROOT / "params.yaml"), CommandOptions("photos", str(ROOT / "models/nano")))
     assert "--profile paper --model" in notes(params)[0]
 
 
@@ -310,11 +312,11 @@ def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -
     (foreign / "preprocessor_config.json").write_text("{}")
     *_, files = doctor.model()
     assert (files.what, files.verdict) == ("model files", "note")
-    assert files.found == "not in models/foreign: chat_template.jinja or chat_template.json"
+    assert files.detail == "not in models/foreign: chat_template.jinja or chat_template.json"
     (foreign / "model.safetensors").unlink()
     base = doctor.model()[1]
     assert (base.what, base.verdict) == ("model.base", "missing")
-    assert "no *.safetensors" in base.found
+    assert "no *.safetensors" in base.detail
     assert base.mend.startswith("fetch it again")
 
 

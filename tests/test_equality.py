@@ -65,7 +65,7 @@ def shown(family: str, seed: int, pictures: int, lengths: list[tuple[int, int]])
         return [int(i) for i in rng.integers(20, 200, n)]
 
     branches = [
-        PackedBranch(encoder.asked("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
+        PackedBranch(encoder.prompt("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
         for i, (p, t) in enumerate(lengths)
     ]
     return Shown(encoder.prefix(grids), grids, pixels, branches)
@@ -194,7 +194,7 @@ def test_a_branch_without_a_prompt_is_predicted_from_the_prefix() -> None:
     encoder = encoder_of("Qwen2VL")
     one = shown("Qwen2VL", 1, 2, [(2, 4), (2, 3)])
     bare = one._replace(branches=[b._replace(prompt=[]) for b in one.branches])
-    assert encoder.asked("x", 2)  # what was taken away
+    assert encoder.prompt("x", 2)  # what was taken away
     compare("Qwen2VL", [bare, one], 10_000, "segments")
 
 
@@ -219,7 +219,7 @@ def test_a_conversation_is_the_chat_templates_and_its_answers_see_the_descriptio
     def packed(first: str) -> PackedRow:
         said = [(q, first if i == 0 else a) for i, (q, a) in enumerate(turns)]
         branches = [
-            PackedBranch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
+            PackedBranch(encoder.prompt(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
             for i, (q, a) in enumerate(said)
         ]
         known = {"image_token": encoder.image_id, "merge": encoder.merge}

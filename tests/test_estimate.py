@@ -20,11 +20,11 @@ from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.costs.assumptions import AssumptionError, Assumptions, default_assumptions, replace_values
 from ouro.costs.estimate import EstimateInputs, estimate_costs, unit_seconds
 from ouro.costs.workload import BranchTokens, estimate_grids, estimate_packed_row, estimate_workload
-from ouro.vision.architecture import KNOWN, Architecture, PixelBounds, read_architecture, read_pixel_bounds
+from ouro.vision.architecture import ARCHITECTURES, Architecture, PixelBounds, read_architecture, read_pixel_bounds
 from ouro.vision.flops import count_language_weights, decode_flops, kv_bytes, prefill_flops, vision_flops
 
 ROOT = Path(__file__).resolve().parent.parent
-ARCH: Architecture = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+ARCH: Architecture = read_architecture(ARCHITECTURES["Qwen2-VL-7B-Instruct"])
 SIGHT: PixelBounds = read_pixel_bounds("none", ARCH.vision)
 
 
@@ -66,7 +66,7 @@ def test_rows_by_hand_shared_separate_and_as_a_conversation() -> None:
     assert made["shared"][2:] == (125, 5050 + (1500 + 120) + 2 * (500 + 15), 14)
     assert made["separate"][2:] == (325, 115 * 116 / 2 + 2 * 105 * 106 / 2, 14)
     assert made["conversation"][2:] == (125, 125 * 126 / 2, 14)
-    assert made["separate"].shown == {(1, 20, 20): 3.0} and made["shared"].shown == shown
+    assert made["separate"].grids == {(1, 20, 20): 3.0} and made["shared"].grids == shown
 
 
 @settings(deadline=None)

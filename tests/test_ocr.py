@@ -130,13 +130,13 @@ def photograph(name: str) -> PIL.Image.Image:
 def test_text_is_likely_on_a_page_and_the_numbers_say_why() -> None:
     found = is_text_likely(page(), MAX_SIDE)
     assert found.likely and found.reason == "rows_of_letters"
-    assert "longest even row 1" in found.why  # ten or more letters
+    assert "longest even row 1" in found.counts  # ten or more letters
 
 
 @pytest.mark.parametrize("name", ["camera", "coffee", "chelsea", "gravel", "grass", "coins", "rocket", "moon"])
 def test_text_is_not_likely_on_photographs_without_any(name: str) -> None:
     found = is_text_likely(photograph(name), MAX_SIDE)
-    assert (found.likely, found.reason) == (False, "no_rows"), found.why
+    assert (found.likely, found.reason) == (False, "no_rows"), found.counts
 
 
 def test_text_is_not_likely_in_noise_in_nothing_and_in_one_pixel() -> None:

@@ -120,11 +120,11 @@ def test_doctor_asks_the_server_with_the_key_that_is_there(
 ) -> None:
     _params(tmp_path, monkeypatch, backend="openai", url=server.url, name="m")
     [found] = doctor.server()
-    assert (found.verdict, found.found) == ("ok", f"{server.url} answers as m; no {KEY}, and none is wanted")
+    assert (found.verdict, found.detail) == ("ok", f"{server.url} answers as m; no {KEY}, and none is wanted")
     assert len(shown(server.bodies[0])) == 1
     monkeypatch.setenv(KEY, SECRET)
     [found] = doctor.server()
-    assert found.found.endswith(f"{KEY} is set")
+    assert found.detail.endswith(f"{KEY} is set")
     assert server.keys == ["Bearer EMPTY", f"Bearer {SECRET}"]
 
 
@@ -135,7 +135,7 @@ def test_doctor_says_that_a_key_is_wanted_or_the_server_not_there(
     server.script = [status(401)]
     [found] = doctor.server()
     assert (found.what, found.verdict) == ("model server", "missing")
-    assert "status 401" in found.found and found.mend.startswith(f"set {KEY}")
+    assert "status 401" in found.detail and found.mend.startswith(f"set {KEY}")
     base = next(f for f in doctor.model() if f.what == "model.base")
     assert base.verdict == "note" and base.mend.startswith("only to train")
     server.shutdown()

@@ -38,7 +38,7 @@ def test_positions_equal_the_models_own(parts) -> None:  # type: ignore[no-untyp
     model, encoder = parts
     pixels = encoder.pixels(_pictures(0), [None, 9216, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
-    ids = encoder.prefix(grids) + encoder.asked("describe the image.", len(grids))
+    ids = encoder.prefix(grids) + encoder.prompt("describe the image.", len(grids))
     t = torch.tensor([ids])
     theirs, _ = model.model.get_rope_index(t, (t == encoder.image_id).int(), image_grid_thw=pixels["image_grid_thw"])
     assert torch.equal(theirs[:, 0], mrope_positions(ids, grids, encoder.image_id, encoder.merge))
@@ -125,7 +125,7 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
     pixels = encoder.pixels(_pictures(3)[:2], [None, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
     branches = [
-        PackedBranch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2
+        PackedBranch(encoder.prompt(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2
     ]
     kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
     rows = [pack_row(encoder.prefix([g]), [g], branches[: 1 + i], **kwargs) for i, g in enumerate(grids)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ouro.benchmarks.intervals import Estimate
 from ouro.core.params import Gate
 from ouro.rounds.gate import GateError, Measured, check_gate, decide, gained
-from ouro.rounds.ledger import LedgerError, Round, barren, read_round, read_rounds, write_round
+from ouro.rounds.ledger import LedgerError, Round, count_rounds_without_gain, read_round, read_rounds, write_round
 
 
 def measured(
@@ -136,9 +136,9 @@ def test_a_round_that_is_not_there_is_said_with_those_that_are(tmp_path: Path) -
 
 def test_barren_counts_the_last_rounds_without_a_gain() -> None:
     rounds = [finished(1), finished(2, promoted=False, gained=False), finished(3, promoted=False)]
-    assert [barren(rounds[:n]) for n in range(4)] == [0, 0, 1, 2]
-    assert barren([*rounds, finished(4)]) == 0
-    assert barren([finished(1, gained=False)]) == 1, "a negative margin promotes without a gain"
+    assert [count_rounds_without_gain(rounds[:n]) for n in range(4)] == [0, 0, 1, 2]
+    assert count_rounds_without_gain([*rounds, finished(4)]) == 0
+    assert count_rounds_without_gain([finished(1, gained=False)]) == 1, "a negative margin promotes without a gain"
 
 
 # ---- git and DVC -----------------------------------------------------------------------------------------

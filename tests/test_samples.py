@@ -86,7 +86,7 @@ def test_k_regions_are_drawn_without_replacement_and_the_same_again(k: int, n: i
     assert len(once.regions) == min(k, n) and list(once.regions) == sorted(set(once.regions))
     assert all(0 <= i < n for i in once.regions)
     assert len(set(once.pairs)) == len(once.pairs) == 5
-    assert not draw_selection(sample(n), params, np.random.default_rng(seed), shown=False).regions
+    assert not draw_selection(sample(n), params, np.random.default_rng(seed), with_regions=False).regions
 
 
 def test_questions_are_of_one_aspect_each_before_a_second() -> None:
@@ -216,7 +216,7 @@ def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
     encoder = Encoder(tiny_processor("Qwen2VL"))
     one = sample(3, 2)
     alone = len(encoder.prefix([(1, 4, 4)]))
-    described = len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+    described = len(encoder.prompt("describe.", 1)) + len(encoder.reply("a table"))
 
     def at(context: int, given: Sample = one) -> Any:
         return filter_samples([given], tmp_path, encoder, Train(k=2), "describe.", context)
@@ -225,7 +225,7 @@ def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
     assert [(r.record_id, r.reason) for r in at(alone + described - 1).rejected] == [("i", "too_long")]
     tight = at(alone + described)
     assert (tight.samples[0].parts, len(tight.samples[0].pairs)) == ((), 2)
-    assert tight.given_up == Counter(regions=3)
+    assert tight.removals == Counter(regions=3)
     wordy = dataclasses.replace(one, pairs=(QuestionAnswer("what is it? " * 9, "yes"), one.pairs[0]))
     assert at(alone + described, wordy).samples[0].pairs == (one.pairs[0],)
     gone = dataclasses.replace(one, path="gone.png")
@@ -237,7 +237,7 @@ def test_any_k_regions_fit_that_are_left(tmp_path: Path) -> None:
     encoder, params = Encoder(tiny_processor("Qwen2VL")), Train(k=2)
     boxes = [(0.0, 0.0, float(n), float(n)) for n in (30, 60, 90, 120)]
     one = dataclasses.replace(sample(), parts=tuple(SampleRegion(str(i), b, 1) for i, b in enumerate(boxes)))
-    whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+    whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.prompt("describe.", 1)) + len(encoder.reply("a table"))
     for room in range(60):
         [left] = filter_samples([one], tmp_path, encoder, params, "describe.", whole + room).samples
         sizes = sorted(encoder.visual_tokens(((int(p.box[2]),) * 2, params.region_max_pixels)) + 2 for p in left.parts)

@@ -120,13 +120,13 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
 
         monkeypatch.setattr(annotate, name, flow(name=name)(stage))
 
-    class Door:
-        def admit(self, collection: str | None, ingest: object) -> None:
+    class FolderLease:
+        def ingest_once(self, collection: str | None, ingest: object) -> None:
             ran.append("ingest")
 
     out = tmp_path / "out"
     with tags("names-of-an-annotation"):
-        clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, Door())  # type: ignore[arg-type]
+        clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, FolderLease())  # type: ignore[arg-type]
     assert list(clock) == ran == ["ingest", "propose", "describe", "merge", "synthesize"]
     assert f"annotate, {out}" in [run.name for run in runs_tagged("names-of-an-annotation")]
 

@@ -49,12 +49,12 @@ from tasks.sharing import shared
 from ouro.core.layout import Layout
 
 root = Path(sys.argv[1])
-with shared(Layout(root, root / ".ouro/cache"), {"merge.max_tokens": 9}) as door:
-    print("alone" if door.alone else "joined", flush=True)
+with shared(Layout(root, root / ".ouro/cache"), {"merge.max_tokens": 9}) as lease:
+    print("alone" if lease.alone else "joined", flush=True)
     if sys.argv[2] == "ingest":
         from ouro.core.artifacts import write_shard
         from ouro.core.records import Image
-        door.admit("c", lambda: write_shard(root / "images/shard-00000.parquet", Image, [], n_in=0))
+        lease.ingest_once("c", lambda: write_shard(root / "images/shard-00000.parquet", Image, [], n_in=0))
         print("ingested", flush=True)
     sys.stdin.read()
 """
@@ -73,9 +73,9 @@ def holding(root: Path, what: str) -> subprocess.Popen[str]:
 def test_who_comes_second_takes_what_the_first_has_ingested(tmp_path: Path) -> None:
     layout = Layout(tmp_path, tmp_path / ".ouro/cache")
     other, ingest = holding(tmp_path, "ingest"), Ingest(layout)
-    with shared(layout, {"merge.max_tokens": 9}) as door:
-        door.admit("new", ingest)
-    assert (door.alone, ingest.times) == (False, 0)
+    with shared(layout, {"merge.max_tokens": 9}) as lease:
+        lease.ingest_once("new", ingest)
+    assert (lease.alone, ingest.times) == (False, 0)
     other.communicate()
 
 
@@ -88,8 +88,8 @@ def test_who_wants_something_else_of_the_folder_is_refused_while_others_work(tmp
     ):
         pass
     other.communicate()
-    with shared(layout, {"merge.max_tokens": 7}) as door:
-        assert door.alone
+    with shared(layout, {"merge.max_tokens": 7}) as lease:
+        assert lease.alone
 
 
 def test_when_the_ingesting_process_dies_the_one_that_waited_ingests(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_ingest_runs_again_for_a_new_collection_and_only_then(tmp_path: Path) ->
     def enter(collection: str | None, agreed: dict[str, object]) -> tuple[int, bool]:
         """How often ingest has run so far, and whether the scenes that were there are still there."""
         write_shard(made, Scene, [], n_in=0)
-        with shared(layout, agreed) as door:
-            door.admit(collection, ingest)
+        with shared(layout, agreed) as lease:
+            lease.ingest_once(collection, ingest)
         return ingest.times, made.is_file()
 
     same: dict[str, object] = {"ingest.limit": 0, "merge.max_tokens": 9}
@@ -138,10 +138,10 @@ def test_an_ingest_that_failed_is_done_again(tmp_path: Path) -> None:
         ingest()
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), shared(layout, {}) as door:
-        door.admit("a", fails)
-    with shared(layout, {}) as door:
-        door.admit("a", ingest)
+    with pytest.raises(OSError, match="full"), shared(layout, {}) as lease:
+        lease.ingest_once("a", fails)
+    with shared(layout, {}) as lease:
+        lease.ingest_once("a", ingest)
     assert ingest.times == 2
 
 
@@ -184,8 +184,8 @@ def test_weights_that_change_between_two_shards_are_refused_and_nothing_is_mixed
     layout, params = annotating
     first, second, *_ = shard_names(layout.regions)
     regions = Kept(layout.regions)
-    with shared(layout, agreed(params)) as door:
-        door.admit("photos", lambda: None)
+    with shared(layout, agreed(params)) as lease:
+        lease.ingest_once("photos", lambda: None)
         regions.restore()
         describe.fn(first, layout, params)
         replace_weights(Path(params.model.base))
@@ -200,8 +200,8 @@ def test_an_interrupted_run_is_not_completed_with_other_weights(annotating: tupl
     first, second, *_ = shard_names(layout.regions)
 
     def run(name: str) -> set[str]:
-        with shared(layout, agreed(params)) as door:
-            door.admit("photos", lambda: None)
+        with shared(layout, agreed(params)) as lease:
+            lease.ingest_once("photos", lambda: None)
             regions.restore()
             describe.fn(name, layout, params)
         return makers(layout)

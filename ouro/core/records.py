@@ -149,8 +149,8 @@ def training_images(images: Iterable[Image]) -> list[Image]:
 
 def regions_of(images: Iterable[Image], regions: Iterable[Region]) -> list[Region]:
     """The regions of these images."""
-    wanted = {image.image_id for image in images}
-    return [region for region in regions if region.image_id in wanted]
+    image_ids = {image.image_id for image in images}
+    return [region for region in regions if region.image_id in image_ids]
 
 
 class Record(Protocol):

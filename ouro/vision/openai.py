@@ -50,9 +50,9 @@ class ServerRefused(OuroError, ValueError):
 class RequestRefused(ServerRefused):
     """A single request that the server refuses: too long, or with a picture it cannot read. Others may succeed."""
 
-    def __init__(self, text: str, why: str) -> None:
+    def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
-        self.why = why
+        self.reason = reason
 
 
 class OpenAIVisionLM:
@@ -198,7 +198,7 @@ class _Trial:
         self._remaining -= 1
         if self._remaining <= 0 and not self.passed:
             raise error
-        return Refused(error.why)
+        return Refused(error.reason)
 
 
 def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:

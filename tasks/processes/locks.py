@@ -23,7 +23,7 @@ from ouro.core.processes import is_alive
 POLL = 0.1
 
 
-class Held(OuroError, RuntimeError):
+class LockHeld(OuroError, RuntimeError):
     """Another process holds a lock, and did not let go in time."""
 
 
@@ -34,7 +34,7 @@ def exclusive(path: Path, *, wait: bool = True) -> Generator[None]:
         if wait:
             fcntl.flock(lock, fcntl.LOCK_EX)
         elif not try_exclusive(lock):
-            raise Held(f"{path}: held by another process")
+            raise LockHeld(f"{path}: held by another process")
         yield
 
 
@@ -92,12 +92,12 @@ def _wait(lock: IO[str], path: Path, seconds: float, waiting: Callable[[], None]
     called = False
     while not try_exclusive(lock):
         if (holder := _holder(lock)) is not None:
-            raise Held(f"{path}: held by process {holder}")
+            raise LockHeld(f"{path}: held by process {holder}")
         if not called:
             waiting()
             called = True
         if time.monotonic() > deadline:
-            raise Held(f"{path}: what a killed process left is still there after {seconds:.0f} s")
+            raise LockHeld(f"{path}: what a killed process left is still there after {seconds:.0f} s")
         time.sleep(POLL)
 
 

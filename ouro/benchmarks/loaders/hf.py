@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 ALWAYS = ("width", "height", "ques_type", "answers", "answer")  # read where a data set has them
@@ -60,7 +60,7 @@ class Columns:
               choice; a label 0 or 1; yes or no; IconQA's mixture; expressions, whose box is x, y, width, height
     kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human");
               `kind_in_id` where ids are unique in their kind only
-    joined:   the column that names the picture in a second data set, where pictures stand under `id`
+    picture_id: the column that names the picture in a second data set, where pictures stand under `id`
     """
 
     item_id: str = "question_id"
@@ -74,7 +74,7 @@ class Columns:
     choices: str = ""
     context: str = ""
     box: str = ""
-    joined: str = ""
+    picture_id: str = ""
 
     def readable(self) -> tuple[str, ...]:
         """All columns but the picture's."""
@@ -82,7 +82,7 @@ class Columns:
 
     def needed(self) -> tuple[str, ...]:
         """The columns without which nothing can be read, pictures aside."""
-        named = (self.item_id, self.question, self.answers, self.choices, self.box, self.joined)
+        named = (self.item_id, self.question, self.answers, self.choices, self.box, self.picture_id)
         return tuple(name for name in named if name)
 
 
@@ -93,13 +93,13 @@ class HubTable:
         self.source, self.columns, self.rows, self.pictures = source, columns, rows, pictures
         self._by_id: dict[str, int] = {}
 
-    def items(self) -> Iterator[Found]:
+    def items(self) -> Iterator[ItemOrRejected]:
         """All rows as items or rejections. No picture is decoded."""
         return checked(self._items(), [Path(self.source)])
 
-    def _items(self) -> Iterator[Found]:
+    def _items(self) -> Iterator[ItemOrRejected]:
         columns = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
-        pictures = None if self.columns.joined else self.rows.data.column(self.columns.image)
+        pictures = None if self.columns.picture_id else self.rows.data.column(self.columns.image)
         for number, row in enumerate(self.rows.select_columns(columns)):
             entry = Entry(self.source, f": row {number}", "", row)
             try:
@@ -154,7 +154,7 @@ class HubTable:
         return data
 
     def _row(self, image: str) -> int:
-        if not self.columns.joined:
+        if not self.columns.picture_id:
             return int(image)
         if not self._by_id:
             self._by_id = {str(name): number for number, name in enumerate(self.pictures["id"])}
@@ -175,7 +175,7 @@ def _item(entry: Entry, columns: Columns, number: int) -> Item:
     name = identity(entry, columns.item_id) if columns.item_id else str(number)
     return Item(
         item_id=f"{kind}-{name}" if columns.kind_in_id else name,
-        image=identity(entry, columns.joined) if columns.joined else str(number),
+        image=identity(entry, columns.picture_id) if columns.picture_id else str(number),
         question=question,
         references=references,
         kind=kind,
@@ -254,8 +254,8 @@ def open_table(source: str, columns: Columns, split: str = "test", config: str =
     Raises BenchmarkFileError: not found, no such split, a column missing.
     """
     rows = _open_split(source, split, config)
-    _check(source, rows, columns.needed() if columns.joined else (*columns.needed(), columns.image))
-    if not columns.joined:
+    _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
+    if not columns.picture_id:
         return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
         raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")

@@ -42,7 +42,7 @@ _LEADING = re.compile(r"\s*([A-Z])\.")
 _DRESSED = re.compile(r"[(\[*]*([a-z])(?:[)\]*.:]+\s.*|[)\]*.:]*)", re.DOTALL)
 
 
-def chosen(reply: str, choices: Sequence[str], mode: Mode) -> int | None:
+def choose_option(reply: str, choices: Sequence[str], mode: Mode) -> int | None:
     """Index of the option that the reply takes, or None: then the answer is wrong.
 
     Raises ValueError for more than 26 options.
