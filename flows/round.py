@@ -16,10 +16,10 @@ from pathlib import Path
 from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.session import session
+from flows.session import import_libraries, session
 from ouro.core.params import Params, load_params
 from ouro.rounds.ledger import Round, annotator_of
-from tasks import screen, tracking
+from tasks import mlflow_pages, screen
 from tasks.checkout import check_checkout, only_run
 from tasks.inbox import inbox_changed, inbox_fingerprint, note_inbox
 from tasks.inputs import check_inputs
@@ -53,8 +53,8 @@ def run(file: Path | None, profile: str | None, overrides: Sequence[str], rounds
         if reason := nothing_to_do(params):
             screen.say(f"nothing to do: {reason}")
             return f"nothing to do: {reason}"
-        with session(online=needs_hub(params), while_waiting=tracking.import_libraries):
-            screen.say(f"MLflow:  {tracking.where()}")
+        with session(online=needs_hub(params), while_waiting=import_libraries):
+            screen.say(f"MLflow:  {mlflow_pages.where()}")
             promoting = not any(text.startswith("model.adapter=") for text in overrides)
             return run_rounds(rounds, committing, promoting)
 

@@ -17,7 +17,7 @@ from ouro.core.cache import ShardCache
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
 from ouro.training.samples import original_pairs
-from tasks import tracking
+from tasks import tracking, versions
 from tasks.addresses import SHARDS, Address, code_of
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
@@ -84,7 +84,7 @@ def train(
     tags = {name: str(getattr(params.train, name)) for name in ("k", "supervision", "selection", "packing")}
     job = training_job(layout, params, adapter)
     note = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
-    tracked = tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=note)
+    tracked = tracking.run("train", {**tags, **versions.dataset_digests()}, continued=note)
     with tracked if track else tracking.no_run() as run:
         run.params(
             {"seed": params.training_seed, "model": params.model.model_dump(), "train": params.train.model_dump()}

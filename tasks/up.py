@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ouro.core.errors import OuroError
 from ouro.core.state import CHECKOUT
-from tasks import screen, tracking
+from tasks import mlflow_pages, screen
 from tasks.checkout import check_checkout
 from tasks.processes import deployment
 from tasks.processes.environments import round_environment
@@ -201,7 +201,7 @@ def _say_port(what: str, requested_port: int, port: int | None) -> None:
 
 def _start_mlflow(requested_port: int, lock: int) -> _Mlflow:
     """Start a server on the store that the commands use; none if that store is a server already."""
-    store = os.environ.get(tracking.URI, tracking.STORE)
+    store = os.environ.get(mlflow_pages.URI, mlflow_pages.STORE)
     if store.startswith("http"):
         return _Mlflow(store, None)
     port = free_port(requested_port)
@@ -233,7 +233,7 @@ def worker_name() -> str:
 def _start_worker(mlflow: str, lock: int) -> Supervised:
     environment = {
         **round_environment(os.environ),
-        tracking.URI: mlflow,
+        mlflow_pages.URI: mlflow,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",
     }

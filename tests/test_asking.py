@@ -27,7 +27,7 @@ from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
-from tasks import asking, tracking
+from tasks import asking, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,7 +198,7 @@ def test_replies_that_are_kept_are_there_for_another_process(tmp_path: Path) -> 
 def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_gate_reads(
     tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     data, layout = fill(tmp_path / "b", ["scienceqa"]), Layout(tmp_path / "data", tmp_path / ".ouro/cache")
     knobs = ("benchmark.names=[scienceqa]", f"benchmark.folder={data}", "benchmark.k=2", "propose.proposers=[rpn]")

@@ -36,7 +36,7 @@ from ouro.benchmarks.scored import Score, constant_answers
 from ouro.core.layout import Layout
 from ouro.core.records import Box
 from ouro.vision.protocols import Request
-from tasks import asking, tracking
+from tasks import asking, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -276,7 +276,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 def _asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{folder / 'mlflow.db'}")
     monkeypatch.chdir(folder)
     layout = collection(folder, IMAGES)
     settings = params("benchmark.k=1", "benchmark.bootstrap_samples=200", "model.adapter=models/champion")

@@ -23,7 +23,7 @@ from ouro.benchmarks.paper import measured
 from ouro.benchmarks.run_folder import read_run, write_score
 from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
-from tasks import tracking
+from tasks import mlflow_pages, tracking
 
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
 
@@ -518,7 +518,7 @@ def test_a_tracked_comparison_is_in_the_store(
 ) -> None:
     """One run for each pair, with what JSON says of the reported figure, and the names of both as tags."""
     folders = runs(tmp_path, capsys, RIGHT, {**RIGHT, "7001": "dark red"}, {**RIGHT, "8000": "2"})
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     compare(folders, "json", True, True, resamples=100)
     said = json.loads(capsys.readouterr().out)

@@ -12,7 +12,7 @@ from tiny_training import annotated
 
 from ouro.core.params import Params
 from ouro.core.state import State
-from tasks import tracking
+from tasks import mlflow_pages, tracking, versions
 from tasks.models import needs_hub
 from tasks.processes.environments import quiet_environment
 
@@ -20,7 +20,7 @@ from tasks.processes.environments import quiet_environment
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv(tracking.URI, uri)
+    monkeypatch.setenv(mlflow_pages.URI, uri)
     monkeypatch.chdir(tmp_path)
     return uri
 
@@ -50,7 +50,7 @@ def test_a_store_that_does_not_answer_costs_a_warning_and_no_work(
 ) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))  # nobody listens there
-        monkeypatch.setenv(tracking.URI, f"http://127.0.0.1:{sock.getsockname()[1]}")
+        monkeypatch.setenv(mlflow_pages.URI, f"http://127.0.0.1:{sock.getsockname()[1]}")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         worked = False
         with tracking.run("train") as run:
@@ -70,7 +70,7 @@ def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
     from tasks.screen import console
 
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     console.cache_clear()
     annotated(tmp_path / "photos", 2)
     knobs = ["epochs=2", "batch_size=2", "questions=1", "bf16=false", "processes=1"]
@@ -87,7 +87,7 @@ def test_a_training_says_how_it_went_and_is_tracked_only_if_wanted(
         assert said[-2] == "MLflow: nothing was tracked"
         return
     found = re.fullmatch(r"MLflow: run (\w+), seen after `uv run mlflow ui --backend-store-uri (\S+) .*`", said[-2])
-    assert found and found[2] == os.environ[tracking.URI]
+    assert found and found[2] == os.environ[mlflow_pages.URI]
     store = tracking.client()
     assert store.get_run(found[1]).info.status == "FINISHED"
     assert [point.step for point in store.get_metric_history(found[1], "loss")] == [2]
@@ -136,6 +136,6 @@ def test_the_hub_is_asked_only_where_params_name_something_there(
 
 def test_without_git_a_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert tracking.provenance() == {"git_commit": "none", "dvc_lock": "none"}
+    assert versions.provenance() == {"git_commit": "none", "dvc_lock": "none"}
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert tracking.provenance() == {"git_commit": "none", "dvc_lock": "none"}
+    assert versions.provenance() == {"git_commit": "none", "dvc_lock": "none"}
