@@ -36,6 +36,7 @@ from ouro.benchmarks.loaders.fields import (
 from ouro.benchmarks.loaders.general import yes_no
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
+from ouro.benchmarks.loaders.splits import open_split
 from ouro.benchmarks.loaders.text import language
 
 if TYPE_CHECKING:
@@ -253,43 +254,15 @@ def open_table(source: str, columns: Columns, split: str = "test", config: str =
 
     Raises BenchmarkFileError: not found, no such split, a column missing.
     """
-    rows = _open_split(source, split, config)
+    rows = open_split(source, split, config)
     _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
     if not columns.picture_id:
         return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
         raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
-    second = _open_split(pictures, split, "") if Path(pictures).exists() else _open_split(source, split, pictures)
+    second = open_split(pictures, split, "") if Path(pictures).exists() else open_split(source, split, pictures)
     _check(pictures, second, ("id", columns.image))
     return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
-
-
-def _open_split(source: str, split: str, config: str) -> Any:
-    import datasets
-
-    path = Path(source)
-    try:
-        if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            dataset: Any = datasets.load_from_disk(source)
-            return dataset[split] if hasattr(dataset, "keys") else dataset
-        if path.exists():
-            return datasets.load_dataset("parquet", data_files={split: _parquet(path, split)}, split=split)
-        return datasets.load_dataset(source, config or None, split=split)
-    except BenchmarkFileError:
-        raise
-    except Exception as error:  # the library raises its own, the hub's, pyarrow's and the network's
-        raise BenchmarkFileError(
-            f"data set {source}, split {split}: {type(error).__name__}: {str(error)[:300]}; expected a folder of "
-            "parquet files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
-        ) from error
-
-
-def _parquet(path: Path, split: str) -> list[str]:
-    """The parquet files of a split: those that are named after it, else all."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    if not files:
-        raise BenchmarkFileError(f"{path}: no parquet files, expected *.parquet; download the data set's files")
-    return [str(file) for file in [f for f in files if f.name.startswith(split)] or files]
 
 
 def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:
