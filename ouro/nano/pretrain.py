@@ -19,9 +19,8 @@ import numpy as np
 
 from ouro.core.processes import end_with_parent
 from ouro.core.state import CHECKOUT
-from ouro.nano.curriculum import Lesson, phase_lessons
+from ouro.nano.curriculum import phase_lessons
 from ouro.nano.lesson_encoder import LessonEncoder
-from ouro.nano.model import MAX_PIXELS, MIN_PIXELS, REGION_MAX_PIXELS
 
 ROWS = 64  # per step, over all processes
 MIN_STEPS = {1: 120, 2: 120, 3: 150}
@@ -140,8 +139,7 @@ def train(rank: int, options: Options) -> None:
     import torch
     import torch.distributed as dist
 
-    from ouro.nano.lesson_encoder import LessonEncoder
-from ouro.nano.model import build_model, build_processor, save
+    from ouro.nano.model import build_model, build_processor, save
     from ouro.training.attention import use_attention
     from ouro.training.group import join_group, on_loopback
     from ouro.vision.fast import accelerate_vision
