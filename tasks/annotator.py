@@ -43,7 +43,7 @@ def _adapter_path(model: Model, adapter: Path | None) -> Path | None:
     path = adapter or (Path(model.adapter) if model.adapter else None)
     if path and model.backend == "openai":
         raise ServedAdapter(
-            f"adapter {path}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
+            f"adapter {path}: got model.backend=openai, whose server has its own. Fix: start the server with it and "
             "set model.name to its name and model.adapter to '', or set model.backend=hf"
         )
     return path

@@ -139,3 +139,11 @@ def test_without_git_a_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert versions.provenance() == {"git_commit": "none", "dvc_lock": "none"}
     monkeypatch.setenv("PATH", str(tmp_path))
     assert versions.provenance() == {"git_commit": "none", "dvc_lock": "none"}
+
+
+def test_the_page_that_compares_names_every_run_and_its_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    query = "/#/compare-runs?runs=%5B%22a%22%2C%20%22b%22%5D&experiments=%5B%227%22%5D"
+    monkeypatch.delenv(mlflow_pages.URI, raising=False)
+    assert mlflow_pages.compare_url("7", ["a", "b"]) == f"http://127.0.0.1:5000{query}"
+    monkeypatch.setenv(mlflow_pages.URI, "http://elsewhere:8080/")
+    assert mlflow_pages.compare_url("7", ["a", "b"]) == f"http://elsewhere:8080{query}"
