@@ -60,7 +60,7 @@ def foreign(checkout: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--set", "train.kk=3"], "train.kk: unknown key; did you mean 'k'?"),
         (["--set", "propose.tau=1.5"], "propose.tau: got 1.5"),
@@ -81,11 +81,11 @@ def foreign(checkout: Path) -> Path:
     ],
 )
 def test_bad_input_is_one_error_without_a_traceback_and_exit_code_2(
-    words: list[str], said: str, photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
+    words: list[str], message: str, photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert ouro("annotate", str(photos), "--out", str(checkout / "out"), *words) == 2
     err = capfd.readouterr().err
-    assert said in err
+    assert message in err
     assert err.startswith("error: ")
     assert "Traceback" not in err
     assert not (checkout / "out").exists()
@@ -112,17 +112,17 @@ def test_results_among_the_images_are_refused(photos: Path, checkout: Path, capf
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("file,split\na.png,train\n", "unknown 'file'"), ("", "no entries"), ('path\n"a.png\n', "not CSV")],
 )
 def test_a_bad_manifest_is_one_error_before_anything_starts(
-    text: str, said: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+    text: str, message: str, checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "models").symlink_to(ROOT / "models")
     (checkout / "list.csv").write_text(text)
     assert ouro("annotate", "list.csv", "--out", "out") == 2
     err = capfd.readouterr().err
-    assert said in err
+    assert message in err
     assert err.startswith("error: ")
     assert not (checkout / "out").exists()
 
@@ -284,9 +284,9 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
     monkeypatch.setattr("flows.session.prefect_server", stop)
     assert ouro("bootstrap", "--set", f"ingest.source={photos}") == 2
     out = capfd.readouterr().out
-    told = notes(load_params())
-    assert told
-    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in told]
+    lines = notes(load_params())
+    assert lines
+    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in lines]
 
 
 def test_bootstrap_checks_what_params_name_before_it_writes_them(
@@ -301,9 +301,9 @@ def test_bootstrap_checks_what_params_name_before_it_writes_them(
 
 def test_doctor_finds_nothing_amiss_in_the_shipped_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    found = doctor.model()
-    assert [f.what for f in found] == ["params.yaml", "model.base", "model.proposer"]
-    assert {f.verdict for f in found} == {"ok"}
+    finding = doctor.model()
+    assert [f.what for f in finding] == ["params.yaml", "model.base", "model.proposer"]
+    assert {f.verdict for f in finding} == {"ok"}
 
 
 def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -> None:

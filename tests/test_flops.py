@@ -60,9 +60,9 @@ def _model(family: str) -> Any:
         model = nano.build_model(nano.build_tokenizer(), 0)
     else:
         vision = {"hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "depth": 3, "out_hidden_size": 64}
-        own = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
+        vision_options = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
         if family == "Qwen2_5_VL":
-            own = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
+            vision_options = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
         text: dict[str, Any] = {
             "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -71,7 +71,7 @@ def _model(family: str) -> Any:
         text |= {"head_dim": 24} if family == "Qwen3VL" else {}  # 4 heads of 24: not the width
         text["rope_parameters"] |= {"mrope_section": [4, 4, 4]} if family == "Qwen3VL" else {}
         ids = {"image_token_id": 6, "video_token_id": 7, "vision_start_token_id": 3, "vision_end_token_id": 4}
-        config = getattr(hf, f"{family}Config")(vision_config={**vision, **own}, text_config=text, **ids)
+        config = getattr(hf, f"{family}Config")(vision_config={**vision, **vision_options}, text_config=text, **ids)
         model = getattr(hf, f"{family}ForConditionalGeneration")(config)
     model.set_attn_implementation("eager")
     return model.eval()
@@ -215,14 +215,14 @@ def test_a_hub_config_with_the_language_models_keys_at_the_top_reads_as_a_nested
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"model_type": "llava"}, "model_type 'llava'; expected one of qwen2_vl"),
         ({"model_type": "qwen2_vl"}, r"not as expected \(KeyError\('vision_config'\)"),
     ],
 )
-def test_other_models_are_refused(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(ArchitectureError, match=said):
+def test_other_models_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
         read_architecture(config)
 
 

@@ -29,9 +29,9 @@ def never() -> None:
 
 
 def refusal(lock: Path, seconds: float) -> str:
-    with pytest.raises(LockHeld) as held, inherited(lock, seconds, lambda: None):
+    with pytest.raises(LockHeld) as caught, inherited(lock, seconds, lambda: None):
         pass
-    return str(held.value)
+    return str(caught.value)
 
 
 def holder(lock: Path) -> subprocess.Popen[str]:

@@ -74,8 +74,8 @@ def test_bins_hold_every_image_once_and_keep_to_the_budget(lengths: list[int], b
 
 def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
     """Lengths 3, 5, 2 in rows of 8: 5 + 3 fill the first, 2 stands in the second beside 6 of padding."""
-    made = [pack_row([9] * (n - 1), [], [PackedBranch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
-    batch, order = collate(made, 0, 8)
+    rows = [pack_row([9] * (n - 1), [], [PackedBranch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
+    batch, order = collate(rows, 0, 8)
     assert order == [0, 1, 2]
     assert batch.ids.tolist() == [[9, 9, 3, 9, 9, 9, 9, 5], [9, 2, 0, 0, 0, 0, 0, 0]]
     assert batch.branch.tolist() == [[0, 0, 1, 0, 0, 0, 0, 1], [0, 1, -1, -1, -1, -1, -1, -1]]
@@ -88,8 +88,8 @@ def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
 
 def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
     branches = [PackedBranch([1, 2], [3], [1.0], 1), PackedBranch([1], [3, 3], [1.0, 1.0], 0)]
-    known = {"image_token": -1, "merge": 2}
-    shared, apart = pack_row([9] * 4, [], branches, **known), separate_rows([9] * 4, [], branches, **known)
+    row_options = {"image_token": -1, "merge": 2}
+    shared, apart = pack_row([9] * 4, [], branches, **row_options), separate_rows([9] * 4, [], branches, **row_options)
     assert (shared.ids.numel(), shared.unshared) == (10, 14)
     assert sum(row.ids.numel() for row in apart) == 14
 
