@@ -141,7 +141,7 @@ class Checkout:
         return [json.loads(path.read_text()) for path in sorted((self.folder / "rounds").glob("*.json"))]
 
     def verdicts(self) -> list[bool]:
-        return [round["verdict"]["promoted"] for round in self.rounds()]
+        return [record["verdict"]["promoted"] for record in self.rounds()]
 
     def params(self) -> dict[str, Any]:
         return yaml.safe_load((self.folder / "params.yaml").read_text())
@@ -162,7 +162,7 @@ def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date
     c = Checkout(folder, [0.2, -0.1, 0.1, -0.1, -0.1])
     output = c.bootstrap("--rounds", "3", "--commit")
     assert c.verdicts() == [True, False, True]
-    annotators = [round["annotator"] for round in c.rounds()]
+    annotators = [record["annotator"] for record in c.rounds()]
     champion = "models/nano + models/champions/round-001"
     assert annotators == ["models/nano", champion, champion], "the refused one never annotates"
     assert "round 2: the candidate is NOT promoted" in output
