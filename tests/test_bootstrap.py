@@ -26,9 +26,9 @@ STAGE = '''
 import json, os, sys, time, pathlib, yaml
 sys.excepthook = lambda kind, error, at: print(f"error: {error}", file=sys.stderr)  # as Ouro's own stages
 stage, params = sys.argv[1], yaml.safe_load(pathlib.Path("params.yaml").read_text())
-number, worn = params["round"], params["model"]["adapter"]
+number, adapter = params["round"], params["model"]["adapter"]
 with open(".ouro/ran", "a") as log:
-    log.write(f"{number} {stage} {worn}\\n")
+    log.write(f"{number} {stage} {adapter}\\n")
 while pathlib.Path(f"hold-{stage}").exists():
     time.sleep(0.1)
 if pathlib.Path(f"break-{stage}").exists():
@@ -41,7 +41,7 @@ elif stage == "benchmark":
     gains = json.loads(pathlib.Path("gains.json").read_text())
     gain = gains[min(number, len(gains)) - 1]
     rows = []
-    for other in ["base", "champion"] if worn else ["base"]:
+    for other in ["base", "champion"] if adapter else ["base"]:
         at = {"value": gain, "low": gain - 0.01, "high": gain + 0.01, "n": 50}
         rows.append({"benchmark": "held-out", "k": 0, "models": [other, "bootstrapped"], "first": 0.3,
                      "second": 0.3 + gain, "gain": at, "points": 100.0})
@@ -51,7 +51,7 @@ else:
     for name in {"ingest": ["images", "annotations"], "propose": ["regions"], "describe": ["descriptions"],
                  "merge": ["scenes"], "synthesize": ["qa"]}[stage]:
         out = pathlib.Path("data") / name; out.mkdir(parents=True)
-        (out / "what.txt").write_text(f"{stage} by {worn}")
+        (out / "what.txt").write_text(f"{stage} by {adapter}")
 '''
 READS = {
     "ingest": [], "propose": ["data/images"], "describe": ["data/regions", "models/champions"],
