@@ -1,6 +1,6 @@
 """Qwen2-VL-7B's shape on one GPU, at the paper's batch: `uv run python perf/gpu.py [--set train.batch_size=8]`.
 
-Weights are random, so nothing has to be fetched; sizes are those of ouro.vision.architecture.KNOWN, the params those of
+Weights are random, so nothing has to be fetched; sizes are those of ouro.vision.architecture, the params of
 profiles/paper.yaml (4 images x 8 accumulations a step, LoRA of rank 8 on the language model, bfloat16, checkpointing),
 images and texts as long as `ouro estimate` assumes for photographs: the full image with k = 5 regions, a description
 and five questions. First the forms of attention are compared on a small model in float32, on
@@ -327,7 +327,7 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
 
 
 def between(spent: dict[str, float], data: Any, indices: range, t: Any, meter: Any) -> dict[str, float]:
-    """What stands between MFU and 1, in shares of the profiled step, which saw the images `shown`."""
+    """What stands between MFU and 1, in shares of the profiled step, which saw the images at `indices`."""
     from ouro.vision.flops import step_flops
 
     done = needed = 0.0

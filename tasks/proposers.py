@@ -20,7 +20,7 @@ _loading = threading.Lock()
 
 
 def proposers(params: Propose, rpn: str, cache: Path, processes: int) -> tuple[RegionProposer, ...]:
-    """The proposers that `wanted` names, loaded once a process. `rpn`: model.proposer; `cache`: where OCR lays out
+    """The proposers that `params` names, loaded once a process. `rpn`: model.proposer; `cache`: where OCR lays out
     its models."""
     with _loading:  # shards in threads would load them once each
         return _load(params.model_dump_json(), rpn, cache, processes)

@@ -41,8 +41,8 @@ def _annotator_of(vlm: VisionLM) -> str:
     """What a record says of who described it."""
     region = Region("i/0", "i", None, 0, (0.0, 0.0, 8.0, 8.0), 1.0, "image")
     scripted = ScriptedVLM(lambda r: "a star", vlm.fingerprint)
-    [descriptions], _ = describe_shard([region], {"i": PILImage.new("RGB", (8, 8))}, scripted, Describe())
-    return descriptions.annotator
+    [description], _ = describe_shard([region], {"i": PILImage.new("RGB", (8, 8))}, scripted, Describe())
+    return description.annotator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,12 +72,10 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_process_and_several_carry_the_fingerprint_that_the_cache_is_asked_for(adapter: Path) -> None:
     """The number of processes once decided which of two fingerprints was written into every description."""
     annotators._load.cache_clear()
-    for adapter_path in (None, adapter):
-        one, several = (
-            annotator(_model(n), 4, adapter_path) for n in (1, 2)
-        )  # the second starts its processes when asked
+    for path in (None, adapter):
+        one, several = (annotator(_model(n), 4, path) for n in (1, 2))  # the second starts its processes when asked
         assert type(one) is not type(several)
-        assert one.fingerprint == several.fingerprint == fingerprint(_model(), adapter_path)
+        assert one.fingerprint == several.fingerprint == fingerprint(_model(), path)
     annotators._load.cache_clear()
 
 

@@ -26,9 +26,9 @@ STAGE = '''
 import json, os, sys, time, pathlib, yaml
 sys.excepthook = lambda kind, error, at: print(f"error: {error}", file=sys.stderr)  # as Ouro's own stages
 stage, params = sys.argv[1], yaml.safe_load(pathlib.Path("params.yaml").read_text())
-number, worn = params["round"], params["model"]["adapter"]
+number, adapter = params["round"], params["model"]["adapter"]
 with open(".ouro/ran", "a") as log:
-    log.write(f"{number} {stage} {worn}\\n")
+    log.write(f"{number} {stage} {adapter}\\n")
 while pathlib.Path(f"hold-{stage}").exists():
     time.sleep(0.1)
 if pathlib.Path(f"break-{stage}").exists():
@@ -41,7 +41,7 @@ elif stage == "benchmark":
     gains = json.loads(pathlib.Path("gains.json").read_text())
     gain = gains[min(number, len(gains)) - 1]
     rows = []
-    for other in ["base", "champion"] if worn else ["base"]:
+    for other in ["base", "champion"] if adapter else ["base"]:
         at = {"value": gain, "low": gain - 0.01, "high": gain + 0.01, "n": 50}
         rows.append({"benchmark": "held-out", "k": 0, "models": [other, "bootstrapped"], "first": 0.3,
                      "second": 0.3 + gain, "gain": at, "points": 100.0})
@@ -51,7 +51,7 @@ else:
     for name in {"ingest": ["images", "annotations"], "propose": ["regions"], "describe": ["descriptions"],
                  "merge": ["scenes"], "synthesize": ["qa"]}[stage]:
         out = pathlib.Path("data") / name; out.mkdir(parents=True)
-        (out / "what.txt").write_text(f"{stage} by {worn}")
+        (out / "what.txt").write_text(f"{stage} by {adapter}")
 '''
 READS = {
     "ingest": [], "propose": ["data/images"], "describe": ["data/regions", "models/champions"],
@@ -141,7 +141,7 @@ class Checkout:
         return [json.loads(path.read_text()) for path in sorted((self.folder / "rounds").glob("*.json"))]
 
     def verdicts(self) -> list[bool]:
-        return [round["verdict"]["promoted"] for round in self.rounds()]
+        return [record["verdict"]["promoted"] for record in self.rounds()]
 
     def params(self) -> dict[str, Any]:
         return yaml.safe_load((self.folder / "params.yaml").read_text())
@@ -162,7 +162,7 @@ def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date
     c = Checkout(folder, [0.2, -0.1, 0.1, -0.1, -0.1])
     output = c.bootstrap("--rounds", "3", "--commit")
     assert c.verdicts() == [True, False, True]
-    annotators = [round["annotator"] for round in c.rounds()]
+    annotators = [record["annotator"] for record in c.rounds()]
     champion = "models/nano + models/champions/round-001"
     assert annotators == ["models/nano", champion, champion], "the refused one never annotates"
     assert "round 2: the candidate is NOT promoted" in output

@@ -301,9 +301,9 @@ def test_bootstrap_checks_what_params_name_before_it_writes_them(
 
 def test_doctor_finds_nothing_amiss_in_the_shipped_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    finding = doctor.model()
-    assert [f.what for f in finding] == ["params.yaml", "model.base", "model.proposer"]
-    assert {f.verdict for f in finding} == {"ok"}
+    findings = doctor.model()
+    assert [f.what for f in findings] == ["params.yaml", "model.base", "model.proposer"]
+    assert {f.verdict for f in findings} == {"ok"}
 
 
 def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -> None:

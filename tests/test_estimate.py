@@ -115,9 +115,9 @@ def test_every_assumption_has_a_source(paper: Params) -> None:
 
 
 def test_regions_scales_all_levels_and_says_who_wanted_that(paper: Params) -> None:
-    values = replace_values(default_assumptions(paper, nano=False), {"regions": 26}, "given")
-    assert (values.values.regions1, values.values.regions2, values.values.regions3) == (16, 8, 2)
-    assert values.sources["regions2"] == "given" and values.sources["area2"].startswith("assumed")
+    assumptions = replace_values(default_assumptions(paper, nano=False), {"regions": 26}, "given")
+    assert (assumptions.values.regions1, assumptions.values.regions2, assumptions.values.regions3) == (16, 8, 2)
+    assert assumptions.sources["regions2"] == "given" and assumptions.sources["area2"].startswith("assumed")
 
 
 @pytest.mark.parametrize("values", [{"regionz": 1.0}, {"merged": 0.0}, {"regions": -1.0}, {"pairs": float("inf")}])

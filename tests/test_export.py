@@ -101,10 +101,10 @@ _TEXTS = st.text(max_size=12) | st.sampled_from(["", " ", "a star", *RESERVED, "
 
 
 @given(_TEXTS, _TEXTS, _TEXTS)
-def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, fault: str, question: str) -> None:
-    about = annotated_image(text, fault, question)
+def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, caption: str, question: str) -> None:
+    about = annotated_image(text, caption, question)
     conversations, rejected = build_conversations(about, PROMPT, CONTENTS)
-    n_refs = len({t.rstrip(" .") for t in ("a table", fault)})
+    n_refs = len({t.rstrip(" .") for t in ("a table", caption)})
     assert sum(len(c.turns) for c in conversations) + len(rejected) == 1 + 3 + 3 + n_refs
     assert {r.reason for r in rejected} <= {"reserved_text", "empty_text"}
     for conversation in conversations:

@@ -67,37 +67,37 @@ def test_data_files_are_ascii_without_markup_and_read_back_the_same(value: Any) 
     assert text.startswith('ouro("page",3,') and json.loads(text[len('ouro("page",3,') : -len(");\n")]) == value
 
 
-def test_every_image_has_its_entry_view_and_copies(gallery: GalleryFolder) -> None:
-    entries = [e for p in (0, 1) for e in value_of(gallery.out / f"data/page-{p:05d}.js")]
-    views = value_of(gallery.out / "data/images-00000.js")
+def test_every_image_has_its_entry_view_and_copies(gallery_folder: GalleryFolder) -> None:
+    entries = [e for p in (0, 1) for e in value_of(gallery_folder.out / f"data/page-{p:05d}.js")]
+    views = value_of(gallery_folder.out / "data/images-00000.js")
     assert [views[e["at"]]["id"] for e in entries] == [NANO, HOSTILE, BARE]
-    assert gallery.result[1:5] == (3, 2, 2, 0)  # images, pages, rejected as a whole, unreadable
+    assert gallery_folder.result[1:5] == (3, 2, 2, 0)  # images, pages, rejected as a whole, unreadable
     for entry, view, size in zip(entries, views, ((256, 256), (1024, 410), (30, 40)), strict=True):
-        assert PILImage.open(gallery.out / view["picture"]).size == size
-        assert max(PILImage.open(gallery.out / entry["thumb"]).size) <= 240
+        assert PILImage.open(gallery_folder.out / view["picture"]).size == size
+        assert max(PILImage.open(gallery_folder.out / entry["thumb"]).size) <= 240
 
 
-def test_hostile_names_reach_no_path_and_pages_are_escaped(gallery: GalleryFolder) -> None:
-    names = {p.relative_to(gallery.out).as_posix() for p in gallery.out.rglob("*") if p.is_file()}
+def test_hostile_names_reach_no_path_and_pages_are_escaped(gallery_folder: GalleryFolder) -> None:
+    names = {p.relative_to(gallery_folder.out).as_posix() for p in gallery_folder.out.rglob("*") if p.is_file()}
     assert all(re.fullmatch(r"[a-z0-9./-]+", name) for name in names)
     for page in ("index.html", "statistics.html"):
-        text = (gallery.out / page).read_text("utf-8")
+        text = (gallery_folder.out / page).read_text("utf-8")
         assert "window.hacked=1</script>" not in text and "&lt;/script&gt;" in text
         assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
-    assert "<script" not in (gallery.out / "statistics.html").read_text("utf-8")
+    assert "<script" not in (gallery_folder.out / "statistics.html").read_text("utf-8")
 
 
-def test_unfinished_stages_are_told(gallery: GalleryFolder) -> None:
-    assert gallery.result.notes == [
+def test_unfinished_stages_are_told(gallery_folder: GalleryFolder) -> None:
+    assert gallery_folder.result.notes == [
         "regions of 1 of 2 shards only: stage propose has not finished.",
         "descriptions of 1 of 2 shards only: stage describe has not finished.",
         "question-answer pairs of 1 of 2 shards only: stage synthesize has not finished.",
     ]
 
 
-def test_statistics_count_the_dataset(gallery: GalleryFolder) -> None:
-    stored = json.loads((gallery.out / "statistics.json").read_bytes())
-    assert stored == json.loads(json.dumps(gallery.result.statistics.to_json()))
+def test_statistics_count_the_dataset(gallery_folder: GalleryFolder) -> None:
+    stored = json.loads((gallery_folder.out / "statistics.json").read_bytes())
+    assert stored == json.loads(json.dumps(gallery_folder.result.statistics.to_json()))
     assert [(a["aspect"], a["kept"], a["written"]) for a in stored["acceptance"]] == [
         (EVIL, 1, 1), ("object details", 1, 1), ("style", 1, 2),
     ]  # fmt: skip

@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, gallery: GalleryFolder) -> Iterator[Page]:
+def page(browser: Browser, gallery_folder: GalleryFolder) -> Iterator[Page]:
     """The opened gallery. Afterwards: no complaint on the console, no dialog, nothing asked of any network."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
@@ -58,7 +58,7 @@ def page(browser: Browser, gallery: GalleryFolder) -> Iterator[Page]:
 
     page.on("dialog", dismiss)
     page.on("request", lambda r: None if r.url.startswith("file://") else wrong.append(r.url))
-    page.goto((gallery.out / "index.html").as_uri())
+    page.goto((gallery_folder.out / "index.html").as_uri())
     page.wait_for_selector(".thumb")
     yield page
     assert page.evaluate("window.hacked") is None
@@ -160,13 +160,13 @@ def test_rejected_candidates_appear_dashed_when_their_reason_is_picked(page: Pag
 
 
 @pytest.mark.parametrize(
-    ("words", "address"),
+    ("words", "name"),
     [("RED STAR", "nano.png"), ("pattern striped", "nano.png"), ("milk", "nano.png"), ("bare", "bare.png")],
 )
-def test_search_finds_descriptions_questions_ocr_and_names(page: Page, words: str, address: str) -> None:
+def test_search_finds_descriptions_questions_ocr_and_names(page: Page, words: str, name: str) -> None:
     page.fill("#search", words)
     page.wait_for_selector("#status:has-text('1 found in 3 of 3 images')")
-    assert page.locator(".thumb .name").all_text_contents() == [address]
+    assert page.locator(".thumb .name").all_text_contents() == [name]
 
 
 def test_search_without_a_hit_says_so(page: Page) -> None:
@@ -224,8 +224,8 @@ def test_a_filter_picked_while_a_search_runs_has_the_last_word(page: Page) -> No
     assert page.locator(".thumb .name").all_text_contents() == ["nano.png"]
 
 
-def test_a_data_file_that_is_missing_is_told(browser: Browser, gallery: GalleryFolder, tmp_path: Path) -> None:
-    shutil.copytree(gallery.out, tmp_path / "g")
+def test_a_data_file_that_is_missing_is_told(browser: Browser, gallery_folder: GalleryFolder, tmp_path: Path) -> None:
+    shutil.copytree(gallery_folder.out, tmp_path / "g")
     (tmp_path / "g/data/images-00000.js").unlink()
     page = browser.new_page()
     page.goto((tmp_path / "g/index.html").as_uri() + "#/image/0")
@@ -255,7 +255,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_the_policy_forbids_inline_handlers_and_the_network(
-    browser: Browser, gallery: GalleryFolder, server: tuple[str, list[str]]
+    browser: Browser, gallery_folder: GalleryFolder, server: tuple[str, list[str]]
 ) -> None:
     """Were a text to become markup after all, the page's policy still stands before it; a bare page has none."""
     url, requests = server
@@ -270,6 +270,6 @@ def test_the_policy_forbids_inline_handlers_and_the_network(
     assert page.evaluate(attack, [html, url]) == 1 and sorted(requests) == ["/fetch", "/image"]
     requests.clear()
     for name in ("index.html", "statistics.html"):
-        page.goto((gallery.out / name).as_uri())
+        page.goto((gallery_folder.out / name).as_uri())
         assert page.evaluate(attack, [html, url]) is None and requests == []
     page.close()

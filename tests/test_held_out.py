@@ -45,9 +45,9 @@ IMAGES = 40
 
 def ask(
     layout: Layout, out: Path, reply: Callable[[Request], str], monkeypatch: pytest.MonkeyPatch, k: int = 0,
-    *answer: str,
+    *overrides: str,
 ) -> tuple[Score, Scripted]:  # fmt: skip
-    model, settings = Scripted(reply), params("benchmark.bootstrap_samples=200", *answer)
+    model, settings = Scripted(reply), params("benchmark.bootstrap_samples=200", *overrides)
     monkeypatch.setattr(asking, "annotator", lambda *_: model)
     score = asking.run_benchmark(
         asking.source_of(HELD_OUT, settings, layout=layout), settings, out, k=k, limit=0, protocol="", controls=True,

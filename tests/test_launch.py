@@ -91,10 +91,10 @@ def test_two_nodes_of_one_process_train_what_one_node_of_two_does(tmp_path: Path
     write_job(tmp_path / "job.json", job)
     port = _free_port()
     nodes = [_node(rank, port, tmp_path / "job.json") for rank in (0, 1)]
-    output = [node.communicate()[0] for node in nodes]
+    outputs = [node.communicate()[0] for node in nodes]
     assert [node.returncode for node in nodes] == [alone.returncode, 0] == [0, 0]
-    lines = [json.loads(line) for line in output[0].splitlines() if line.startswith("{")]
-    assert not [line for line in output[1].splitlines() if line.startswith("{")], "the first process alone reports"
+    lines = [json.loads(line) for line in outputs[0].splitlines() if line.startswith("{")]
+    assert not [line for line in outputs[1].splitlines() if line.startswith("{")], "the first process alone reports"
     summary = lines[-1]["summary"]
     assert summary["steps"] == 8
     names = ("step", "loss_desc", "loss_qa")

@@ -105,7 +105,7 @@ def test_params_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "fast"),
+    ("cpuinfo", "fast"),
     [
         ("flags\t\t: fpu avx2 avx512_bf16\n", True),
         ("Features\t: fp asimd bf16\n", True),
@@ -114,13 +114,13 @@ def test_params_are_frozen() -> None:
     ],
 )
 def test_bfloat16_is_taken_only_where_something_multiplies_it(
-    message: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cpuinfo: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Imitated, a product of matrices takes 60 times as long as in float32."""
     monkeypatch.setattr("ouro.core.hardware.GPUS", ())
     file = tmp_path / "cpuinfo"
-    if message is not None:
-        file.write_text(message)
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
     assert multiplies_bfloat16.__wrapped__(file) is fast
     monkeypatch.setattr("ouro.core.params.multiplies_bfloat16", lambda: fast)
     params = load_params(ROOT / "params.yaml")

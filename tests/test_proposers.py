@@ -209,10 +209,10 @@ def test_stage_fingerprint_covers_every_model_in_use_and_no_other(tmp_path: Path
     (grounding / "config.json").write_text("{}")
     (grounding / "model.safetensors").write_bytes(b"1")
     network = "fasterrcnn_resnet50_fpn_v2"
-    grounding = {"grounding_model": str(grounding)}
-    seen = [models("rpn"), models("rpn", proposer=network), models("ocr"), models("rpn", "grounding", **grounding)]
+    knobs = {"grounding_model": str(grounding)}
+    seen = [models("rpn"), models("rpn", proposer=network), models("ocr"), models("rpn", "grounding", **knobs)]
     seen.append(models("rpn", proposer=network.replace("resnet50_fpn_v2", "mobilenet_v3_large_fpn")))
     assert len(set(seen)) == len(seen)
-    assert models("rpn", **grounding) == models("rpn", "selective-search") == seen[0]
+    assert models("rpn", **knobs) == models("rpn", "selective-search") == seen[0]
     (grounding / "model.safetensors").write_bytes(b"22")
-    assert models("rpn", "grounding", **grounding) not in seen
+    assert models("rpn", "grounding", **knobs) not in seen

@@ -110,10 +110,10 @@ def test_gained_says_whether_the_interval_is_above_nothing_whatever_the_margin()
 
 
 def test_a_round_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    round = finished(2, data={"data/qa": "abc.dir"}, seconds={"train": 3.5}, run="r")
-    path = write_round(round, tmp_path / "rounds")
+    record = finished(2, data={"data/qa": "abc.dir"}, seconds={"train": 3.5}, run="r")
+    path = write_round(record, tmp_path / "rounds")
     assert path.name == "round-002.json"
-    assert read_round(2, tmp_path / "rounds") == round
+    assert read_round(2, tmp_path / "rounds") == record
     write_round(finished(10), tmp_path / "rounds")
     write_round(finished(1), tmp_path / "rounds")
     assert [m.number for m in read_rounds(tmp_path / "rounds")] == [1, 2, 10]
@@ -296,8 +296,8 @@ def test_a_remote_that_refuses_is_one_sentence_and_loses_nothing(checkout: Path,
 # ---- when there is nothing to do -------------------------------------------------------------------------
 
 
-def rounds_of(checkout: Path, *round: Round) -> None:
-    for one in round:
+def rounds_of(checkout: Path, *rounds: Round) -> None:
+    for one in rounds:
         write_round(one, checkout / "rounds")
 
 

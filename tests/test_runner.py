@@ -154,8 +154,8 @@ def making(root: Path, what: str) -> subprocess.Popen[str]:
 
 
 def test_a_shard_that_two_processes_want_is_made_once(tmp_path: Path) -> None:
-    output = [p.communicate()[0].strip() for p in [making(tmp_path, "make") for _ in range(2)]]
-    assert sorted(output) == ["False", "True"]  # made, restored
+    outputs = [p.communicate()[0].strip() for p in [making(tmp_path, "make") for _ in range(2)]]
+    assert sorted(outputs) == ["False", "True"]  # made, restored
     assert (tmp_path / "log").read_text() == "made\n"
     assert read_sidecar(tmp_path / "out/shard-00000.parquet").n_out == 1
 

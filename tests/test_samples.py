@@ -218,8 +218,8 @@ def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
     alone = len(encoder.prefix([(1, 4, 4)]))
     described = len(encoder.prompt("describe.", 1)) + len(encoder.reply("a table"))
 
-    def at(context: int, chars: Sample = one) -> Any:
-        return filter_samples([chars], tmp_path, encoder, Train(k=2), "describe.", context)
+    def at(context: int, original: Sample = one) -> Any:
+        return filter_samples([original], tmp_path, encoder, Train(k=2), "describe.", context)
 
     assert at(10_000).samples == [one]
     assert [(r.record_id, r.reason) for r in at(alone + described - 1).rejected] == [("i", "too_long")]

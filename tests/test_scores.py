@@ -177,13 +177,9 @@ def test_perfect_predictions_score_one(name: str, tmp_path: Path, capsys: pytest
 def test_a_reply_that_never_ends_is_scored_like_any_other(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    predictions_by_id = {item.item_id: "A. [1, 2|(" * 10_000 for item in case.items}
+    by_id = {item.item_id: "A. [1, 2|(" * 10_000 for item in case.items}
     for protocol in BENCHMARKS[case.name].protocols:
-        assert (
-            0
-            <= reported(scored(case, predictions(tmp_path / "p.jsonl", predictions_by_id), capsys, protocol))["value"]
-            < 1
-        )
+        assert 0 <= reported(scored(case, predictions(tmp_path / "p.jsonl", by_id), capsys, protocol))["value"] < 1
 
 
 @pytest.mark.filterwarnings("error")
@@ -527,12 +523,12 @@ def test_a_tracked_comparison_is_in_the_store(
     monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     compare(folders, "json", True, True, resamples=100)
-    output = json.loads(capsys.readouterr().out)
+    comparisons = json.loads(capsys.readouterr().out)
     client = tracking.client()
     (experiment,) = (e for e in client.search_experiments() if e.name == tracking.EXPERIMENT)
     logged = {run.data.tags["second"]: run for run in client.search_runs([experiment.experiment_id])}
-    assert len(output) == len(logged) == 2
-    for pair in output:
+    assert len(comparisons) == len(logged) == 2
+    for pair in comparisons:
         run, difference = logged[pair["second"]], pair["benchmarks"][0]["difference"]["micro"]
         assert run.data.metrics == {f"vqav2/{key}": pytest.approx(value) for key, value in difference.items()}
         assert (run.data.tags["first"], run.info.run_name, run.info.status) == ("run 0", "compare", "FINISHED")

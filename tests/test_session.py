@@ -33,8 +33,8 @@ def task_names(flow_run: Any) -> list[str]:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     with get_client(sync_client=True) as client:
-        filter = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
-        return sorted(run.name for run in client.read_task_runs(flow_run_filter=filter))
+        run_filter = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+        return sorted(run.name for run in client.read_task_runs(flow_run_filter=run_filter))
 
 
 def python(code: list[str], folder: Path, prefect_api: str, **environment: str) -> str:

@@ -69,14 +69,10 @@ def test_caption_lengths_by_level_and_round() -> None:
 
 
 def test_regions_are_counted_without_the_whole_image() -> None:
-    statistics = collected()
-    assert (statistics.images, statistics.regions_mean, statistics.regions_median, statistics.regions_p95) == (
-        2,
-        1.5,
-        1.5,
-        3.0,
-    )  # 3 and 0
-    assert [(r.by, r.value, r.n, r.per_image) for r in statistics.regions] == [
+    result = collected()
+    # of 3 and 0 regions
+    assert (result.images, result.regions_mean, result.regions_median, result.regions_p95) == (2, 1.5, 1.5, 3.0)
+    assert [(r.by, r.value, r.n, r.per_image) for r in result.regions] == [
         ("level", "1", 2, 1.0), ("level", "2", 1, 0.5),
         ("source", "ocr", 1, 0.5), ("source", "rpn", 1, 0.5), ("source", "rpn+ocr", 1, 0.5),
         ("kind", "object", 2, 1.0), ("kind", "text", 1, 0.5),
@@ -90,19 +86,19 @@ def test_ocr_coverage() -> None:
 
 
 def test_acceptance_confidence_decisions_and_stages() -> None:
-    statistics = collected()
-    assert [(a.aspect, a.kept, a.written, a.share) for a in statistics.acceptance] == [
+    result = collected()
+    assert [(a.aspect, a.kept, a.written, a.share) for a in result.acceptance] == [
         ("interactions", 0, 5, 0.0), ("style", 4, 5, 0.8),
     ]  # fmt: skip
-    assert statistics.confidence == 0.75 and statistics.decisions == (("budget", 1),)
-    (stage,) = statistics.stages
+    assert result.confidence == 0.75 and result.decisions == (("budget", 1),)
+    (stage,) = result.stages
     assert (stage.stage, stage.n_in, stage.n_out, stage.rejected) == ("propose", 7, 4, (("nms", 2), ("too_small", 1)))
 
 
 def test_an_empty_dataset_has_statistics() -> None:
-    statistics = Collector("1").result()
-    assert statistics.captions == statistics.regions == () and statistics.confidence is None
-    assert all(math.isfinite(v) for v in statistics.metrics().values())
+    result = Collector("1").result()
+    assert result.captions == result.regions == () and result.confidence is None
+    assert all(math.isfinite(v) for v in result.metrics().values())
 
 
 def test_text_of_a_block_is_counted_once() -> None:
@@ -187,8 +183,8 @@ def test_metrics_of_any_names_are_all_kept(sources: list[str]) -> None:
 
 
 def test_statistics_survive_json() -> None:
-    statistics = collected()
-    assert captions_from_json("x", json.loads(json.dumps(statistics.to_json()))) == statistics.captions
+    result = collected()
+    assert captions_from_json("x", json.loads(json.dumps(result.to_json()))) == result.captions
 
 
 NAN_ROW = {"round": "1", "level": "0", "n": 1, "mean": "nan", "std": 0, "median": 0, "p95": 0}

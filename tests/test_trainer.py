@@ -154,11 +154,11 @@ def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyte
     happened: list[str] = []
     work = tmp_path / "checkpoints"
 
-    def record_calls(owner: Any, name: str, describe_call: Any) -> None:
+    def record_calls(owner: Any, name: str, describe: Any) -> None:
         done = getattr(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            happened.append(f"{name} {describe_call(*args)}")
+            happened.append(f"{name} {describe(*args)}")
             return done(*args, **kwargs)
 
         monkeypatch.setattr(owner, name, call)
@@ -166,13 +166,13 @@ def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyte
     def file_of(handle: int) -> str:
         return str(Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path))
 
-    def told_of(path: Any, *_: Any) -> str:
+    def path_of(path: Any, *_: Any) -> str:
         return str(Path(path).relative_to(tmp_path)) if Path(path).is_relative_to(tmp_path) else "elsewhere"
 
     record_calls(os, "fsync", file_of)
-    record_calls(os, "replace", told_of)
-    record_calls(shutil, "rmtree", told_of)
-    record_calls(TrainerState, "save_to_json", lambda state, path: told_of(path))
+    record_calls(os, "replace", path_of)
+    record_calls(shutil, "rmtree", path_of)
+    record_calls(TrainerState, "save_to_json", lambda state, path: path_of(path))
     job = small(tmp_path, save_steps=1)
     lora.train_once(job)
 

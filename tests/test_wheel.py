@@ -70,8 +70,8 @@ def test_the_wheel_holds_every_module_and_every_file_beside_them(wheel: Path) ->
 def test_the_installed_command_runs_without_the_checkout(scripts: Path, tmp_path: Path) -> None:
     where = call(scripts, tmp_path, "python", "-c", "import ouro, cli; print(ouro.__file__, cli.__file__)")
     assert [Path(path).is_relative_to(scripts.parent) for path in where.stdout.split()] == [True, True]
-    output = call(scripts, tmp_path, "ouro", "--help")
-    assert output.returncode == 0 and "annotate" in output.stdout
+    result = call(scripts, tmp_path, "ouro", "--help")
+    assert result.returncode == 0 and "annotate" in result.stdout
     paper = call(scripts, tmp_path, "ouro", "paper", "--table", "5")  # reads ouro/benchmarks/paper.json
     assert paper.returncode == 0 and "OURO-7B" in paper.stdout
 

@@ -51,7 +51,7 @@ class Predictions:
 
 @contextmanager
 def read_predictions(path: Path, progress: Callable[[int], None] = lambda n: None) -> Generator[Predictions]:
-    """All predictions of a file; `told` is given the bytes read, now and then.
+    """All predictions of a file; `progress` gets the number of bytes read, now and then.
 
     Raises BenchmarkFileError for a file that is missing, empty, no JSON Lines or not UTF-8, a line without id or reply,
     and ids that stand twice (which ones). A reply of null (NaN) is counted in `rejected`, and its question has none.

@@ -77,11 +77,11 @@ def tag(number: int) -> str:
     return f"round-{number:03d}"
 
 
-def write_round(round_: Round, folder: Path = FOLDER) -> Path:
+def write_round(record: Round, folder: Path = FOLDER) -> Path:
     """Write a round's file, atomically."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"{round_.tag}.json"
-    write_text(path, json.dumps(round_.to_json(), indent=1, sort_keys=True) + "\n")
+    path = folder / f"{record.tag}.json"
+    write_text(path, json.dumps(record.to_json(), indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -114,8 +114,8 @@ def _numbers(folder: Path) -> list[int]:
 def count_rounds_without_gain(rounds: Sequence[Round]) -> int:
     """How many of the last rounds in a row gained nothing beyond the interval (VILA^2's saturation)."""
     count = 0
-    for round_ in reversed(rounds):
-        if round_.gained and round_.verdict.promoted:
+    for record in reversed(rounds):
+        if record.gained and record.verdict.promoted:
             break
         count += 1
     return count

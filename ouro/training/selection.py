@@ -39,7 +39,7 @@ class Selection(NamedTuple):
 
 
 def draw_selection(sample: Sample, params: Train, rng: np.random.Generator, *, with_regions: bool = True) -> Selection:
-    """Up to `questions` pairs, and min(k, regions) regions (none unless `shown`) in ascending order."""
+    """Up to `questions` pairs, and min(k, regions) regions (none unless `with_regions`) in ascending order."""
     pairs = pick_diverse(sample.pairs, params.questions, rng)
     k = min(params.k, len(sample.parts)) if with_regions else 0
     questions = [sample.pairs[i] for i in pairs]

@@ -29,7 +29,7 @@ class LockHeld(OuroError, RuntimeError):
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = True) -> Generator[None]:
-    """Hold a lock alone. Without `wait`, raises Held at once when somebody else has it."""
+    """Hold a lock alone. Without `wait`, raises LockHeld at once when somebody else has it."""
     with opened(path) as lock:
         if wait:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -50,8 +50,8 @@ def shared(path: Path) -> Generator[IO[str]]:
 def inherited(path: Path, seconds: float, waiting: Callable[[], None]) -> Generator[int]:
     """Hold a lock alone until the end of this block and of all processes that were given its number (`pass_fds`).
 
-    Raises Held at once while who began another such block is alive. What one that was killed has left is waited for,
-    after `waiting` was called; raises Held when it is still there after so many seconds.
+    Raises LockHeld at once while who began another such block is alive. What one that was killed has left is waited
+    for, after `waiting` was called; raises LockHeld when it is still there after so many seconds.
     """
     with opened(path) as lock:
         if not try_exclusive(lock):

@@ -50,12 +50,10 @@ def pairs_of(image_id: str, question: str = "what color is the star ?") -> list[
 
 
 def annotated_image(
-    text: str = "a table .", region_text: str = "a red star .", question: str = "what ?"
+    text: str = "a table .", caption: str = "a red star .", question: str = "what ?"
 ) -> ImageAnnotations:
     image = Image("i", "shard-00000/i.png", 256, 128, "i.png")
-    scene = Scene(
-        "i", text, (), (("i/0", text), ("i/0.0", "a table"), ("i/0.0.0", region_text), ("i/0.1", region_text))
-    )
+    scene = Scene("i", text, (), (("i/0", text), ("i/0.0", "a table"), ("i/0.0.0", caption), ("i/0.1", caption)))
     return ImageAnnotations(image, regions_of("i"), scene, pairs_of("i", question))
 
 
