@@ -250,7 +250,7 @@ def test_bootstrap_refuses_a_proposer_that_dvc_cannot_watch(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_text()
     assert ouro("bootstrap", "--set", "model.proposer=fasterrcnn_resnet50_fpn_v2") == 2
     err = capfd.readouterr().err
@@ -280,7 +280,7 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
         raise ParamsError("no further")
 
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     monkeypatch.setattr("flows.session.prefect_server", stop)
     assert ouro("bootstrap", "--set", f"ingest.source={photos}") == 2
     out = capfd.readouterr().out
@@ -292,7 +292,7 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
 def test_bootstrap_checks_what_params_name_before_it_writes_them(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     assert ouro("bootstrap", "--set", "model.base=models/typo") == 2
     assert "model folder models/typo: not found" in capfd.readouterr().err
@@ -331,7 +331,7 @@ def test_a_defect_is_not_dressed_up_as_bad_input(capfd: pytest.CaptureFixture[st
 def test_a_second_bootstrap_in_one_checkout_is_refused(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     with only_run():
         assert ouro("bootstrap", "--set", "train.k=1") == 2

@@ -366,7 +366,7 @@ def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
 
 
 def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import round as rounds
+    from flows import bootstrap as command
     from ouro.core.params import Params
     from tasks.versioning import VersioningError
 
@@ -377,10 +377,10 @@ def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monk
         rounds_of(checkout, last_round := finished(params.round, promoted=False))
         return last_round
 
-    monkeypatch.setattr(rounds, "run_round", round_)
+    monkeypatch.setattr(command, "run_round", round_)
     call("git", "tag", "round-002")
     with pytest.raises(VersioningError, match="the tag round-002 exists already"):
-        rounds.run_rounds(2, True, True)
+        command.run_rounds(2, True, True)
     assert ran == [1]
 
 

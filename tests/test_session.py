@@ -139,7 +139,7 @@ def test_a_night_is_called_by_the_time_it_was_scheduled_for(
     from flows.nightly import nightly
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flows.round.run", lambda *_, rounds, commit: f"{rounds} round, commit {commit}")
+    monkeypatch.setattr("flows.bootstrap.run", lambda *_, rounds, commit: f"{rounds} round, commit {commit}")
     with tags("name-of-a-night"):
         state = nightly(return_state=True)
     assert state.message == "1 round, commit True"
