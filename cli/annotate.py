@@ -60,8 +60,8 @@ def annotate(
     """
     from flows.annotate import run
     from flows.shards import parse_share
-    from tasks.settings import Asked, pointed_at
+    from tasks.settings import CommandOptions, apply_options
 
-    choices = Asked(source, model, backend, url, limit, runner, workers)
+    choices = CommandOptions(source, model, backend, url, limit, runner, workers)
     share = parse_share(shards)
-    run(pointed_at(read_params(params, profile, set_), choices), out, share)
+    run(apply_options(read_params(params, profile, set_), choices), out, share)

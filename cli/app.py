@@ -21,13 +21,13 @@ from cli import (
     export,
     inspect_,
     merge_adapter,
-    nightly,
     paper,
     report,
     rounds,
     score,
     train,
     train_job,
+    up,
 )
 from cli.groups import GroupedHelp
 
@@ -61,7 +61,7 @@ app.command(rich_help_panel=ROUNDS)(bootstrap.bootstrap)
 app.add_typer(rounds.rounds, rich_help_panel=ROUNDS)
 app.command(rich_help_panel=ROUNDS)(report.report)
 app.command(rich_help_panel=ROUNDS)(ablate.ablate)
-app.command(rich_help_panel=ROUNDS)(nightly.up)
+app.command(rich_help_panel=ROUNDS)(up.up)
 
 app.command(rich_help_panel=DATA)(annotate.annotate)
 app.command(rich_help_panel=DATA)(inspect_.inspect)

@@ -59,9 +59,11 @@ def benchmark(
         --model Qwen/Qwen2-VL-7B-Instruct --profile paper --out runs/served
       ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA@validation --out runs/base
     """
-    from tasks.settings import Asked, pointed_at
+    from tasks.settings import CommandOptions, apply_options
 
-    run_params = pointed_at(read_params(params, profile, set_), Asked("nano", model, backend, url, None, None, None))
+    run_params = apply_options(
+        read_params(params, profile, set_), CommandOptions("nano", model, backend, url, None, None, None)
+    )
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
         names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub), controls, adapter, track

@@ -37,6 +37,6 @@ def bootstrap(
       ouro bootstrap --set train.k=0 --set train.epochs=6
       ouro bootstrap --profile paper
     """
-    from flows.round import run
+    from flows.bootstrap import run
 
     run(params, profile, set_ or [], rounds, commit)

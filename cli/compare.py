@@ -81,12 +81,14 @@ def rows(c: Comparison, kinds: bool) -> list[Row]:
     def row(figure: str, gain: Difference, first: str, second: str) -> Row:
         return c.title, figure, str(gain.n), first, second, _gain(gain, points), f"{gain.p:.3f}"
 
-    def shown(estimate: Estimate) -> str:
+    def format_value(estimate: Estimate) -> str:
         return f"{points * estimate.value:.1f}"
 
-    out = [row(c.figure, total.accuracy_gain, shown(total.base_accuracy), shown(total.boot_accuracy))]
+    out = [row(c.figure, total.accuracy_gain, format_value(total.base_accuracy), format_value(total.boot_accuracy))]
     if total.base_margin and total.boot_margin and total.margin_gain:
-        out.append(row("grounded margin", total.margin_gain, shown(total.base_margin), shown(total.boot_margin)))
+        out.append(
+            row("grounded margin", total.margin_gain, format_value(total.base_margin), format_value(total.boot_margin))
+        )
     if kinds and len(c.rows) > 1:
         out += [row(kind.question_type, kind.accuracy_gain, "", "") for kind in c.rows]
     return out

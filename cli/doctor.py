@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
     what: str
     verdict: Verdict
-    found: str
+    detail: str
     mend: str = ""
 
 
@@ -274,5 +274,5 @@ def _show(findings: list[Finding]) -> None:
     colors = {"ok": "green", "note": "yellow", "missing": "red"}
     table = Table("", "what", "found", "how to mend it")
     for f in findings:
-        table.add_row(f"[{colors[f.verdict]}]{f.verdict}[/]", escape(f.what), escape(f.found), escape(f.mend))
+        table.add_row(f"[{colors[f.verdict]}]{f.verdict}[/]", escape(f.what), escape(f.detail), escape(f.mend))
     screen.console().print(table, soft_wrap=False)

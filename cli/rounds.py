@@ -95,7 +95,7 @@ def show_one(number: int, as_json: bool) -> None:
     """Everything that is kept of a round. Raises LedgerError."""
     import json
 
-    from ouro.rounds.gate import shown
+    from ouro.rounds.gate import format_measured
     from ouro.rounds.ledger import read_round
     from tasks import screen
     from tasks.versioning import commit_of
@@ -118,7 +118,7 @@ def show_one(number: int, as_json: bool) -> None:
         screen.say(f"    {reason}")
     screen.say("  all that was measured:")
     for m in one.measured:
-        screen.say(f"    {m.name}, over the {m.models[0]}: {shown(m)}")
+        screen.say(f"    {m.name}, over the {m.models[0]}: {format_measured(m)}")
     screen.say("  seconds: " + ", ".join(f"{stage} {s:.0f}" for stage, s in one.seconds.items()))
     for path, digest in one.data.items():
         screen.say(f"  {path.removeprefix('data.')}: {digest}")
@@ -153,11 +153,14 @@ def show_difference(first: int, second: int) -> None:
 
 def _scores(a: Round, b: Round) -> list[tuple[str, str, str]]:
     """The candidates' figures, each with its own gain over the base and interval: not a paired difference."""
-    from ouro.rounds.gate import shown
+    from ouro.rounds.gate import format_measured
 
     left, right = ({m.name: m for m in one.scores()} for one in (a, b))
     names = dict.fromkeys([*left, *right])
-    return [(n, shown(left[n]) if n in left else "-", shown(right[n]) if n in right else "-") for n in names]
+    return [
+        (n, format_measured(left[n]) if n in left else "-", format_measured(right[n]) if n in right else "-")
+        for n in names
+    ]
 
 
 def _table(finished: Sequence[Round]) -> Table:

@@ -31,7 +31,7 @@ from ouro.core.errors import OuroError
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
-from tasks import screen, tracking
+from tasks import mlflow_pages, screen, tracking, versions
 from tasks.asking import check_benchmarks, question_files
 from tasks.checkout import check_checkout, only_run
 from tasks.models import model_fingerprint, require_model
@@ -143,7 +143,7 @@ def check_annotated(stale: Mapping[str, Any]) -> None:
 def digest(ablation: Plan, params: Sequence[Params], raw: Mapping[str, Any]) -> str:
     """A hash of everything that decides the results: an ablation with the same hash continues the same MLflow run."""
     files = [(ablation.folder / name).read_text() for name in ("dvc.yaml", "arms.yaml")]
-    data = {key: value for key, value in tracking.dataset_digests().items() if "scores" not in key}
+    data = {key: value for key, value in versions.dataset_digests().items() if "scores" not in key}
     bases = [model_fingerprint(Path(base)) for base in dict.fromkeys(arm_params.model.base for arm_params in params)]
     code = code_fingerprint(["flows.arm"], PACKAGES)
     return hashlib.sha256(json.dumps([*files, raw, data, code, *bases], sort_keys=True).encode()).hexdigest()[:16]
@@ -165,13 +165,13 @@ def run_and_compare(ablation: Plan, stale_jobs: Sequence[Job], key: str) -> None
         parent.metrics({f"{r.arm.name}/{name}": s.mean for r in arm_results for name, s in r.figures.items()})
         for file in ("table.json", "table.md", "figure.png"):
             parent.artifact(ablation.folder / file)
-        url = tracking.compare_url(parent, runs)
+        url = mlflow_pages.compare_url(parent.experiment_id, runs)
     if parent.tracked_as:
         write_text(run_file, parent.run_id)  # the same ablation, run again, is the same run
     _show_results(ablation, arm_results)
     screen.say(f"MLflow: {url if runs else 'nothing was tracked'}")
-    if runs and tracking.is_local():
-        screen.say(f"        after `{tracking.UI_COMMAND}`")
+    if runs and mlflow_pages.is_local():
+        screen.say(f"        after `{mlflow_pages.UI_COMMAND}`")
 
 
 @flow(name="ablate", flow_run_name="ablation {ablation.name}", validate_parameters=False)

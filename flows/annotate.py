@@ -29,7 +29,7 @@ from tasks.ingest import check_source
 from tasks.models import needs_hub
 from tasks.processes.pool import pool
 from tasks.settings import agreed, check_annotator, check_out, check_proposers, check_writer
-from tasks.sharing import Door, shared
+from tasks.sharing import FolderLease, shared
 
 
 def run(params: Params, out: Path, share: Share) -> None:
@@ -43,19 +43,19 @@ def run(params: Params, out: Path, share: Share) -> None:
     for note in annotator_notes(params):
         screen.say(f"note: {note}")
     layout = layout_of(out)
-    with shared(layout, agreed(params)) as door:
+    with shared(layout, agreed(params)) as lease:
         with session(online=needs_hub(params)), pool(params.runner):
-            seconds = annotate(params, layout, share, door)
+            seconds = annotate(params, layout, share, lease)
         summary = write_results(params, layout, seconds)
     say_results(summary, layout)
 
 
 @flow(name="annotate", flow_run_name="annotate, {layout.root}", validate_parameters=False)
-def annotate(params: Params, layout: Layout, share: Share, door: Door) -> dict[str, float]:
+def annotate(params: Params, layout: Layout, share: Share, lease: FolderLease) -> dict[str, float]:
     """The stages in their order; the wall seconds of each."""
     seconds: dict[str, float] = {}
     with _clocked("ingest", seconds):
-        door.admit(source_fingerprint(params.ingest.source), lambda: ingest(params, layout))
+        lease.ingest_once(source_fingerprint(params.ingest.source), lambda: ingest(params, layout))
     for stage in (propose, describe, merge, synthesize):
         with _clocked(stage.name, seconds):
             stage(params, layout, share)

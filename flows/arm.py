@@ -28,8 +28,8 @@ from tasks import screen
 from tasks.ablation import place, score_arm
 from tasks.asking import held_out_count
 from tasks.benchmark import shown_regions
-from tasks.tracking import dataset_digests
 from tasks.train import train
+from tasks.versions import dataset_digests
 
 ARMS = "arms.yaml"
 

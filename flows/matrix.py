@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from flows.arm import ARMS
-from ouro.ablations.grid import ANNOTATING, SECTIONS, SHOWN, Arm, K
+from ouro.ablations.grid import ANNOTATING, BENCHMARK_K, SECTIONS, Arm, K
 from ouro.core.artifacts import write_text
 from ouro.core.code import imported_files
 from ouro.core.params import Params
@@ -100,13 +100,13 @@ def _files(arms: Sequence[Arm], params: Sequence[Params]) -> list[str]:
 
 def _read_params(arms: Sequence[Arm], params: Sequence[Params], raw: Mapping[str, Any]) -> list[str]:
     """Keys of params.yaml that decide an arm's result, without those that the arms set themselves."""
-    given = set(arms[0].values)
-    if K in given:
-        given.add(SHOWN)
+    arm_keys = set(arms[0].values)
+    if K in arm_keys:
+        arm_keys.add(BENCHMARK_K)
     sections = (*SECTIONS, *ANNOTATING, "ingest") if any(arm.annotates for arm in arms) else SECTIONS
     read = [f"{section}.{key}" for section in sections for key in raw.get(section) or {}]
     fixed = [*ALWAYS, *(WITH_REGIONS if any(arm_params.benchmark.names for arm_params in params) else ())]
-    return [key for key in dict.fromkeys((*fixed, *read)) if key not in given and _present(raw, key)]
+    return [key for key in dict.fromkeys((*fixed, *read)) if key not in arm_keys and _present(raw, key)]
 
 
 def _present(raw: Any, key: str) -> bool:

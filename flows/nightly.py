@@ -27,7 +27,7 @@ def nightly_run_name() -> str:
 @flow(name="nightly", flow_run_name=nightly_run_name, persist_result=False)
 def nightly() -> State[None]:
     """Sweep what a crash left, then one round or nothing to do. Fails with one sentence on an error of ours."""
-    from flows.round import run
+    from flows.bootstrap import run
 
     _tag_this_run()
     sweep()

@@ -1,78 +1,29 @@
-"""`ouro bootstrap --rounds N`: promote, run every stage through DVC in order, judge, keep the result.
+"""One round: run every stage through DVC in order, judge, keep the result.
 
 Each stage is a Prefect task that runs `dvc repro -s STAGE` (tasks/processes/stage.py); DVC decides whether there is
 something to do and starts `python -m flows.STAGE`, which reports to the same Prefect server. Afterwards `dvc repro` has
-nothing left to do. params.yaml says which round it is and who annotates; a round is finished when rounds/round-NNN.json
-is there. So whatever ends this process, the same command goes on where it was.
+nothing left to do. params.yaml says which round it is and who annotates.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.session import session
-from ouro.core.params import Params, load_params
+from ouro.core.params import Params
 from ouro.rounds.ledger import Round, annotator_of
-from tasks import screen, tracking
-from tasks.checkout import check_checkout, only_run
+from tasks import screen
 from tasks.inbox import inbox_changed, inbox_fingerprint, note_inbox
-from tasks.inputs import check_inputs
-from tasks.models import needs_hub
 from tasks.processes.prefect_server import ROUND
 from tasks.processes.stage import STAGES, repro_stage
-from tasks.promotion import begin_round
-from tasks.publishing import check_next_commit, commit_finished, finish_pending, push
-from tasks.round_screen import say_params, show_round
+from tasks.publishing import commit_finished, push
+from tasks.round_screen import show_round
 from tasks.round_tracking import log_round, round_run
-from tasks.saturation import nothing_to_do
-from tasks.settings import params_file, write_params
 from tasks.timing import forget_work
 from tasks.verdict import judge
-
-
-def run(file: Path | None, profile: str | None, overrides: Sequence[str], rounds: int = 1,
-        commit: bool | None = None) -> str:  # fmt: skip
-    """The command; returns its outcome as one line of text. Bad input raises before anything is started.
-
-    `commit` None: as bootstrap.commit says.
-    """
-    check_checkout()
-    with only_run():
-        requested_params = load_params(params_file(file, profile), tuple(overrides))
-        check_inputs(requested_params)
-        committing = requested_params.bootstrap.commit if commit is None else commit
-        finish_pending(load_params().round, committing)
-        params, difference = write_params(file, profile, overrides)
-        say_params(params, difference)
-        if reason := nothing_to_do(params):
-            screen.say(f"nothing to do: {reason}")
-            return f"nothing to do: {reason}"
-        with session(online=needs_hub(params), while_waiting=tracking.import_libraries):
-            screen.say(f"MLflow:  {tracking.where()}")
-            promoting = not any(text.startswith("model.adapter=") for text in overrides)
-            return run_rounds(rounds, committing, promoting)
-
-
-def run_rounds(rounds: int, committing: bool, promoting: bool) -> str:
-    """At most so many rounds, as long as there is something to do; how the last one ended. `promoting`: see
-    begin_round, for the first one."""
-    outcome = ""
-    for number in range(rounds):
-        if number and (reason := nothing_to_do(load_params())):
-            screen.say(f"ended after {number} of {rounds} rounds: {reason}")
-            break
-        if number and committing:
-            check_next_commit()
-        record = run_round(begin_round(promoting or number > 0), committing)
-        verdict = "promoted" if record.verdict.promoted else "refused"
-        outcome = f"round {record.number}: {verdict}; {record.verdict.reasons[0]}"
-    return outcome
 
 
 def run_round(params: Params, committing: bool) -> Round:

@@ -7,15 +7,17 @@ alone, it starts a local server for itself.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import load_params
-from tasks import screen
+from tasks import screen, tracking
 from tasks.errors import explain
 from tasks.models import needs_hub
 from tasks.processes.delivery import deliver_events
@@ -31,6 +33,14 @@ from tasks.processes.prefect_server import (
 
 if TYPE_CHECKING:
     from prefect import Flow
+
+
+def import_libraries() -> None:
+    """MLflow and its store take some 10 s, Prefect's engine 2 s: both while a server comes up."""
+    with ThreadPoolExecutor(1) as threads:
+        store = threads.submit(tracking.client)
+        importlib.import_module("prefect.flow_engine")
+        store.result()
 
 
 def nothing() -> None:

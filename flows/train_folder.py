@@ -10,8 +10,8 @@ from flows.train import train
 from ouro.core.layout import layout_of
 from ouro.core.params import Params
 from tasks import screen
+from tasks.mlflow_pages import how_to_see
 from tasks.models import require_model
-from tasks.tracking import how_to_see
 from tasks.train import Trained, check_annotated
 
 

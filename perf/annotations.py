@@ -56,8 +56,8 @@ def _truth(scene: Scene, question: str, rng: np.random.Generator) -> tuple[str, 
     if question.startswith("is there a") and len(words) == 5:
         there = any((i.color, i.shape) == tuple(words[-2:]) for i in scene.items)
         return "existence", "yes" if there else "no"
-    known = say.fine_questions(scene, rng) + [q for a in ASPECTS for q in say.aspect_pairs(scene, a, rng)]
-    return next(((q.type, q.answer) for q in known if q.question == question), ("about nothing there", "?"))
+    pairs = say.fine_questions(scene, rng) + [q for a in ASPECTS for q in say.aspect_pairs(scene, a, rng)]
+    return next(((q.type, q.answer) for q in pairs if q.question == question), ("about nothing there", "?"))
 
 
 def _read(folder: Path, kind: type[Any]) -> list[Any]:
@@ -69,20 +69,20 @@ def _read(folder: Path, kind: type[Any]) -> list[Any]:
 
 def _regions(folder: Path) -> list[Region]:
     """Regions; of a version without kinds, OCR's are text and roots are scenes."""
-    found: list[Region] = []
+    copies: list[Region] = []
     for r in _read(folder, Region):
         kind = "scene" if r.parent_id is None else "text" if r.source == "ocr" else r.kind
         box = tuple(r.box)
-        found.append(Region(r.region_id, r.image_id, r.parent_id, r.level, box, r.score, r.source, r.text, kind))
-    return found
+        copies.append(Region(r.region_id, r.image_id, r.parent_id, r.level, box, r.score, r.source, r.text, kind))
+    return copies
 
 
 def _intervals(texts: Mapping[str, str], facts: Mapping[str, Any], seed: int = 0) -> dict[str, tuple[float, float]]:
     """95% intervals of precision and recall: 2000 bootstrap samples of images."""
     counts = []
     for i, text in texts.items():
-        said, holds = stated_facts(text), true_facts(facts[i])
-        counts.append((len(said), len(holds), len(said & holds)))
+        statements, holds = stated_facts(text), true_facts(facts[i])
+        counts.append((len(statements), len(holds), len(statements & holds)))
     table = np.asarray(counts)
     rng = np.random.default_rng(seed)
     sums = np.stack([table[rng.integers(len(table), size=len(table))].sum(axis=0) for _ in range(2000)])
@@ -94,15 +94,19 @@ def _descriptions(data: Path, facts: Mapping[str, Any]) -> bool:
     """Merge, measure and print; whether all that is asked holds."""
     params = load_params()
     images = [i for i in _read(data / "images", Image) if i.split == "train"]
-    regions, said = _regions(data / "regions"), _read(data / "descriptions", Description)
+    regions, descriptions = _regions(data / "regions"), _read(data / "descriptions", Description)
     tokenizer = Path(params.model.base) / "tokenizer.json"
     count = token_counter(tokenizer, fingerprint_files([tokenizer]) if tokenizer.is_file() else "")
-    merged, seconds = _timed(lambda: merge_shard(images, regions, said, params.merge, count, template=merge_nano))
+    merged, seconds = _timed(
+        lambda: merge_shard(images, regions, descriptions, params.merge, count, template=merge_nano)
+    )
     texts = {s.image_id: s.text for s in merged.scenes}
     q, intervals = quality((t, facts[i]) for i, t in texts.items()), _intervals(texts, facts)
     over = sum(count(t) > params.merge.max_tokens for s in merged.scenes for _, t in s.region_texts)
     longest = max(count(t) for t in texts.values())
-    print(f"descriptions: {len(texts)} scenes, {len(said)} regions, {1000 * seconds / len(texts):.2f} ms a scene")
+    print(
+        f"descriptions: {len(texts)} scenes, {len(descriptions)} regions, {1000 * seconds / len(texts):.2f} ms a scene"
+    )
     print(f"  facts stated {q.stated}, true {q.true}, right {q.right}, repeated {q.repeated}")
     for name, value in (("precision", q.precision), ("recall", q.recall)):
         print(f"  {name} {value:.4f} [{intervals[name][0]:.4f}, {intervals[name][1]:.4f}]")
@@ -113,9 +117,9 @@ def _descriptions(data: Path, facts: Mapping[str, Any]) -> bool:
         print(f"  decisions, {kind} by {rule}: {n}")
     _compare(data / "scenes", texts)
     roots = {f"{i}/0": t for i, t in texts.items()}
-    detailed = [replace(d, text=roots.get(d.region_id, d.text)) for d in said]
-    again = merge_shard(images, regions, detailed, params.merge, count, template=merge_nano).scenes
-    q2 = quality((s.text, facts[s.image_id]) for s in again)
+    detailed = [replace(d, text=roots.get(d.region_id, d.text)) for d in descriptions]
+    detailed_scenes = merge_shard(images, regions, detailed, params.merge, count, template=merge_nano).scenes
+    q2 = quality((s.text, facts[s.image_id]) for s in detailed_scenes)
     print("  with these texts as descriptions of the whole images, as a trained annotator gives them:")
     print(f"    precision {q2.precision:.4f}, recall {q2.recall:.4f}, repeated {q2.redundancy:.4%}")
     return q.precision >= 0.97 and q.recall >= 0.93 and q.redundancy < 0.01 and over == 0

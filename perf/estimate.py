@@ -60,15 +60,15 @@ class World(NamedTuple):
     params: Params
 
     def work(self) -> CostEstimate:
-        given, images = done(self.params, self.layout.root)
-        return estimate_costs(given, images, UNUSED)
+        inputs, images = done(self.params, self.layout.root)
+        return estimate_costs(inputs, images, UNUSED)
 
 
 def world(root: Path, params: Params, train: int, test: int) -> World:
     """The world in a folder, of another seed than the round's."""
     sizes = params.ingest.model_copy(update={"train_images": train, "test_images": test})
-    own = params.model_copy(update={"ingest": sizes, "seed": params.seed + SEED})
-    return World(Layout(root / "data", root / ".ouro/cache"), own)
+    run_params = params.model_copy(update={"ingest": sizes, "seed": params.seed + SEED})
+    return World(Layout(root / "data", root / ".ouro/cache"), run_params)
 
 
 def worlds(root: Path, params: Params, scenes: int) -> tuple[World, World]:
@@ -133,10 +133,10 @@ def pace(stage: str, root: Path, params: Params, scenes: int) -> Pace:
     return Pace(sum(max(0.0, start - idle) for start in (took[0], *took[2:])), unit)
 
 
-def units(stage: str, made: CostEstimate) -> float:
+def units(stage: str, estimate: CostEstimate) -> float:
     """FLOPs where a VLM does the work, else images."""
-    flops = next(s.flops for s in made.stages if s.stage == stage)
-    return flops if stage in FLOP_STAGES and flops else made.images
+    flops = next(s.flops for s in estimate.stages if s.stage == stage)
+    return flops if stage in FLOP_STAGES and flops else estimate.images
 
 
 def train_pace(one: World, root: Path) -> Pace:
@@ -167,19 +167,19 @@ def seen_flops(one: World, start: int, n: int) -> float:
     from ouro.vision.folders import load_processor
     from tasks.train import training_job
 
-    given, _ = done(one.params, one.layout.root)
+    inputs, _ = done(one.params, one.layout.root)
     job = training_job(one.layout, one.params, Path("none"))
     rows = RowDataset(job, Encoder(load_processor(one.params.model.base)))
-    return sum(sample_flops(given, rows[i]) for i in range(start, min(start + n, len(rows))))
+    return sum(sample_flops(inputs, rows[i]) for i in range(start, min(start + n, len(rows))))
 
 
-def sample_flops(given: EstimateInputs, encoded: EncodedImage) -> float:
+def sample_flops(inputs: EstimateInputs, encoded: EncodedImage) -> float:
     """FLOPs of one image's rows: every token sees the prefix and its own branch, up to itself."""
     grids: list[Grid] = [(int(t), int(h), int(w)) for t, h, w in encoded.pixels["image_grid_thw"].tolist()]
     tokens = sum(row.ids.numel() for row in encoded.rows)
     learnt = float(sum(int((row.weights > 0).sum()) for row in encoded.rows))
     attended = float(sum(row.attended() for row in encoded.rows))
-    return step_flops(given.arch, grids, tokens, attended, learnt, given.params.train)
+    return step_flops(inputs.arch, grids, tokens, attended, learnt, inputs.params.train)
 
 
 def calibrate(root: Path, params: Params, scenes: int) -> dict[str, Pace]:
@@ -196,11 +196,11 @@ def calibrate(root: Path, params: Params, scenes: int) -> dict[str, Pace]:
 
 def predict(paces: dict[str, Pace], small: World, params: Params) -> dict[str, float]:
     """Seconds of each stage of the round."""
-    given, _ = done(small.params, small.layout.root)
-    asked = len(json.loads((PIPELINE.annotations / "test_questions.json").read_text())["questions"])
-    known = given._replace(params=params, values=replace(given.values, asked=float(asked)))
-    made = estimate_costs(known, params.ingest.train_images, UNUSED)
-    return {stage: p.startup + p.unit * units(stage, made) for stage, p in paces.items()}
+    inputs, _ = done(small.params, small.layout.root)
+    n_questions = len(json.loads((PIPELINE.annotations / "test_questions.json").read_text())["questions"])
+    question_inputs = inputs._replace(params=params, values=replace(inputs.values, asked=float(n_questions)))
+    estimate = estimate_costs(question_inputs, params.ingest.train_images, UNUSED)
+    return {stage: p.startup + p.unit * units(stage, estimate) for stage, p in paces.items()}
 
 
 def main() -> int:

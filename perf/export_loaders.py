@@ -82,8 +82,8 @@ def written(folder: Path, name: str) -> dict[str, int]:
     counts: dict[str, Any] = json.loads((folder / "counts.json").read_text())["ouro_export"]
     conversations = sum(counts["conversations"].values())
     boxes = 2 * counts["turns"].get("regions", 0) if name == "ms-swift" else 0  # described, and found
-    found = {"conversations": conversations, "answers": sum(counts["turns"].values()), "boxes": boxes}
-    return {**found, "pictures": conversations}
+    totals = {"conversations": conversations, "answers": sum(counts["turns"].values()), "boxes": boxes}
+    return {**totals, "pictures": conversations}
 
 
 def main() -> None:
@@ -95,9 +95,9 @@ def main() -> None:
         for name, (packages, code, names) in READERS.items():
             folder = Path(scratch) / name
             command.run(data, folder, name)
-            wanted, found = written(folder, name), read_back(folder, packages, code, names)
-            failed |= wanted != found
-            print(f"{name} by {packages[0]}: wrote {wanted}, read {found}: {'same' if wanted == found else 'DIFFERS'}")
+            wrote, read = written(folder, name), read_back(folder, packages, code, names)
+            failed |= wrote != read
+            print(f"{name} by {packages[0]}: wrote {wrote}, read {read}: {'same' if wrote == read else 'DIFFERS'}")
     sys.exit(int(failed))
 
 

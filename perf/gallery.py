@@ -49,7 +49,9 @@ def write_records(folders: Layout, name: str, ids: list[str]) -> None:
     file = f"{name}.parquet"
     images = [Image(i, f"{name}/{i}.png", SIDE, SIDE, f"photos/{i}.jpg") for i in ids]
     regions = [region(i, k) for i in ids for k in range(REGIONS)]
-    said = [Description(r.region_id, r.image_id, f"a thing of kind {r.region_id[-4:]} " * 4, "m") for r in regions]
+    descriptions = [
+        Description(r.region_id, r.image_id, f"a thing of kind {r.region_id[-4:]} " * 4, "m") for r in regions
+    ]
     dropped = [
         Rejected("propose", f"{i}/0", ("nms", "low_score", "too_small")[k % 3], f"rpn score 0.1 box {k} {k} 90 90")
         for i in ids for k in range(DROPPED)
@@ -60,7 +62,7 @@ def write_records(folders: Layout, name: str, ids: list[str]) -> None:
     scenes = [scene(i) for i in ids]
     write_shard(folders.images / file, Image, images, n_in=len(images))
     write_shard(folders.regions / file, Region, regions, n_in=len(regions) + len(dropped), rejected=dropped)
-    write_shard(folders.descriptions / file, Description, said, n_in=len(said))
+    write_shard(folders.descriptions / file, Description, descriptions, n_in=len(descriptions))
     write_shard(folders.scenes / file, Scene, scenes, n_in=len(scenes))
     write_shard(folders.qa / file, QAPair, pairs, n_in=len(pairs))
 
@@ -108,20 +110,22 @@ def sizes(folder: Path) -> None:
         "manifest": "data/manifest.js",
     }
     for kind, pattern in {**kinds, "pictures": "pictures/*/*"}.items():
-        found = [p.stat().st_size for p in folder.glob(pattern)]
-        print(f"  {kind}: {len(found)} files, largest {max(found) / 1024:.0f} KiB, all {sum(found) / 2**20:.1f} MiB")
+        n_bytes = [p.stat().st_size for p in folder.glob(pattern)]
+        print(
+            f"  {kind}: {len(n_bytes)} files, largest {max(n_bytes) / 1024:.0f} KiB, all {sum(n_bytes) / 2**20:.1f} MiB"
+        )
 
 
 def browse(folder: Path, n: int) -> None:
     """Seconds until the first page stands, a search has looked through everything, and a filter has."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
         print("  no Chromium: not opened")
         return
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.set_default_timeout(60_000)
         started = time.monotonic()

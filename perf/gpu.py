@@ -1,6 +1,6 @@
 """Qwen2-VL-7B's shape on one GPU, at the paper's batch: `uv run python perf/gpu.py [--set train.batch_size=8]`.
 
-Weights are random, so nothing has to be fetched; sizes are those of ouro.vision.architecture.KNOWN, the params those of
+Weights are random, so nothing has to be fetched; sizes are those of ouro.vision.architecture, the params of
 profiles/paper.yaml (4 images x 8 accumulations a step, LoRA of rank 8 on the language model, bfloat16, checkpointing),
 images and texts as long as `ouro estimate` assumes for photographs: the full image with k = 5 regions, a description
 and five questions. First the forms of attention are compared on a small model in float32, on
@@ -66,16 +66,16 @@ class Shape(NamedTuple):
 
 
 def shape_of(small: bool) -> Shape:
-    from ouro.vision.architecture import KNOWN
+    from ouro.vision.architecture import ARCHITECTURES
 
-    known = dict(KNOWN[BASE])
-    vision = known.pop("vision_config")
-    known.pop("model_type")
+    config = dict(ARCHITECTURES[BASE])
+    vision = config.pop("vision_config")
+    config.pop("model_type")
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
     if not small:
-        return Shape(vision, {**known, "rope_parameters": rope}, 1.0)
+        return Shape(vision, {**config, "rope_parameters": rope}, 1.0)
     vision = {**vision, "depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2}
-    text = {**known, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    text = {**config, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     text |= {"intermediate_size": 96, "rope_parameters": {**rope, "mrope_section": [2, 3, 3]}}
     return Shape(vision, text, 0.15)
 
@@ -85,9 +85,9 @@ def random_model(shape: Shape, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForImageTextToText, Qwen2VLConfig
 
-    own = {"vocab_size": 152064, "bos_token_id": PAD, "eos_token_id": PAD + 2, "pad_token_id": PAD}
+    ids = {"vocab_size": 152064, "bos_token_id": PAD, "eos_token_id": PAD + 2, "pad_token_id": PAD}
     config = Qwen2VLConfig(
-        vision_config=shape.vision, text_config={**own, **shape.text}, image_token_id=IMAGE, video_token_id=IMAGE + 1,
+        vision_config=shape.vision, text_config={**ids, **shape.text}, image_token_id=IMAGE, video_token_id=IMAGE + 1,
         vision_start_token_id=START, vision_end_token_id=END, tie_word_embeddings=False,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -104,7 +104,7 @@ class Photographs:
 
         vision = read_architecture(config).vision
         unit = (vision.patch * vision.merge) ** 2
-        self.n, self.params, self.scale, self.said = n, params, scale, Assumptions()
+        self.n, self.params, self.scale, self.assumptions = n, params, scale, Assumptions()
         self.sight = PixelBounds(vision, MIN_TOKENS * unit, MAX_TOKENS * unit)
 
     def __len__(self) -> int:
@@ -128,11 +128,11 @@ class Photographs:
 
     def _grids(self, rng: np.random.Generator) -> list[Grid]:
         """Of the image, between 0.7 and 1.3 of the assumed sides, and of k regions."""
-        said, train = self.said, self.params.train
+        assumptions, train = self.assumptions, self.params.train
         scale = self.scale * rng.uniform(0.7, 1.3)
-        width, height = said.width * scale, said.height * scale
-        areas = np.array([said.area1, said.area2, said.area3])
-        often = np.array([said.regions1, said.regions2, said.regions3]) / said.regions
+        width, height = assumptions.width * scale, assumptions.height * scale
+        areas = np.array([assumptions.area1, assumptions.area2, assumptions.area3])
+        often = np.array([assumptions.regions1, assumptions.regions2, assumptions.regions3]) / assumptions.regions
         grids = [self.sight.grid(width, height, train.max_pixels)]
         for area in rng.choice(areas, train.k, p=often):
             factor = math.sqrt(area)
@@ -144,17 +144,17 @@ class Photographs:
     def _rows(self, rng: np.random.Generator, prefix: list[int], grids: list[Grid]) -> tuple[Any, ...]:
         from ouro.training.packing import PackedBranch, pack_row, separate_rows
 
-        said, ends = self.said, 4
-        lengths = [(ends + 6, max(4, round(said.merged * self.scale * rng.uniform(0.6, 1.4))))]
-        lengths += [(ends + round(said.question), round(said.answer))] * self.params.train.questions
+        assumptions, ends = self.assumptions, 4
+        lengths = [(ends + 6, max(4, round(assumptions.merged * self.scale * rng.uniform(0.6, 1.4))))]
+        lengths += [(ends + round(assumptions.question), round(assumptions.answer))] * self.params.train.questions
         branches = [
-            PackedBranch(self._words(rng, asked), self._words(rng, learnt), [1.0] * learnt, min(task, 1))
-            for task, (asked, learnt) in enumerate(lengths)
+            PackedBranch(self._words(rng, prompt_length), self._words(rng, learnt), [1.0] * learnt, min(task, 1))
+            for task, (prompt_length, learnt) in enumerate(lengths)
         ]
-        known = {"image_token": IMAGE, "merge": self.sight.vision.merge}
+        row_options = {"image_token": IMAGE, "merge": self.sight.vision.merge}
         if self.params.train.packing == "separate":
-            return tuple(separate_rows(prefix, grids, branches, **known))
-        return (pack_row(prefix, grids, branches, **known),)
+            return tuple(separate_rows(prefix, grids, branches, **row_options))
+        return (pack_row(prefix, grids, branches, **row_options),)
 
     @staticmethod
     def _words(rng: np.random.Generator, n: int) -> list[int]:
@@ -168,8 +168,8 @@ def the_params(args: argparse.Namespace, arm: str) -> Params:
     knobs: dict[str, Any] = {"packing": packing, "attention": attention, "processes": 1}
     if args.small:
         knobs |= {"max_pixels": 12544, "region_max_pixels": 3136, "batch_size": 2, "accumulation": 2, "workers": 0}
-    given = tuple(f"train.{name}={json.dumps(value)}" for name, value in knobs.items())
-    return load_params(ROOT / "profiles" / "paper.yaml", (*given, *args.set))
+    overrides = tuple(f"train.{name}={json.dumps(value)}" for name, value in knobs.items())
+    return load_params(ROOT / "profiles" / "paper.yaml", (*overrides, *args.set))
 
 
 def trainable(model: Any, params: Params) -> Any:
@@ -194,15 +194,15 @@ def equality(device: str, forms: Sequence[str]) -> dict[str, float | str]:
     model = random_model(shape_of(small=True), "float32", device)
     batches = [(3, 16384), (5, 700)]
     reference = [_learnt(model, "sdpa", device, *batch) for batch in batches]
-    found: dict[str, float | str] = {}
+    differences: dict[str, float | str] = {}
     for form in forms:
         try:
             pairs = [(_learnt(model, form, device, *b), r) for b, r in zip(batches, reference, strict=True)]
         except Exception as error:  # whatever a compiler says: the other forms are measured all the same
-            found[form] = f"{type(error).__name__}: {str(error)[:300]}"
+            differences[form] = f"{type(error).__name__}: {str(error)[:300]}"
             continue
-        found[form] = max(_apart(one, other) for one, other in pairs)
-    return found
+        differences[form] = max(_apart(one, other) for one, other in pairs)
+    return differences
 
 
 class Learnt(NamedTuple):
@@ -220,22 +220,22 @@ def _learnt(model: Any, form: str, device: str, images: int, row_tokens: int) ->
     from ouro.training.losses import joint_loss
     from ouro.training.trainer import Collator, MicroBatch
 
-    told = argparse.Namespace(small=True, set=["train.gradient_checkpointing=false"])
-    params = the_params(told, f"shared/{form}")
+    args = argparse.Namespace(small=True, set=["train.gradient_checkpointing=false"])
+    params = the_params(args, f"shared/{form}")
     data = Photographs(images, params, model.config.to_dict(), shape_of(small=True).scale)
     torch.manual_seed(1)
-    own = trainable(copy.deepcopy(model), params)
-    for name, weight in own.named_parameters():
+    learner = trainable(copy.deepcopy(model), params)
+    for name, weight in learner.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    made = Collator(PAD, row_tokens)([data[i] for i in range(images)])
-    micro = MicroBatch({k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in made.items()})
+    batch = Collator(PAD, row_tokens)([data[i] for i in range(images)])
+    micro = MicroBatch({k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
     backward = form != "flex" or device == "cuda"  # FlexAttention has none on a CPU
     with torch.set_grad_enabled(backward):
-        loss = joint_loss(own, micro.batch, micro.pixels).total
+        loss = joint_loss(learner, micro.batch, micro.pixels).total
     if backward:
         loss.backward()
-    return Learnt(float(loss.detach()), {n: p.grad for n, p in own.named_parameters() if p.grad is not None})
+    return Learnt(float(loss.detach()), {n: p.grad for n, p in learner.named_parameters() if p.grad is not None})
 
 
 def _apart(one: Learnt, other: Learnt) -> float:
@@ -305,11 +305,11 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
                 spent.update(by_kind(self.profiler, device))
 
     with tempfile.TemporaryDirectory() as folder:
-        told = training_arguments(t, Path(folder), 0)
-        told.logging_steps, told.save_strategy = 1, SaveStrategy.NO
+        arguments = training_arguments(t, Path(folder), 0)
+        arguments.logging_steps, arguments.save_strategy = 1, SaveStrategy.NO
         data: Any = Photographs((args.steps + 1) * images, params, config, shape.scale)
         trainer = JointTrainer(
-            params=t, pad=PAD, model=trainable(model, params), args=told, train_dataset=data,
+            params=t, pad=PAD, model=trainable(model, params), args=arguments, train_dataset=data,
             data_collator=Collator(PAD, t.row_tokens),
             callbacks=[ReportCallback(lambda step, of, values: logs.append(values)), Profile()],
         )  # fmt: skip
@@ -326,16 +326,16 @@ def run_arm(args: argparse.Namespace, arm: str) -> dict[str, Any]:
     return {**reached, "peak": trainer.meter.peak, "between": between(spent, data, last, t, trainer.meter)}
 
 
-def between(spent: dict[str, float], data: Any, shown: range, t: Any, meter: Any) -> dict[str, float]:
-    """What stands between MFU and 1, in shares of the profiled step, which saw the images `shown`."""
+def between(spent: dict[str, float], data: Any, indices: range, t: Any, meter: Any) -> dict[str, float]:
+    """What stands between MFU and 1, in shares of the profiled step, which saw the images at `indices`."""
     from ouro.vision.flops import step_flops
 
     done = needed = 0.0
-    for index in shown:
-        made = data[index]
-        grids = [tuple(g) for g in made.pixels["image_grid_thw"].tolist()] * len(made.rows)
-        tokens, attended = sum(row.ids.numel() for row in made.rows), sum(row.attended() for row in made.rows)
-        supervised = sum(int((row.weights > 0).sum()) for row in made.rows)
+    for index in indices:
+        example = data[index]
+        grids = [tuple(g) for g in example.pixels["image_grid_thw"].tolist()] * len(example.rows)
+        tokens, attended = sum(row.ids.numel() for row in example.rows), sum(row.attended() for row in example.rows)
+        supervised = sum(int((row.weights > 0).sum()) for row in example.rows)
         done += step_flops(meter.config, grids, tokens, attended, supervised, t)
         needed += step_flops(meter.config, grids, tokens, attended, supervised, t, recompute=False)
     seconds, working = spent["seconds"], spent["matrices"] + spent["attention"]
@@ -383,26 +383,26 @@ def measured(args: argparse.Namespace, arms: Sequence[str], on_gpu: bool) -> int
     import torch
     import transformers
 
-    own = [word for text in args.set for word in ("--set", text)] + ["--small"] * args.small
+    options = [word for text in args.set for word in ("--set", text)] + ["--small"] * args.small
     device = torch.cuda.get_device_name() if on_gpu else "a CPU"
-    told: dict[str, Any] = {"device": device, "torch": torch.__version__, "transformers": transformers.__version__}
-    apart = told["differences to sdpa"] = _of_own_process(["--here", "equality", *own])
-    arms_told = told["arms"] = dict[str, Any]()
+    report: dict[str, Any] = {"device": device, "torch": torch.__version__, "transformers": transformers.__version__}
+    apart = report["differences to sdpa"] = _of_own_process(["--here", "equality", *options])
+    by_arm = report["arms"] = dict[str, Any]()
     for arm in arms:
-        arms_told[arm] = _of_own_process(["--here", "arm", "--arm", arm, f"--steps={args.steps}", *own])
-        print(arm, arms_told[arm], file=sys.stderr, flush=True)
+        by_arm[arm] = _of_own_process(["--here", "arm", "--arm", arm, f"--steps={args.steps}", *options])
+        print(arm, by_arm[arm], file=sys.stderr, flush=True)
         if args.out:
-            args.out.write_text(json.dumps(told, indent=1) + "\n")
-    ran = {arm: one for arm, one in arms_told.items() if isinstance(one, dict)}
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+    ran = {arm: one for arm, one in by_arm.items() if isinstance(one, dict)}
     same = isinstance(apart, dict) and all(isinstance(v, float) and v <= SAME for v in apart.values())
-    met = {f"forms equal within {SAME}": same, "every arm ran": len(ran) == len(arms_told)}
+    met = {f"forms equal within {SAME}": same, "every arm ran": len(ran) == len(by_arm)}
     if on_gpu and not args.small:
         best = max((one["mfu"] for arm, one in ran.items() if arm.startswith("shared")), default=0.0)
         met[f"MFU of {TARGET:.0%}"] = best >= TARGET
-    told["targets met"] = met
-    print(json.dumps(told, indent=1))
+    report["targets met"] = met
+    print(json.dumps(report, indent=1))
     if args.out:
-        args.out.write_text(json.dumps(told, indent=1) + "\n")
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
     return 0 if all(met.values()) else 1
 
 

@@ -89,7 +89,7 @@ def _named() -> list[Case]:
 
 def cases() -> list[Case]:
     """All files, in no particular order."""
-    first, again = photo(1), photo(1)
+    first, second = photo(1), photo(1)
     jpeg = encoded(photo(2, (320, 240)), "JPEG", quality=92)
     with PILImage.open(io.BytesIO(jpeg)) as opened:
         lossy = encoded(opened.convert("RGB"), "JPEG", quality=70)
@@ -99,8 +99,8 @@ def cases() -> list[Case]:
     other = encoded(photo(5), "JPEG")
     pictures = [
         Case(b"a-first.png", encoded(first), STORED, "an ordinary PNG"),
-        Case(b"b-same-bytes.png", encoded(again), "duplicate", "byte for byte a-first.png"),
-        Case(b"c-same-pixels.bmp", encoded(again, "BMP"), "duplicate", "the pixels of a-first.png in another format"),
+        Case(b"b-same-bytes.png", encoded(second), "duplicate", "byte for byte a-first.png"),
+        Case(b"c-same-pixels.bmp", encoded(second, "BMP"), "duplicate", "the pixels of a-first.png in another format"),
         Case(b"d-photo.jpg", jpeg, STORED, "an ordinary JPEG"),
         Case(b"e-photo-again.jpg", lossy, "near_duplicate", "d-photo.jpg, saved again at quality 70"),
         Case(b"renamed.png", other, STORED, "a JPEG that is called PNG"),
@@ -129,8 +129,8 @@ def cases() -> list[Case]:
 
 def build(folder: Path) -> dict[str, Case]:
     """Write the folder, with links and a folder in it; source name (as ingest records it) -> case."""
-    made = cases()
-    for case in made:
+    case_list = cases()
+    for case in case_list:
         (Path(os.fsdecode(os.fsencode(folder) + b"/" + case.name))).write_bytes(case.content)
     outside = folder.parent / "outside.png"
     outside.write_bytes(encoded(photo(50)))
@@ -139,13 +139,13 @@ def build(folder: Path) -> dict[str, Case]:
     (folder / "link-folder").symlink_to(folder.parent)
     (folder / "folder.png").mkdir()
     (folder / "folder.png" / "inside.png").write_bytes(encoded(photo(51)))
-    made += [
+    case_list += [
         Case(b"link-out.png", b"", "outside_folder", "a link that leads out of the folder"),
         Case(b"link-broken.png", b"", "unreadable", "a link to nothing"),
         Case(b"link-folder", b"", "outside_folder", "a link to the folder above"),
         Case(b"folder.png/inside.png", b"", STORED, "in a folder that is called folder.png"),
     ]
-    return {case.name.decode("utf-8", "backslashreplace"): case for case in made}
+    return {case.name.decode("utf-8", "backslashreplace"): case for case in case_list}
 
 
 def outcome(images: Path, shards: list[Path]) -> dict[str, tuple[str, str]]:
@@ -164,13 +164,13 @@ def main(show: Callable[[str], object] = print) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder, out = Path(scratch, "hostile"), Path(scratch, "images")
         folder.mkdir()
-        made = build(folder)
+        cases_by_name = build(folder)
         shards = ingest_files(find_images(folder), folder, out, Ingest(max_pixels=MAX_PIXELS))
         ends = outcome(out, shards)
         n_in = sum(read_sidecar(s).n_in for s in shards)
-    wrong = 0 if n_in == len(ends) == sum(bool(c.end) for c in made.values()) else 1
+    wrong = 0 if n_in == len(ends) == sum(bool(c.end) for c in cases_by_name.values()) else 1
     show("| file | what it is | what became of it | detail |\n|---|---|---|---|")
-    for name, case in sorted(made.items()):
+    for name, case in sorted(cases_by_name.items()):
         end, detail = ends.get(name, ("", "not looked at"))
         mark = "" if end == case.end else f" (expected {case.end})"
         wrong += end != case.end

@@ -55,12 +55,12 @@ class Kill:
 
     finished: dict[str, int]
     lost: float
-    again: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
 
     @property
     def stages(self) -> int:
         """Finished shards of all stages but ingest that were made again."""
-        return sum(not name.startswith("images/") for name in self.again)
+        return sum(not name.startswith("images/") for name in self.rewritten)
 
 
 def draw(folder: Path, n: int, seed: int) -> None:
@@ -117,13 +117,13 @@ class Start:
 
 def sidecars(out: Path) -> dict[str, int]:
     """Sidecar -> when it was written, in nanoseconds: written last, it is the sign of a finished shard."""
-    made: dict[str, int] = {}
+    times: dict[str, int] = {}
     for path in (path for stage in STAGES for path in (out / stage).glob("shard-*.json")):
         try:
-            made[str(path.relative_to(out))] = path.stat().st_mtime_ns
+            times[str(path.relative_to(out))] = path.stat().st_mtime_ns
         except FileNotFoundError:  # it is being written anew
             continue
-    return made
+    return times
 
 
 def moments(finished: Sequence[float], kills: int, rng: random.Random) -> list[Moment]:
@@ -152,7 +152,7 @@ def killed(place: Path, when: Sequence[Moment]) -> list[Kill]:
         now = sidecars(run.out)
         for earlier in kills:
             changed = [name for name, t in earlier.finished.items() if now.get(name, t) != t]
-            earlier.again = tuple(sorted({*earlier.again, *changed}))
+            earlier.rewritten = tuple(sorted({*earlier.rewritten, *changed}))
             earlier.finished = {name: t for name, t in earlier.finished.items() if name not in changed}
         kills += [kill] if kill else []
         if kill:
@@ -193,7 +193,7 @@ def main() -> None:
     longest = max(b - a for a, b in zip([0.0, *finished], finished, strict=False))
     print(f"{len(kills)} kills; files that differ from the undisturbed run's: {len(odd)} of {n_files} {odd[:5]}")
     print(f"finished shards made again, by kill: {[k.stages for k in kills]} (wanted: at most 1 each)")
-    print(f"of ingest, counted apart: {[len(k.again) - k.stages for k in kills]}")
+    print(f"of ingest, counted apart: {[len(k.rewritten) - k.stages for k in kills]}")
     print(f"seconds lost, by kill: {[round(k.lost, 1) for k in kills]}; longest shard undisturbed: {longest:.1f} s")
     print(f"took {time.monotonic() - began:.0f} s")
     sys.exit(bool(odd) or len(kills) < arguments.kills or any(k.stages > 1 for k in kills))

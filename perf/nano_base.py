@@ -38,10 +38,10 @@ def _share(hits: list[bool]) -> dict[str, float]:
     return {"value": p, "low": float(middle - half), "high": float(middle + half), "n": n}  # Wilson interval
 
 
-def _ask(vlm: HFVisionLM, asked: list[tuple[Request, say.QA]]) -> dict[str, Any]:
-    replies = vlm.generate([r for r, _ in asked], max_new_tokens=6)
+def _ask(vlm: HFVisionLM, questions: list[tuple[Request, say.QA]]) -> dict[str, Any]:
+    replies = vlm.generate([r for r, _ in questions], max_new_tokens=6)
     hits: dict[str, list[bool]] = defaultdict(list)
-    for (_, qa), reply in zip(asked, replies, strict=True):
+    for (_, qa), reply in zip(questions, replies, strict=True):
         hits[qa.type].append(reply.strip(" .") == qa.answer)
     return {kind: _share(h) for kind, h in sorted(hits.items())}
 
@@ -50,45 +50,45 @@ def _crops(scenes: list[tuple[Scene, PILImage.Image]], rng: np.random.Generator)
     out: list[tuple[Request, say.QA]] = []
     for scene, picture in scenes:
         for c in scene.containers:
-            shown = crop(picture, tuple(map(float, c.box)), 0.06)  # type: ignore[arg-type]
+            view = crop(picture, tuple(map(float, c.box)), 0.06)  # type: ignore[arg-type]
             questions = say.container_questions(c) + say.existence(c.items, rng, 2)
-            out += [(Request((shown,), q.question, (REGION,)), q) for q in questions]
+            out += [(Request((view,), q.question, (REGION,)), q) for q in questions]
     return out
 
 
 def _described(vlm: HFVisionLM, scenes: list[tuple[Scene, PILImage.Image]]) -> dict[str, Any]:
-    asked: list[tuple[Request, str]] = []
+    requests: list[tuple[Request, str]] = []
     for scene, picture in scenes:
         boxes = [(c.box, say.container_caption(c)) for c in scene.containers]
         boxes += [(i.box, say.item_caption(i)) for i in scene.items]
         for box, truth in boxes:
-            shown = crop(picture, tuple(map(float, box)), 0.06)  # type: ignore[arg-type]
-            asked.append((Request((shown,), say.DESCRIBE, (REGION,)), truth))
+            view = crop(picture, tuple(map(float, box)), 0.06)  # type: ignore[arg-type]
+            requests.append((Request((view,), say.DESCRIBE, (REGION,)), truth))
     start = time.monotonic()
-    replies = vlm.generate([r for r, _ in asked], max_new_tokens=48)
+    replies = vlm.generate([r for r, _ in requests], max_new_tokens=48)
     seconds = time.monotonic() - start
-    exact = _share([a == b for a, (_, b) in zip(replies, asked, strict=True)])
-    return {"exact": exact, "crops_per_second": len(asked) / seconds}
+    exact = _share([a == b for a, (_, b) in zip(replies, requests, strict=True)])
+    return {"exact": exact, "crops_per_second": len(requests) / seconds}
 
 
 def _written(vlm: HFVisionLM, scenes: list[tuple[Scene, PILImage.Image]], rng: np.random.Generator) -> dict[str, Any]:
-    asked = [(scene, picture, aspect) for scene, picture in scenes for aspect in ASPECTS]
-    texts = [merged_description(scene) for scene, _, _ in asked]
+    tasks = [(scene, picture, aspect) for scene, picture in scenes for aspect in ASPECTS]
+    texts = [merged_description(scene) for scene, _, _ in tasks]
     requests = [
         Request((picture,), synthesis_prompt("nano", aspect, text), (WHOLE,))
-        for (_, picture, aspect), text in zip(asked, texts, strict=True)
+        for (_, picture, aspect), text in zip(tasks, texts, strict=True)
     ]
     replies = vlm.generate(requests, max_new_tokens=280)
     supported: list[bool] = []
     true: list[bool] = []
-    for (scene, _, _), text, reply in zip(asked, texts, replies, strict=True):
-        known = {(q.question, q.answer) for a in ASPECTS for q in say.aspect_pairs(scene, a, rng)}
+    for (scene, _, _), text, reply in zip(tasks, texts, replies, strict=True):
+        pairs = {(q.question, q.answer) for a in ASPECTS for q in say.aspect_pairs(scene, a, rng)}
         shades = {(i.color, i.shape) for i in scene.items}
         for pair in parse_pairs(reply):
             supported.append(check_pair(pair, text) == "")
             words = pair.question.rstrip("?").split()
             no = pair.answer == "no" and tuple(words[-2:]) not in shades
-            true.append((pair.question, pair.answer) in known or no)
+            true.append((pair.question, pair.answer) in pairs or no)
     return {"supported": _share(supported), "true": _share(true), "pairs_per_scene": len(true) / len(scenes)}
 
 

@@ -51,16 +51,16 @@ def ouro(*arguments: str) -> None:
 def account(out: Path) -> str:
     """A Markdown table of what was found; the description of the page is returned."""
     regions, scenes = read_all(out / "regions", Region), read_all(out / "scenes", Scene)
-    said = {s.image_id: s for s in scenes}
+    scenes_by_id = {s.image_id: s for s in scenes}
     pairs = Counter(p.image_id for p in read_all(out / "qa", QAPair))
     page = ""
     print("| picture | pixels | regions by source | kinds | words read by OCR | sentences | pairs |\n|" + "---|" * 7)
     for image in sorted(read_all(out / "images", Image), key=lambda i: i.source):
-        own = [r for r in regions if r.image_id == image.image_id and r.parent_id]
-        scene = said.get(image.image_id)
+        image_regions = [r for r in regions if r.image_id == image.image_id and r.parent_id]
+        scene = scenes_by_id.get(image.image_id)
         cells = [
-            image.source, f"{image.width} x {image.height}", _counts(r.source for r in own),
-            _counts(r.kind for r in own), sum(len(r.text.split()) for r in own),
+            image.source, f"{image.width} x {image.height}", _counts(r.source for r in image_regions),
+            _counts(r.kind for r in image_regions), sum(len(r.text.split()) for r in image_regions),
             len(scene.sentences) if scene else "none", pairs[image.image_id],
         ]  # fmt: skip
         print("| " + " | ".join(map(str, cells)) + " |")

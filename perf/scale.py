@@ -135,16 +135,16 @@ def measure(collection: Path, out: Path, n: int) -> dict[str, dict[str, float]]:
     vlm = inject()
     layout = Layout(out, out / ".ouro/cache")
     params = PARAMS.model_copy(update={"ingest": Ingest(source=str(collection))})
-    made: dict[str, dict[str, float]] = {"start": {"seconds": 0.0, "mb": peak_mb()}}
+    measurements: dict[str, dict[str, float]] = {"start": {"seconds": 0.0, "mb": peak_mb()}}
     for stage in (ingest, propose, describe, merge, synthesize):
         started = time.monotonic()
         stage(params, layout)
-        made[stage.name] = {"seconds": time.monotonic() - started, "mb": peak_mb()}
+        measurements[stage.name] = {"seconds": time.monotonic() - started, "mb": peak_mb()}
     folders = (layout.images, layout.scenes, layout.qa)
-    kept = {f.name: sum(read_sidecar(s).n_out for s in list_shards(f)) for f in folders}
-    if kept["images"] != n or kept["scenes"] != n or not kept["qa"] or not vlm.n:
-        raise SystemExit(f"got {kept} and {vlm.n} requests; expected {n} images and scenes, and some pairs")
-    return made
+    n_out = {f.name: sum(read_sidecar(s).n_out for s in list_shards(f)) for f in folders}
+    if n_out["images"] != n or n_out["scenes"] != n or not n_out["qa"] or not vlm.n:
+        raise SystemExit(f"got {n_out} and {vlm.n} requests; expected {n} images and scenes, and some pairs")
+    return measurements
 
 
 def run(n: int, root: Path) -> dict[str, dict[str, float]]:
@@ -161,11 +161,11 @@ def show(sizes: Sequence[int], runs: Sequence[dict[str, dict[str, float]]]) -> N
     """A table, the ratio of the peaks, and what the full size would take."""
     print(f"{'stage':<12}" + "".join(f"{n:>12} images/s  peak MB" for n in sizes))
     for stage in runs[0]:
-        cells = (f"{n / made[stage]['seconds'] if made[stage]['seconds'] else 0:>21.1f}  {made[stage]['mb']:>7.0f}"
-                 for n, made in zip(sizes, runs, strict=True))  # fmt: skip
+        cells = (f"{n / run[stage]['seconds'] if run[stage]['seconds'] else 0:>21.1f}  {run[stage]['mb']:>7.0f}"
+                 for n, run in zip(sizes, runs, strict=True))  # fmt: skip
         print(f"{stage:<12}" + "".join(cells))
-    peaks = [max(stage["mb"] for stage in made.values()) for made in runs]
-    seconds = [sum(stage["seconds"] for stage in made.values()) for made in runs]
+    peaks = [max(stage["mb"] for stage in run.values()) for run in runs]
+    seconds = [sum(stage["seconds"] for stage in run.values()) for run in runs]
     for n, mb, s in zip(sizes, peaks, seconds, strict=True):
         print(f"{n}: {s:.0f} s, {n / s:.1f} images/s over all stages, peak {mb:.0f} MB")
     print(f"peak memory, {sizes[-1]} to {sizes[0]}: {peaks[-1] / peaks[0]:.3f} (wanted: at most 1.2)")
@@ -190,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, prefect_server(state_of(Path(folder))):
         runs = [run(n, Path(folder)) for n in sizes]
     show(sizes, runs)
-    peaks = [max(stage["mb"] for stage in made.values()) for made in runs]
+    peaks = [max(stage["mb"] for stage in row.values()) for row in runs]
     sys.exit(peaks[-1] > 1.2 * peaks[0])
 
 

@@ -39,23 +39,23 @@ def write(folder: Path, questions: int) -> None:
     weights = list(accumulate(1 / (i + 1) for i in range(WORDS)))
     folder.mkdir()
     with (
-        (folder / QUESTIONS).open("w") as asked,
+        (folder / QUESTIONS).open("w") as questions_file,
         (folder / ANNOTATIONS).open("w") as answered,
-        (folder / PREDICTIONS).open("w") as said,
+        (folder / PREDICTIONS).open("w") as predictions_file,
     ):
-        asked.write('{"questions": [')
+        questions_file.write('{"questions": [')
         answered.write('{"annotations": [')
         for i in range(questions):
             *two, other = rng.choices(words, cum_weights=weights, k=3)
             comma = ", " if i else ""
             answers = [{"answer_id": n, "answer": two[rng.random() < 0.3]} for n in range(10)]
-            asked.write(comma + json.dumps({"question_id": i, "image_id": i // 5, "question": "What is it?"}))
+            questions_file.write(comma + json.dumps({"question_id": i, "image_id": i // 5, "question": "What is it?"}))
             answered.write(comma + json.dumps({
                 "question_id": i, "image_id": i // 5, "answer_type": KINDS[i % 3], "question_type": "what",
                 "answers": answers,
             }))  # fmt: skip
-            said.write(json.dumps({"question_id": i, "prediction": rng.choice([*two, other])}) + "\n")
-        asked.write("]}")
+            predictions_file.write(json.dumps({"question_id": i, "prediction": rng.choice([*two, other])}) + "\n")
+        questions_file.write("]}")
         answered.write("]}")
 
 
@@ -87,10 +87,10 @@ class Phases:
             self._turn()
             self.running.pop()
 
-    def timed(self, name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             with self.phase(name):
-                return made(*args, **kwargs)
+                return function(*args, **kwargs)
 
         return call
 
@@ -113,17 +113,17 @@ def ouro(folder: Path) -> dict[str, Any]:
     phases = Phases()
     judge, read = scored.judge, predictions.read_predictions
 
-    def judged(found: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+    def judged(entries: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         control = "control" in phases.running
         with phases.phase("control" if control else "judging"):
-            return judge(found if control else phases.pulled("annotations", found), *args, **kwargs)
+            return judge(entries if control else phases.pulled("annotations", entries), *args, **kwargs)
 
     @contextlib.contextmanager
     def opened(*args: Any) -> Generator[Any]:
         with contextlib.ExitStack() as stack:
             with phases.phase("predictions"):
-                made = stack.enter_context(read(*args))
-            yield made
+                predictions = stack.enter_context(read(*args))
+            yield predictions
 
     scored.judge, predictions.read_predictions = judged, opened
     scored.with_constant = phases.timed("control", scored.with_constant)
@@ -148,11 +148,11 @@ def script(folder: Path) -> dict[str, Any]:
     from ouro.benchmarks.scoring.vqa import soft_accuracy
 
     answers = {a["question_id"]: a for a in json.loads((folder / ANNOTATIONS).read_text())["annotations"]}
-    said: dict[int, str] = {}
+    replies: dict[int, str] = {}
     for line in (folder / PREDICTIONS).read_text().splitlines():
         row = json.loads(line)
-        said[row["question_id"]] = row["prediction"]
-    scores = [soft_accuracy(said[i], [x["answer"] for x in a["answers"]]) for i, a in answers.items()]
+        replies[row["question_id"]] = row["prediction"]
+    scores = [soft_accuracy(replies[i], [x["answer"] for x in a["answers"]]) for i, a in answers.items()]
     return {"score": {"value": sum(scores) / len(scores)}, "CPU s": {"all": round(time.process_time(), 1)}}
 
 
@@ -176,8 +176,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     if args.way:
-        made = WAYS[args.way](args.folder)
-        print(json.dumps({**made, "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+        scores = WAYS[args.way](args.folder)
+        print(json.dumps({**scores, "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         whole, part = Path(temporary) / "whole", Path(temporary) / "part"
@@ -185,7 +185,7 @@ def main() -> int:
         tenth = {way: measured(way, part) for way in WAYS}
         write(whole, args.questions)
         every = measured("ouro", whole)
-    values = [made["score"]["value"] for made in tenth.values()]
+    values = [scores["score"]["value"] for scores in tenth.values()]
     agree = max(values) - min(values) < 1e-12
     print(json.dumps({"questions": args.questions, "ouro": every, "a tenth": tenth, "scores agree": agree}, indent=1))
     return 0 if agree else 1

@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 
 def chromium() -> str:
     """The browser's program."""
-    found = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
-    if found is None:
+    path = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    if path is None:
         sys.exit("chromium: not found on the PATH. Fix: apt-get install chromium")
-    return found
+    return path
 
 
 @contextmanager
@@ -137,13 +137,13 @@ def main() -> None:
     from tasks.processes.prefect_server import prefect_server
 
     with prefect_server() as prefect, mlflow_server(5077) as mlflow:
-        wanted = {
+        filters = {
             "flow_runs": {"tags": {"all_": []}, "name": {"like_": "round "}},
             "sort": "START_TIME_DESC",
             "limit": 1,
         }
         auth = os.environ.get(CLIENT, "")
-        (run,) = ask(f"{prefect.api}/flow_runs/filter", wanted, auth)
+        (run,) = ask(f"{prefect.api}/flow_runs/filter", filters, auth)
         shoot(f"{prefect.ui}/runs/flow-run/{run['id']}", args.out / "prefect-round.png", "1500,1150", auth)
         (experiment,) = ask(
             f"{mlflow}/api/2.0/mlflow/experiments/search", {"filter": "name = 'rounds'", "max_results": 1}

@@ -47,8 +47,8 @@ BOTH = ("train.processes=1", "train.batch_size=16", "train.row_tokens=16384")
 def _params(arm: str, epochs: int = 0) -> Params:
     from ouro.core.params import load_params
 
-    given = (f"train.epochs={epochs}",) if epochs else ()
-    return load_params(overrides=(*BOTH, *ARMS[arm], *given))
+    epochs_override = (f"train.epochs={epochs}",) if epochs else ()
+    return load_params(overrides=(*BOTH, *ARMS[arm], *epochs_override))
 
 
 def _job(params: Params, seed: int, work: Path, out: Path) -> TrainingJob:
@@ -65,8 +65,8 @@ def tokens_a_row(arm: str, rows: int = 400) -> float:
     from ouro.vision.hf import load_model
 
     params = _params(arm)
-    made = RowDataset(_job(params, 0, Path(), Path()), Encoder(load_model(params.model.base)[1]))
-    lengths = [sum(row.ids.numel() for row in made[i].rows) for i in range(min(rows, len(made)))]
+    dataset = RowDataset(_job(params, 0, Path(), Path()), Encoder(load_model(params.model.base)[1]))
+    lengths = [sum(row.ids.numel() for row in dataset[i].rows) for i in range(min(rows, len(dataset)))]
     return sum(lengths) / len(lengths)
 
 

@@ -115,24 +115,26 @@ class World:
         """Propose, describe and merge as the stages do."""
         clocked = Clocked(vlm)
         with clock(rounds, "waves, whole", lambda: len(clocked.asked)):
-            shown = [(image, self.pictures[image.image_id]) for image in self.images]
-            regions = propose_shard(shown, self.proposers, self.params.propose).regions
-            said, _ = describe_shard(regions, self.pictures, clocked, self.params.describe, seed=self.params.seed)
-            merge_shard(self.images, regions, said, self.params.merge, template=merge_nano)
+            image_pictures = [(image, self.pictures[image.image_id]) for image in self.images]
+            regions = propose_shard(image_pictures, self.proposers, self.params.propose).regions
+            descriptions, _ = describe_shard(
+                regions, self.pictures, clocked, self.params.describe, seed=self.params.seed
+            )
+            merge_shard(self.images, regions, descriptions, self.params.merge, template=merge_nano)
         rounds["waves, describing"].append(clocked.took())
-        return said, clocked.asked
+        return descriptions, clocked.asked
 
     def literally(self, images: Sequence[Image], vlm: HFVisionLM, rounds: Rounds) -> list[Description]:
         clocked = Clocked(vlm)
-        said: list[Description] = []
+        descriptions: list[Description] = []
         with clock(rounds, "literal, whole", lambda: len(clocked.asked)):
             for image in images:
                 picture = self.pictures[image.image_id]
-                said += recursive_annotate(
+                descriptions += recursive_annotate(
                     image, picture, self.proposers, clocked, self.params, merge_nano
                 ).descriptions
         rounds["literal, describing"].append(clocked.took())
-        return said
+        return descriptions
 
 
 class BareLoop:
@@ -145,33 +147,33 @@ class BareLoop:
         best = sorted(range(len(requests)), key=lambda i: (-tokens[i], -lengths[i]))
         bounds = params.describe.batch_size, params.describe.batch_tokens
         self.plan: list[list[int]] = []
-        for wanted in dict.fromkeys(requests[i].max_pixels for i in best):  # the processor takes one bound a call
-            same = [i for i in best if requests[i].max_pixels == wanted]
+        for bound in dict.fromkeys(requests[i].max_pixels for i in best):  # the processor takes one bound a call
+            same = [i for i in best if requests[i].max_pixels == bound]
             packed = plan_batches([requests[i] for i in same], bounds[0], [tokens[i] for i in same], bounds[1])
             self.plan += [[same[j] for j in batch] for batch in packed]
 
-    def inputs(self, chosen: Sequence[int]) -> Any:
-        texts = [self._text(self.requests[i].prompt) for i in chosen]
+    def inputs(self, batch: Sequence[int]) -> Any:
+        texts = [self._text(self.requests[i].prompt) for i in batch]
         low = self.processor.image_processor.size["shortest_edge"]
-        size = {"shortest_edge": low, "longest_edge": self.requests[chosen[0]].max_pixels[0]}
-        images = [self.requests[i].images[0] for i in chosen]
+        size = {"shortest_edge": low, "longest_edge": self.requests[batch[0]].max_pixels[0]}
+        images = [self.requests[i].images[0] for i in batch]
         return self.processor(text=texts, images=images, padding=True, return_tensors="pt", size=size)
 
     def _text(self, prompt: str) -> str:
-        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
-        return self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
     def say(self, inputs: Any) -> list[str]:
         with torch.inference_mode():
             out = self.model.generate(**inputs, max_new_tokens=self.most_new, do_sample=False)
-        said = self.processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [text.strip() for text in said]
+        texts = self.processor.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
     def run(self, prepared: Sequence[Any] | None = None) -> list[str]:
         replies = [""] * len(self.requests)
-        for n, chosen in enumerate(self.plan):
-            inputs = prepared[n] if prepared else self.inputs(chosen)
-            for i, text in zip(chosen, self.say(inputs), strict=True):
+        for n, batch in enumerate(self.plan):
+            inputs = prepared[n] if prepared else self.inputs(batch)
+            for i, text in zip(batch, self.say(inputs), strict=True):
                 replies[i] = text
         return replies
 
@@ -182,12 +184,12 @@ def measure(world: World, vlm: HFVisionLM, pool: PooledVLM, n_rounds: int) -> di
     replies = vlm.generate(requests, max_new_tokens=world.params.describe.max_new_tokens)
     lengths = [len(vlm.encoder.text(reply)) for reply in replies]
     bare = BareLoop(vlm, requests, lengths, world.params)
-    prepared = [bare.inputs(chosen) for chosen in bare.plan]
+    prepared = [bare.inputs(batch) for batch in bare.plan]
     pool.generate(requests[:64], max_new_tokens=1)  # loads the model in every process
     n, crops, differing = world.params.describe.max_new_tokens, len(requests), defaultdict[str, int](int)
     rounds: Rounds = defaultdict(list)
     for k in range(n_rounds):
-        said = {d.region_id: d for d in world.in_waves(vlm, rounds)[0]}
+        descriptions = {d.region_id: d for d in world.in_waves(vlm, rounds)[0]}
         with clock(rounds, "bare, processor in the loop", lambda: crops):
             one = bare.run()
         with clock(rounds, "ours", lambda: crops):
@@ -197,7 +199,9 @@ def measure(world: World, vlm: HFVisionLM, pool: PooledVLM, n_rounds: int) -> di
         with clock(rounds, POOL, lambda: crops):
             three = pool.generate(requests, max_new_tokens=n)
         literal = world.literally(world.images[k::n_rounds], vlm, rounds)
-        differing["literal"] += sum(d.region_id not in said or d.text != said[d.region_id].text for d in literal)
+        differing["literal"] += sum(
+            d.region_id not in descriptions or d.text != descriptions[d.region_id].text for d in literal
+        )
         for name, other in (("bare", one), ("bare, prepared", two), ("pool", three), ("round before", replies)):
             differing[name] += sum(a != b for a, b in zip(ours, other, strict=True))
     return {"crops": crops, "regions a scene": crops / len(world.images), "differing": dict(differing)} | report(rounds)

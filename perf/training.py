@@ -43,7 +43,7 @@ TARGETS = {"plain": 4.0, "trl": 3.0}
 PADDING = 0.02
 
 
-class Asked(NamedTuple):
+class QuestionRow(NamedTuple):
     """One row of the baselines."""
 
     image_id: str
@@ -87,7 +87,7 @@ def the_job(work: Path, images: int, steps: int) -> TrainingJob:
     return replace(job, checkpoints=work / f"checkpoints-{os.getpid()}")  # each round trains
 
 
-def ours(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def ours(job: TrainingJob, steps: int, on_step: Callable[[], None]) -> dict[str, float]:
     """Runs the whole of train_adapter; the last values that it logged."""
     from ouro.training.lora import train_adapter
 
@@ -96,13 +96,13 @@ def ours(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, fl
     def on_log(step: int, of: int, values: dict[str, float]) -> None:
         last.update(values)
         if not values:
-            told()
+            on_step()
 
     train_adapter(job, on_log)
     return {"padding": last.get("padding", float("nan")), "loss": last["loss"]}
 
 
-def rows_of(job: TrainingJob, steps: int) -> list[list[Asked]]:
+def rows_of(job: TrainingJob, steps: int) -> list[list[QuestionRow]]:
     """The rows of every step, drawn as ours draws them."""
     from ouro.core.crops import crop
     from ouro.training.rows import RowDataset
@@ -111,22 +111,22 @@ def rows_of(job: TrainingJob, steps: int) -> list[list[Asked]]:
     from ouro.vision.folders import load_processor
 
     rows = RowDataset(job, Encoder(load_processor(job.base)))
-    made: list[list[Asked]] = []
+    rows_by_step: list[list[QuestionRow]] = []
     for step in range(steps):
-        made.append([])
+        rows_by_step.append([])
         for index in range(step * BATCH, (step + 1) * BATCH):
-            sample, chosen = rows.drawn(index)
+            sample, selection = rows.drawn(index)
             with PILImage.open(job.images / sample.path) as file:
                 whole = file.convert("RGB")
-            shown = [scale_to_bound(whole, job.params.max_pixels, 16)]
-            shown += [
+            pictures = [scale_to_bound(whole, job.params.max_pixels, 16)]
+            pictures += [
                 scale_to_bound(crop(whole, sample.boxes[i], 0.0), job.params.region_max_pixels, 16)
-                for i in chosen.regions
+                for i in selection.regions
             ]
-            asked = [(job.prompt, sample.description)]
-            asked += [(sample.pairs[i].question, sample.pairs[i].answer) for i in chosen.pairs]
-            made[-1] += [Asked(sample.image_id, shown, question, answer) for question, answer in asked]
-    return made
+            pairs = [(job.prompt, sample.description)]
+            pairs += [(sample.pairs[i].question, sample.pairs[i].answer) for i in selection.pairs]
+            rows_by_step[-1] += [QuestionRow(sample.image_id, pictures, question, answer) for question, answer in pairs]
+    return rows_by_step
 
 
 def lora_model(job: TrainingJob) -> tuple[Any, Any]:
@@ -159,29 +159,29 @@ def padding_of(seen: Sequence[Any]) -> float:
     return 1 - sum(int(mask.sum()) for mask in seen) / sum(mask.numel() for mask in seen)
 
 
-def clock(told: Callable[[], None]) -> Any:
+def clock(on_step: Callable[[], None]) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            told()
+            on_step()
 
     return Clock()
 
 
-def plain(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def plain(job: TrainingJob, steps: int, on_step: Callable[[], None]) -> dict[str, float]:
     from transformers import Trainer, TrainingArguments
 
     model, processor = lora_model(job)
-    made = rows_of(job, steps)
+    rows_by_step = rows_of(job, steps)
     masks: list[Any] = []
 
-    def collate(batch: Sequence[Asked]) -> dict[str, Any]:
+    def collate(batch: Sequence[QuestionRow]) -> dict[str, Any]:
         texts, prompts = [], []
         for row in batch:
-            shown = [{"type": "image"}] * len(row.pictures)
-            said = [{"role": "user", "content": [*shown, {"type": "text", "text": row.question}]}]
-            prompts.append(processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+            image_parts = [{"type": "image"}] * len(row.pictures)
+            messages = [{"role": "user", "content": [*image_parts, {"type": "text", "text": row.question}]}]
+            prompts.append(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
             texts.append(prompts[-1] + row.answer + processor.tokenizer.eos_token)
         images = [row.pictures for row in batch]
         inputs = processor(text=texts, images=images, padding=True, padding_side="right", return_tensors="pt")
@@ -193,14 +193,14 @@ def plain(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, f
         masks.append(inputs["attention_mask"])
         return {**inputs, "labels": labels}
 
-    rows = [row for step in made for row in step]
-    args = TrainingArguments(**settings(job, len(made[0])))
-    trainer = Trainer(model=model, args=args, train_dataset=rows, data_collator=collate, callbacks=[clock(told)])  # type: ignore[arg-type]
+    rows = [row for step in rows_by_step for row in step]
+    args = TrainingArguments(**settings(job, len(rows_by_step[0])))
+    trainer = Trainer(model=model, args=args, train_dataset=rows, data_collator=collate, callbacks=[clock(on_step)])  # type: ignore[arg-type]
     out = trainer.train()
     return {"padding": padding_of(masks), "loss": out.training_loss}
 
 
-def trl(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, float]:
+def trl(job: TrainingJob, steps: int, on_step: Callable[[], None]) -> dict[str, float]:
     """The picture and the turns are the exported ones; those that ours drew are taken, and the regions added."""
     from datasets import Dataset, Features, Image, List, Value, load_dataset
     from trl.trainer.sft_config import SFTConfig
@@ -211,14 +211,14 @@ def trl(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, flo
     exported = load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
     assert isinstance(exported, Dataset)
     messages = dict(zip(exported["image_id"], exported["messages"], strict=True))
-    made = rows_of(job, steps)
+    rows_by_step = rows_of(job, steps)
     turn = List({"role": Value("string"), "content": Value("string")})
     features = Features({"images": List(Image()), "prompt": turn, "completion": turn})
-    rows = [_prompt_completion(row, messages[row.image_id]) for step in made for row in step]
+    rows = [_prompt_completion(row, messages[row.image_id]) for step in rows_by_step for row in step]
     dataset = Dataset.from_list(rows, features=features)
-    args = SFTConfig(**settings(job, len(made[0])), max_length=None)
+    args = SFTConfig(**settings(job, len(rows_by_step[0])), max_length=None)
     trainer = SFTTrainer(
-        model=model, args=args, train_dataset=dataset, processing_class=processor, callbacks=[clock(told)]
+        model=model, args=args, train_dataset=dataset, processing_class=processor, callbacks=[clock(on_step)]
     )
     masks: list[Any] = []
     collate = trainer.data_collator
@@ -233,7 +233,7 @@ def trl(job: TrainingJob, steps: int, told: Callable[[], None]) -> dict[str, flo
     return {"padding": padding_of(masks), "loss": out.training_loss}
 
 
-def _prompt_completion(row: Asked, messages: Sequence[Any]) -> dict[str, Any]:
+def _prompt_completion(row: QuestionRow, messages: Sequence[Any]) -> dict[str, Any]:
     texts = ["".join(part["text"] or "" for part in message["content"]) for message in messages]
     answer = texts[texts.index(row.question) + 1]
     return {
@@ -250,9 +250,9 @@ def run_arm(name: str, work: Path, images: int, steps: int, threads: int) -> dic
     torch.set_num_threads(threads)
     job = the_job(work, images, steps)
     times: list[float] = []
-    said = {"ours": ours, "plain": plain, "trl": trl}[name](job, steps, lambda: times.append(time.perf_counter()))
+    figures = {"ours": ours, "plain": plain, "trl": trl}[name](job, steps, lambda: times.append(time.perf_counter()))
     seconds = np.diff(times)[WARM:]
-    return {"images/s": BATCH / statistics.median(seconds), "steps": len(times), **said}
+    return {"images/s": BATCH / statistics.median(seconds), "steps": len(times), **figures}
 
 
 def main() -> int:

@@ -41,8 +41,8 @@ class Place(NamedTuple):
 
 
 def place(name: str, arm: str, seed: int) -> Place:
-    own = Path(name) / arm / f"seed-{seed}"
-    return Place(Path("ablations") / own, CHECKOUT.ablations / own)
+    folder = Path(name) / arm / f"seed-{seed}"
+    return Place(Path("ablations") / folder, CHECKOUT.ablations / folder)
 
 
 def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Place, progress: Progress) -> Path:
@@ -57,13 +57,13 @@ def score_arm(about: Mapping[str, Any], layout: Layout, params: Params, here: Pl
     rows: list[dict[str, Any]] = []
     named: dict[str, Any] = {name: {} for name in params.benchmark.names}
     for k in shown_regions(params):
-        base, own = (_ask(names, k, layout, params, here, who, progress) for who in ("base", "arm"))
-        runs = {"base": read_run(base, "base"), "arm": read_run(own, label)}
+        base, arm_folder = (_ask(names, k, layout, params, here, who, progress) for who in ("base", "arm"))
+        runs = {"base": read_run(base, "base"), "arm": read_run(arm_folder, label)}
         for name in runs["arm"]:
             if name == HELD_OUT:
                 c = compare(runs["base"][name], runs["arm"][name], **settings)
                 views[VIEWS[c.arm]] = c
-                rows += prediction_rows(runs["arm"][name], own / name, held_out_items(layout, params))
+                rows += prediction_rows(runs["arm"][name], arm_folder / name, held_out_items(layout, params))
             else:
                 named[name][f"k{k}"] = {who: run[name].scores for who, run in runs.items()}
     tokens = _tokens(here.adapter)

@@ -38,23 +38,23 @@ def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int |
     return load_local(model, adapter, batch_size, batch_tokens, marked)
 
 
-def _worn(model: Model, adapter: Path | None) -> Path | None:
-    """The adapter that the annotator wears: the one asked for, else that of params. Raises ServedAdapter."""
-    worn = adapter or (Path(model.adapter) if model.adapter else None)
-    if worn and model.backend == "openai":
+def _adapter_path(model: Model, adapter: Path | None) -> Path | None:
+    """The adapter that the annotator loads: the one of the call, else that of params. Raises ServedAdapter."""
+    path = adapter or (Path(model.adapter) if model.adapter else None)
+    if path and model.backend == "openai":
         raise ServedAdapter(
-            f"adapter {worn}: got model.backend=openai, whose server wears its own. Fix: start the server with it and "
+            f"adapter {path}: got model.backend=openai, whose server has its own. Fix: start the server with it and "
             "set model.name to its name and model.adapter to '', or set model.backend=hf"
         )
-    return worn
+    return path
 
 
 def fingerprint(model: Model, adapter: Path | None = None) -> str:
     """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
-    worn = _worn(model, adapter)
+    path = _adapter_path(model, adapter)
     if model.backend == "openai":
         return served_fingerprint(model)
-    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(worn) if worn else "")
+    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(path) if path else "")
 
 
 def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_tokens: int | None = None) -> VisionLM:
@@ -64,4 +64,4 @@ def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_
     """
     with _loading:
         knobs, marked = model.model_dump_json(), fingerprint(model, adapter)
-        return _load(knobs, _worn(model, adapter), batch_size, batch_tokens, marked)
+        return _load(knobs, _adapter_path(model, adapter), batch_size, batch_tokens, marked)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ouro.core.errors import OuroError
 from ouro.core.state import CHECKOUT
-from tasks.processes.locks import Held, exclusive
+from tasks.processes.locks import LockHeld, exclusive
 
 
 class CheckoutError(OuroError, ValueError):
@@ -37,7 +37,7 @@ def only_run() -> Generator[None]:
     try:
         with exclusive(CHECKOUT.bootstrap_lock, wait=False):
             yield
-    except Held as error:
+    except LockHeld as error:
         raise CheckoutError(
             f"{Path.cwd()}: another `ouro bootstrap` is at work in this checkout, or an `ouro ablate`. Fix: wait for "
             "it to end, or run in a second clone"

@@ -29,11 +29,11 @@ def expected(params: Params) -> int:
 
     Raises ImageError, ManifestError or DatasetError for a bad source.
     """
-    wanted = params.ingest
-    if wanted.source == "nano":
-        return wanted.train_images + wanted.test_images
-    n = count_items(wanted)
-    return min(n, wanted.limit) if n and wanted.limit else n
+    settings = params.ingest
+    if settings.source == "nano":
+        return settings.train_images + settings.test_images
+    n = count_items(settings)
+    return min(n, settings.limit) if n and settings.limit else n
 
 
 def check_source(params: Params) -> None:
@@ -55,7 +55,7 @@ def ingest(layout: Layout, params: Params, progress: Progress = lambda n: None) 
     shards = _ingest(layout, params, progress)
     if key:
         store.put(key, sorted(layout.annotations.glob("*.json")) if params.ingest.source == "nano" else [])
-        write_json(note, {"key": key, "images": _held(layout.images)})
+        write_json(note, {"key": key, "images": _hash_shards(layout.images)})
     return shards
 
 
@@ -83,13 +83,13 @@ def _key(store: ShardCache, params: Params) -> str:
 def _is_there(layout: Layout, key: str, note: Path) -> bool:
     """Whether all images of `key` lie in the folder. An image is known by its name (its content) and size."""
     try:
-        known: dict[str, Any] = json.loads(note.read_text())
+        state: dict[str, Any] = json.loads(note.read_text())
     except (OSError, ValueError):
         return False
-    return layout.images.is_dir() and known == {"key": key, "images": _held(layout.images)}
+    return layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}
 
 
-def _held(images: Path) -> str:
+def _hash_shards(images: Path) -> str:
     """SHA-256 (hex) over shards and sidecars, and over names and sizes of the images' files."""
     files = sorted(p for p in images.rglob("*") if p.is_file())
     digest = sha256(fingerprint_files([p for p in files if p.parent == images]).encode())

@@ -20,9 +20,9 @@ from tasks.weights import check_weights
 def address(params: Params) -> Address:
     """`propose_images` opens images, runs the recursion and counts; each proposer in use builds itself from params.
     Raises MissingModel."""
-    wanted, rpn = params.propose, params.model.proposer
-    code = code_of("ouro.annotate.recurse", *proposers_code(wanted, rpn), SHARDS)
-    return Address(wanted.model_dump(mode="json"), weights(wanted, rpn), code)
+    settings, rpn = params.propose, params.model.proposer
+    code = code_of("ouro.annotate.recurse", *proposers_code(settings, rpn), SHARDS)
+    return Address(settings.model_dump(mode="json"), weights(settings, rpn), code)
 
 
 @shard_task(name="propose", task_run_name="propose, {name}")
@@ -34,8 +34,8 @@ def propose(name: str, layout: Layout, params: Params, progress: Progress = lamb
     def make() -> None:
         tools = proposers(params.propose, params.model.proposer, CHECKOUT.ocr, params.model.processes)
         images = read_shard(source, Image)
-        made = propose_images(images, layout.images, params.ingest.max_pixels, tools, params.propose, progress)
-        write_shard(out, Region, made.regions, n_in=made.n_in, rejected=made.rejected, meta=made.meta)
+        result = propose_images(images, layout.images, params.ingest.max_pixels, tools, params.propose, progress)
+        write_shard(out, Region, result.regions, n_in=result.n_in, rejected=result.rejected, meta=result.meta)
 
     if produce(
         "propose", out, inputs=[source], **where._asdict(), cache=layout.cache, make=make,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ouro.core.params import Params
-from ouro.rounds.ledger import barren, read_rounds
+from ouro.rounds.ledger import count_rounds_without_gain, read_rounds
 from tasks.inbox import inbox_changed, inbox_fingerprint
 from tasks.versioning import is_up_to_date
 
@@ -20,7 +20,7 @@ def nothing_to_do(params: Params) -> str | None:
     """
     if not is_finished(params.round):
         return None
-    n_without_gain, patience = barren(read_rounds()), params.bootstrap.patience
+    n_without_gain, patience = count_rounds_without_gain(read_rounds()), params.bootstrap.patience
     if n_without_gain < patience:
         return None
     has_fingerprint = inbox_fingerprint(params) is not None  # a Hugging Face dataset has none

@@ -31,12 +31,12 @@ def params_file(params: Path | None, profile: str | None) -> Path:
         return params or FILE
     path = PROFILES / f"{profile}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml"))) or "none here"
-        raise ParamsError(f"--profile {profile}: no file {path}; known profiles: {known}; run ouro from its checkout")
+        names = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml"))) or "none here"
+        raise ParamsError(f"--profile {profile}: no file {path}; known profiles: {names}; run ouro from its checkout")
     return path
 
 
-class Asked(NamedTuple):
+class CommandOptions(NamedTuple):
     """What `ouro annotate` was asked on the command line; None: as the params say."""
 
     source: str
@@ -48,24 +48,24 @@ class Asked(NamedTuple):
     workers: int | None = None
 
 
-def pointed_at(params: Params, asked: Asked) -> Params:
+def apply_options(params: Params, options: CommandOptions) -> Params:
     """The params with what was asked. --model is a folder, or with the backend "openai" the server's name for it.
 
     A folder or manifest becomes absolute, so that none is taken for the nano world. Nothing here goes through YAML,
     which reads "photos #2" or "2024" in its own way.
     """
-    backend = asked.backend or params.model.backend
-    model = {"backend": asked.backend, "url": asked.url, "base" if backend == "hf" else "name": asked.model}
-    source = asked.source if asked.source.startswith(HF_DATASET) else str(Path(asked.source).resolve())
+    backend = options.backend or params.model.backend
+    model = {"backend": options.backend, "url": options.url, "base" if backend == "hf" else "name": options.model}
+    source = options.source if options.source.startswith(HF_DATASET) else str(Path(options.source).resolve())
     changes = {
-        "model": params.model.model_copy(update=_given(model)),
-        "ingest": params.ingest.model_copy(update=_given({"source": source, "limit": asked.limit})),
-        "runner": params.runner.model_copy(update=_given({"kind": asked.runner, "workers": asked.workers})),
+        "model": params.model.model_copy(update=_without_none(model)),
+        "ingest": params.ingest.model_copy(update=_without_none({"source": source, "limit": options.limit})),
+        "runner": params.runner.model_copy(update=_without_none({"kind": options.runner, "workers": options.workers})),
     }
     return params.model_copy(update=changes)
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -80,12 +80,12 @@ def check_proposers(params: Params) -> None:
     from ouro.vision.faster_rcnn import is_network
     from ouro.vision.grounding import check_texts, is_local
 
-    wanted = params.propose
-    if "rpn" in wanted.proposers and not is_network(params.model.proposer):
+    settings = params.propose
+    if "rpn" in settings.proposers and not is_network(params.model.proposer):
         require_model(Path(params.model.proposer))
-    if "grounding" in wanted.proposers:
-        is_local(wanted.grounding_model)
-        check_texts(wanted.grounding_texts)
+    if "grounding" in settings.proposers:
+        is_local(settings.grounding_model)
+        check_texts(settings.grounding_texts)
 
 
 def check_annotator(params: Params) -> None:
@@ -115,12 +115,12 @@ def check_out(params: Params, out: Path) -> None:
 
 def check_writer(params: Params) -> None:
     """Raise ParamsError when the nano world's way of asking is set for a model that does not speak it."""
-    chosen, name = params.synthesize, annotator_name(params.model)
-    if (chosen.writer == "template" or chosen.template == "nano") and not is_nano(Path(name)):
+    settings, name = params.synthesize, annotator_name(params.model)
+    if (settings.writer == "template" or settings.template == "nano") and not is_nano(Path(name)):
         key = "model.base" if params.model.backend == "hf" else "model.name"
         raise ParamsError(
-            f"synthesize.writer {chosen.writer}, synthesize.template {chosen.template}: they are of the nano world, "
-            f"but {key} {name} is no nano model. Fix: --profile paper, or --set "
+            f"synthesize.writer {settings.writer}, synthesize.template {settings.template}: they are of the nano "
+            f"world, but {key} {name} is no nano model. Fix: --profile paper, or --set "
             "synthesize.writer=vlm --set synthesize.template=instructed"
         )
 
@@ -148,12 +148,12 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
     if not FILE.is_file():
         raise ParamsError(f"{FILE.resolve()}: not found; expected Ouro's params file. Fix: run ouro from its checkout")
     source = params_file(params, profile)
-    wanted = load_params(source, (*([] if source == FILE else _state(source)), *overrides))
+    target = load_params(source, (*([] if source == FILE else _state(source)), *overrides))
     before = FILE.read_text()
     document = _yaml().load(before)
     if document is None:
         document = {}
-    changes = dict(map(parse_override, overrides)) if source == FILE else _flat(wanted.model_dump(mode="json"))
+    changes = dict(map(parse_override, overrides)) if source == FILE else _flat(target.model_dump(mode="json"))
     for key, value in changes.items():
         put(document, key, value)
     after = _dump(document) if changes else before
@@ -161,22 +161,22 @@ def write_params(params: Path | None, profile: str | None, overrides: Sequence[s
     if difference:
         write_text(FILE, after)
     try:
-        if load_params(FILE) != wanted:
+        if load_params(FILE) != target:
             raise ParamsError(f"{FILE}: it sets keys that {source} leaves at their default; set them in {source} too")
     except ParamsError:
         write_text(FILE, before)
         raise
-    return wanted, difference
+    return target, difference
 
 
 def _state(source: Path) -> list[str]:
     """What params.yaml says of the rounds, which another file does not change: their number, and who annotates as long
     as the base stays the same."""
     now, there = load_params(FILE), load_params(source)
-    kept = [f"round={now.round}"]
+    overrides = [f"round={now.round}"]
     if now.model.base == there.model.base and not there.model.adapter:
-        kept.append(f"model.adapter={json.dumps(now.model.adapter)}")
-    return kept
+        overrides.append(f"model.adapter={json.dumps(now.model.adapter)}")
+    return overrides
 
 
 def set_params(changes: Mapping[str, Any]) -> None:
@@ -190,10 +190,10 @@ def set_params(changes: Mapping[str, Any]) -> None:
 def _yaml() -> Any:
     from ruamel.yaml import YAML
 
-    made = YAML()
-    made.width = 4096
-    made.preserve_quotes = True
-    return made
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    return yaml
 
 
 def _dump(document: Any) -> str:

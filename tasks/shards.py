@@ -106,7 +106,7 @@ def _restored(store: ShardCache, key: str, out: Path) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         if not store.get(key, Path(folder)):
             return False
-        kept = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    if kept != {path.name: path.read_bytes() for path in shard_files(out)}:
-        publish(out.parent, kept)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    if files != {path.name: path.read_bytes() for path in shard_files(out)}:
+        publish(out.parent, files)
     return True

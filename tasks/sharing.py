@@ -29,14 +29,14 @@ class FolderInUse(OuroError, ValueError):
     """Another process is making something else of the same folder."""
 
 
-class Door:
+class FolderLease:
     """What a process knows of the folder that it shares. `agreed`: all that decides the results, in flat keys."""
 
     def __init__(self, layout: Layout, lock: IO[str], alone: bool, agreed: Mapping[str, Any]) -> None:
         self.layout, self.alone, self.agreed = layout, alone, dict(agreed)
         self._lock, self._state = lock, layout.state.annotate
 
-    def admit(self, collection: str | None, ingest: Callable[[], object]) -> None:
+    def ingest_once(self, collection: str | None, ingest: Callable[[], object]) -> None:
         """Ingest if it is on this process and there is something new, then let the others in.
 
         `collection`: fingerprint of the source; None: it cannot be told, so it is read again. Raises FolderInUse.
@@ -72,9 +72,9 @@ class Door:
         if theirs == self.agreed:
             return
         names = _differences(theirs, self.agreed)
-        shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {self.agreed.get(k)!r} here" for k in names[:3])
+        examples = "; ".join(f"{k}: {theirs.get(k)!r} there, {self.agreed.get(k)!r} here" for k in names[:3])
         raise FolderInUse(
-            f"{self.layout.root}: another `ouro annotate` is at work on it and makes something else ({shown}); "
+            f"{self.layout.root}: another `ouro annotate` is at work on it and makes something else ({examples}); "
             "expected the same. Fix: wait for it to end, give the same params, or another --out"
         )
 
@@ -84,13 +84,13 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
 
 
 @contextmanager
-def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[Door]:
+def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[FolderLease]:
     """Be one of the processes that work on this folder, until the end of the block. Raises FolderInUse."""
     with opened(layout.state.annotate_lock) as lock:
-        door = Door(layout, lock, _alone(lock, layout), agreed)
-        if not door.alone:
-            door.agree()
-        yield door
+        lease = FolderLease(layout, lock, _alone(lock, layout), agreed)
+        if not lease.alone:
+            lease.agree()
+        yield lease
 
 
 def _alone(lock: IO[str], layout: Layout) -> bool:
@@ -107,8 +107,8 @@ def _alone(lock: IO[str], layout: Layout) -> bool:
 
 def _ready(layout: Layout) -> bool:
     """Whether the collection has been ingested, by whom ever."""
-    known = read_state(layout)
-    return bool(known) and INGESTING not in known
+    state = read_state(layout)
+    return bool(state) and INGESTING not in state
 
 
 def clear(layout: Layout) -> None:

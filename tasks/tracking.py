@@ -8,19 +8,17 @@ unless MLFLOW_TRACKING_URI names another.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
-import subprocess
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.files import write_text
+from tasks.mlflow_pages import STORE, URI
+from tasks.versions import provenance
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,10 +28,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "rounds"
 ABLATIONS = "ablations"
 EXPERIMENT_NAME = "OURO_EXPERIMENT"  # where runs go that processes open which are started for another experiment
-STORE = "sqlite:///mlflow.db"
-URI = "MLFLOW_TRACKING_URI"
 PARENT = "OURO_PARENT_RUN"
-UI_COMMAND = f"uv run mlflow ui --backend-store-uri {STORE} --host 127.0.0.1 --port 5000"
 REGISTERED = "ouro"  # the model of the registry whose versions are the rounds' adapters
 _PARAM_LIMIT = 100  # MLflow takes at most this many params a batch
 
@@ -149,14 +144,6 @@ def client() -> MlflowClient:
     return MlflowClient(tracking_uri=os.environ.get(URI, STORE))
 
 
-def import_libraries() -> None:
-    """MLflow and its store take some 10 s, Prefect's engine 2 s: both while a server comes up."""
-    with ThreadPoolExecutor(1) as threads:
-        store = threads.submit(client)
-        importlib.import_module("prefect.flow_engine")
-        store.result()
-
-
 def _experiment(store: MlflowClient) -> str:
     name = os.environ.get(EXPERIMENT_NAME, EXPERIMENT)
     existing = store.get_experiment_by_name(name)
@@ -170,21 +157,6 @@ def _experiment(store: MlflowClient) -> str:
 def no_run() -> Generator[Run]:
     """A run of which nothing is written, for work that is not to be tracked."""
     yield Run(None, "none", "none")
-
-
-def where() -> str:
-    """Where MLflow's page is, or how to open it."""
-    uri = os.environ.get(URI, STORE)
-    return uri if uri.startswith("http") else f"http://127.0.0.1:5000 after `{UI_COMMAND.replace(STORE, uri)}`"
-
-
-def how_to_see(run_id: str | None) -> str:
-    """A line for the person: where a run is to be seen, or that nothing was tracked (None)."""
-    if run_id is None:
-        return "MLflow: nothing was tracked"
-    uri = os.environ.get(URI, STORE)
-    where = f"at {uri}" if uri.startswith("http") else f"seen after `{UI_COMMAND.replace(STORE, uri)}`"
-    return f"MLflow: run {run_id}, {where}"
 
 
 @contextmanager
@@ -246,30 +218,6 @@ def parent_of_children(parent: Run) -> Generator[None]:
         yield
     finally:
         os.environ.pop(PARENT, None)
-
-
-def provenance() -> dict[str, str]:
-    """The git commit and the digest of dvc.lock, as tags; "none" where there is none."""
-    commit = ""
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):  # no git, no repository
-        process = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        commit = process.stdout.strip()
-    lock = Path("dvc.lock")
-    return {
-        "git_commit": commit or "none",
-        "dvc_lock": sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "none",
-    }
-
-
-def dataset_digests(lock: Path = Path("dvc.lock")) -> dict[str, str]:
-    """Output path -> hash of every dataset that dvc.lock names, for a run's tags."""
-    import yaml
-
-    if not lock.is_file():
-        return {}
-    stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {})
-    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    return {f"data.{out['path']}": str(out.get("md5", "")) for out in outs}
 
 
 def register(run: Run, adapter: Path, tags: Mapping[str, str]) -> None:
@@ -343,19 +291,3 @@ def child_runs(parent: Run) -> list[ChildRun]:
         log.warning("MLflow does not tell its runs (%s); finished arms may be logged again", error)
         return []
     return [ChildRun(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in runs]
-
-
-def is_local() -> bool:
-    """Whether runs go into the checkout's own file, which UI_COMMAND shows."""
-    return URI not in os.environ
-
-
-def compare_url(parent: Run, run_ids: Sequence[str]) -> str:
-    """The page of MLflow that compares runs, once its server is up (UI_COMMAND)."""
-    import json
-    from urllib.parse import quote
-
-    uri = os.environ.get(URI, STORE)
-    address = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    runs, experiments = (quote(json.dumps(ids)) for ids in (list(run_ids), [parent.experiment_id]))
-    return f"{address}/#/compare-runs?runs={runs}&experiments={experiments}"

@@ -17,7 +17,7 @@ from ouro.core.cache import ShardCache
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
 from ouro.training.samples import original_pairs
-from tasks import tracking
+from tasks import tracking, versions
 from tasks.addresses import SHARDS, Address, code_of
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
@@ -50,7 +50,7 @@ def address(params: Params) -> Address:
     collection's own pairs supervise, who reads them decides. Raises MissingModel."""
     from ouro.training.checkpoints import CODE
 
-    own = ["ouro.benchmarks.loaders.general"] if params.train.supervision != "ours" else []
+    modules = ["ouro.benchmarks.loaders.general"] if params.train.supervision != "ours" else []
     start = begins_with(params)
     settings = {
         "train": params.train.model_dump(mode="json"),
@@ -58,7 +58,7 @@ def address(params: Params) -> Address:
         "seed": params.training_seed,
         "start": model_fingerprint(start) if start else "",
     }
-    code = code_of(CODE, "ouro.training.sample_set", *own, SHARDS)
+    code = code_of(CODE, "ouro.training.sample_set", *modules, SHARDS)
     return Address(settings, model_fingerprint(Path(params.model.base)), code)
 
 
@@ -83,8 +83,8 @@ def train(
         return Trained()
     tags = {name: str(getattr(params.train, name)) for name in ("k", "supervision", "selection", "packing")}
     job = training_job(layout, params, adapter)
-    kept = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
-    tracked = tracking.run("train", {**tags, **tracking.dataset_digests()}, continued=kept)
+    note = job.checkpoints / f"{checkpoint_key(job)}.mlflow"
+    tracked = tracking.run("train", {**tags, **versions.dataset_digests()}, continued=note)
     with tracked if track else tracking.no_run() as run:
         run.params(
             {"seed": params.training_seed, "model": params.model.model_dump(), "train": params.train.model_dump()}
@@ -100,12 +100,12 @@ def train(
 
 def check_annotated(layout: Layout, params: Params) -> None:
     """Raise ArtifactError unless `layout` holds everything that the supervision reads, for every shard of images."""
-    wanted = [layout.images, layout.regions]
+    folders = [layout.images, layout.regions]
     if params.train.supervision != "orig":
-        wanted += [layout.scenes, layout.qa]
-    names = {folder.name: set(shard_names(folder)) if folder.is_dir() else set[str]() for folder in wanted}
-    for name, found in names.items():
-        missing = sorted(names["images"] - found)
+        folders += [layout.scenes, layout.qa]
+    names = {folder.name: set(shard_names(folder)) if folder.is_dir() else set[str]() for folder in folders}
+    for name, files in names.items():
+        missing = sorted(names["images"] - files)
         if missing or not names["images"]:
             raise ArtifactError(
                 f"{layout.root}: got no {name}{f' of {missing[0]}' if missing else ''}, expected what `ouro annotate` "
@@ -180,9 +180,9 @@ def samples(layout: Layout, params: Params) -> SampleFile:
     """The training samples, beside the checkpoints. Raises as ouro.training.sample_set.keep_sample_set."""
     from ouro.training.sample_set import keep_sample_set
 
-    own = _originals(layout) if params.train.supervision != "ours" else {}
+    originals = _originals(layout) if params.train.supervision != "ours" else {}
     folder = layout.state.checkpoints
-    return keep_sample_set(layout, params.train, params.model.base, params.describe.prompt, own, folder)
+    return keep_sample_set(layout, params.train, params.model.base, params.describe.prompt, originals, folder)
 
 
 def _originals(layout: Layout) -> dict[str, list[tuple[str, str]]]:

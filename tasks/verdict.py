@@ -12,7 +12,7 @@ from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params
 from ouro.rounds.gate import Measured, Verdict, decide, gained
 from ouro.rounds.ledger import Round, write_round
-from tasks import tracking
+from tasks import versions
 from tasks.promotion import candidate_digest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def judge(params: Params, annotator: str, seconds: Mapping[str, float], run_id: 
     record = Round(
         number=params.round, annotator=annotator, against=against, trained_from=params.train.from_,
         candidate=candidate_digest(), counts=_counts(PIPELINE), words=_words(PIPELINE), measured=tuple(measurements),
-        verdict=verdict, gained=gained(measurements, against, params.gate), data=tracking.dataset_digests(), run=run_id,
+        verdict=verdict, gained=gained(measurements, against, params.gate), data=versions.dataset_digests(), run=run_id,
         seconds={stage: round(s, 1) for stage, s in seconds.items()},
     )  # fmt: skip
     write_round(record)

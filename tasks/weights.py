@@ -20,16 +20,16 @@ def check_weights(stage: str, layout: Layout, weights: str, now: Callable[[], st
 
     `now` tells the fingerprint: a look at sizes and times of the files; one that has changed is read.
     """
-    found = now()
+    current = now()
     agreed = read_state(layout).get("agreed", {}).get(f"weights.{stage}", weights)
-    if found == weights == agreed:
+    if current == weights == agreed:
         return
-    expected = agreed if found == weights else weights
+    expected = agreed if current == weights else weights
     raise ModelChanged(
         f"{stage}: the files of its models were changed while {layout.root} was being made: got the fingerprint "
-        f"{found[:16] or 'of none'}, expected {expected[:16] or 'that of none'} as for its other shards. Fix: put the "
-        "former files back; or end all processes that work on this folder and start them again: then all of it is made "
-        "with the new files"
+        f"{current[:16] or 'of none'}, expected {expected[:16] or 'that of none'} as for its other shards. Fix: "
+        "put the former files back; or end all processes that work on this folder and start them again: then all of it "
+        "is made with the new files"
     )
 
 

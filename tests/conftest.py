@@ -25,11 +25,11 @@ def prefect_api() -> Iterator[str]:
     from prefect.testing.utilities import prefect_test_harness
 
     auth = f"admin:{secrets.token_urlsafe(24)}"
-    wanted: dict[Any, str] = {settings.PREFECT_API_AUTH_STRING: auth, settings.PREFECT_SERVER_API_AUTH_STRING: auth}
+    overrides: dict[Any, str] = {settings.PREFECT_API_AUTH_STRING: auth, settings.PREFECT_SERVER_API_AUTH_STRING: auth}
     with pytest.MonkeyPatch.context() as patch:
-        for setting in wanted:
+        for setting in overrides:
             patch.setenv(setting.name, auth)
-        with settings.temporary_settings(wanted), prefect_test_harness(server_startup_timeout=120):
+        with settings.temporary_settings(overrides), prefect_test_harness(server_startup_timeout=120):
             yield str(settings.PREFECT_API_URL.value())
 
 

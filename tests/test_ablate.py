@@ -53,8 +53,8 @@ def test_a_grid_is_every_combination_the_last_key_fastest() -> None:
 
 def test_the_known_grids_are_the_papers() -> None:
     assert [arm.values["train.k"] for arm in grid(NAMED["k"])] == [0, 1, 2, 3, 5, 7]
-    made = [(arm.values["train.k"], arm.values["train.supervision"]) for arm in grid(NAMED["annotations"])]
-    assert made == [(3, "orig"), (3, "ours"), (5, "orig"), (5, "ours")]
+    arms = [(arm.values["train.k"], arm.values["train.supervision"]) for arm in grid(NAMED["annotations"])]
+    assert arms == [(3, "orig"), (3, "ours"), (5, "orig"), (5, "ours")]
 
 
 def test_values_are_yaml_and_a_comma_in_brackets_separates_nothing() -> None:
@@ -88,7 +88,7 @@ def test_an_arm_is_compared_with_the_first_value_of_the_last_varied_key() -> Non
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         (["train.k"], "expected KEY=VALUE,VALUE"),
         (["train.k=0,,5"], "expected KEY=VALUE,VALUE"),
@@ -101,25 +101,25 @@ def test_an_arm_is_compared_with_the_first_value_of_the_last_varied_key() -> Non
         (["train.k=[,]"], "not valid YAML"),
     ],
 )
-def test_a_grid_that_cannot_be_says_what_was_expected(texts: list[str], said: str) -> None:
+def test_a_grid_that_cannot_be_says_what_was_expected(texts: list[str], message: str) -> None:
     with pytest.raises(GridError) as error:
         grid(texts)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_every_bad_arm_is_named_before_anything_runs() -> None:
     arms = grid(["train.k=0,99", "train.selection=random,best"])
     with pytest.raises(GridError) as error:
         check_arms(arms, lambda o: load_params(ROOT / "params.yaml", o))
-    said = str(error.value)
-    assert said.count("arm k = ") == 3
-    assert "train.selection: got 'best'" in said
+    message = str(error.value)
+    assert message.count("arm k = ") == 3
+    assert "train.selection: got 'best'" in message
 
 
 def test_a_set_key_replaces_that_of_a_known_grid_and_names_are_checked() -> None:
-    made = plan("k", ["train.k=0,5"], 2, 1, None)
-    assert [arm.values for arm in made.arms] == [{"train.k": 0, "train.epochs": 1}, {"train.k": 5, "train.epochs": 1}]
-    assert (made.name, len(made.jobs)) == ("k", 4)
+    matrix = plan("k", ["train.k=0,5"], 2, 1, None)
+    assert [arm.values for arm in matrix.arms] == [{"train.k": 0, "train.epochs": 1}, {"train.k": 5, "train.epochs": 1}]
+    assert (matrix.name, len(matrix.jobs)) == ("k", 4)
     assert plan(None, ["train.k=0,5", "train.rank=4,8", "train.epochs=2"], 1, None, None).name == "k-rank"
     assert default_name(["train.rank=4,8"]) == "rank"
     with pytest.raises(GridError, match="expected letters"):
@@ -129,10 +129,10 @@ def test_a_set_key_replaces_that_of_a_known_grid_and_names_are_checked() -> None
 
 
 def test_jobs_run_seed_by_seed_and_progress_says_how_long_it_takes() -> None:
-    made = jobs(K, 2)
-    assert [(job.arm.name, job.seed) for job in made] == [("k-0", 0), ("k-5", 0), ("k-0", 1), ("k-5", 1)]
-    assert progress_line(made[0], 0, 18, 0.0) == "arm 1 of 18: k = 0, seed 0"
-    assert progress_line(made[2], 2, 18, 150.0) == "arm 3 of 18, about 20 min left: k = 0, seed 1"
+    all_jobs = jobs(K, 2)
+    assert [(job.arm.name, job.seed) for job in all_jobs] == [("k-0", 0), ("k-5", 0), ("k-0", 1), ("k-5", 1)]
+    assert progress_line(all_jobs[0], 0, 18, 0.0) == "arm 1 of 18: k = 0, seed 0"
+    assert progress_line(all_jobs[2], 2, 18, 150.0) == "arm 3 of 18, about 20 min left: k = 0, seed 1"
 
 
 # ---- the matrix ------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_stage_lists_the_folders_of_all_code_that_an_arm_imports_and_no_others
     assert {"flows", "tasks", "ouro/core", "ouro/training"} <= set(folders)
     below = {folder: [f for f in files if f.is_relative_to(folder)] for folder in folders}
     assert all(below.values())
-    assert set(files) - {f for found in below.values() for f in found} == {Path("ouro/__init__.py")}
+    assert set(files) - {f for files_of_stage in below.values() for f in files_of_stage} == {Path("ouro/__init__.py")}
     assert not (ROOT / "ouro/__init__.py").read_text().strip()
 
 
@@ -249,11 +249,11 @@ def test_every_arm_s_own_files_are_dependencies(checkout: Path) -> None:
 
 
 def test_the_results_of_another_grid_are_not_overwritten(checkout: Path) -> None:
-    wanted = plan("k", ["train.k=0,5"], 2, None, None)
-    check_overwrites(wanted)
-    matrix(wanted.arms)
+    other_matrix = plan("k", ["train.k=0,5"], 2, None, None)
+    check_overwrites(other_matrix)
+    matrix(other_matrix.arms)
     (checkout / "ablations/k/table.json").write_text("{}")
-    check_overwrites(wanted)
+    check_overwrites(other_matrix)
     with pytest.raises(GridError, match=r"ablations/k: holds the results of another grid \(k-0, k-5\).*--name k to"):
         check_overwrites(plan("k", [], 2, None, None))
 
@@ -270,12 +270,12 @@ def test_an_arm_that_annotates_sees_the_rounds_images(checkout: Path, monkeypatc
         (folder / "a").write_text("an image")
     values = {"propose.tau": 0.7}
     params = load_params(overrides=overrides(values))
-    own = arm.annotated(params, values, pipeline)
-    assert arm.annotated(params, values, pipeline) == own != pipeline
+    run_params = arm.annotated(params, values, pipeline)
+    assert arm.annotated(params, values, pipeline) == run_params != pipeline
     assert seen == ["an image"] * 8
     assert arm.annotated(params, {"train.k": 1}, pipeline) == pipeline
     Path("dvc.lock").write_text("stages: {ingest: {outs: [{path: data/images, md5: other}]}}")
-    assert arm.annotated(params, values, pipeline) != own, "other images"
+    assert arm.annotated(params, values, pipeline) != run_params, "other images"
 
 
 def test_annotations_that_are_out_of_date_are_refused(checkout: Path) -> None:
@@ -308,8 +308,8 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
     (here.adapter / "adapter_model.safetensors").write_text("")
     (here.adapter / "train_log.json").write_text(json.dumps([{"tokens": 10.0}, {"tokens": 30.0}]))
     fill(tmp_path / "data/benchmarks", ["docvqa"])
-    given = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")
-    params = load_params(ROOT / "params.yaml", given)
+    overrides = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")
+    params = load_params(ROOT / "params.yaml", overrides)
     about = {"arm": "k-0", "seed": 1}
     scores = ablation.score_arm(about, layout, params, here, lambda n: None)
     content = json.loads(scores.read_text())
@@ -328,9 +328,9 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
     assert [(row["model"], row["question_id"], row["score"]) for row in rows] == [
         ("k-0, seed 1", i, 1.0) for i in range(4)
     ]
-    first, asked = scores.read_bytes(), len(seen.asked) + len(said_no.asked)
+    first, n_questions = scores.read_bytes(), len(seen.asked) + len(said_no.asked)
     ablation.score_arm(about, layout, params, here, lambda n: None)
-    assert scores.read_bytes() == first and len(seen.asked) + len(said_no.asked) == asked
+    assert scores.read_bytes() == first and len(seen.asked) + len(said_no.asked) == n_questions
 
 
 # ---- results ---------------------------------------------------------------------------------------
@@ -349,22 +349,22 @@ def test_mean_and_interval_over_seeds_are_students() -> None:
 
 
 def scored(first: list[float], second: list[float], arms: list[Arm] = K) -> dict[tuple[str, int], dict[str, float]]:
-    made: dict[tuple[str, int], dict[str, float]] = {}
+    scores: dict[tuple[str, int], dict[str, float]] = {}
     for arm, values in zip(arms, (first, second), strict=True):
         for seed, value in enumerate(values):
-            made[arm.name, seed] = {
+            scores[arm.name, seed] = {
                 MAIN: value, "image/accuracy/color": value + 0.1, "image/margin/macro-average": value / 2,
                 "image/base/macro-average": 0.3, "image/majority/macro-average": 0.25, "tokens": 1e6,
             }  # fmt: skip
-    return made
+    return scores
 
 
 def test_differences_are_paired_by_seed() -> None:
     """Seeds differ by 10 points, arms by 1 in each: paired, the difference is 1 +- 0."""
-    made = results(K, scored([0.40, 0.50, 0.60], [0.41, 0.51, 0.61]))
-    d = made[1].differences[MAIN]
+    arm_results = results(K, scored([0.40, 0.50, 0.60], [0.41, 0.51, 0.61]))
+    d = arm_results[1].differences[MAIN]
     assert (d.mean, d.low, d.high) == pytest.approx((0.01, 0.01, 0.01))
-    assert made[0].differences == {} and made[0].is_reference
+    assert arm_results[0].differences == {} and arm_results[0].is_reference
 
 
 def test_findings_say_honestly_whether_a_difference_is_beyond_its_interval() -> None:
@@ -395,8 +395,8 @@ def test_the_papers_tables_stand_beside_the_grids_they_are_of() -> None:
 
 
 def test_the_page_keeps_measured_and_papers_figures_apart() -> None:
-    made = results(K, scored([0.4, 0.5, 0.6], [0.41, 0.51, 0.61]))
-    text = page("k", made)
+    arm_results = results(K, scored([0.4, 0.5, 0.6], [0.41, 0.51, 0.61]))
+    text = page("k", arm_results)
     here, theirs = text.split("## Table 5 of the paper")
     assert "51.0 [26.2, 75.8]" in here and "80.0" not in here
     assert "| OURO-7B, k = 5 |" in theirs and "51.0" not in theirs
@@ -405,14 +405,14 @@ def test_the_page_keeps_measured_and_papers_figures_apart() -> None:
 
 @pytest.mark.parametrize("arms", [K, grid(["train.k=0,5", "train.rank=8"]), grid(["train.selection=random,by-level"])])
 def test_the_figure_has_the_same_bytes_for_the_same_results(arms: list[Arm]) -> None:
-    made = results(arms, scored([0.4, 0.5], [0.45, 0.5], arms))
-    first = figure("k", made)
-    assert first.startswith(b"\x89PNG") and figure("k", made) == first
+    arm_results = results(arms, scored([0.4, 0.5], [0.45, 0.5], arms))
+    first = figure("k", arm_results)
+    assert first.startswith(b"\x89PNG") and figure("k", arm_results) == first
     assert figure("k", results(arms, scored([0.4, 0.5], [0.45, 0.6], arms))) != first
 
 
 def test_bad_grids_end_the_command_with_one_message(capfd: pytest.CaptureFixture[str]) -> None:
     for words in (["ks"], ["--set", "ingest.limit=0,1"], ["k", "--set", "train.k=0,99"]):
         assert guarded(lambda words=words: app(["ablate", *words], standalone_mode=False)) == 2
-    said = capfd.readouterr().err
-    assert "Traceback" not in said and said.count("Fix:") >= 2
+    output = capfd.readouterr().err
+    assert "Traceback" not in output and output.count("Fix:") >= 2

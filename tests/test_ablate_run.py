@@ -41,9 +41,9 @@ def annotate(folder: Path) -> None:
     boxes = ((0.0, 0.0, 256.0, 256.0), (0.0, 0.0, 128.0, 128.0), (128.0, 128.0, 256.0, 256.0))
     ids = ("0", "0.0", "0.1")
     regions = [
-        Region(f"{i.image_id}/{own}", i.image_id, f"{i.image_id}/0" if n else None, int(n > 0), box, 1.0,
+        Region(f"{i.image_id}/{name}", i.image_id, f"{i.image_id}/0" if n else None, int(n > 0), box, 1.0,
                "rpn" if n else "image")
-        for i in images for n, (own, box) in enumerate(zip(ids, boxes, strict=True))
+        for i in images for n, (name, box) in enumerate(zip(ids, boxes, strict=True))
     ]  # fmt: skip
     trained = [i for i in images if i.split == "train"]
     scenes = [Scene(i.image_id, "a box holds a red circle.", (), ()) for i in trained]
@@ -101,14 +101,14 @@ class Checkout:
 
     def ablate(self, *words: str, code: int = 0) -> str:
         process = self.start(*words)
-        said = process.communicate(timeout=1200)[0]
-        assert process.returncode == code, said
-        return said
+        output = process.communicate(timeout=1200)[0]
+        assert process.returncode == code, output
+        return output
 
     def scores(self) -> dict[str, tuple[bytes, int]]:
         """Every arm's scores: their bytes, and when they were written."""
-        found = sorted((self.folder / "ablations/small").glob("*/seed-*/scores.json"))
-        return {str(p.relative_to(self.folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in found}
+        files = sorted((self.folder / "ablations/small").glob("*/seed-*/scores.json"))
+        return {str(p.relative_to(self.folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +119,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def killed_in_third_arm(checkout: Checkout) -> None:
     process = checkout.start(*WORDS)
     assert process.stdout
-    said: list[str] = []
+    lines: list[str] = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if line.startswith("arm 3 of 4"):
             time.sleep(3.0)  # into DVC or the stage
             process.send_signal(signal.SIGKILL)
             break
     else:
-        pytest.fail(f"it never came to its third arm:\n{''.join(said)}")
+        pytest.fail(f"it never came to its third arm:\n{''.join(lines)}")
     process.wait()
 
 
@@ -138,13 +138,13 @@ def test_a_killed_grid_goes_on_and_mlflow_has_the_same_table(checkout: Checkout)
     before = checkout.scores()
     assert sorted(before) == [f"ablations/small/k-{k}/seed-0/scores.json" for k in (0, 1)]
 
-    said = checkout.ablate(*WORDS)
-    assert "2 of 4 arms and seeds are up to date" in said
-    assert "arm 1 of 2" in said and "arm 2 of 2" in said and "arm 3" not in said
+    output = checkout.ablate(*WORDS)
+    assert "2 of 4 arms and seeds are up to date" in output
+    assert "arm 1 of 2" in output and "arm 2 of 2" in output and "arm 3" not in output
     after = checkout.scores()
     assert {path: after[path] for path in before} == before, "finished arms are not run again"
     assert len(after) == 4
-    assert "Table 5 of the paper" in said and "compare-runs?runs=" in said
+    assert "Table 5 of the paper" in output and "compare-runs?runs=" in output
 
     table = json.loads((checkout.folder / "ablations/small/table.json").read_text())
     assert (checkout.folder / "ablations/small/figure.png").read_bytes().startswith(b"\x89PNG")
@@ -153,10 +153,10 @@ def test_a_killed_grid_goes_on_and_mlflow_has_the_same_table(checkout: Checkout)
     files = [
         checkout.folder / "ablations/small" / name for name in ("table.json", "table.md", "figure.png", "dvc.lock")
     ]
-    kept = [file.read_bytes() for file in files]
-    again = checkout.ablate(*WORDS)
-    assert "4 of 4 arms and seeds are up to date" in again and "arm 1" not in again
-    assert [file.read_bytes() for file in files] == kept
+    contents = [file.read_bytes() for file in files]
+    second_output = checkout.ablate(*WORDS)
+    assert "4 of 4 arms and seeds are up to date" in second_output and "arm 1" not in second_output
+    assert [file.read_bytes() for file in files] == contents
     assert same_table(checkout, table) == 4, "and logged no run a second time"
 
 
@@ -171,10 +171,10 @@ def same_table(checkout: Checkout, table: dict[str, Any]) -> int:
     arms = runs[(runs["tags.mlflow.parentRunId"] == parents["run_id"].iloc[0]) & runs["tags.arm"].notna()]
     assert set(arms["status"]) == {"FINISHED"}
     for arm in table["arms"]:
-        own = arms[arms["tags.arm"] == arm["arm"]].sort_values("tags.seed")
+        arm_runs = arms[arms["tags.arm"] == arm["arm"]].sort_values("tags.seed")
         for name, spread in arm["figures"].items():
-            assert list(own[f"metrics.{name}"]) == spread["values"], name
-            assert own[f"metrics.{name}"].mean() == pytest.approx(spread["mean"], abs=1e-12)
+            assert list(arm_runs[f"metrics.{name}"]) == spread["values"], name
+            assert arm_runs[f"metrics.{name}"].mean() == pytest.approx(spread["mean"], abs=1e-12)
     return len(arms)
 
 
@@ -184,9 +184,9 @@ def test_without_annotations_that_are_up_to_date_nothing_starts(checkout: Checko
     moved = checkout.folder / "data/qa"
     moved.rename(checkout.folder / "qa")
     try:
-        said = checkout.ablate("k", "--name", "refused", code=2)
+        output = checkout.ablate("k", "--name", "refused", code=2)
     finally:
         (checkout.folder / "qa").rename(moved)
-    words = " ".join(said.split())
+    words = " ".join(output.split())
     assert "stage synthesize out of date or without outputs" in words and "`ouro bootstrap` first" in words
-    assert "Prefect:" not in said and "Traceback" not in said
+    assert "Prefect:" not in output and "Traceback" not in output

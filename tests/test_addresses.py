@@ -36,8 +36,8 @@ def addresses(**sections: object) -> dict[str, str]:
     model = {"base": str(ROOT / "models/nano"), "proposer": str(ROOT / "models/nano/rpn")}
     params = Params.model_validate({"model": model, **sections})
     stages = {"propose": propose, "describe": describe, "merge": merge, "synthesize": synthesize, "train": train}
-    made = {stage: module.address(params).code for stage, module in stages.items()}
-    return made | {
+    codes = {stage: module.address(params).code for stage, module in stages.items()}
+    return codes | {
         "ingest": ingest.code(params), "benchmark": reply_code(params.model), "checkpoint": code_fingerprint([CODE]),
     }  # fmt: skip
 
@@ -73,9 +73,9 @@ def test_docstrings_everywhere_leave_every_address(tree: Path) -> None:
         text = path.read_text()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (
-                told := ast.get_docstring(node, False)
+                docstring := ast.get_docstring(node, False)
             ):
-                text = text.replace(f'"""{told}"""', '"""Reworded."""')
+                text = text.replace(f'"""{docstring}"""', '"""Reworded."""')
         path.write_text(text)
     assert addresses() == before
 

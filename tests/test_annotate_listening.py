@@ -34,15 +34,15 @@ def test_an_annotation_listens_on_loopback_alone(tmp_path: Path) -> None:
         command, cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process, listeners(process.pid) as seen:  # fmt: skip
-        said = process.communicate()[0]
-    assert process.returncode == 0, said
-    (line,) = [line for line in said.splitlines() if line.startswith("Prefect: ")]
+        output = process.communicate()[0]
+    assert process.returncode == 0, output
+    (line,) = [line for line in output.splitlines() if line.startswith("Prefect: ")]
     assert line.endswith("(password when asked: in .ouro/prefect-server.auth)"), "no terminal: its file alone"
     (server,) = seen.commands[("127.0.0.1", int(line.split()[1].rpartition(":")[2]))]
     assert "prefect server start" in server
     assert not seen.open_to_others
     password = (tmp_path / ".ouro/prefect-server.auth").read_text().strip().partition(":")[2]
-    assert password not in said
+    assert password not in output
 
 
 @pytest.mark.slow

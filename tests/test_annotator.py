@@ -41,8 +41,8 @@ def _annotator_of(vlm: VisionLM) -> str:
     """What a record says of who described it."""
     region = Region("i/0", "i", None, 0, (0.0, 0.0, 8.0, 8.0), 1.0, "image")
     scripted = ScriptedVLM(lambda r: "a star", vlm.fingerprint)
-    [said], _ = describe_shard([region], {"i": PILImage.new("RGB", (8, 8))}, scripted, Describe())
-    return said.annotator
+    [description], _ = describe_shard([region], {"i": PILImage.new("RGB", (8, 8))}, scripted, Describe())
+    return description.annotator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,18 +72,18 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_process_and_several_carry_the_fingerprint_that_the_cache_is_asked_for(adapter: Path) -> None:
     """The number of processes once decided which of two fingerprints was written into every description."""
     annotators._load.cache_clear()
-    for worn in (None, adapter):
-        one, several = (annotator(_model(n), 4, worn) for n in (1, 2))  # the second starts its processes when asked
+    for path in (None, adapter):
+        one, several = (annotator(_model(n), 4, path) for n in (1, 2))  # the second starts its processes when asked
         assert type(one) is not type(several)
-        assert one.fingerprint == several.fingerprint == fingerprint(_model(), worn)
+        assert one.fingerprint == several.fingerprint == fingerprint(_model(), path)
     annotators._load.cache_clear()
 
 
 def test_a_record_names_base_dtype_and_adapter(adapter: Path) -> None:
     """Of "<base>...+<adapter>" a record once kept the base alone."""
-    made = [HFVisionLM(BASE), HFVisionLM(BASE, adapter), HFVisionLM(BASE, dtype="bfloat16")]
-    assert len({_annotator_of(vlm) for vlm in made}) == 3
-    assert [vlm.fingerprint for vlm in made] == [
+    models = [HFVisionLM(BASE), HFVisionLM(BASE, adapter), HFVisionLM(BASE, dtype="bfloat16")]
+    assert len({_annotator_of(vlm) for vlm in models}) == 3
+    assert [vlm.fingerprint for vlm in models] == [
         fingerprint(_model()), fingerprint(_model(), adapter), fingerprint(_model(dtype="bfloat16")),
     ]  # fmt: skip
 
@@ -130,9 +130,9 @@ def test_a_server_needs_no_model_folder_and_wears_its_own_adapter() -> None:
     annotators._load.cache_clear()
     assert isinstance(vlm, OpenAIVisionLM) and vlm.fingerprint == fingerprint(served)
     assert fingerprint(served) != fingerprint(served.model_copy(update={"name": "another"}))
-    for asked in (lambda: annotator(served, 4, Path("worn")), lambda: fingerprint(served, Path("worn"))):
+    for call in (lambda: annotator(served, 4, Path("worn")), lambda: fingerprint(served, Path("worn"))):
         with pytest.raises(ServedAdapter, match=r"adapter worn: got model\.backend=openai"):
-            asked()
+            call()
 
 
 # ---- batches ----------------------------------------------------------------------------------------------------
@@ -156,19 +156,19 @@ def test_a_batch_holds_its_longest_request_as_often_as_it_has_requests() -> None
 
 def test_questions_about_one_picture_follow_each_other_and_other_pictures_go_by_their_prompt() -> None:
     a, b, *rest = (PILImage.new("RGB", (8, 8)) for _ in range(6))
-    asked = [(a, "q1"), (b, "q1"), (rest[0], "say"), (a, "q2"), (rest[1], "tell"), (b, "q2"), (rest[2], "say")]
-    assert plan_batches([Request((p,), q) for p, q in asked], 99) == [[4, 2, 6, 0, 3, 1, 5]]
+    requests = [(a, "q1"), (b, "q1"), (rest[0], "say"), (a, "q2"), (rest[1], "tell"), (b, "q2"), (rest[2], "say")]
+    assert plan_batches([Request((p,), q) for p, q in requests], 99) == [[4, 2, 6, 0, 3, 1, 5]]
 
 
 @settings(max_examples=60, deadline=None)
 @given(tokens=st.lists(st.integers(0, 60), max_size=30), size=st.integers(1, 8), budget=st.none() | st.integers(1, 100))
 def test_every_request_is_in_one_batch_within_its_bounds(tokens: list[int], size: int, budget: int | None) -> None:
-    made = plan_batches(_asking([1] * len(tokens)), size, tokens, budget)
-    assert sorted(i for batch in made for i in batch) == list(range(len(tokens)))
-    assert all(len(batch) <= size for batch in made)
+    batches = plan_batches(_asking([1] * len(tokens)), size, tokens, budget)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(tokens)))
+    assert all(len(batch) <= size for batch in batches)
     if budget is not None:
-        assert all(len(batch) == 1 or max(tokens[i] for i in batch) * len(batch) <= budget for batch in made)
-    first = [tokens[batch[0]] for batch in made]
+        assert all(len(batch) == 1 or max(tokens[i] for i in batch) * len(batch) <= budget for batch in batches)
+    first = [tokens[batch[0]] for batch in batches]
     assert first == sorted(first, reverse=True)
 
 
@@ -184,14 +184,14 @@ def _closeups() -> list[Request]:
 
 def test_batches_prepared_by_a_worker_process_are_answered_as_those_prepared_here() -> None:
     requests = _closeups()
-    told: list[int] = []
+    counts: list[int] = []
     ahead = HFVisionLM(BASE, batch_size=4, prepare_processes=1)
     handed: list[Mapping[int, str]] = []
-    said = ahead.generate(requests, max_new_tokens=12, progress=told.append, on_replies=handed.append)
-    assert [len(batch) for batch in handed] == told
-    assert {i: reply for batch in handed for i, reply in batch.items()} == dict(enumerate(said))
-    assert said == HFVisionLM(BASE, batch_size=4).generate(requests, max_new_tokens=12)
-    assert told == [4, 4, 4, 4, 2] and len(set(said)) > 5
+    replies = ahead.generate(requests, max_new_tokens=12, progress=counts.append, on_replies=handed.append)
+    assert [len(batch) for batch in handed] == counts
+    assert {i: reply for batch in handed for i, reply in batch.items()} == dict(enumerate(replies))
+    assert replies == HFVisionLM(BASE, batch_size=4).generate(requests, max_new_tokens=12)
+    assert counts == [4, 4, 4, 4, 2] and len(set(replies)) > 5
     ahead.encoder.visual_tokens = lambda view: 1  # type: ignore[assignment]
     with pytest.raises(ValueError, match="aspect ratio must be smaller than 200"):  # the worker's error, as itself
         ahead.generate([Request((PILImage.new("RGB", (1, 300)),), "q")], max_new_tokens=1)

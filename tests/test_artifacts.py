@@ -180,12 +180,12 @@ def test_a_missing_folder_or_shard_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_prune_removes_other_shards_and_nothing_else(tmp_path: Path) -> None:
-    kept, _ = _write(tmp_path, 0), _write(tmp_path, 1)
+    file, _ = _write(tmp_path, 0), _write(tmp_path, 1)
     for folder in ("shard-00000", "shard-00001"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ab.png").touch()
     (tmp_path / "mine.json").touch()
-    prune_shards(tmp_path, [kept])
+    prune_shards(tmp_path, [file])
     assert sorted(os.listdir(tmp_path)) == [
         "mine.json",
         "shard-00000",
@@ -289,8 +289,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_imports_are_followed_through_functions_packages_and_cycles(package: Path) -> None:
-    found = [p.relative_to(package).as_posix() for p in imported_files(["ouro.a"])]
-    assert found == ["ouro/__init__.py", "ouro/a.py", "ouro/b.py", "ouro/sub/__init__.py", "ouro/sub/c.py"]
+    names = [p.relative_to(package).as_posix() for p in imported_files(["ouro.a"])]
+    assert names == ["ouro/__init__.py", "ouro/a.py", "ouro/b.py", "ouro/sub/__init__.py", "ouro/sub/c.py"]
     assert imported_files(["ouro.d"]) == [package / "ouro/__init__.py", package / "ouro/d.py"]
 
 

@@ -27,7 +27,7 @@ from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
-from tasks import asking, tracking
+from tasks import asking, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,13 +37,13 @@ NAMES = ("docvqa", "chartqa", "vqav2", "klc", "scienceqa", "pope")
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Asked instead of nano; its fingerprint is nano's."""
-    made = Scripted()
-    monkeypatch.setattr(asking, "annotator", lambda *_: made)
-    return made
+    scripted = Scripted()
+    monkeypatch.setattr(asking, "annotator", lambda *_: scripted)
+    return scripted
 
 
 def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs: Any) -> Any:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "k": 0,
         "limit": 0,
         "protocol": "",
@@ -52,7 +52,7 @@ def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs:
         "adapter": None,
     }
     source = asking.open_source(benchmark(name), data, 10**8)
-    return asking.run_benchmark(source, params or load_params(ROOT / "params.yaml"), out, **{**given, **knobs})
+    return asking.run_benchmark(source, params or load_params(ROOT / "params.yaml"), out, **{**arguments, **knobs})
 
 
 def replies(out: Path, name: str) -> dict[str, str]:
@@ -62,13 +62,13 @@ def replies(out: Path, name: str) -> dict[str, str]:
 
 def test_a_question_is_put_as_the_registry_says_and_asked_once(tmp_path: Path, model: Scripted) -> None:
     data = fill(tmp_path / "data", ["docvqa"])
-    made = run(data, "docvqa", tmp_path / "run")
+    score = run(data, "docvqa", tmp_path / "run")
     assert [r.prompt.splitlines()[-1] for r in model.asked] == [
         "Answer the question using a single word or phrase."
     ] * 2
     assert [(len(r.images), r.max_pixels) for r in model.asked] == [(1, (16384,))] * 2
     assert replies(tmp_path / "run", "docvqa") == {"7": "no", "8": "no"}
-    assert (made.account.n_in, made.account.n_out, made.reported.value) == (2, 2, 0.0)
+    assert (score.account.n_in, score.account.n_out, score.reported.value) == (2, 2, 0.0)
     first = (tmp_path / "run/docvqa/scores.json").read_bytes()
     run(data, "docvqa", tmp_path / "run")
     assert len(model.asked) == 2, "a repeat asks nothing"
@@ -78,21 +78,21 @@ def test_a_question_is_put_as_the_registry_says_and_asked_once(tmp_path: Path, m
 @pytest.mark.parametrize("name", NAMES)
 def test_every_question_is_asked_in_the_words_of_the_registry(tmp_path: Path, model: Scripted, name: str) -> None:
     data, bench, done = fill(tmp_path / "data", [name]), benchmark(name), list[int]()
-    made = run(data, name, tmp_path / "run", progress=done.append)
+    score = run(data, name, tmp_path / "run", progress=done.append)
     items = [one for one in asking.open_source(bench, data, 10**8).load() if isinstance(one, Item)]
-    asked = [r.prompt for r in model.asked]
-    assert sorted(asked) == sorted({(prompt_of(bench, i), i.image): prompt_of(bench, i) for i in items}.values())
+    prompts = [r.prompt for r in model.asked]
+    assert sorted(prompts) == sorted({(prompt_of(bench, i), i.image): prompt_of(bench, i) for i in items}.values())
     assert model.lengths == {bench.max_new_tokens}
-    assert sum(done) == len(items) == made.account.n_out == len(replies(tmp_path / "run", name))
-    assert made.account.n_in == made.account.n_out + sum(made.account.rejected.values())
+    assert sum(done) == len(items) == score.account.n_out == len(replies(tmp_path / "run", name))
+    assert score.account.n_in == score.account.n_out + sum(score.account.rejected.values())
 
 
 def test_the_same_question_about_the_same_picture_is_asked_once(tmp_path: Path, model: Scripted) -> None:
     data = fill(tmp_path / "data", ["chartqa"])
     path = data / "chartqa/test_human.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:1] * 3))
-    made = run(data, "chartqa", tmp_path / "run")
-    assert (made.account.n_out, len(model.asked)) == (4, 2), "three times the one of test_human, one of test_augmented"
+    score = run(data, "chartqa", tmp_path / "run")
+    assert (score.account.n_out, len(model.asked)) == (4, 2), "three times the one of test_human, one of test_augmented"
     assert list(replies(tmp_path / "run", "chartqa")) == ["human-0", "human-1", "human-2", "augmented-0"]
 
 
@@ -110,11 +110,11 @@ def test_a_model_that_fails_leaves_no_half_file_and_what_was_answered(tmp_path: 
         raise RuntimeError("out of memory")
 
     run(data, "docvqa", out)
-    asked, model.reply = len(model.asked), broken
+    n_requests, model.reply = len(model.asked), broken
     for name in ("docvqa", "chartqa"):
         with contextlib.nullcontext() if name == "docvqa" else pytest.raises(RuntimeError, match="out of memory"):
             run(data, name, out)
-    assert len(model.asked) > asked
+    assert len(model.asked) > n_requests
     assert [p.name for p in out.rglob("*.tmp")] == []
     assert not (out / "chartqa/predictions.jsonl").exists()
 
@@ -147,28 +147,28 @@ def test_regions_stand_beside_the_picture(tmp_path: Path, model: Scripted) -> No
 def test_the_shuffled_control_shows_another_picture(tmp_path: Path, model: Scripted) -> None:
     data = fill(tmp_path / "data", ["scienceqa"])
     model.reply = lambda r: "B" if "solid" in r.prompt else "A"  # blind: right, whatever it is shown
-    made = run(data, "scienceqa", tmp_path / "run", controls=True)
-    assert (made.reported.value, made.shuffled, made.constant) == (1.0, 1.0, 1.0)
-    assert (made.margin.micro.value, made.margin.micro.p) == (0.0, 1.0)
+    score = run(data, "scienceqa", tmp_path / "run", controls=True)
+    assert (score.reported.value, score.shuffled, score.constant) == (1.0, 1.0, 1.0)
+    assert (score.margin.micro.value, score.margin.micro.p) == (0.0, 1.0)
     by_prompt: dict[str, list[bytes]] = {}
     for request in model.asked:
         by_prompt.setdefault(request.prompt, []).append(request.images[0].tobytes())
     assert len(by_prompt) == 2
-    assert all(len(shown) == 2 and shown[0] != shown[1] for shown in by_prompt.values())
+    assert all(len(pictures) == 2 and pictures[0] != pictures[1] for pictures in by_prompt.values())
 
 
 def test_what_cannot_be_asked_is_rejected_with_its_reason(tmp_path: Path, model: Scripted) -> None:
     data = fill(tmp_path / "data", ["vqav2"])
     (data / "vqav2/images/sign.png").write_bytes(b"no picture")
     model.reply = lambda r: Refused("too long") if "color" in r.prompt else "no"
-    made = run(data, "vqav2", tmp_path / "run")
-    assert made.account.rejected == {"refused": 1, "unreadable_image": 1}
-    assert (made.account.n_in, made.account.n_out) == (3, 1)
+    score = run(data, "vqav2", tmp_path / "run")
+    assert score.account.rejected == {"refused": 1, "unreadable_image": 1}
+    assert (score.account.n_in, score.account.n_out) == (3, 1)
     assert replies(tmp_path / "run", "vqav2") == {"7000": "no"}
     model.reply = lambda r: "red"
     (data / "vqav2/images/sign.png").unlink()
-    made = run(data, "vqav2", tmp_path / "run")
-    assert made.account.rejected == {"missing_image": 1}, "what was refused is asked again"
+    score = run(data, "vqav2", tmp_path / "run")
+    assert score.account.rejected == {"missing_image": 1}, "what was refused is asked again"
     assert replies(tmp_path / "run", "vqav2") == {"7000": "no", "7001": "red"}
     for picture in (data / "vqav2/images").iterdir():
         picture.unlink()
@@ -198,7 +198,7 @@ def test_replies_that_are_kept_are_there_for_another_process(tmp_path: Path) -> 
 def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_gate_reads(
     tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     data, layout = fill(tmp_path / "b", ["scienceqa"]), Layout(tmp_path / "data", tmp_path / ".ouro/cache")
     knobs = ("benchmark.names=[scienceqa]", f"benchmark.folder={data}", "benchmark.k=2", "propose.proposers=[rpn]")
@@ -269,9 +269,9 @@ def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loa
     assert guarded(lambda: app(command(data, checkout / "killed"), standalone_mode=False)) == 0
     shutil.rmtree(checkout / ".ouro/benchmark")  # the whole run asks everything itself
     assert guarded(lambda: app(command(data, checkout / "whole"), standalone_mode=False)) == 0
-    made = files(checkout / "whole")
-    assert files(checkout / "killed") == made
-    assert len([name for name in made if name.endswith("scores.json")]) == len(NAMES)
+    outputs = files(checkout / "whole")
+    assert files(checkout / "killed") == outputs
+    assert len([name for name in outputs if name.endswith("scores.json")]) == len(NAMES)
 
     def load(*_: object) -> None:
         raise AssertionError("a repeat loads no model")
@@ -279,7 +279,7 @@ def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loa
     monkeypatch.setattr(asking, "annotator", load)
     assert guarded(lambda: app(command(data, checkout / "again"), standalone_mode=False)) == 0
     monkeypatch.undo()
-    assert files(checkout / "again") == made
+    assert files(checkout / "again") == outputs
     assert "DocVQA" in capfd.readouterr().out
 
 

@@ -26,9 +26,9 @@ STAGE = '''
 import json, os, sys, time, pathlib, yaml
 sys.excepthook = lambda kind, error, at: print(f"error: {error}", file=sys.stderr)  # as Ouro's own stages
 stage, params = sys.argv[1], yaml.safe_load(pathlib.Path("params.yaml").read_text())
-number, worn = params["round"], params["model"]["adapter"]
+number, adapter = params["round"], params["model"]["adapter"]
 with open(".ouro/ran", "a") as log:
-    log.write(f"{number} {stage} {worn}\\n")
+    log.write(f"{number} {stage} {adapter}\\n")
 while pathlib.Path(f"hold-{stage}").exists():
     time.sleep(0.1)
 if pathlib.Path(f"break-{stage}").exists():
@@ -41,7 +41,7 @@ elif stage == "benchmark":
     gains = json.loads(pathlib.Path("gains.json").read_text())
     gain = gains[min(number, len(gains)) - 1]
     rows = []
-    for other in ["base", "champion"] if worn else ["base"]:
+    for other in ["base", "champion"] if adapter else ["base"]:
         at = {"value": gain, "low": gain - 0.01, "high": gain + 0.01, "n": 50}
         rows.append({"benchmark": "held-out", "k": 0, "models": [other, "bootstrapped"], "first": 0.3,
                      "second": 0.3 + gain, "gain": at, "points": 100.0})
@@ -51,7 +51,7 @@ else:
     for name in {"ingest": ["images", "annotations"], "propose": ["regions"], "describe": ["descriptions"],
                  "merge": ["scenes"], "synthesize": ["qa"]}[stage]:
         out = pathlib.Path("data") / name; out.mkdir(parents=True)
-        (out / "what.txt").write_text(f"{stage} by {worn}")
+        (out / "what.txt").write_text(f"{stage} by {adapter}")
 '''
 READS = {
     "ingest": [], "propose": ["data/images"], "describe": ["data/regions", "models/champions"],
@@ -122,9 +122,9 @@ class Checkout:
 
     def bootstrap(self, *arguments: str, code: int = 0, **environment: str) -> str:
         process = self.start(*arguments, **environment)
-        said = process.communicate()[0]
-        assert process.returncode == code, said
-        return said
+        output = process.communicate()[0]
+        assert process.returncode == code, output
+        return output
 
     def ran(self) -> list[str]:
         """round stage, in the order in which the stages ran."""
@@ -141,7 +141,7 @@ class Checkout:
         return [json.loads(path.read_text()) for path in sorted((self.folder / "rounds").glob("*.json"))]
 
     def verdicts(self) -> list[bool]:
-        return [made["verdict"]["promoted"] for made in self.rounds()]
+        return [record["verdict"]["promoted"] for record in self.rounds()]
 
     def params(self) -> dict[str, Any]:
         return yaml.safe_load((self.folder / "params.yaml").read_text())
@@ -149,10 +149,10 @@ class Checkout:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    made = tmp_path / "checkout"
-    made.mkdir()
-    yield made
-    state = made / ".ouro/prefect-server.json"
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    yield checkout
+    state = checkout / ".ouro/prefect-server.json"
     if state.is_file():  # of a run that a test has killed
         os.killpg(json.loads(state.read_text())["pid"], signal.SIGKILL)
 
@@ -160,12 +160,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(1500)
 def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date(folder: Path) -> None:
     c = Checkout(folder, [0.2, -0.1, 0.1, -0.1, -0.1])
-    said = c.bootstrap("--rounds", "3", "--commit")
+    output = c.bootstrap("--rounds", "3", "--commit")
     assert c.verdicts() == [True, False, True]
-    annotators = [made["annotator"] for made in c.rounds()]
+    annotators = [record["annotator"] for record in c.rounds()]
     champion = "models/nano + models/champions/round-001"
     assert annotators == ["models/nano", champion, champion], "the refused one never annotates"
-    assert "round 2: the candidate is NOT promoted" in said
+    assert "round 2: the candidate is NOT promoted" in output
     assert (folder / "models/champions/round-001/adapter_model.safetensors").read_text() == "weights of round 1"
     assert c.call("git", "status", "--porcelain") == ""
     assert c.dvc("status", "--json").strip() == "{}"
@@ -177,13 +177,13 @@ def test_three_rounds_a_damaged_candidate_is_refused_and_every_tag_is_up_to_date
         assert weights == f"weights of round {number}"
     c.call("git", "checkout", "-q", "main")
     c.dvc("checkout", "-q")
-    # two barren rounds later it has saturated: a nightly ends in seconds, without a server
-    said = c.bootstrap("--rounds", "5", "--commit")
-    assert "ended after 2 of 5 rounds: saturated after round 5: 2 rounds in a row without a gain" in said
+    # two rounds without a gain later it has saturated: a nightly ends in seconds, without a server
+    output = c.bootstrap("--rounds", "5", "--commit")
+    assert "ended after 2 of 5 rounds: saturated after round 5: 2 rounds in a row without a gain" in output
     assert c.params()["model"]["adapter"] == "models/champions/round-003"
     ran = c.ran()
-    said = c.bootstrap("--commit")
-    assert "nothing to do: saturated after round 5" in said and "Prefect" not in said
+    output = c.bootstrap("--commit")
+    assert "nothing to do: saturated after round 5" in output and "Prefect" not in output
     assert c.ran() == ran
     from mlflow import MlflowClient
 
@@ -203,12 +203,12 @@ def test_a_killed_round_goes_on_without_repeating_what_was_finished(folder: Path
     process.kill()
     process.wait()
     (folder / "hold-train").unlink()
-    said = c.bootstrap("--no-commit")
-    assert "marked 1 runs of killed processes as crashed" in said
+    output = c.bootstrap("--no-commit")
+    assert "marked 1 runs of killed processes as crashed" in output
     order = ["ingest", "propose", "describe", "merge", "synthesize", "train", "train", "benchmark"]
     assert c.ran() == [f"1 {stage}" for stage in order]
     assert c.verdicts() == [True]
-    assert "git" not in said.partition("round 1: the candidate")[2] and c.call("git", "tag") == ""
+    assert "git" not in output.partition("round 1: the candidate")[2] and c.call("git", "tag") == ""
 
 
 @pytest.mark.slow
@@ -232,8 +232,8 @@ def test_killed_after_its_verdict_a_round_is_committed_and_told_by_the_next_star
     store = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     assert c.verdicts() == [True] and not store.search_model_versions("name='ouro'")
     assert c.call("git", "tag") == ""
-    said = c.bootstrap("--commit")
-    assert "round 1 ended before MLflow was told" in said
+    output = c.bootstrap("--commit")
+    assert "round 1 ended before MLflow was told" in output
     assert c.ran().count("1 train") == 1
     assert c.call("git", "tag").split() == ["round-001", "round-002"]
     versions = {v.tags["round"]: v for v in store.search_model_versions("name='ouro'")}
@@ -268,10 +268,10 @@ def test_a_disk_that_fills_in_mid_round_loses_nothing_and_the_next_start_continu
         while True:
             file.write(bytes(4096))
     (here / "hold-train").unlink()
-    said = process.communicate()[0]
-    assert process.returncode in (1, 2), said
-    assert "No space left on device" in said and "error: stage train: " in said and "Traceback" not in said
-    assert "MLflow does not take what is logged (database or disk is full)" in said
+    output = process.communicate()[0]
+    assert process.returncode in (1, 2), output
+    assert "No space left on device" in output and "error: stage train: " in output and "Traceback" not in output
+    assert "MLflow does not take what is logged (database or disk is full)" in output
     assert not c.rounds() and c.call("git", "tag") == ""
     filler.unlink()
     c.bootstrap("--commit", PREFECT_HOME=str(tmp_path / "prefect"))
@@ -285,8 +285,8 @@ def test_a_stage_that_fails_promotes_nothing_and_the_next_start_continues(folder
     c = Checkout(folder, [0.2])
     c.bootstrap("--commit")
     (folder / "break-train").touch()
-    said = c.bootstrap("--commit", code=1)
-    assert "error: stage train: ended with an error, printed above; what was finished is kept" in said
+    output = c.bootstrap("--commit", code=1)
+    assert "error: stage train: ended with an error, printed above; what was finished is kept" in output
     assert c.params()["round"] == 2 and c.verdicts() == [True]
     assert c.call("git", "tag").split() == ["round-001"]
     (folder / "break-train").unlink()
@@ -303,9 +303,9 @@ def test_a_prefect_server_that_is_killed_in_mid_round_is_started_again(folder: P
     c.wait_for("1 train")
     os.killpg(json.loads((folder / ".ouro/prefect-server.json").read_text())["pid"], signal.SIGKILL)
     (folder / "hold-train").unlink()
-    said = process.communicate()[0]
-    assert process.returncode == 0, said
-    assert "the Prefect server at http://127.0.0.1:" in said and "is gone; it is started again" in said
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert "the Prefect server at http://127.0.0.1:" in output and "is gone; it is started again" in output
     assert c.ran().count("1 train") == 1 and c.verdicts() == [True]
     assert not (folder / ".ouro/prefect-server.json").exists(), "the one that was started again was stopped"
 
@@ -313,8 +313,8 @@ def test_a_prefect_server_that_is_killed_in_mid_round_is_started_again(folder: P
 @pytest.mark.slow
 def test_mlflow_that_does_not_answer_holds_nobody_up(folder: Path) -> None:
     c = Checkout(folder, [0.2])
-    said = c.bootstrap(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert said.count("MLflow at http://127.0.0.1:9 does not answer") == 1
+    output = c.bootstrap(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert output.count("MLflow at http://127.0.0.1:9 does not answer") == 1
     assert c.verdicts() == [True]
 
 
@@ -325,15 +325,15 @@ def test_a_remote_that_refuses_keeps_the_round_and_the_next_start_sends_it(folde
     remote.write_text("a file, no folder")
     c.dvc("remote", "add", "-d", "store", str(remote / "below"))
     c.call("git", "commit", "-qam", "remote")
-    said = c.bootstrap("--commit", code=2)
-    assert "error: dvc push: " in said and "The round is finished, committed and kept here" in said
+    output = c.bootstrap("--commit", code=2)
+    assert "error: dvc push: " in output and "The round is finished, committed and kept here" in output
     assert c.call("git", "tag").split() == ["round-001"]
     remote.unlink()
-    said = c.bootstrap("--no-commit")
-    assert said.count("dvc push: the remote has everything") == 1, "what was kept, before anything of it changes"
+    output = c.bootstrap("--no-commit")
+    assert output.count("dvc push: the remote has everything") == 1, "what was kept, before anything of it changes"
     assert c.call("git", "tag").split() == ["round-001"]
-    said = c.bootstrap("--commit")
-    assert said.count("dvc push: the remote has everything") == 2, "the round that ended without, and the new one"
+    output = c.bootstrap("--commit")
+    assert output.count("dvc push: the remote has everything") == 2, "the round that ended without, and the new one"
     assert c.call("git", "tag").split() == ["round-001", "round-002", "round-003"]
 
 
@@ -346,9 +346,9 @@ def test_somebodys_dvc_repro_at_the_same_time_is_one_sentence(folder: Path) -> N
         command, cwd=folder, env=c.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     c.wait_for("1 describe")
-    said = c.bootstrap(code=1)
-    assert "dvc.yaml" in said or "lock" in said
-    assert "error: stage " in said and "Traceback" not in said
+    output = c.bootstrap(code=1)
+    assert "dvc.yaml" in output or "lock" in output
+    assert "error: stage " in output and "Traceback" not in output
     assert not c.rounds()
     (folder / "hold-describe").unlink()
     other.wait()
@@ -360,8 +360,8 @@ def test_somebodys_dvc_repro_at_the_same_time_is_one_sentence(folder: Path) -> N
 def test_a_dirty_tree_and_two_at_once_are_refused(folder: Path) -> None:
     c = Checkout(folder, [0.2])
     (folder / "gains.json").write_text("[0.3]")
-    said = c.bootstrap("--commit", code=2)
-    assert "error: git: gains.json changed and not committed" in said
+    output = c.bootstrap("--commit", code=2)
+    assert "error: git: gains.json changed and not committed" in output
     assert not c.ran() and c.params()["round"] == 1
     (folder / "hold-ingest").touch()
     first = c.start()

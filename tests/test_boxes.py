@@ -69,13 +69,13 @@ def test_nms_breaks_ties_by_index_and_iou_one_drops_only_copies() -> None:
 def test_nms_keeps_exactly_what_no_better_kept_box_covers(
     items: list[tuple[boxes.Box, float]], threshold: float
 ) -> None:
-    found, scores = [b for b, _ in items], np.array([s for _, s in items])
-    kept = boxes.nms(boxes.as_array(found), scores, threshold)
-    matrix = boxes.iou_matrix(boxes.as_array(found), boxes.as_array(found))
+    candidates, scores = [b for b, _ in items], np.array([s for _, s in items])
+    indices = boxes.nms(boxes.as_array(candidates), scores, threshold)
+    matrix = boxes.iou_matrix(boxes.as_array(candidates), boxes.as_array(candidates))
     for i in range(len(items)):
-        better = [k for k in kept if k != i and (-scores[k], k) < (-scores[i], i)]
+        better = [k for k in indices if k != i and (-scores[k], k) < (-scores[i], i)]
         covered = any(matrix[i, k] >= threshold for k in better)
-        assert (i in kept) != covered
+        assert (i in indices) != covered
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_orders_are_the_boxes_own_whatever_order_they_come_in(items: list[boxes.
 def test_page_order_goes_column_by_column_below_a_heading_that_spans_them() -> None:
     heading, footer = (0, 0, 220, 20), (0, 200, 220, 220)
     left, right = [(0, 30, 100, 90), (0, 110, 100, 180)], [(120, 30, 220, 90), (120, 110, 220, 180)]
-    placed = [right[1], footer, left[1], right[0], heading, left[0]]
-    assert [placed[i] for i in boxes.page_order(placed)] == [heading, *left, *right, footer]
+    blocks = [right[1], footer, left[1], right[0], heading, left[0]]
+    assert [blocks[i] for i in boxes.page_order(blocks)] == [heading, *left, *right, footer]
 
 
 def test_page_order_makes_no_column_of_what_stands_above_all_of_the_rest() -> None:

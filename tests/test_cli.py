@@ -14,7 +14,7 @@ from cli.app import app, guarded
 from ouro.core.params import Params, ParamsError, load_params
 from tasks.checkout import only_run
 from tasks.report import notes
-from tasks.settings import Asked, agreed, check_annotator, check_writer, pointed_at, write_params
+from tasks.settings import CommandOptions, agreed, apply_options, check_annotator, check_writer, write_params
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
@@ -60,7 +60,7 @@ def foreign(checkout: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--set", "train.kk=3"], "train.kk: unknown key; did you mean 'k'?"),
         (["--set", "propose.tau=1.5"], "propose.tau: got 1.5"),
@@ -81,11 +81,11 @@ def foreign(checkout: Path) -> Path:
     ],
 )
 def test_bad_input_is_one_error_without_a_traceback_and_exit_code_2(
-    words: list[str], said: str, photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
+    words: list[str], message: str, photos: Path, checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert ouro("annotate", str(photos), "--out", str(checkout / "out"), *words) == 2
     err = capfd.readouterr().err
-    assert said in err
+    assert message in err
     assert err.startswith("error: ")
     assert "Traceback" not in err
     assert not (checkout / "out").exists()
@@ -112,17 +112,17 @@ def test_results_among_the_images_are_refused(photos: Path, checkout: Path, capf
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("file,split\na.png,train\n", "unknown 'file'"), ("", "no entries"), ('path\n"a.png\n', "not CSV")],
 )
 def test_a_bad_manifest_is_one_error_before_anything_starts(
-    text: str, said: str, checkout: Path, capfd: pytest.CaptureFixture[str]
+    text: str, message: str, checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "models").symlink_to(ROOT / "models")
     (checkout / "list.csv").write_text(text)
     assert ouro("annotate", "list.csv", "--out", "out") == 2
     err = capfd.readouterr().err
-    assert said in err
+    assert message in err
     assert err.startswith("error: ")
     assert not (checkout / "out").exists()
 
@@ -191,19 +191,21 @@ def test_a_folder_of_any_name_is_annotated_itself(
 
 
 def test_annotate_without_a_model_keeps_the_one_of_the_params() -> None:
-    params = pointed_at(Params(), Asked("photos"))
+    params = apply_options(Params(), CommandOptions("photos"))
     assert params.model == Params().model
     assert params.ingest.source == str(Path.cwd() / "photos")
 
 
 @pytest.mark.parametrize("source", ["hf:beans", "hf:beans@test", "hf:org/name@train"])
 def test_a_data_set_by_name_reaches_ingest_as_it_is(source: str) -> None:
-    assert pointed_at(Params(), Asked(source)).ingest.source == source
+    assert apply_options(Params(), CommandOptions(source)).ingest.source == source
 
 
 def test_options_are_shortcuts_for_params() -> None:
-    asked = Asked("photos", "Qwen/Qwen2-VL", "openai", "http://127.0.0.1:1/v1", limit=0, runner="threads", workers=3)
-    params = pointed_at(Params.model_validate({"ingest": {"limit": 9}}), asked)
+    options = CommandOptions(
+        "photos", "Qwen/Qwen2-VL", "openai", "http://127.0.0.1:1/v1", limit=0, runner="threads", workers=3
+    )
+    params = apply_options(Params.model_validate({"ingest": {"limit": 9}}), options)
     assert (params.model.backend, params.model.url) == ("openai", "http://127.0.0.1:1/v1")
     assert (params.model.name, params.model.base) == ("Qwen/Qwen2-VL", "models/nano")
     assert (params.ingest.limit, params.runner.kind, params.runner.workers) == (0, "threads", 3)
@@ -211,7 +213,7 @@ def test_options_are_shortcuts_for_params() -> None:
 
 def test_a_servers_model_needs_no_local_folder() -> None:
     params = load_params(ROOT / "profiles/paper.yaml", ("model.base=models/none",))
-    params = pointed_at(params, Asked("photos", "Qwen/Qwen2-VL", "openai"))
+    params = apply_options(params, CommandOptions("photos", "Qwen/Qwen2-VL", "openai"))
     check_annotator(params)
     check_writer(params)
     assert not any("models/nano," in note for note in notes(params))
@@ -248,7 +250,7 @@ def test_bootstrap_refuses_a_proposer_that_dvc_cannot_watch(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_text()
     assert ouro("bootstrap", "--set", "model.proposer=fasterrcnn_resnet50_fpn_v2") == 2
     err = capfd.readouterr().err
@@ -267,7 +269,7 @@ def test_another_model_without_its_profile_is_refused_with_the_fix(
 
 
 def test_the_note_on_nanos_annotations_names_the_profile() -> None:
-    params = pointed_at(load_params(ROOT / "params.yaml"), Asked("photos", str(ROOT / "models/nano")))
+    params = apply_options(load_params(ROOT / "params.yaml"), CommandOptions("photos", str(ROOT / "models/nano")))
     assert "--profile paper --model" in notes(params)[0]
 
 
@@ -278,19 +280,19 @@ def test_bootstrap_on_a_persons_own_folder_says_what_annotate_says(
         raise ParamsError("no further")
 
     (checkout / "models").symlink_to(ROOT / "models")
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     monkeypatch.setattr("flows.session.prefect_server", stop)
     assert ouro("bootstrap", "--set", f"ingest.source={photos}") == 2
     out = capfd.readouterr().out
-    told = notes(load_params())
-    assert told
-    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in told]
+    lines = notes(load_params())
+    assert lines
+    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in lines]
 
 
 def test_bootstrap_checks_what_params_name_before_it_writes_them(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     assert ouro("bootstrap", "--set", "model.base=models/typo") == 2
     assert "model folder models/typo: not found" in capfd.readouterr().err
@@ -299,9 +301,9 @@ def test_bootstrap_checks_what_params_name_before_it_writes_them(
 
 def test_doctor_finds_nothing_amiss_in_the_shipped_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    found = doctor.model()
-    assert [f.what for f in found] == ["params.yaml", "model.base", "model.proposer"]
-    assert {f.verdict for f in found} == {"ok"}
+    findings = doctor.model()
+    assert [f.what for f in findings] == ["params.yaml", "model.base", "model.proposer"]
+    assert {f.verdict for f in findings} == {"ok"}
 
 
 def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -> None:
@@ -310,11 +312,11 @@ def test_doctor_names_what_a_model_folder_lacks(foreign: Path, checkout: Path) -
     (foreign / "preprocessor_config.json").write_text("{}")
     *_, files = doctor.model()
     assert (files.what, files.verdict) == ("model files", "note")
-    assert files.found == "not in models/foreign: chat_template.jinja or chat_template.json"
+    assert files.detail == "not in models/foreign: chat_template.jinja or chat_template.json"
     (foreign / "model.safetensors").unlink()
     base = doctor.model()[1]
     assert (base.what, base.verdict) == ("model.base", "missing")
-    assert "no *.safetensors" in base.found
+    assert "no *.safetensors" in base.detail
     assert base.mend.startswith("fetch it again")
 
 
@@ -329,7 +331,7 @@ def test_a_defect_is_not_dressed_up_as_bad_input(capfd: pytest.CaptureFixture[st
 def test_a_second_bootstrap_in_one_checkout_is_refused(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("flows.round.check_checkout", lambda: None)
+    monkeypatch.setattr("flows.bootstrap.check_checkout", lambda: None)
     before = (checkout / "params.yaml").read_bytes()
     with only_run():
         assert ouro("bootstrap", "--set", "train.k=1") == 2

@@ -99,9 +99,9 @@ def test_every_file_is_kept_or_rejected_with_its_reason(messy: Path, tmp_path: P
     shards = ingest_files(find_images(messy), messy, out, Ingest(shard_images=shard_images), progress=ticks.append)
     assert shards == list_shards(out)
     assert len(shards) == -(-len(MESSY_KEPT) // shard_images)
-    kept = read_all(out, Image)
+    images = read_all(out, Image)
     dropped = [r for s in shards if rejected_path(s).exists() for r in read_shard(rejected_path(s), Rejected)]
-    assert [i.source for i in kept] == MESSY_KEPT
+    assert [i.source for i in images] == MESSY_KEPT
     assert {r.record_id: r.reason for r in dropped} == MESSY_REJECTED
     assert {r.stage for r in dropped} == {"ingest"} and all(r.detail for r in dropped)
     sidecars = [read_sidecar(s) for s in shards]

@@ -64,14 +64,14 @@ def test_tokens_are_counted_by_the_tokenizer_or_not_at_all(tmp_path: Path) -> No
 def exception_classes() -> list[tuple[str, str, list[str]]]:
     """(file, class, names of its bases) of every class of ours that is an exception by a base's name."""
     builtin = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)}
-    found: list[tuple[str, str, list[str]]] = []
+    classes: list[tuple[str, str, list[str]]] = []
     for package in ("ouro", "tasks", "flows", "cli"):
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
                 if isinstance(node, ast.ClassDef) and builtin & set(bases):
-                    found.append((path.relative_to(ROOT).as_posix(), node.name, bases))
-    return found
+                    classes.append((path.relative_to(ROOT).as_posix(), node.name, bases))
+    return classes
 
 
 def test_every_error_of_ours_has_the_one_base() -> None:

@@ -48,15 +48,15 @@ def _declared(*groups: str) -> set[str]:
 
 def _imported(folders: Iterable[str]) -> dict[str, str]:
     """Each top-level module of somebody else's that is imported below folders -> one file that does."""
-    own = {*PRODUCT, *TRIALS, *(p.stem for p in (ROOT / "tests").rglob("*.py")), *sys.stdlib_module_names}
-    found: dict[str, str] = {}
+    local_names = {*PRODUCT, *TRIALS, *(p.stem for p in (ROOT / "tests").rglob("*.py")), *sys.stdlib_module_names}
+    names_by_file: dict[str, str] = {}
     for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for module in modules:
-                found.setdefault(module.partition(".")[0], str(path.relative_to(ROOT)))
-    return {module: path for module, path in found.items() if module not in own}
+                names_by_file.setdefault(module.partition(".")[0], str(path.relative_to(ROOT)))
+    return {module: path for module, path in names_by_file.items() if module not in local_names}
 
 
 _installed = cache(packages_distributions)  # reads the files of every installed distribution

@@ -141,8 +141,8 @@ def test_each_script_and_module_is_there_and_knows_its_options(command: Command)
     path = file_of(command)
     if path is not None:
         assert path.is_file(), command
-        given = {word.split("=")[0] for word in command.words[2:] if re.match(r"--?[a-z]", word)} - {"-m"}
-        assert given <= options_of(path.read_text()), command
+        options = {word.split("=")[0] for word in command.words[2:] if re.match(r"--?[a-z]", word)} - {"-m"}
+        assert options <= options_of(path.read_text()), command
 
 
 def test_options_are_those_that_a_script_adds() -> None:

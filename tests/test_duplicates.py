@@ -34,7 +34,7 @@ def _form(date: str) -> PILImage.Image:
     return page
 
 
-def _again(picture: PILImage.Image, quality: int) -> PILImage.Image:
+def _compress(picture: PILImage.Image, quality: int) -> PILImage.Image:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     with PILImage.open(buffer) as opened:
@@ -51,12 +51,12 @@ def _near(first: PILImage.Image, second: PILImage.Image, folder: Path) -> str:
 @pytest.mark.parametrize("quality", [95, 75, 50])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_photograph_saved_again_is_a_copy(tmp_path: Path, seed: int, quality: int) -> None:
-    assert _near(_photo(seed), _again(_photo(seed), quality), tmp_path) == "first"
+    assert _near(_photo(seed), _compress(_photo(seed), quality), tmp_path) == "first"
 
 
 def test_a_page_saved_again_is_a_copy_and_a_page_of_another_date_is_not(tmp_path: Path) -> None:
     page = _form("2026-01-02")
-    assert _near(page, _again(page, 80), tmp_path) == "first"
+    assert _near(page, _compress(page, 80), tmp_path) == "first"
     assert _near(page, _form("2026-01-03"), tmp_path) == ""
 
 
@@ -73,7 +73,7 @@ def test_a_picture_of_another_size_is_another_picture(tmp_path: Path) -> None:
 def test_the_keys_of_a_look_hold_those_of_its_copies() -> None:
     for seed in range(20):
         assert next(signature_keys(compute_signature(_photo(seed)))) in set(
-            signature_keys(compute_signature(_again(_photo(seed), 60)))
+            signature_keys(compute_signature(_compress(_photo(seed), 60)))
         )
 
 
@@ -88,14 +88,14 @@ def test_one_changed_block_is_seen_at_full_size() -> None:
     assert is_same_picture(stored[0], stored[2])
 
 
-@pytest.mark.parametrize(("wanted", "kept"), [("reject", 1), ("keep", 2)])
-def test_ingest_rejects_copies_unless_told_to_keep_them(tmp_path: Path, wanted: str, kept: int) -> None:
+@pytest.mark.parametrize(("policy", "n_kept"), [("reject", 1), ("keep", 2)])
+def test_ingest_rejects_copies_unless_told_to_keep_them(tmp_path: Path, policy: str, n_kept: int) -> None:
     folder, out = tmp_path / "photos", tmp_path / "images"
     folder.mkdir()
     _photo().save(folder / "a.png")
-    _again(_photo(), 70).save(folder / "b.png")
+    _compress(_photo(), 70).save(folder / "b.png")
     paths = [folder / "a.png", folder / "b.png"]
-    shards = ingest_files(paths, folder, out, Ingest.model_validate({"near_duplicates": wanted}))
-    assert [i.source for i in read_all(out, Image)] == ["a.png", "b.png"][:kept]
+    shards = ingest_files(paths, folder, out, Ingest.model_validate({"near_duplicates": policy}))
+    assert [i.source for i in read_all(out, Image)] == ["a.png", "b.png"][:n_kept]
     dropped = [r for s in shards if rejected_path(s).is_file() for r in read_shard(rejected_path(s), Rejected)]
-    assert [(r.record_id, r.reason) for r in dropped] == [("b.png", "near_duplicate")][: 2 - kept]
+    assert [(r.record_id, r.reason) for r in dropped] == [("b.png", "near_duplicate")][: 2 - n_kept]

@@ -59,9 +59,9 @@ def test_a_stage_says_what_it_does_and_runs_the_flow_of_its_name(stage: str) -> 
 def test_a_stage_depends_on_its_own_params_and_only_on_known_ones(stage: str) -> None:
     keys: list[str] = STAGES[stage]["params"]
     assert stage in keys
-    known = Params().model_dump()
+    param_keys = Params().model_dump()
     for key in keys:
-        value: Any = known
+        value: Any = param_keys
         for name in key.split("."):
             assert name in value, f"{stage}: unknown param {key}"
             value = value[name]

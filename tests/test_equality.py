@@ -34,7 +34,7 @@ from ouro.vision.encoding import Encoder
 from ouro.vision.fast import accelerate_vision
 
 
-class Shown(NamedTuple):
+class ImageRow(NamedTuple):
     """An image with its regions as a row would hold it: prefix ids, grids, pixels, branches."""
 
     prefix: list[int]
@@ -53,7 +53,7 @@ def model_of(family: str) -> Any:
     return tiny_model(family, encoder_of(family).processor)
 
 
-def shown(family: str, seed: int, pictures: int, lengths: list[tuple[int, int]]) -> Shown:
+def make_row(family: str, seed: int, pictures: int, lengths: list[tuple[int, int]]) -> ImageRow:
     """Random pictures of random sizes, and branches of (prompt, target) lengths; the first is the description."""
     encoder, rng = encoder_of(family), np.random.default_rng(seed)
     sides = rng.integers(40, 160, (pictures, 2))
@@ -65,13 +65,13 @@ def shown(family: str, seed: int, pictures: int, lengths: list[tuple[int, int]])
         return [int(i) for i in rng.integers(20, 200, n)]
 
     branches = [
-        PackedBranch(encoder.asked("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
+        PackedBranch(encoder.prompt("x", pictures) + words(p), words(t), [1.0] * t, min(i, 1))
         for i, (p, t) in enumerate(lengths)
     ]
-    return Shown(encoder.prefix(grids), grids, pixels, branches)
+    return ImageRow(encoder.prefix(grids), grids, pixels, branches)
 
 
-def alone(model: Any, encoder: Encoder, all_shown: list[Shown]) -> torch.Tensor:
+def alone(model: Any, encoder: Encoder, all_shown: list[ImageRow]) -> torch.Tensor:
     """The joint loss by separate forwards: token means per task over all branches, each forward by transformers."""
     sums, counts = [torch.tensor(0.0), torch.tensor(0.0)], [0, 0]
     for s in all_shown:
@@ -87,11 +87,11 @@ def alone(model: Any, encoder: Encoder, all_shown: list[Shown]) -> torch.Tensor:
     return sum((s / max(1, n) for s, n in zip(sums, counts, strict=True)), torch.tensor(0.0))
 
 
-def rows_of(s: Shown, encoder: Encoder) -> PackedRow:
+def rows_of(s: ImageRow, encoder: Encoder) -> PackedRow:
     return pack_row(s.prefix, s.grids, s.branches, image_token=encoder.image_id, merge=encoder.merge)
 
 
-def together(model: Any, encoder: Encoder, all_shown: list[Shown], budget: int) -> torch.Tensor:
+def together(model: Any, encoder: Encoder, all_shown: list[ImageRow], budget: int) -> torch.Tensor:
     batch, order = collate([rows_of(s, encoder) for s in all_shown], encoder.pad, budget)
     pixels = {k: torch.cat([all_shown[i].pixels[k] for i in order]) for k in all_shown[0].pixels}
     return joint_loss(model, batch, pixels).total
@@ -111,7 +111,7 @@ def assert_equal_gradients(ours: Any, theirs: Any, most: float = 1e-4) -> None:
     assert learnt > 30
 
 
-def compare(family: str, all_shown: list[Shown], budget: int, form: str, checkpointing: bool = False) -> None:
+def compare(family: str, all_shown: list[ImageRow], budget: int, form: str, checkpointing: bool = False) -> None:
     encoder = encoder_of(family)
     theirs = copy.deepcopy(model_of(family))
     ours = cast(Any, accelerate_vision(copy.deepcopy(theirs)))
@@ -136,7 +136,7 @@ images = st.lists(st.tuples(st.integers(0, 99), st.integers(1, 5), branches), mi
 @given(images=images, budget=st.sampled_from([1, 90, 150, 10_000]))
 def test_packed_loss_and_gradients_equal_separate_forwards(family: str, form: str, images: Any, budget: int) -> None:
     """Random shapes, 0 to 4 regions, numbers and lengths of branches, images a row."""
-    compare(family, [shown(family, *one) for one in images], budget, form)
+    compare(family, [make_row(family, *one) for one in images], budget, form)
 
 
 FIXED = [(1, 3, [(2, 6), (0, 1), (4, 2)]), (2, 1, [(1, 3), (1, 2)]), (3, 2, [(0, 5)])]
@@ -145,7 +145,7 @@ FIXED = [(1, 3, [(2, 6), (0, 1), (4, 2)]), (2, 1, [(1, 3), (1, 2)]), (3, 2, [(0,
 @pytest.mark.parametrize("family", FAMILIES)
 def test_flex_attention_gives_the_loss_of_separate_forwards(family: str) -> None:
     """Without gradients: FlexAttention has no backward on a CPU."""
-    encoder, all_shown = encoder_of(family), [shown(family, *one) for one in FIXED]
+    encoder, all_shown = encoder_of(family), [make_row(family, *one) for one in FIXED]
     ours = copy.deepcopy(model_of(family))
     assert use_attention(ours, "flex") == "flex"
     with torch.no_grad():
@@ -159,7 +159,7 @@ def test_flex_attention_gives_the_loss_of_separate_forwards(family: str) -> None
 def test_gradients_on_a_gpu_equal_separate_forwards(family: str, form: str) -> None:
     """Compiled FlexAttention and the others; the looser bound is that of a GPU's matrix products in float32."""
     encoder = encoder_of(family)
-    all_shown = [shown(family, *one) for one in FIXED]
+    all_shown = [make_row(family, *one) for one in FIXED]
     on_gpu = [s._replace(pixels={k: v.cuda() for k, v in s.pixels.items()}) for s in all_shown]
     theirs, ours = copy.deepcopy(model_of(family)), copy.deepcopy(model_of(family)).cuda()
     assert use_attention(ours, form) == form
@@ -175,12 +175,12 @@ def test_gradients_on_a_gpu_equal_separate_forwards(family: str, form: str) -> N
 
 @pytest.mark.parametrize("form", ["sdpa", "segments"])
 def test_gradient_checkpointing_changes_nothing(form: str) -> None:
-    compare("Qwen2VL", [shown("Qwen2VL", *one) for one in FIXED], 10_000, form, checkpointing=True)
+    compare("Qwen2VL", [make_row("Qwen2VL", *one) for one in FIXED], 10_000, form, checkpointing=True)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_positions_equal_the_models_own(family: str) -> None:
-    encoder, s = encoder_of(family), shown(family, 5, 3, [(4, 3), (2, 2)])
+    encoder, s = encoder_of(family), make_row(family, 5, 3, [(4, 3), (2, 2)])
     row = rows_of(s, encoder)
     for number in (1, 2):
         ids = row.ids[(row.branch == 0) | (row.branch == number)][None]
@@ -192,16 +192,16 @@ def test_positions_equal_the_models_own(family: str) -> None:
 
 def test_a_branch_without_a_prompt_is_predicted_from_the_prefix() -> None:
     encoder = encoder_of("Qwen2VL")
-    one = shown("Qwen2VL", 1, 2, [(2, 4), (2, 3)])
+    one = make_row("Qwen2VL", 1, 2, [(2, 4), (2, 3)])
     bare = one._replace(branches=[b._replace(prompt=[]) for b in one.branches])
-    assert encoder.asked("x", 2)  # what was taken away
+    assert encoder.prompt("x", 2)  # what was taken away
     compare("Qwen2VL", [bare, one], 10_000, "segments")
 
 
 def test_separate_rows_have_the_losses_of_branches_and_repeat_the_images() -> None:
-    encoder, s = encoder_of("Qwen2VL"), shown("Qwen2VL", 4, 2, [(2, 4), (1, 3), (2, 1)])
-    known = {"image_token": encoder.image_id, "merge": encoder.merge}
-    rows = separate_rows(s.prefix, s.grids, s.branches, **known)
+    encoder, s = encoder_of("Qwen2VL"), make_row("Qwen2VL", 4, 2, [(2, 4), (1, 3), (2, 1)])
+    row_options = {"image_token": encoder.image_id, "merge": encoder.merge}
+    rows = separate_rows(s.prefix, s.grids, s.branches, **row_options)
     model = copy.deepcopy(model_of("Qwen2VL"))
     use_attention(model, "segments")
     pixels = {k: torch.cat([v] * 3) for k, v in s.pixels.items()}
@@ -213,17 +213,17 @@ def test_separate_rows_have_the_losses_of_branches_and_repeat_the_images() -> No
 def test_a_conversation_is_the_chat_templates_and_its_answers_see_the_description() -> None:
     """Ids equal those of the rendered conversation; changing the description changes what answers are predicted."""
     encoder = encoder_of("Qwen2VL")
-    s = shown("Qwen2VL", 7, 2, [])
+    s = make_row("Qwen2VL", 7, 2, [])
     turns = [("describe the image.", "a red star."), ("what color is it?", "red."), ("where?", "top left.")]
 
     def packed(first: str) -> PackedRow:
-        said = [(q, first if i == 0 else a) for i, (q, a) in enumerate(turns)]
+        pairs = [(q, first if i == 0 else a) for i, (q, a) in enumerate(turns)]
         branches = [
-            PackedBranch(encoder.asked(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
-            for i, (q, a) in enumerate(said)
+            PackedBranch(encoder.prompt(q, 2), encoder.reply(a), [1.0] * len(encoder.reply(a)), min(i, 1))
+            for i, (q, a) in enumerate(pairs)
         ]
-        known = {"image_token": encoder.image_id, "merge": encoder.merge}
-        return conversation_row(s.prefix, s.grids, branches, encoder.between(), **known)
+        row_options = {"image_token": encoder.image_id, "merge": encoder.merge}
+        return conversation_row(s.prefix, s.grids, branches, encoder.between(), **row_options)
 
     row = packed("a red star.")
     messages: list[dict[str, Any]] = []

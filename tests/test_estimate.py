@@ -20,11 +20,11 @@ from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.costs.assumptions import AssumptionError, Assumptions, default_assumptions, replace_values
 from ouro.costs.estimate import EstimateInputs, estimate_costs, unit_seconds
 from ouro.costs.workload import BranchTokens, estimate_grids, estimate_packed_row, estimate_workload
-from ouro.vision.architecture import KNOWN, Architecture, PixelBounds, read_architecture, read_pixel_bounds
+from ouro.vision.architecture import ARCHITECTURES, Architecture, PixelBounds, read_architecture, read_pixel_bounds
 from ouro.vision.flops import count_language_weights, decode_flops, kv_bytes, prefill_flops, vision_flops
 
 ROOT = Path(__file__).resolve().parent.parent
-ARCH: Architecture = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+ARCH: Architecture = read_architecture(ARCHITECTURES["Qwen2-VL-7B-Instruct"])
 SIGHT: PixelBounds = read_pixel_bounds("none", ARCH.vision)
 
 
@@ -33,8 +33,8 @@ def words(text: str) -> float:
 
 
 def inputs(params: Params, values: Assumptions | None = None) -> EstimateInputs:
-    chosen = values or Assumptions()
-    return EstimateInputs(params, ARCH, SIGHT, chosen, estimate_grids(params, SIGHT, chosen), words)
+    assumptions = values or Assumptions()
+    return EstimateInputs(params, ARCH, SIGHT, assumptions, estimate_grids(params, SIGHT, assumptions), words)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,15 @@ def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
 
 def test_rows_by_hand_shared_separate_and_as_a_conversation() -> None:
     """A prefix of 100, a description of 5 + 10 tokens, two questions of 3 + 2."""
-    shown = {(1, 20, 20): 1.0}
-    made = {
-        p: estimate_packed_row(100, BranchTokens(5, 10), BranchTokens(3, 2), 2, shown, p)
+    grids = {(1, 20, 20): 1.0}
+    rows = {
+        p: estimate_packed_row(100, BranchTokens(5, 10), BranchTokens(3, 2), 2, grids, p)
         for p in ("shared", "separate", "conversation")
     }
-    assert made["shared"][2:] == (125, 5050 + (1500 + 120) + 2 * (500 + 15), 14)
-    assert made["separate"][2:] == (325, 115 * 116 / 2 + 2 * 105 * 106 / 2, 14)
-    assert made["conversation"][2:] == (125, 125 * 126 / 2, 14)
-    assert made["separate"].shown == {(1, 20, 20): 3.0} and made["shared"].shown == shown
+    assert rows["shared"][2:] == (125, 5050 + (1500 + 120) + 2 * (500 + 15), 14)
+    assert rows["separate"][2:] == (325, 115 * 116 / 2 + 2 * 105 * 106 / 2, 14)
+    assert rows["conversation"][2:] == (125, 125 * 126 / 2, 14)
+    assert rows["separate"].grids == {(1, 20, 20): 3.0} and rows["shared"].grids == grids
 
 
 @settings(deadline=None)
@@ -96,9 +96,9 @@ def test_patches_are_those_of_qwen2_vls_own_resizing(width: int, height: int, mo
 
 def test_bounds_of_a_local_processor_are_read() -> None:
     nano = read_architecture(json.loads((ROOT / "models/nano/config.json").read_text()))
-    own = read_pixel_bounds(str(ROOT / "models/nano"), nano.vision)
-    assert (own.least, own.most) == (48 * 48, 128 * 128)
-    assert own.grid(20, 20, 9216) == (1, 6, 6) and own.grid(256, 256, 10**6) == (1, 16, 16)
+    bounds = read_pixel_bounds(str(ROOT / "models/nano"), nano.vision)
+    assert (bounds.least, bounds.most) == (48 * 48, 128 * 128)
+    assert bounds.grid(20, 20, 9216) == (1, 6, 6) and bounds.grid(256, 256, 10**6) == (1, 16, 16)
 
 
 def test_a_server_answers_as_many_calls_at_once_as_are_under_way(paper: Params) -> None:
@@ -111,15 +111,15 @@ def test_a_server_answers_as_many_calls_at_once_as_are_under_way(paper: Params) 
 
 
 def test_every_assumption_has_a_source(paper: Params) -> None:
-    said = default_assumptions(paper, nano=False)
-    assert set(said.sources) == {f.name for f in fields(Assumptions)}
-    assert all(source for source in said.sources.values())
+    assumptions = default_assumptions(paper, nano=False)
+    assert set(assumptions.sources) == {f.name for f in fields(Assumptions)}
+    assert all(source for source in assumptions.sources.values())
 
 
 def test_regions_scales_all_levels_and_says_who_wanted_that(paper: Params) -> None:
-    made = replace_values(default_assumptions(paper, nano=False), {"regions": 26}, "given")
-    assert (made.values.regions1, made.values.regions2, made.values.regions3) == (16, 8, 2)
-    assert made.sources["regions2"] == "given" and made.sources["area2"].startswith("assumed")
+    assumptions = replace_values(default_assumptions(paper, nano=False), {"regions": 26}, "given")
+    assert (assumptions.values.regions1, assumptions.values.regions2, assumptions.values.regions3) == (16, 8, 2)
+    assert assumptions.sources["regions2"] == "given" and assumptions.sources["area2"].startswith("assumed")
 
 
 @pytest.mark.parametrize("values", [{"regionz": 1.0}, {"merged": 0.0}, {"regions": -1.0}, {"pairs": float("inf")}])
@@ -137,8 +137,8 @@ def _one_batch(batch: int, reply: float, rate: Rates) -> tuple[float, float]:
     values = replace(
         Assumptions(), width=112.0, height=112.0, regions1=0.0, regions2=0.0, regions3=0.0, image_reply=reply, tail=1.0
     )
-    made = estimate_costs(inputs(params, values), batch, rate)
-    stage = next(s for s in made.stages if s.stage == "describe")
+    estimate = estimate_costs(inputs(params, values), batch, rate)
+    stage = next(s for s in estimate.stages if s.stage == "describe")
     assert stage.seconds is not None
     return stage.seconds, stage.flops
 
@@ -172,29 +172,29 @@ def test_costs_grow_with_the_images_and_training_with_the_epochs(paper: Params) 
 
 
 def test_shared_rows_save_the_pictures_of_every_branch_but_one(paper: Params) -> None:
-    made = estimate_costs(inputs(paper), 100, Rates(GPUS["h100"]))
-    assert made.packings["shared"] == pytest.approx(made.stages[4].flops)
-    assert 3 < made.packings["separate"] / made.packings["shared"] < 6  # six branches
-    assert 1 <= made.packings["conversation"] / made.packings["shared"] < 1.1
+    estimate = estimate_costs(inputs(paper), 100, Rates(GPUS["h100"]))
+    assert estimate.packings["shared"] == pytest.approx(estimate.stages[4].flops)
+    assert 3 < estimate.packings["separate"] / estimate.packings["shared"] < 6  # six branches
+    assert 1 <= estimate.packings["conversation"] / estimate.packings["shared"] < 1.1
 
 
 def test_measured_seconds_of_a_run_come_out_of_it_again_and_scale(paper: Params) -> None:
     some = inputs(paper)
     took = {"propose": 5.0, "describe": 60.0, "train": 300.0}
     pace = unit_seconds(estimate_costs(some, 100, Rates(GPUS["h100"])), took)
-    again = estimate_costs(some, 100, Rates(GPUS["h100"]), pace)
-    assert {s.stage: s.seconds for s in again.stages if s.seconds is not None} == pytest.approx(took)
-    assert next(s for s in again.stages if s.stage == "merge").seconds is None
+    second = estimate_costs(some, 100, Rates(GPUS["h100"]), pace)
+    assert {s.stage: s.seconds for s in second.stages if s.seconds is not None} == pytest.approx(took)
+    assert next(s for s in second.stages if s.stage == "merge").seconds is None
     twice = estimate_costs(some, 200, Rates(GPUS["h100"]), pace)
     assert twice.seconds() == pytest.approx(2 * sum(took.values()))
 
 
 def test_a_template_that_writes_the_pairs_asks_no_model() -> None:
-    made = estimate_costs(inputs(Params()), 10, Rates(GPUS["h100"]))
-    assert next(s for s in made.stages if s.stage == "synthesize").calls == 0
+    estimate = estimate_costs(inputs(Params()), 10, Rates(GPUS["h100"]))
+    assert next(s for s in estimate.stages if s.stage == "synthesize").calls == 0
     asking = Params.model_validate({"synthesize": {"round_trip": True}})
-    again = estimate_costs(inputs(asking), 10, Rates(GPUS["h100"]))
-    assert next(s for s in again.stages if s.stage == "synthesize").calls == 10 * Assumptions().pairs
+    second = estimate_costs(inputs(asking), 10, Rates(GPUS["h100"]))
+    assert next(s for s in second.stages if s.stage == "synthesize").calls == 10 * Assumptions().pairs
 
 
 def test_all_gpus_of_the_table_have_a_source_and_servers_launch_nothing() -> None:
@@ -216,10 +216,10 @@ def dataset(tmp_path: Path) -> Path:
         Region("a/0.0", "a", "a/0", 1, (0, 0, 280, 140), 0.9, "rpn"),
         Region("a/0.0.0", "a", "a/0.0", 2, (0, 0, 140, 70), 0.9, "rpn"),
     ]
-    said = [Description(r.region_id, "a", "one two three" if r.parent_id else "one", "m") for r in regions]
+    descriptions = [Description(r.region_id, "a", "one two three" if r.parent_id else "one", "m") for r in regions]
     pairs = [QAPair("q", "a", "style", "is it red?", "yes")]
     written: dict[str, tuple[Any, list[Any]]] = {
-        "images": (Image, images), "regions": (Region, regions), "descriptions": (Description, said),
+        "images": (Image, images), "regions": (Region, regions), "descriptions": (Description, descriptions),
         "scenes": (Scene, [Scene("a", "a b c d", (), ())]), "qa": (QAPair, pairs),
     }  # fmt: skip
     for folder, (kind, records) in written.items():
@@ -232,19 +232,19 @@ def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> No
     from ouro.core.layout import layout_of
     from ouro.costs.workload_like import profile_dataset
 
-    found = profile_dataset(layout_of(dataset), paper, SIGHT, words)
-    assert found.images == 1
-    wanted = {
+    profile = profile_dataset(layout_of(dataset), paper, SIGHT, words)
+    assert profile.images == 1
+    expected = {
         "width": 560, "height": 280, "regions1": 1, "regions2": 1, "regions3": 0, "area1": 0.25, "area2": 0.0625,
         "image_reply": 2, "region_reply": 4, "merged": 4, "pairs": 1, "question": 3, "answer": 2,
         "written": (3 + 2 + 4) / 5,
     }  # fmt: skip
-    assert found.values == pytest.approx(wanted)
-    assert found.seen.trained_image == {(1, 20, 40): 1.0}
-    assert found.seen.trained_region == {(1, 10, 20): 0.5, (1, 4, 10): 0.5}  # 70 pixels are 2.5 tokens, rounded to 2
-    values = replace_values(default_assumptions(paper, nano=False), found.values, "measured").values
-    made = estimate_costs(inputs(paper)._replace(values=values, seen=found.seen), 1, Rates(GPUS["h100"]))
-    assert next(s for s in made.stages if s.stage == "describe").calls == pytest.approx(3 * 2)
+    assert profile.values == pytest.approx(expected)
+    assert profile.seen.trained_image == {(1, 20, 40): 1.0}
+    assert profile.seen.trained_region == {(1, 10, 20): 0.5, (1, 4, 10): 0.5}  # 70 pixels are 2.5 tokens, rounded to 2
+    values = replace_values(default_assumptions(paper, nano=False), profile.values, "measured").values
+    estimate = estimate_costs(inputs(paper)._replace(values=values, seen=profile.seen), 1, Rates(GPUS["h100"]))
+    assert next(s for s in estimate.stages if s.stage == "describe").calls == pytest.approx(3 * 2)
 
 
 # ---- the command ----------------------------------------------------------------------------------------------
@@ -272,11 +272,11 @@ def test_the_table_names_stages_totals_formulas_and_what_is_assumed(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ouro("estimate", "--profile", "paper", "--images", "1400000", "--price", "2") == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in ("1,400,000 images", "describe", "39.2 M", "GPU-hours", "days on 8 x h100", "rates assumed"):
-        assert part in said
-    assert "that ship with ouro" in said and "separate" in said and "formulas:" in said
-    assert "regions1 8: assumed" in said and "cost:" in said
+        assert part in output
+    assert "that ship with ouro" in output and "separate" in output and "formulas:" in output
+    assert "regions1 8: assumed" in output and "cost:" in output
 
 
 def test_json_holds_the_same_numbers(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,12 +294,12 @@ def test_json_holds_the_same_numbers(checkout: Path, capsys: pytest.CaptureFixtu
         "--json",
     ]
     assert ouro("estimate", *command) == 0
-    made = json.loads(capsys.readouterr().out)
-    hours = made["total"]["gpu_hours"]
-    assert hours == pytest.approx(sum(s["seconds"] for s in made["stages"]) / 3600)
-    assert made["cost"] == pytest.approx(3 * hours) and made["days"] == pytest.approx(hours / 48)
-    assert made["assumptions"]["regions1"] == {"value": 24.0, "source": "given"}
-    assert next(s for s in made["stages"] if s["stage"] == "describe")["calls"] == pytest.approx(100 * 40 * 2)
+    report = json.loads(capsys.readouterr().out)
+    hours = report["total"]["gpu_hours"]
+    assert hours == pytest.approx(sum(s["seconds"] for s in report["stages"]) / 3600)
+    assert report["cost"] == pytest.approx(3 * hours) and report["days"] == pytest.approx(hours / 48)
+    assert report["assumptions"]["regions1"] == {"value": 24.0, "source": "given"}
+    assert next(s for s in report["stages"] if s["stage"] == "describe")["calls"] == pytest.approx(100 * 40 * 2)
 
 
 def test_measured_scales_the_last_round(checkout: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,14 +307,14 @@ def test_measured_scales_the_last_round(checkout: Path, dataset: Path, capsys: p
     (checkout / ".ouro").mkdir()
     (checkout / ".ouro/last-round.json").write_text(json.dumps({"work": {"describe": 2.0, "merge": 0.5}}))
     assert ouro("estimate", "--like", "data", "--images", "50", "--measured", "--json") == 0
-    made = json.loads(capsys.readouterr().out)
-    seconds = {s["stage"]: s["seconds"] for s in made["stages"]}
+    report = json.loads(capsys.readouterr().out)
+    seconds = {s["stage"]: s["seconds"] for s in report["stages"]}
     assert seconds["describe"] == pytest.approx(100) and seconds["merge"] == pytest.approx(25)
-    assert seconds["train"] is None and "measured: seconds of the last round" in made["notes"][-1]
+    assert seconds["train"] is None and "measured: seconds of the last round" in report["notes"][-1]
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["--profile", "paper"], "--images: got none"),
         (["--images", "0"], "Invalid value for '--images'"),
@@ -331,11 +331,11 @@ def test_measured_scales_the_last_round(checkout: Path, dataset: Path, capsys: p
     ],
 )
 def test_bad_input_is_one_error_and_exit_code_2(
-    command: list[str], said: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], message: str, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ouro("estimate", *command) == 2
     printed: str = capsys.readouterr().err
-    assert said in " ".join(printed.split()) and "Traceback" not in printed
+    assert message in " ".join(printed.split()) and "Traceback" not in printed
 
 
 def test_like_and_a_size_contradict_each_other(

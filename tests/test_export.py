@@ -60,11 +60,11 @@ def exported(annotated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def test_an_image_becomes_one_conversation_a_channel() -> None:
-    made, rejected = build_conversations(annotated_image(), "describe it", CONTENTS)
+    conversations, rejected = build_conversations(annotated_image(), "describe it", CONTENTS)
     assert rejected == []
     table, star, other = (r.box for r in regions_of("i")[1:])
     ask, find = "Describe the region <bbox>.", "Find <ref-object> in the image."
-    assert made == [
+    assert conversations == [
         Conversation("i/description", "description", (ConversationTurn("describe it", "a table ."),)),
         Conversation(
             "i/style", "style", 
@@ -87,13 +87,13 @@ def test_an_image_becomes_one_conversation_a_channel() -> None:
 
 
 def test_only_the_wanted_contents_are_made() -> None:
-    made, _ = build_conversations(annotated_image(), PROMPT, ("questions",))
-    assert [c.channel for c in made] == ["style", "object details"]
+    conversations, _ = build_conversations(annotated_image(), PROMPT, ("questions",))
+    assert [c.channel for c in conversations] == ["style", "object details"]
 
 
 def test_boxes_are_spelled_out_as_shares_of_the_images_sides() -> None:
-    made, _ = build_conversations(annotated_image(), PROMPT, ("regions", "grounding"))
-    regions, grounding = (replace_placeholders(c, annotated_image().image) for c in made)
+    conversations, _ = build_conversations(annotated_image(), PROMPT, ("regions", "grounding"))
+    regions, grounding = (replace_placeholders(c, annotated_image().image) for c in conversations)
     # (0, 64, 128, 192) of 256 x 128 pixels; the box ends below the image: as recorded, nothing is hidden
     assert regions[0] == ConversationTurn("Describe the region [0.000, 0.500, 0.500, 1.500].", "a table")
     assert grounding[1] == ConversationTurn(
@@ -105,13 +105,13 @@ _TEXTS = st.text(max_size=12) | st.sampled_from(["", " ", "a star", *RESERVED, "
 
 
 @given(_TEXTS, _TEXTS, _TEXTS)
-def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, said: str, question: str) -> None:
-    about = annotated_image(text, said, question)
-    made, rejected = build_conversations(about, PROMPT, CONTENTS)
-    n_refs = len({t.rstrip(" .") for t in ("a table", said)})
-    assert sum(len(c.turns) for c in made) + len(rejected) == 1 + 3 + 3 + n_refs
+def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, caption: str, question: str) -> None:
+    about = annotated_image(text, caption, question)
+    conversations, rejected = build_conversations(about, PROMPT, CONTENTS)
+    n_refs = len({t.rstrip(" .") for t in ("a table", caption)})
+    assert sum(len(c.turns) for c in conversations) + len(rejected) == 1 + 3 + 3 + n_refs
     assert {r.reason for r in rejected} <= {"reserved_text", "empty_text"}
-    for conversation in made:
+    for conversation in conversations:
         row = make_ms_swift_row(conversation, about.image, "i.png")
         text = "\x1f".join(message["content"] for message in row["messages"])
         objects = row.get("objects", {"ref": [], "bbox": []})
@@ -194,7 +194,7 @@ def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("options", "message"),
     [
         ({"format": "coco"}, "--format coco: not a format; expected one of ms-swift"),
         ({"images": "move"}, "--images move: expected one of copy"),
@@ -204,10 +204,10 @@ def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_p
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused(
-    annotated: Path, tmp_path: Path, asked: dict[str, Any], said: str
+    annotated: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ExportError, match=said):
-        command.run(annotated, tmp_path / "out", **{"format": "llava", **asked})
+    with pytest.raises(ExportError, match=message):
+        command.run(annotated, tmp_path / "out", **{"format": "llava", **options})
     assert not any(tmp_path.iterdir())
 
 
@@ -253,6 +253,6 @@ def test_control_tokens_in_a_text_go_to_no_trainer(mark: str) -> None:
     about = ImageAnnotations(
         image, regions_of("i"), scene_of("i", f"a sign {mark} red"), pairs_of("i", f"what is {mark} ?")
     )
-    kept, rejected = build_conversations(about, "describe.", ("description", "questions"))
-    assert mark not in repr(kept) and len(kept) == 2  # two aspects are left
+    conversations, rejected = build_conversations(about, "describe.", ("description", "questions"))
+    assert mark not in repr(conversations) and len(conversations) == 2  # two aspects are left
     assert [r.reason for r in rejected] == ["reserved_text"] * 2

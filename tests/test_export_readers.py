@@ -41,8 +41,8 @@ def test_counts_add_up_and_are_the_same_in_every_format(
 ) -> None:
     counts = {name: json.loads((path / "counts.json").read_text())["ouro_export"] for name, path in exported.items()}
     assert [c.pop("format") for c in counts.values()] == list(FORMATS)
-    for found in counts.values():
-        assert found == {
+    for count in counts.values():
+        assert count == {
             "images_in": 5,
             "images_out": 3,
             "images_rejected": {"held_out": 1, "not_described": 1},
@@ -51,9 +51,9 @@ def test_counts_add_up_and_are_the_same_in_every_format(
             "turns_rejected": {"reserved_text": 3},  # a region, its grounding, and a question
         }
     command.run(annotated, tmp_path / "out", "llava", contents=["description"])
-    said = capfd.readouterr().out
-    assert "export: 5 images in, 3 out, 2 rejected (held_out 1, not_described 1); 3 turns (description 3)" in said
-    assert "--image_folder" in said
+    output = capfd.readouterr().out
+    assert "export: 5 images in, 3 out, 2 rejected (held_out 1, not_described 1); 3 turns (description 3)" in output
+    assert "--image_folder" in output
 
 
 class _Strict(BaseModel):
@@ -90,13 +90,13 @@ def test_ms_swift_rows_fit_its_schema_and_datasets_reads_them(exported: dict[str
 
     out = exported["ms-swift"]
     rows = {name: rows_of(out / f"{name}.jsonl") for name in ("train", "grounding")}
-    for name, found in rows.items():
-        for row in TypeAdapter(list[_Swift]).validate_python(found):
+    for name, dataset_rows in rows.items():
+        for row in TypeAdapter(list[_Swift]).validate_python(dataset_rows):
             assert [m.role for m in row.messages] == ["user", "assistant"] * (len(row.messages) // 2)
             assert (row.objects is not None) == (name == "grounding")
             assert all((out / image).is_file() for image in row.images)
         loaded = load_dataset("json", data_files=str(out / f"{name}.jsonl"), cache_dir=str(tmp_path))["train"]
-        assert list(loaded["channel"]) == [r["channel"] for r in found]
+        assert list(loaded["channel"]) == [r["channel"] for r in dataset_rows]
     assert rows["train"][0]["messages"][1]["content"] == NASTY
     weights = [m.get("loss_scale") for row in rows["train"] for m in row["messages"] if row["channel"] == "style"]
     assert weights == [None, 1.0] + [None, 0.5, None, 1.0] * 2
@@ -167,9 +167,9 @@ def test_trl_trains_on_what_datasets_reads(exported: dict[str, Path], annotated:
     processor = AutoProcessor.from_pretrained(NANO)
     batch = DataCollatorForVisionLanguageModeling(processor)([rows[1], rows[2]])
     assert batch["image_grid_thw"].tolist() == [[1, 16, 16]] * 2  # 128 x 128 pixels, in patches of 8
-    said = processor.tokenizer.decode(batch["input_ids"][0])
+    decoded = processor.tokenizer.decode(batch["input_ids"][0])
     for text in ("a table with a red star .", "how many stars are there ?"):  # as the tokenizer spaces words
-        assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) in said
+        assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) in decoded
 
 
 def test_webdataset_reads_the_tars(exported: dict[str, Path], annotated: Path) -> None:

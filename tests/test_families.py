@@ -36,19 +36,19 @@ def _one_by_one(folder: Path, requests: list[Request]) -> list[str]:
     """What transformers' own processor and generate say to each request; all images of one have the same bound."""
     model, processor = load_model(folder)
     low = processor.image_processor.size["shortest_edge"]
-    said: list[str] = []
+    texts: list[str] = []
     for r in requests:
         parts = [{"type": "image"}] * len(r.images) + [{"type": "text", "text": r.prompt}]
         text = processor.apply_chat_template(
             [{"role": "user", "content": parts}], add_generation_prompt=True, tokenize=False
         )
-        shown: dict[str, Any] = {"images": list(r.images)} if r.images else {}
+        image_options: dict[str, Any] = {"images": list(r.images)} if r.images else {}
         if r.max_pixels:
-            shown["size"] = {"shortest_edge": low, "longest_edge": r.max_pixels[0]}
-        inputs = processor(text=[text], return_tensors="pt", **shown)
+            image_options["size"] = {"shortest_edge": low, "longest_edge": r.max_pixels[0]}
+        inputs = processor(text=[text], return_tensors="pt", **image_options)
         out = model.generate(**inputs, max_new_tokens=8, do_sample=False)[:, inputs["input_ids"].shape[1] :]
-        said.append(processor.tokenizer.decode(out[0], skip_special_tokens=True).strip())
-    return said
+        texts.append(processor.tokenizer.decode(out[0], skip_special_tokens=True).strip())
+    return texts
 
 
 @pytest.mark.parametrize("family", ["Qwen2VL", "Qwen2_5_VL", "Qwen3VL"])
@@ -63,9 +63,9 @@ def test_batches_say_what_transformers_own_processor_and_generate_say_one_by_one
     requests += [Request((), "what is a star?"), Request((crops[3], crops[0]), "how many stars are there?")]
     vlm = HFVisionLM(folder, batch_size=4, batch_tokens=40)
     assert type(vlm.model).__name__.startswith(family) and vlm.shares is not None
-    said = vlm.generate(requests, max_new_tokens=8)
-    assert said == _one_by_one(folder, requests)
-    assert len(set(said)) > 5
+    replies = vlm.generate(requests, max_new_tokens=8)
+    assert replies == _one_by_one(folder, requests)
+    assert len(set(replies)) > 5
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -84,20 +84,20 @@ def test_boxes_and_scores_are_those_of_torchvisions_own_network(whole: Any, prop
         [boxes], _ = whole.rpn(seen, features)
         logits, _ = whole.rpn.head(list(features.values()))
     assert seen.image_sizes == [(320, 400)]
-    found = proposer.propose([image])[0]
+    proposals = proposer.propose([image])[0]
     # torchvision's own threshold and number are another: its boxes, the best, come first here
-    assert [p.box for p in found[: len(boxes)]] == [pytest.approx((b / 0.8).tolist(), abs=1e-3) for b in boxes]
+    assert [p.box for p in proposals[: len(boxes)]] == [pytest.approx((b / 0.8).tolist(), abs=1e-3) for b in boxes]
     objectness = torch.cat([level.flatten() for level in logits]).sigmoid()
-    assert found[0].score == pytest.approx(float(objectness.max()), abs=1e-6)
-    assert all(float((objectness - p.score).abs().min()) < 1e-6 for p in found)
+    assert proposals[0].score == pytest.approx(float(objectness.max()), abs=1e-6)
+    assert all(float((objectness - p.score).abs().min()) < 1e-6 for p in proposals)
 
 
 def test_boxes_lie_in_their_own_picture_and_reach_over_it(proposer: FasterRCNNProposer) -> None:
-    for image, found in zip(pictures(), proposer.propose(pictures()), strict=True):
-        assert 0 < len(found) <= 300
-        assert all(p.source == "rpn" and 0 <= p.score <= 1 for p in found)
-        assert found == sorted(found, key=lambda p: -p.score)
-        array = np.array([p.box for p in found])
+    for image, proposals in zip(pictures(), proposer.propose(pictures()), strict=True):
+        assert 0 < len(proposals) <= 300
+        assert all(p.source == "rpn" and 0 <= p.score <= 1 for p in proposals)
+        assert proposals == sorted(proposals, key=lambda p: -p.score)
+        array = np.array([p.box for p in proposals])
         assert array.min() >= 0 and np.all(array[:, 2:] <= np.array(image.size) * (1 + 1e-6))
         assert np.all(array[:, 2:].max(axis=0) > 0.5 * np.array(image.size))
 
@@ -112,9 +112,9 @@ def test_answers_do_not_depend_on_the_other_pictures_of_the_call(proposer: Faste
 def test_candidates_below_the_threshold_are_not_offered(weights: Path, proposer: FasterRCNNProposer) -> None:
     every = proposer.propose(pictures()[:1])[0]
     middle = every[len(every) // 2].score
-    found = FasterRCNNProposer(SMALL, str(weights), middle).propose(pictures()[:1])[0]
-    assert found and all(p.score >= middle for p in found)
-    assert found == [p for p in every if p.score >= middle]  # suppression begins with the best: none changes
+    proposals = FasterRCNNProposer(SMALL, str(weights), middle).propose(pictures()[:1])[0]
+    assert proposals and all(p.score >= middle for p in proposals)
+    assert proposals == [p for p in every if p.score >= middle]  # suppression begins with the best: none changes
 
 
 @pytest.mark.parametrize("network", [n for n in NETWORKS if n != SMALL])
@@ -122,15 +122,17 @@ def test_larger_networks_are_built_of_the_same_parts(network: str, tmp_path: Pat
     file = tmp_path / "weights.safetensors"
     state = detector(network).state_dict()
     save_file({k: v for k, v in state.items() if k.startswith(("backbone", "rpn"))}, file)
-    [found] = FasterRCNNProposer(network, str(file), 0.0).propose([PIL.Image.new("RGB", (64, 48), "red")])
-    assert found and all(0 <= p.box[0] <= p.box[2] <= 64.01 and 0 <= p.box[1] <= p.box[3] <= 48.01 for p in found)
+    [proposals] = FasterRCNNProposer(network, str(file), 0.0).propose([PIL.Image.new("RGB", (64, 48), "red")])
+    assert proposals and all(
+        0 <= p.box[0] <= p.box[2] <= 64.01 and 0 <= p.box[1] <= p.box[3] <= 48.01 for p in proposals
+    )
 
 
 def test_converted_weights_are_backbone_and_proposals_alone(pickled: Path, weights: Path) -> None:
     state = torch.load(pickled, weights_only=True)
-    kept = load_file(weights)
-    assert set(kept) == {k for k in state if not k.startswith("roi_heads.")} < set(state)
-    assert all(torch.equal(value, state[key]) for key, value in kept.items())
+    tensors = load_file(weights)
+    assert set(tensors) == {k for k in state if not k.startswith("roi_heads.")} < set(state)
+    assert all(torch.equal(value, state[key]) for key, value in tensors.items())
 
 
 def test_converter_says_what_it_wrote(pickled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ouro.core.params import Train
 from ouro.nano import model as nano
-from ouro.vision.architecture import KNOWN, ArchitectureError, read_architecture, read_model_config
+from ouro.vision.architecture import ARCHITECTURES, ArchitectureError, read_architecture, read_model_config
 from ouro.vision.flops import (
     causal_keys,
     count_language_weights,
@@ -60,9 +60,9 @@ def _model(family: str) -> Any:
         model = nano.build_model(nano.build_tokenizer(), 0)
     else:
         vision = {"hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "depth": 3, "out_hidden_size": 64}
-        own = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
+        vision_options = {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
         if family == "Qwen2_5_VL":
-            own = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
+            vision_options = {"patch_size": 14, "window_size": 56, "fullatt_block_indexes": [1]}
         text: dict[str, Any] = {
             "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -71,7 +71,7 @@ def _model(family: str) -> Any:
         text |= {"head_dim": 24} if family == "Qwen3VL" else {}  # 4 heads of 24: not the width
         text["rope_parameters"] |= {"mrope_section": [4, 4, 4]} if family == "Qwen3VL" else {}
         ids = {"image_token_id": 6, "video_token_id": 7, "vision_start_token_id": 3, "vision_end_token_id": 4}
-        config = getattr(hf, f"{family}Config")(vision_config={**vision, **own}, text_config=text, **ids)
+        config = getattr(hf, f"{family}Config")(vision_config={**vision, **vision_options}, text_config=text, **ids)
         model = getattr(hf, f"{family}ForConditionalGeneration")(config)
     model.set_attn_implementation("eager")
     return model.eval()
@@ -158,7 +158,7 @@ def _measured_step(family: str, lora: tuple[str, ...], rank: int, *, checkpointi
 
 
 def test_steps_add_up_over_their_rows_and_pictures() -> None:
-    arch, params = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"]), Train()
+    arch, params = read_architecture(ARCHITECTURES["Qwen2-VL-7B-Instruct"]), Train()
     one, two = (1, 20, 30), (1, 8, 8)
     whole = step_flops(arch, [one, two], 300, causal_keys(200) + causal_keys(100), 40, params)
     parts = step_flops(arch, [one], 200, causal_keys(200), 30, params) + step_flops(
@@ -168,7 +168,7 @@ def test_steps_add_up_over_their_rows_and_pictures() -> None:
 
 
 def test_lora_on_the_language_model_alone_costs_two_forwards_and_a_bit() -> None:
-    arch = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+    arch = read_architecture(ARCHITECTURES["Qwen2-VL-7B-Instruct"])
     params = Train(vision="frozen", merger="frozen", rank=8)
     forward = prefill_flops(arch, 1000, logits=100)
     assert 1.99 < step_flops(arch, [], 1000, causal_keys(1000), 100, params) / forward < 2.05
@@ -180,12 +180,12 @@ def test_lora_on_the_language_model_alone_costs_two_forwards_and_a_bit() -> None
 def test_the_7b_models_have_the_weights_that_their_cards_say() -> None:
     """Hugging Face's safetensors counts 8.29 B parameters for both; norms and biases are below a thousandth."""
     for name in ("Qwen2-VL-7B-Instruct", "Qwen2.5-VL-7B-Instruct"):
-        assert count_weights(read_architecture(KNOWN[name])) == pytest.approx(8.29e9, rel=1e-3)
+        assert count_weights(read_architecture(ARCHITECTURES[name])) == pytest.approx(8.29e9, rel=1e-3)
 
 
 def test_a_layer_by_hand() -> None:
     """Qwen2-VL-7B: a layer's matrices are 2 * 3584^2 (query, out) + 2 * 3584 * 512 (key, value) + 3 * 3584 * 18944."""
-    arch = read_architecture(KNOWN["Qwen2-VL-7B-Instruct"])
+    arch = read_architecture(ARCHITECTURES["Qwen2-VL-7B-Instruct"])
     layer = 2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18944
     assert count_language_weights(arch.text) == 28 * layer + 3584 * 152064
     assert prefill_flops(arch, 2, attended=3, logits=0) == 2 * 2 * 28 * layer + 4 * 3 * 28 * 3584
@@ -194,7 +194,7 @@ def test_a_layer_by_hand() -> None:
 
 def test_windows_of_qwen2_5_see_their_own_patches_only() -> None:
     """3 x 5 merged tokens in windows of 2 x 2: rows 2, 1 and columns 2, 2, 1 give 5 * 9 times the 4^2 of a token."""
-    arch = read_architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
+    arch = read_architecture(ARCHITECTURES["Qwen2.5-VL-7B-Instruct"])
     small = arch._replace(vision=arch.vision._replace(window=2, depth=1, full=0))
     bare = small._replace(vision=small.vision._replace(window=0))
     assert vision_flops(small, (1, 6, 10)) - vision_flops(bare, (1, 6, 10)) == 4 * 5 * 9 * 16 * 1280
@@ -202,27 +202,27 @@ def test_windows_of_qwen2_5_see_their_own_patches_only() -> None:
 
 @given(grid=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)))
 def test_windows_never_cost_more_than_the_whole_frame(grid: tuple[int, int, int]) -> None:
-    arch = read_architecture(KNOWN["Qwen2.5-VL-7B-Instruct"])
+    arch = read_architecture(ARCHITECTURES["Qwen2.5-VL-7B-Instruct"])
     t, h, w = grid[0], 2 * grid[1], 2 * grid[2]
     whole = arch._replace(vision=arch.vision._replace(full=arch.vision.depth))
     assert vision_flops(arch, (t, h, w)) <= vision_flops(whole, (t, h, w))
 
 
 def test_a_hub_config_with_the_language_models_keys_at_the_top_reads_as_a_nested_one() -> None:
-    flat = KNOWN["Qwen2-VL-7B-Instruct"]
+    flat = ARCHITECTURES["Qwen2-VL-7B-Instruct"]
     nested = {"model_type": "qwen2_vl", "vision_config": flat["vision_config"], "text_config": flat}
     assert read_architecture(flat) == read_architecture(nested)
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"model_type": "llava"}, "model_type 'llava'; expected one of qwen2_vl"),
         ({"model_type": "qwen2_vl"}, r"not as expected \(KeyError\('vision_config'\)"),
     ],
 )
-def test_other_models_are_refused(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(ArchitectureError, match=said):
+def test_other_models_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
         read_architecture(config)
 
 

@@ -32,17 +32,17 @@ def described(root: Path) -> Layout:
     """Two shards of one described image each: a table that holds a star."""
     layout = Layout(root, root / ".ouro/cache")
     for number, name in enumerate(NAMES):
-        own = f"{number:016x}"
-        image = Image(own, f"shard-{number:05d}/{own}.png", 64, 64, f"{number}.png")
+        image_id = f"{number:016x}"
+        image = Image(image_id, f"shard-{number:05d}/{image_id}.png", 64, 64, f"{number}.png")
         regions = [
-            Region(f"{own}/0", own, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
-            Region(f"{own}/0.0", own, f"{own}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
+            Region(f"{image_id}/0", image_id, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
+            Region(f"{image_id}/0.0", image_id, f"{image_id}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
         ]
         texts = ["a scene with a table.", "a table with a star."]
-        said = [Description(r.region_id, own, t, "test") for r, t in zip(regions, texts, strict=True)]
+        descriptions = [Description(r.region_id, image_id, t, "test") for r, t in zip(regions, texts, strict=True)]
         write_shard(layout.images / name, Image, [image], n_in=1)
         write_shard(layout.regions / name, Region, regions, n_in=2)
-        write_shard(layout.descriptions / name, Description, said, n_in=2)
+        write_shard(layout.descriptions / name, Description, descriptions, n_in=2)
     return layout
 
 
@@ -234,10 +234,12 @@ def test_a_nightly_run_of_a_machine_that_had_another_name_is_swept(prefect_api: 
     def nightly() -> None: ...
 
     with get_client(sync_client=True) as client:
-        own = client.create_deployment(client.create_flow(nightly), deployment.NAME)
-        run = client.create_flow_run_from_deployment(own, state=Running(), tags=["pid:a-container-that-was:7"])
+        deployment_id = client.create_deployment(client.create_flow(nightly), deployment.NAME)
+        run = client.create_flow_run_from_deployment(
+            deployment_id, state=Running(), tags=["pid:a-container-that-was:7"]
+        )
         assert deployment.sweep(shared=True) == (0, 0), "it may be alive there"
         assert client.read_flow_run(run.id).state_name == "Running"
         assert deployment.sweep() == (1, 0)
         assert client.read_flow_run(run.id).state_name == "Crashed"
-        client.delete_deployment(own)
+        client.delete_deployment(deployment_id)

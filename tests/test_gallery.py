@@ -14,7 +14,7 @@ from gallery_dataset import (
     EVIL,
     HOSTILE,
     NANO,
-    Made,
+    GalleryFolder,
     make_gallery,
     nano_regions,
     write_dataset,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def gallery_folder(tmp_path_factory: pytest.TempPathFactory) -> GalleryFolder:
     return make_gallery(tmp_path_factory.mktemp("dataset"))
 
 
@@ -67,37 +67,37 @@ def test_data_files_are_ascii_without_markup_and_read_back_the_same(value: Any) 
     assert text.startswith('ouro("page",3,') and json.loads(text[len('ouro("page",3,') : -len(");\n")]) == value
 
 
-def test_every_image_has_its_entry_view_and_copies(made: Made) -> None:
-    entries = [e for p in (0, 1) for e in value_of(made.out / f"data/page-{p:05d}.js")]
-    views = value_of(made.out / "data/images-00000.js")
+def test_every_image_has_its_entry_view_and_copies(gallery_folder: GalleryFolder) -> None:
+    entries = [e for p in (0, 1) for e in value_of(gallery_folder.out / f"data/page-{p:05d}.js")]
+    views = value_of(gallery_folder.out / "data/images-00000.js")
     assert [views[e["at"]]["id"] for e in entries] == [NANO, HOSTILE, BARE]
-    assert made.result[1:5] == (3, 2, 2, 0)  # images, pages, rejected as a whole, unreadable
+    assert gallery_folder.result[1:5] == (3, 2, 2, 0)  # images, pages, rejected as a whole, unreadable
     for entry, view, size in zip(entries, views, ((256, 256), (1024, 410), (30, 40)), strict=True):
-        assert PILImage.open(made.out / view["picture"]).size == size
-        assert max(PILImage.open(made.out / entry["thumb"]).size) <= 240
+        assert PILImage.open(gallery_folder.out / view["picture"]).size == size
+        assert max(PILImage.open(gallery_folder.out / entry["thumb"]).size) <= 240
 
 
-def test_hostile_names_reach_no_path_and_pages_are_escaped(made: Made) -> None:
-    names = {p.relative_to(made.out).as_posix() for p in made.out.rglob("*") if p.is_file()}
+def test_hostile_names_reach_no_path_and_pages_are_escaped(gallery_folder: GalleryFolder) -> None:
+    names = {p.relative_to(gallery_folder.out).as_posix() for p in gallery_folder.out.rglob("*") if p.is_file()}
     assert all(re.fullmatch(r"[a-z0-9./-]+", name) for name in names)
     for page in ("index.html", "statistics.html"):
-        text = (made.out / page).read_text("utf-8")
+        text = (gallery_folder.out / page).read_text("utf-8")
         assert "window.hacked=1</script>" not in text and "&lt;/script&gt;" in text
         assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
-    assert "<script" not in (made.out / "statistics.html").read_text("utf-8")
+    assert "<script" not in (gallery_folder.out / "statistics.html").read_text("utf-8")
 
 
-def test_unfinished_stages_are_told(made: Made) -> None:
-    assert made.result.notes == [
+def test_unfinished_stages_are_told(gallery_folder: GalleryFolder) -> None:
+    assert gallery_folder.result.notes == [
         "regions of 1 of 2 shards only: stage propose has not finished.",
         "descriptions of 1 of 2 shards only: stage describe has not finished.",
         "question-answer pairs of 1 of 2 shards only: stage synthesize has not finished.",
     ]
 
 
-def test_statistics_count_the_dataset(made: Made) -> None:
-    stored = json.loads((made.out / "statistics.json").read_bytes())
-    assert stored == json.loads(json.dumps(made.result.statistics.to_json()))
+def test_statistics_count_the_dataset(gallery_folder: GalleryFolder) -> None:
+    stored = json.loads((gallery_folder.out / "statistics.json").read_bytes())
+    assert stored == json.loads(json.dumps(gallery_folder.result.statistics.to_json()))
     assert [(a["aspect"], a["kept"], a["written"]) for a in stored["acceptance"]] == [
         (EVIL, 1, 1), ("object details", 1, 1), ("style", 1, 2),
     ]  # fmt: skip
@@ -206,12 +206,12 @@ spans = st.tuples(st.integers(-2, 30), st.integers(-2, 30))
 
 @given(st.text(max_size=25), st.lists(spans, max_size=6), st.lists(spans, max_size=6))
 def test_segments_put_together_are_the_text(
-    text: str, inserted: list[tuple[int, int]], told: list[tuple[int, int]]
+    text: str, inserted: list[tuple[int, int]], sentences: list[tuple[int, int]]
 ) -> None:
     scene = Scene(
         NANO, text,
         tuple(Insertion(a, b, f"r{k}") for k, (a, b) in enumerate(inserted)), (),
-        tuple(Sentence(a, b, (f"r{k}",)) for k, (a, b) in enumerate(told)),
+        tuple(Sentence(a, b, (f"r{k}",)) for k, (a, b) in enumerate(sentences)),
     )  # fmt: skip
     assert "".join(s.text for s in segments(scene)) == text
 
@@ -228,11 +228,11 @@ def test_of_nested_insertions_the_inner_one_counts() -> None:
 def test_the_command_writes_beside_the_dataset_and_sums_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_dataset(tmp_path / "photos")
     inspect(tmp_path / "photos")
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1].startswith(
+    output = capsys.readouterr().out.splitlines()
+    assert output[-1].startswith(
         f"gallery: {tmp_path / 'photos/gallery/index.html'} (3 images on 1 pages, 1.0 regions an"
     )
-    assert "note: regions of 1 of 2 shards only: stage propose has not finished." in said
+    assert "note: regions of 1 of 2 shards only: stage propose has not finished." in output
     assert "<title>photos</title>" in (tmp_path / "photos/gallery/index.html").read_text()
 
 

@@ -15,7 +15,7 @@ from gallery_dataset import (
     EVIL,
     LONG,
     ODD,
-    Made,
+    GalleryFolder,
     make_gallery,
 )
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def gallery_folder(tmp_path_factory: pytest.TempPathFactory) -> GalleryFolder:
     return make_gallery(tmp_path_factory.mktemp("dataset"))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium that is installed on the machine."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
         pytest.skip("no Chromium; install one (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        opened = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()
 
 
 @pytest.fixture
-def page(browser: Browser, made: Made) -> Iterator[Page]:
+def page(browser: Browser, gallery_folder: GalleryFolder) -> Iterator[Page]:
     """The opened gallery. Afterwards: no complaint on the console, no dialog, nothing asked of any network."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
@@ -58,7 +58,7 @@ def page(browser: Browser, made: Made) -> Iterator[Page]:
 
     page.on("dialog", dismiss)
     page.on("request", lambda r: None if r.url.startswith("file://") else wrong.append(r.url))
-    page.goto((made.out / "index.html").as_uri())
+    page.goto((gallery_folder.out / "index.html").as_uri())
     page.wait_for_selector(".thumb")
     yield page
     assert page.evaluate("window.hacked") is None
@@ -153,20 +153,20 @@ def test_rejected_candidates_appear_dashed_when_their_reason_is_picked(page: Pag
     assert page.locator("rect.gone").count() == 1 and not page.is_visible("rect.gone")
     pick(page, "reason", "nms")
     assert page.is_visible("rect.gone")
-    shown = page.eval_on_selector(
+    boxes = page.eval_on_selector(
         "rect.gone", "r => [r.getAttribute('x'), r.getAttribute('width'), getComputedStyle(r).strokeDasharray]"
     )
-    assert shown == ["130", "70", "6px, 4px"]
+    assert boxes == ["130", "70", "6px, 4px"]
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "name"),
     [("RED STAR", "nano.png"), ("pattern striped", "nano.png"), ("milk", "nano.png"), ("bare", "bare.png")],
 )
-def test_search_finds_descriptions_questions_ocr_and_names(page: Page, words: str, found: str) -> None:
+def test_search_finds_descriptions_questions_ocr_and_names(page: Page, words: str, name: str) -> None:
     page.fill("#search", words)
     page.wait_for_selector("#status:has-text('1 found in 3 of 3 images')")
-    assert page.locator(".thumb .name").all_text_contents() == [found]
+    assert page.locator(".thumb .name").all_text_contents() == [name]
 
 
 def test_search_without_a_hit_says_so(page: Page) -> None:
@@ -224,8 +224,8 @@ def test_a_filter_picked_while_a_search_runs_has_the_last_word(page: Page) -> No
     assert page.locator(".thumb .name").all_text_contents() == ["nano.png"]
 
 
-def test_a_data_file_that_is_missing_is_told(browser: Browser, made: Made, tmp_path: Path) -> None:
-    shutil.copytree(made.out, tmp_path / "g")
+def test_a_data_file_that_is_missing_is_told(browser: Browser, gallery_folder: GalleryFolder, tmp_path: Path) -> None:
+    shutil.copytree(gallery_folder.out, tmp_path / "g")
     (tmp_path / "g/data/images-00000.js").unlink()
     page = browser.new_page()
     page.goto((tmp_path / "g/index.html").as_uri() + "#/image/0")
@@ -236,11 +236,11 @@ def test_a_data_file_that_is_missing_is_told(browser: Browser, made: Made, tmp_p
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
     """A web server on this machine, and the paths that it was asked for."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(204)
             self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
@@ -250,15 +250,15 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", asked
+        yield f"http://127.0.0.1:{httpd.server_port}", requests
         httpd.shutdown()
 
 
 def test_the_policy_forbids_inline_handlers_and_the_network(
-    browser: Browser, made: Made, server: tuple[str, list[str]]
+    browser: Browser, gallery_folder: GalleryFolder, server: tuple[str, list[str]]
 ) -> None:
     """Were a text to become markup after all, the page's policy still stands before it; a bare page has none."""
-    url, asked = server
+    url, requests = server
     attack = """async ([html, url]) => {
         document.body.insertAdjacentHTML("beforeend", html);
         await fetch(url + "/fetch").catch(() => 0);
@@ -267,9 +267,9 @@ def test_the_policy_forbids_inline_handlers_and_the_network(
     }"""
     html = f"<img src='data:,' onerror='window.hacked=1'><img src='{url}/image'>"
     page = browser.new_page()
-    assert page.evaluate(attack, [html, url]) == 1 and sorted(asked) == ["/fetch", "/image"]
-    asked.clear()
+    assert page.evaluate(attack, [html, url]) == 1 and sorted(requests) == ["/fetch", "/image"]
+    requests.clear()
     for name in ("index.html", "statistics.html"):
-        page.goto((made.out / name).as_uri())
-        assert page.evaluate(attack, [html, url]) is None and asked == []
+        page.goto((gallery_folder.out / name).as_uri())
+        assert page.evaluate(attack, [html, url]) is None and requests == []
     page.close()

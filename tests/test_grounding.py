@@ -80,20 +80,20 @@ def save_owl(folder: Path) -> None:
 
 @pytest.fixture(scope="module", params=["dino", "owl"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp(request.param)
+    path = tmp_path_factory.mktemp(request.param)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        (save_dino if request.param == "dino" else save_owl)(made)
-    return made
+        (save_dino if request.param == "dino" else save_owl)(path)
+    return path
 
 
 @pytest.fixture(scope="module")
 def dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("dino_alone")
+    path = tmp_path_factory.mktemp("dino_alone")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        save_dino(made)
-    return made
+        save_dino(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +116,13 @@ def distance(a: list[tuple[float, ...]], b: list[tuple[float, ...]]) -> float:
 
 
 def test_boxes_lie_in_their_own_picture_and_reach_over_it(proposer: GroundingProposer) -> None:
-    for image, found in zip(pictures(), proposer.propose(pictures()), strict=True):
-        assert found and all(p.source == "grounding" and p.text == "" for p in found)
-        for x0, y0, x1, y1 in (p.box for p in found):
+    for image, proposals in zip(pictures(), proposer.propose(pictures()), strict=True):
+        assert proposals and all(p.source == "grounding" and p.text == "" for p in proposals)
+        for x0, y0, x1, y1 in (p.box for p in proposals):
             assert 0 <= x0 <= x1 <= image.width and 0 <= y0 <= y1 <= image.height
         # random models put boxes everywhere: answers in other pixels (relative, or of the scaled picture) would not
-        assert max(p.box[2] for p in found) > 0.5 * image.width
-        assert max(p.box[3] for p in found) > 0.5 * image.height
+        assert max(p.box[2] for p in proposals) > 0.5 * image.width
+        assert max(p.box[3] for p in proposals) > 0.5 * image.height
 
 
 def test_boxes_scale_with_the_picture(proposer: GroundingProposer) -> None:
@@ -138,10 +138,10 @@ def test_no_score_is_at_or_below_the_threshold_and_the_best_come_first(
 ) -> None:
     every = proposer.propose(pictures()[:1])[0]
     middle = sorted(p.score for p in every)[len(every) // 2]
-    found = GroundingProposer(str(folder), TEXTS, middle).propose(pictures()[:1])[0]
-    assert 0 < len(found) < len(every)
-    assert all(p.score > middle for p in found)
-    assert found == sorted(found, key=lambda p: -p.score)
+    proposals = GroundingProposer(str(folder), TEXTS, middle).propose(pictures()[:1])[0]
+    assert 0 < len(proposals) < len(every)
+    assert all(p.score > middle for p in proposals)
+    assert proposals == sorted(proposals, key=lambda p: -p.score)
 
 
 def test_a_batch_is_answered_like_its_pictures_one_by_one(proposer: GroundingProposer) -> None:
@@ -160,8 +160,8 @@ def test_the_same_call_gives_the_same_bytes(proposer: GroundingProposer) -> None
 def test_every_text_is_asked(folder: Path) -> None:
     def answers(*texts: str) -> dict[Box, float]:
         """The best score of each box: those that reach over one border can be cut to the same."""
-        [found] = GroundingProposer(str(folder), texts, 0.0).propose(pictures()[:1])
-        return {p.box: p.score for p in reversed(found)}
+        [proposals] = GroundingProposer(str(folder), texts, 0.0).propose(pictures()[:1])
+        return {p.box: p.score for p in reversed(proposals)}
 
     cat, mug, tool = TEXTS
     if json.loads((folder / "config.json").read_text())["model_type"] == "grounding-dino":
@@ -190,11 +190,11 @@ def test_grounding_dino_is_asked_names_together_and_descriptions_alone() -> None
 
 @given(st.lists(st.text("ab ,.", min_size=1), max_size=12), st.integers(1, 20))
 def test_every_name_is_in_one_prompt_and_every_description_is_a_prompt(texts: list[str], limit: int) -> None:
-    made = pack_prompts(texts, len, limit)
+    prompts = pack_prompts(texts, len, limit)
     names = [t for t in texts if not is_description(t)]
-    n_packed = len(made) - (len(texts) - len(names))
-    assert " ".join(made[:n_packed]) == " ".join(f"{t.lower().rstrip('. ')}." for t in names)
-    assert all(len(p) <= limit or p.count(".") == 1 for p in made[:n_packed])
+    n_packed = len(prompts) - (len(texts) - len(names))
+    assert " ".join(prompts[:n_packed]) == " ".join(f"{t.lower().rstrip('. ')}." for t in names)
+    assert all(len(p) <= limit or p.count(".") == 1 for p in prompts[:n_packed])
 
 
 def test_texts_are_trimmed_and_asked_once() -> None:
@@ -239,8 +239,8 @@ def test_weights_that_are_missing_are_not_drawn_at_random(dino: Path, tmp_path: 
 
     shutil.copytree(dino, tmp_path / "model")
     file = tmp_path / "model" / "model.safetensors"
-    kept = {key: value for key, value in load_file(file).items() if "level_embed" not in key}
-    save_file(kept, file, metadata={"format": "pt"})
+    tensors = {key: value for key, value in load_file(file).items() if "level_embed" not in key}
+    save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(GroundingError, match=r"1 weights are missing, such as model\.level_embed"):
         GroundingProposer(str(tmp_path / "model"), ["cat"], 0.3)
 

@@ -36,7 +36,7 @@ from ouro.benchmarks.scored import Score, constant_answers
 from ouro.core.layout import Layout
 from ouro.core.records import Box
 from ouro.vision.protocols import Request
-from tasks import asking, tracking
+from tasks import asking, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,9 +45,9 @@ IMAGES = 40
 
 def ask(
     layout: Layout, out: Path, reply: Callable[[Request], str], monkeypatch: pytest.MonkeyPatch, k: int = 0,
-    *given: str,
+    *overrides: str,
 ) -> tuple[Score, Scripted]:  # fmt: skip
-    model, settings = Scripted(reply), params("benchmark.bootstrap_samples=200", *given)
+    model, settings = Scripted(reply), params("benchmark.bootstrap_samples=200", *overrides)
     monkeypatch.setattr(asking, "annotator", lambda *_: model)
     score = asking.run_benchmark(
         asking.source_of(HELD_OUT, settings, layout=layout), settings, out, k=k, limit=0, protocol="", controls=True,
@@ -159,8 +159,10 @@ def test_questions_are_put_as_the_params_say_beside_the_regions_that_are_known(
     assert model.lengths == {3}
     assert {tuple(view.size for view in r.images) for r in model.asked} == {((60, 60), (50, 40))}, "the largest one"
     assert {r.max_pixels for r in model.asked} == {(16384, 9216)}
-    own = [(r.prompt[:3], number(r)) for r in model.asked[:8]]
-    assert own == [(prompt, k) for k in range(4) for prompt in ("wha", "a s")], "questions about one picture together"
+    reply_regions = [(r.prompt[:3], number(r)) for r in model.asked[:8]]
+    assert reply_regions == [(prompt, k) for k in range(4) for prompt in ("wha", "a s")], (
+        "questions about one picture together"
+    )
 
 
 class Fresh:
@@ -212,7 +214,7 @@ def test_replies_come_in_order_crops_are_shared_and_only_one_chunk_of_pictures_i
     asker = Asker(
         "model",
         cast(Any, lambda: model),
-        lambda shown: {image: boxes for image, _ in shown},
+        lambda chunk: {image: boxes for image, _ in chunk},
         ReplyStore(tmp_path / "r"),
     )
     items = [Item(f"{n}{k}", f"i{k}", f"q{n}", ("yes",)) for n in range(3) for k in range(6)]
@@ -269,14 +271,14 @@ def test_a_killed_arm_goes_on_without_asking_again(tmp_path: Path, monkeypatch: 
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def stage_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The stage with a base that is blind, a champion that says no, and a candidate that sees; what it wrote."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        yield _asked(tmp_path_factory.mktemp("stage"), monkeypatch)
+        yield _run_stage(tmp_path_factory.mktemp("stage"), monkeypatch)
 
 
-def _asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{folder / 'mlflow.db'}")
+def _run_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{folder / 'mlflow.db'}")
     monkeypatch.chdir(folder)
     layout = collection(folder, IMAGES)
     settings = params("benchmark.k=1", "benchmark.bootstrap_samples=200", "model.adapter=models/champion")
@@ -293,8 +295,8 @@ def _asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"layout": layout, "gate": gate, "scores": scores}
 
 
-def test_the_stage_writes_what_gate_report_and_people_read(asked: dict[str, Any]) -> None:
-    scores, gate, layout = asked["scores"], asked["gate"], asked["layout"]
+def test_the_stage_writes_what_gate_report_and_people_read(stage_run: dict[str, Any]) -> None:
+    scores, gate, layout = stage_run["scores"], stage_run["gate"], stage_run["layout"]
     assert [(c["arm"], c["base"], c["boot"]) for c in scores["comparisons"]] == [
         (arm, "base", "bootstrapped") for arm in ("image", "image+regions")
     ]
@@ -312,25 +314,25 @@ def test_the_stage_writes_what_gate_report_and_people_read(asked: dict[str, Any]
     }  # fmt: skip
 
 
-def test_every_prediction_is_kept_with_both_images(asked: dict[str, Any]) -> None:
-    rows = pq.read_table(asked["layout"].scores / "predictions.parquet").to_pylist()
+def test_every_prediction_is_kept_with_both_images(stage_run: dict[str, Any]) -> None:
+    rows = pq.read_table(stage_run["layout"].scores / "predictions.parquet").to_pylist()
     assert [(row["model"], row["arm"]) for row in rows[::80]] == [
         (model, arm) for model in ("base", "champion", "bootstrapped") for arm in ("image", "image+regions")
     ]
-    own = [row for row in rows if row["model"] == "bootstrapped" and row["arm"] == "image"]
+    image_rows = [row for row in rows if row["model"] == "bootstrapped" and row["arm"] == "image"]
     wrong = wrong_images((f"i{k}" for k in range(IMAGES)), np.random.default_rng(0))
-    assert [row["question_id"] for row in own] == list(range(80))
-    for row in own:
+    assert [row["question_id"] for row in image_rows] == list(range(80))
+    for row in image_rows:
         assert row["wrong_image_id"] == wrong[row["image_id"]] != row["image_id"]
         assert row["score"] == 1.0 and row["answer"] == row["truth"]
         assert row["wrong_score"] == float(row["wrong_answer"] == row["truth"])
         assert row["majority_score"] == float(row["truth"] in ("black", "no"))
 
 
-def test_mlflow_has_the_figures_under_their_names(asked: dict[str, Any]) -> None:
+def test_mlflow_has_the_figures_under_their_names(stage_run: dict[str, Any]) -> None:
     client = tracking.client()
     (logged,) = client.search_runs([client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id])  # type: ignore[union-attr]
-    metrics, row = logged.data.metrics, asked["scores"]["comparisons"][1]["macro"]
+    metrics, row = logged.data.metrics, stage_run["scores"]["comparisons"][1]["macro"]
     assert metrics["image_regions/macro-average/gain"] == pytest.approx(row["accuracy_gain"]["value"])
     assert metrics["image_regions/macro-average/margin gain low"] == pytest.approx(row["margin_gain"]["low"])
     names = "majority base boot gain|gain low|gain high|margin base|margin boot|margin gain|margin gain low"

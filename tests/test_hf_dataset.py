@@ -30,8 +30,8 @@ def _save(folder: Path, pictures: Sequence[Mapping[str, Any] | None], captions: 
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "caption": _caption_type(captions)})
-    made = datasets.Dataset.from_dict({"image": pictures, "caption": captions}, features=features)
-    made.save_to_disk(str(folder))
+    dataset = datasets.Dataset.from_dict({"image": pictures, "caption": captions}, features=features)
+    dataset.save_to_disk(str(folder))
     return folder
 
 

@@ -16,10 +16,10 @@ from perf import hostile
 def test_every_hostile_file_meets_its_end_and_none_disappears(tmp_path: Path) -> None:
     folder = tmp_path / "hostile"
     folder.mkdir()
-    made = hostile.build(folder)
+    cases = hostile.build(folder)
     shards = ingest_files(find_images(folder), folder, tmp_path / "images", Ingest(max_pixels=hostile.MAX_PIXELS))
     ends = {name: end for name, (end, _) in hostile.outcome(tmp_path / "images", shards).items()}
-    assert ends == {name: case.end for name, case in made.items() if case.end}
+    assert ends == {name: case.end for name, case in cases.items() if case.end}
     assert sum(read_sidecar(s).n_in for s in shards) == len(ends)
 
 

@@ -26,9 +26,9 @@ def test_a_job_file_counts_the_processes_that_there_are(tmp_path: Path) -> None:
     write_job(tmp_path / "job.json", job)
     read = read_job(tmp_path / "job.json", {"WORLD_SIZE": "16"})
     assert read.params.processes == 16 and read.params.deepspeed == "zero2"
-    again = read_job(tmp_path / "job.json", {"WORLD_SIZE": "2"})
-    assert list(again.samples) == list(job.samples)
-    assert dataclasses.replace(again, samples=job.samples) == job
+    second = read_job(tmp_path / "job.json", {"WORLD_SIZE": "2"})
+    assert list(second.samples) == list(job.samples)
+    assert dataclasses.replace(second, samples=job.samples) == job
     assert read_job(tmp_path / "job.json", {}).params.processes == 1
 
 
@@ -46,8 +46,8 @@ def test_train_job_writes_folders_that_every_process_finds(tmp_path: Path, monke
     from tasks import models, train
 
     def job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:
-        made = scene_job(Path("data"), 1)
-        return dataclasses.replace(made, out=adapter, checkpoints=layout.cache, base=Path("models/nano"))
+        training_job = scene_job(Path("data"), 1)
+        return dataclasses.replace(training_job, out=adapter, checkpoints=layout.cache, base=Path("models/nano"))
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/nano").mkdir(parents=True)
@@ -91,10 +91,10 @@ def test_two_nodes_of_one_process_train_what_one_node_of_two_does(tmp_path: Path
     write_job(tmp_path / "job.json", job)
     port = _free_port()
     nodes = [_node(rank, port, tmp_path / "job.json") for rank in (0, 1)]
-    said = [node.communicate()[0] for node in nodes]
+    outputs = [node.communicate()[0] for node in nodes]
     assert [node.returncode for node in nodes] == [alone.returncode, 0] == [0, 0]
-    lines = [json.loads(line) for line in said[0].splitlines() if line.startswith("{")]
-    assert not [line for line in said[1].splitlines() if line.startswith("{")], "the first process alone reports"
+    lines = [json.loads(line) for line in outputs[0].splitlines() if line.startswith("{")]
+    assert not [line for line in outputs[1].splitlines() if line.startswith("{")], "the first process alone reports"
     summary = lines[-1]["summary"]
     assert summary["steps"] == 8
     names = ("step", "loss_desc", "loss_qa")

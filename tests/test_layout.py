@@ -91,9 +91,9 @@ def table(rows: int, columns: int, text: str = "cell", pitch: float = 150) -> li
 def test_three_rows_of_two_cells_are_a_table_read_row_by_row() -> None:
     cells = table(3, 2)
     caption = word("what the cells below stand for", 20, 0, height=12)
-    found = read_page([*reversed(cells), caption])
-    assert [b.kind for b in found] == ["text", "table"]
-    assert found[1].lines == cells and found[1].whole.text == "cell 00 cell 01 cell 10 cell 11 cell 20 cell 21"
+    blocks = read_page([*reversed(cells), caption])
+    assert [b.kind for b in blocks] == ["text", "table"]
+    assert blocks[1].lines == cells and blocks[1].whole.text == "cell 00 cell 01 cell 10 cell 11 cell 20 cell 21"
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ any_word = st.builds(
 
 @given(st.lists(any_word, max_size=14))
 def test_blocks_hold_every_word_once_and_lie_around_them(pieces: list[Proposal]) -> None:
-    found = read_page(pieces)
-    assert sorted("".join(texts(found)).replace(" ", "")) == sorted("".join(p.text for p in pieces).replace(" ", ""))
-    for block in found:
+    blocks = read_page(pieces)
+    assert sorted("".join(texts(blocks)).replace(" ", "")) == sorted("".join(p.text for p in pieces).replace(" ", ""))
+    for block in blocks:
         assert block.whole.box == boxes.hull([line.box for line in block.lines])
         assert block.whole.text == " ".join(line.text for line in block.lines)
         low, high = min(p.score for p in block.lines), max(p.score for p in block.lines)

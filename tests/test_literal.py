@@ -57,8 +57,8 @@ def _by_pixels(request: Request) -> str:
     value = int(np.asarray(image, dtype=np.int64).sum())
     if value % 11 == 0:
         return ""
-    own = f"a {('red', 'blue')[value % 2]} {THINGS[value % 6]}"
-    return f"{own} with a {THINGS[value // 6 % 6]} and number {value % 97}"
+    text = f"a {('red', 'blue')[value % 2]} {THINGS[value % 6]}"
+    return f"{text} with a {THINGS[value // 6 % 6]} and number {value % 97}"
 
 
 def _assert_same(vlm: VisionLM, alone: VisionLM) -> None:
@@ -68,12 +68,14 @@ def _assert_same(vlm: VisionLM, alone: VisionLM) -> None:
     proposer = _CountingRPN()
     regions = propose_shard([(i, pictures[i.image_id]) for i in images], [proposer], PARAMS.propose).regions
     waves = len(proposer.shown)
-    said, rejected = describe_shard(regions, pictures, vlm, PARAMS.describe)
-    scenes = {s.image_id: s for s in merge_shard(images, regions, said, PARAMS.merge, template=merge_nano).scenes}
+    descriptions, rejected = describe_shard(regions, pictures, vlm, PARAMS.describe)
+    scenes = {
+        s.image_id: s for s in merge_shard(images, regions, descriptions, PARAMS.merge, template=merge_nano).scenes
+    }
     literal = [recursive_annotate(i, pictures[i.image_id], [proposer], alone, PARAMS, merge_nano) for i in images]
     assert [r for a in literal for r in a.regions] == regions
-    assert [d for a in literal for d in a.descriptions] == said
-    assert len(said) + len(rejected) == len(regions) > 6 * SCENES
+    assert [d for a in literal for d in a.descriptions] == descriptions
+    assert len(descriptions) + len(rejected) == len(regions) > 6 * SCENES
     described = [a for a in literal if a.text]
     assert [(a.text, a.region_texts) for a in described] == [
         (s.text, dict(s.region_texts)) for s in (scenes[a.regions[0].image_id] for a in described)

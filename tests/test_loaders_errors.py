@@ -128,12 +128,12 @@ def test_the_wrong_number_of_files_is_told_with_what_is_needed(case: Case) -> No
 def test_files_of_another_benchmark_are_refused(case: Case) -> None:
     """Neither VizWiz's plain list nor DocVQA's object is taken for its own by another loader."""
     plain, keyed = FIXTURES / "vizwiz" / "val.json", FIXTURES / "docvqa" / "val_v1.0_withQT.json"
-    own = FIXTURES / case.name / case.files[0]
+    path = FIXTURES / case.name / case.files[0]
     for other in (plain, keyed):
         if case.name in ("vizwiz", "docvqa"):
             continue
         with pytest.raises(BenchmarkFileError):
-            _load(case.name, [other, own][: len(case.files)])
+            _load(case.name, [other, path][: len(case.files)])
 
 
 # ---- one record ------------------------------------------------------------------------------------
@@ -202,11 +202,11 @@ NULL: list[tuple[str, int, Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "file", "change", "said"), MISSING + WRONG)
+@pytest.mark.parametrize(("name", "file", "change", "message"), MISSING + WRONG)
 def test_a_missing_or_wrong_value_is_an_error_of_its_record(
-    name: str, file: int, change: Change, said: str, tmp_path: Path
+    name: str, file: int, change: Change, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(BenchmarkFileError, match=said) as raised:
+    with pytest.raises(BenchmarkFileError, match=message) as raised:
         _load(name, _spoilt(name, tmp_path, change, file))
     assert str(tmp_path) in str(raised.value)
 
@@ -217,19 +217,19 @@ def test_a_null_is_a_counted_rejection_of_its_record(
 ) -> None:
     case = next(case for case in CASES if case.name == name)
     n_in = len(case.items) + len(case.rejected)
-    found = _load(name, _spoilt(name, tmp_path, change, file))
-    rejected = [one for one in found if isinstance(one, Rejected)]
+    items = _load(name, _spoilt(name, tmp_path, change, file))
+    rejected = [one for one in items if isinstance(one, Rejected)]
     assert reason in [one.reason for one in rejected]
     lost = 2 if name == "refcoco" else 1  # its first record holds two expressions
-    assert len(found) - len(rejected) == len(case.items) - lost
-    assert len(found) == n_in - lost + 1
+    assert len(items) - len(rejected) == len(case.items) - lost
+    assert len(items) == n_in - lost + 1
 
 
 def _twice(name: str, folder: Path) -> list[Path]:
-    def change(found: Any) -> Any:
-        records = found if isinstance(found, list) else found[next(k for k in ("data", "images") if k in found)]
+    def change(data: Any) -> Any:
+        records = data if isinstance(data, list) else data[next(k for k in ("data", "images") if k in data)]
         records.append(records[0])
-        return found
+        return data
 
     return _spoilt(name, folder, change)
 
@@ -250,8 +250,8 @@ def test_the_same_file_given_twice_is_noticed() -> None:
 
 
 def test_a_test_split_without_answers_is_an_error_that_says_so(tmp_path: Path) -> None:
-    def hide(found: Any) -> Any:
-        return {**found, "data": [{**one, "answers": None} for one in found["data"]]}
+    def hide(data: Any) -> Any:
+        return {**data, "data": [{**one, "answers": None} for one in data["data"]]}
 
     with pytest.raises(BenchmarkFileError, match=r"no record can be scored \(2 no_answer\); is it a test split"):
         _load("docvqa", _spoilt("docvqa", tmp_path, hide))
@@ -271,7 +271,7 @@ def test_the_same_half_twice_is_noticed() -> None:
 
 def test_questions_and_annotations_of_different_splits_are_noticed(tmp_path: Path) -> None:
     def less(key: str) -> Change:
-        return lambda found: {**found, key: found[key][1:]}
+        return lambda data: {**data, key: data[key][1:]}
 
     with pytest.raises(BenchmarkFileError, match=r"no annotation for 1 questions of .* \(question_id 8000\)"):
         _load("vqav2", _spoilt("vqav2", tmp_path / "a", less("annotations"), 1))
@@ -293,8 +293,8 @@ def test_a_document_that_says_nothing_still_gets_its_questions(tmp_path: Path) -
     """An empty line of expected.tsv: "None" is the right reply to all eight keys."""
     (tmp_path / "in.tsv").write_text("7.pdf\tkeys\ta\tb\tc\td\n", encoding="utf-8")
     (tmp_path / "expected.tsv").write_text("\n", encoding="utf-8")
-    found = _load("klc", [tmp_path / "in.tsv", tmp_path / "expected.tsv"])
-    assert [one.references for one in found if isinstance(one, Item)] == [()] * 8
+    items = _load("klc", [tmp_path / "in.tsv", tmp_path / "expected.tsv"])
+    assert [one.references for one in items if isinstance(one, Item)] == [()] * 8
 
 
 def test_a_list_of_ids_without_its_pictures_is_told(tmp_path: Path) -> None:

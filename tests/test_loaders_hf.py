@@ -19,8 +19,8 @@ CUP, SIGN, CHART, PAGE = "cup.png", "sign.png", "chart.png", "page.png"
 
 
 def _vqa(main: str, other: str, count: int) -> list[dict[str, Any]]:
-    given = [main] * count + [other] * (10 - count)
-    return [{"answer": a, "answer_confidence": "yes", "answer_id": n + 1} for n, a in enumerate(given)]
+    answers = [main] * count + [other] * (10 - count)
+    return [{"answer": a, "answer_confidence": "yes", "answer_id": n + 1} for n, a in enumerate(answers)]
 
 
 def _ten(main: str, other: str, count: int) -> list[str]:
@@ -167,8 +167,8 @@ def _dataset(rows: Rows, image: str = "image") -> Any:
     def cell(name: str | None) -> dict[str, Any] | None:
         return None if name is None else {"bytes": (FIXTURES / "images" / name).read_bytes(), "path": name}
 
-    made: Any = datasets.Dataset.from_list([{**r, image: cell(r[image])} if image in r else r for r in rows])
-    return made.cast_column(image, datasets.Image()) if image in rows[0] else made
+    dataset: Any = datasets.Dataset.from_list([{**r, image: cell(r[image])} if image in r else r for r in rows])
+    return dataset.cast_column(image, datasets.Image()) if image in rows[0] else dataset
 
 
 def _write(folder: Path, rows: Rows, image: str = "image") -> str:
@@ -185,7 +185,7 @@ def _table(tmp_path: Path, name: str) -> HubTable:
     return open_table(_write(tmp_path / "rows", ROWS[name], columns.image), columns)
 
 
-def _told(items: list[Item], name: str) -> list[Any]:
+def _comparable(items: list[Item], name: str) -> list[Any]:
     """What files and data set must agree on: not the picture's name, nor ids where the files make them up."""
     return [
         (i.question, i.references, "" if name in KINDLESS else i.kind, i.choices, i.context, i.box, i.size)
@@ -196,10 +196,10 @@ def _told(items: list[Item], name: str) -> list[Any]:
 @pytest.mark.parametrize("name", [*ROWS, "gqa"])
 def test_columns_give_the_same_items_as_the_files(tmp_path: Path, name: str) -> None:
     case = next(case for case in CASES if case.name == name)
-    found = list(_table(tmp_path, name).items())
-    items = [one for one in found if isinstance(one, Item)]
-    assert _told(items, name) == _told(list(case.items), name)
-    rejected = [one for one in found if isinstance(one, Rejected)]
+    loaded_items = list(_table(tmp_path, name).items())
+    items = [one for one in loaded_items if isinstance(one, Item)]
+    assert _comparable(items, name) == _comparable(list(case.items), name)
+    rejected = [one for one in loaded_items if isinstance(one, Rejected)]
     assert [one.reason for one in rejected] == [reason for _, reason in case.rejected]
     if columns_of(benchmark(name)).item_id:
         assert [i.item_id for i in items] == [i.item_id for i in case.items]
@@ -219,11 +219,11 @@ def test_pictures_are_opened_one_by_one(tmp_path: Path, monkeypatch: pytest.Monk
     import datasets
     import PIL.Image
 
-    made: Any = _dataset(ROWS["docvqa"])
-    made = made.add_column(
-        "thumbnail", [row["image"] for row in made.cast_column("image", datasets.Image(decode=False))]
+    dataset: Any = _dataset(ROWS["docvqa"])
+    dataset = dataset.add_column(
+        "thumbnail", [row["image"] for row in dataset.cast_column("image", datasets.Image(decode=False))]
     )
-    made.cast_column("thumbnail", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
+    dataset.cast_column("thumbnail", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
     table = open_table(str(tmp_path / "saved"), columns_of(benchmark("docvqa")))
     with monkeypatch.context() as patched:
         patched.setattr(PIL.Image, "open", lambda *_: pytest.fail("a picture was decoded"))  # pyright: ignore

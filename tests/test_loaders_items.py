@@ -16,9 +16,9 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name
 
 @each_case
 def test_the_official_files_give_the_expected_items(case: Case) -> None:
-    found = list(benchmark(case.name).load(case.paths))
-    assert tuple(one for one in found if isinstance(one, Item)) == case.items
-    rejected = [one for one in found if isinstance(one, Rejected)]
+    items = list(benchmark(case.name).load(case.paths))
+    assert tuple(one for one in items if isinstance(one, Item)) == case.items
+    rejected = [one for one in items if isinstance(one, Rejected)]
     assert [one.reason for one in rejected] == [reason for _, reason in case.rejected]
     for one, (end, _) in zip(rejected, case.rejected, strict=True):
         assert one.stage == "benchmark" and one.record_id.endswith(end)
@@ -59,8 +59,8 @@ def test_a_prompt_may_hold_braces() -> None:
 
 def test_a_choice_of_icons_is_asked_by_letter() -> None:
     item = Item("12", "a.png", "Which?", ("B",), choices=("this", "that"))
-    asked = prompt_of(benchmark("iconqa"), item)
-    assert asked == ("Which?\nA. this\nB. that\nPlease answer with the option letter from the given choices directly.")
+    prompt = prompt_of(benchmark("iconqa"), item)
+    assert prompt == ("Which?\nA. this\nB. that\nPlease answer with the option letter from the given choices directly.")
 
 
 # ---- names and places ------------------------------------------------------------------------------
@@ -82,10 +82,10 @@ def test_missing_files_are_named_with_where_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "mscoco_val2014_annotations.json").write_text("{}", encoding="utf-8")
     with pytest.raises(BenchmarkFileError) as raised:
         locate(benchmark("okvqa"), tmp_path)
-    said = str(raised.value)
-    assert f"{tmp_path}: OpenEnded_mscoco_val2014_questions.json not found" in said
-    assert "mscoco_val2014_annotations.json not found" not in said
-    assert "okvqa.allenai.org" in said
+    message = str(raised.value)
+    assert f"{tmp_path}: OpenEnded_mscoco_val2014_questions.json not found" in message
+    assert "mscoco_val2014_annotations.json not found" not in message
+    assert "okvqa.allenai.org" in message
 
 
 def test_the_form_that_is_nearest_to_complete_is_reported(tmp_path: Path) -> None:

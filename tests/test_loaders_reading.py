@@ -45,18 +45,18 @@ def test_a_list_read_in_chunks_is_what_json_reads(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(json_stream, "CHUNK", chunk)
         text = json.dumps(values, indent=indent, ensure_ascii=ascii)
-        found = list(JsonStream(Path("f"), io.StringIO(text)).entries())
-    assert [entry.value for entry in found] == values
-    assert [entry.where for entry in found] == [f"f: [{n}]" for n in range(len(values))]
+        entries = list(JsonStream(Path("f"), io.StringIO(text)).entries())
+    assert [entry.value for entry in entries] == values
+    assert [entry.where for entry in entries] == [f"f: [{n}]" for n in range(len(values))]
 
 
 @given(st.dictionaries(st.text(max_size=8), _values, max_size=5), st.integers(1, 30))
 def test_an_object_read_in_chunks_is_what_json_reads(value: dict[str, Any], chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(json_stream, "CHUNK", chunk)
-        found = list(JsonStream(Path("f"), io.StringIO(json.dumps(value))).entries())
+        entries = list(JsonStream(Path("f"), io.StringIO(json.dumps(value))).entries())
     expected = [(k, one) for k, v in value.items() for one in (v if isinstance(v, list) else [v])]
-    assert [(entry.section, entry.value) for entry in found] == expected
+    assert [(entry.section, entry.value) for entry in entries] == expected
 
 
 @given(st.lists(_values, min_size=1, max_size=4), st.data(), st.integers(1, 30))
@@ -70,7 +70,7 @@ def test_a_document_that_is_cut_off_never_passes(values: list[Any], data: st.Dat
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('[{"a": 1},\n {"a": }]', "line 2: not valid JSON: Expecting value"),
         ('[{"a": 1}\n {"a": 2}]', r"line 2: not valid JSON: '\{', expected ',' or '\]'"),
@@ -85,8 +85,8 @@ def test_a_document_that_is_cut_off_never_passes(values: list[Any], data: st.Dat
         (f"[{'7' * 5000}]", "not valid JSON: Exceeds the limit"),
     ],
 )
-def test_broken_json_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(BenchmarkFileError, match=said) as raised:
+def test_broken_json_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BenchmarkFileError, match=message) as raised:
         list(document(_file(tmp_path, text)))
     assert str(raised.value).startswith(str(tmp_path / "file.json"))
 
@@ -172,10 +172,10 @@ def test_json_lines_are_read_one_by_one(tmp_path: Path) -> None:
     """The iterator is lazy: the first item comes although a later line is broken, which is told when it is reached."""
     good = json.dumps({"image": "a.png", "caption": "A cup.", "label": 1, "relation": "on"})
     path = _file(tmp_path, f"{good}\n" * 50_000 + "{broken\n", "test.jsonl")
-    found = benchmark("vsr").load([path])
-    assert [one.item_id for one in islice(found, 3) if isinstance(one, Item)] == ["0", "1", "2"]
+    items = benchmark("vsr").load([path])
+    assert [one.item_id for one in islice(items, 3) if isinstance(one, Item)] == ["0", "1", "2"]
     with pytest.raises(BenchmarkFileError, match=r"test\.jsonl line 50001: not valid JSON"):
-        list(found)
+        list(items)
 
 
 def test_a_row_of_a_table_with_other_fields_is_named(tmp_path: Path) -> None:
@@ -200,23 +200,25 @@ def _item(name: str) -> Item:
 
 
 def test_all_ids_that_stand_twice_are_listed_once() -> None:
-    found = [_item(n) for n in ("1", "2", "1", "3", "2", "1", "4")]
+    items = [_item(n) for n in ("1", "2", "1", "3", "2", "1", "4")]
     with pytest.raises(BenchmarkFileError, match=r"f\.json: 2 ids stand more than once, expected once: 1, 2; "):
-        list(checked(found, [Path("f.json")]))
+        list(checked(items, [Path("f.json")]))
 
 
 def test_a_long_list_of_ids_is_cut() -> None:
-    found = [_item(str(n)) for n in range(40)] * 2
+    items = [_item(str(n)) for n in range(40)] * 2
     with pytest.raises(
         BenchmarkFileError, match=r"40 ids stand more than once.*: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.;"
     ):
-        list(checked(found, [Path("f.json")]))
+        list(checked(items, [Path("f.json")]))
 
 
 def test_nothing_but_rejections_is_an_error_with_their_counts() -> None:
-    found = [Rejected("benchmark", str(n), "no_answer") for n in range(3)] + [Rejected("benchmark", "x", "no_image")]
+    rejections = [Rejected("benchmark", str(n), "no_answer") for n in range(3)] + [
+        Rejected("benchmark", "x", "no_image")
+    ]
     with pytest.raises(BenchmarkFileError, match=r"no record can be scored \(3 no_answer, 1 no_image\)"):
-        list(checked(found, [Path("f.json")]))
+        list(checked(rejections, [Path("f.json")]))
     with pytest.raises(BenchmarkFileError, match="no record, expected at least one"):
         list(checked([], [Path("f.json")]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.processes.locks import Held, exclusive, inherited, shared, try_exclusive
+from tasks.processes.locks import LockHeld, exclusive, inherited, shared, try_exclusive
 
 # Holds a lock, hands it to a child that ends when its standard input does, says so, and waits to be killed.
 HOLDER = """
@@ -29,9 +29,9 @@ def never() -> None:
 
 
 def refusal(lock: Path, seconds: float) -> str:
-    with pytest.raises(Held) as held, inherited(lock, seconds, lambda: None):
+    with pytest.raises(LockHeld) as caught, inherited(lock, seconds, lambda: None):
         pass
-    return str(held.value)
+    return str(caught.value)
 
 
 def holder(lock: Path) -> subprocess.Popen[str]:
@@ -43,7 +43,11 @@ def holder(lock: Path) -> subprocess.Popen[str]:
 
 def test_an_exclusive_lock_has_one_holder_and_makes_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "a/b/lock"
-    with exclusive(path), pytest.raises(Held, match="a/b/lock: held by another process"), exclusive(path, wait=False):
+    with (
+        exclusive(path),
+        pytest.raises(LockHeld, match="a/b/lock: held by another process"),
+        exclusive(path, wait=False),
+    ):
         pass
     with exclusive(path, wait=False):
         pass
@@ -54,7 +58,7 @@ def test_the_last_user_of_a_shared_lock_knows_it(tmp_path: Path) -> None:
         with shared(tmp_path / "lock") as second:
             assert not try_exclusive(second)
         assert try_exclusive(first)
-        with pytest.raises(Held), exclusive(tmp_path / "lock", wait=False):
+        with pytest.raises(LockHeld), exclusive(tmp_path / "lock", wait=False):
             pass
 
 

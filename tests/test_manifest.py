@@ -50,7 +50,7 @@ def test_manifest_problems_are_reported_at_once_with_their_lines(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("m.txt", "a.jpg\n", "expected .csv or .jsonl"),
         ("m.csv", "", "no entries"),
@@ -63,10 +63,10 @@ def test_manifest_problems_are_reported_at_once_with_their_lines(tmp_path: Path)
         ("m.csv", 'path,caption\na.jpg,"x"y\n', "line 2: not CSV"),
     ],
 )
-def test_bad_manifests_are_explained(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_bad_manifests_are_explained(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ManifestError, match="manifest ") as caught:
         read_manifest(_manifest(tmp_path, name, text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_missing_or_undecodable_manifest_is_one_error(tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_missing_or_undecodable_manifest_is_one_error(tmp_path: Path) -> None:
 def test_only_line_feeds_end_a_line(tmp_path: Path, mark: str) -> None:
     """A caption was once cut where str.splitlines() sees a line's end, and its rest taken for a path."""
     caption = f"a dog{mark}on a sofa"
-    wanted = [ManifestEntry(tmp_path / "a.png", "train", (caption,)), ManifestEntry(tmp_path / "b.png")]
+    expected = [ManifestEntry(tmp_path / "a.png", "train", (caption,)), ManifestEntry(tmp_path / "b.png")]
     text = f"path,split,caption\r\na.png,train,{caption}\r\nb.png,,\r\n"
-    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == wanted
+    assert read_manifest(_manifest(tmp_path, "m.csv", text)) == expected
     rows = [{"path": "a.png", "captions": [caption]}, {"path": "b.png"}]
     escaped = mark < " "  # JSON allows no control characters in a text
     text = "\n".join(json.dumps(row, ensure_ascii=escaped) for row in rows)
-    assert read_manifest(_manifest(tmp_path, "m.jsonl", text)) == wanted
+    assert read_manifest(_manifest(tmp_path, "m.jsonl", text)) == expected
 
 
 def test_a_quoted_caption_may_span_lines(tmp_path: Path) -> None:

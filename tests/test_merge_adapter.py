@@ -56,22 +56,22 @@ def test_a_trained_adapter_has_the_rank_and_alpha_of_the_params(adapter: Path, t
     with pytest.raises(TrainingError, match=r"lora_alpha: got 16, expected 32$"):
         check_lora(adapter, 8, 32)
     more = len(adapter_shapes(adapter)) - 5
-    said = rf"train.alpha say\n  r: got 8, expected 4\n  tensors of another rank than 4: .* and {more} more$"
-    with pytest.raises(TrainingError, match=said):
+    message = rf"train.alpha say\n  r: got 8, expected 4\n  tensors of another rank than 4: .* and {more} more$"
+    with pytest.raises(TrainingError, match=message):
         check_lora(adapter, 4, 16)
-    own = _changed(adapter, tmp_path / "own", {"rank_pattern": {"q_proj": 4}})
+    path = _changed(adapter, tmp_path / "own", {"rank_pattern": {"q_proj": 4}})
     with pytest.raises(TrainingError, match=r"rank_pattern: got \{'q_proj': 4\}, expected none"):
-        check_lora(own, 8, 16)
+        check_lora(path, 8, 16)
 
 
 def test_an_adapter_of_another_rank_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """peft loads one whose config says another alpha without a word, and scales it wrongly."""
     from ouro.training import lora
 
-    made = lora._lora_config
+    make_config = lora._lora_config
 
     def other(model: Any, params: Any) -> Any:
-        return made(model, params.model_copy(update={"alpha": 64}))
+        return make_config(model, params.model_copy(update={"alpha": 64}))
 
     monkeypatch.setattr(lora, "_lora_config", other)
     job = scene_job(tmp_path, 2, processes=1, batch_size=1, epochs=1)
@@ -89,7 +89,7 @@ def test_a_trained_adapter_has_the_names_that_vllm_takes(adapter: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "rename", "said"),
+    ("config", "rename", "message"),
     [
         ({"modules_to_save": ["lm_head"]}, ("", ""), r"modules_to_save: got \['lm_head'\], expected none"),
         ({"bias": "all"}, ("", ""), "bias: got 'all', expected 'none'"),
@@ -103,10 +103,10 @@ def test_a_trained_adapter_has_the_names_that_vllm_takes(adapter: Path) -> None:
     ],
 )
 def test_what_vllm_would_refuse(
-    adapter: Path, tmp_path: Path, config: dict[str, Any], rename: tuple[str, str], said: str
+    adapter: Path, tmp_path: Path, config: dict[str, Any], rename: tuple[str, str], message: str
 ) -> None:
     broken = _changed(adapter, tmp_path / "broken", config, rename)
-    with pytest.raises(TrainingError, match=said) as caught:
+    with pytest.raises(TrainingError, match=message) as caught:
         check_vllm_names(broken, model_outline(BASE))
     assert "vLLM would refuse it" in str(caught.value)
 
@@ -182,7 +182,7 @@ def test_errors_are_one_message_and_exit_code_2(
     (full / "mine.txt").touch()
     moved = _changed(adapter, tmp_path / "moved", {"base_model_name_or_path": "/elsewhere/nano"})
     nameless = _changed(adapter, tmp_path / "nameless", {"base_model_name_or_path": None})
-    for words, said in (
+    for words, message in (
         ([str(tmp_path / "none"), "--out", str(tmp_path / "a")], "expected what `train` wrote"),
         ([str(adapter), "--out", str(full)], "is not empty; expected a new folder"),
         ([str(adapter), "--out", str(tmp_path / "a"), "--base", str(other)], "but it was trained on"),
@@ -193,7 +193,7 @@ def test_errors_are_one_message_and_exit_code_2(
         with pytest.raises(SystemExit) as end:
             raise SystemExit(guarded(lambda words=words: app(["merge-adapter", *words])))
         err = capfd.readouterr().err
-        assert end.value.code == 2 and said in " ".join(err.split()) and "Traceback" not in err, err
+        assert end.value.code == 2 and message in " ".join(err.split()) and "Traceback" not in err, err
     assert not (tmp_path / "a").exists() and [p.name for p in full.iterdir()] == ["mine.txt"]
 
 

@@ -33,8 +33,8 @@ class Boxes:
         self._found = [[Proposal(box, 0.9, "rpn")]]
 
     def propose(self, images: list[PIL.Image.Image]) -> list[list[Proposal]]:
-        found, self._found = self._found or [[] for _ in images], []
-        return found
+        proposals, self._found = self._found or [[] for _ in images], []
+        return proposals
 
 
 def drawn(figure: Any) -> PIL.Image.Image:
@@ -88,11 +88,14 @@ def test_a_drawn_table_is_a_table_with_its_cells(ocr: OCRProposer) -> None:
     axes = paper.add_subplot()
     axes.axis("off")
     cells = [["apple", "12", "3.50"], ["bread", "17", "2.25"], ["milk", "31", "1.10"]]
-    made = axes.table(cells, colLabels=["item", "count", "price"], loc="center")
-    made.scale(1, 2)
-    made.set_fontsize(14)
-    [found] = [r for r in grown(drawn(paper), ocr) if r.level == 1]
-    assert (found.kind, found.text) == ("table", "item count price apple 12 3.50 bread 17 2.25 milk 31 1.10")
+    drawn_table = axes.table(cells, colLabels=["item", "count", "price"], loc="center")
+    drawn_table.scale(1, 2)
+    drawn_table.set_fontsize(14)
+    [table_region] = [r for r in grown(drawn(paper), ocr) if r.level == 1]
+    assert (table_region.kind, table_region.text) == (
+        "table",
+        "item count price apple 12 3.50 bread 17 2.25 milk 31 1.10",
+    )
 
 
 def test_a_region_with_numbered_axes_is_a_chart(ocr: OCRProposer) -> None:
@@ -114,8 +117,8 @@ def test_small_print_of_a_large_image_is_read_in_the_crop_of_its_region(ocr: OCR
     poster = drawn(paper)
     assert max(poster.size) == 5 * MAX_SIDE
     assert [r.text for r in grown(poster, ocr) if r.level] == []
-    found = grown(poster, Boxes((2100, 400, 2700, 800)), ocr)
-    assert [(r.level, r.text) for r in found[1:]] == [
+    tree = grown(poster, Boxes((2100, 400, 2700, 800)), ocr)
+    assert [(r.level, r.text) for r in tree[1:]] == [
         (1, ""), (2, "the small print of a large poster"), (3, "the small print"), (3, "of a large poster"),
     ]  # fmt: skip
 
@@ -128,15 +131,15 @@ def photograph(name: str) -> PIL.Image.Image:
 
 
 def test_text_is_likely_on_a_page_and_the_numbers_say_why() -> None:
-    found = is_text_likely(page(), MAX_SIDE)
-    assert found.likely and found.reason == "rows_of_letters"
-    assert "longest even row 1" in found.why  # ten or more letters
+    likelihood = is_text_likely(page(), MAX_SIDE)
+    assert likelihood.likely and likelihood.reason == "rows_of_letters"
+    assert "longest even row 1" in likelihood.counts  # ten or more letters
 
 
 @pytest.mark.parametrize("name", ["camera", "coffee", "chelsea", "gravel", "grass", "coins", "rocket", "moon"])
 def test_text_is_not_likely_on_photographs_without_any(name: str) -> None:
-    found = is_text_likely(photograph(name), MAX_SIDE)
-    assert (found.likely, found.reason) == (False, "no_rows"), found.why
+    likelihood = is_text_likely(photograph(name), MAX_SIDE)
+    assert (likelihood.likely, likelihood.reason) == (False, "no_rows"), likelihood.counts
 
 
 def test_text_is_not_likely_in_noise_in_nothing_and_in_one_pixel() -> None:
@@ -152,8 +155,8 @@ def test_text_is_likely_on_the_nano_scenes_that_have_a_sign_and_on_no_other() ->
     signed = [any(c.sign for c in scene.containers) for scene in scenes]
     likely = [is_text_likely(PIL.Image.fromarray(render(scene)), MAX_SIDE).likely for scene in scenes]
     assert 10 < sum(signed) < 50
-    missed = sum(s and not found for s, found in zip(signed, likely, strict=True))
-    wrong = sum(found and not s for s, found in zip(signed, likely, strict=True))
+    missed = sum(s and not is_likely for s, is_likely in zip(signed, likely, strict=True))
+    wrong = sum(is_likely and not s for s, is_likely in zip(signed, likely, strict=True))
     assert missed == 0 and wrong <= 2
 
 

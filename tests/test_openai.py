@@ -25,9 +25,9 @@ from openai_server import (
     fake_server,
     is_silent,
     picture,
+    pictures_of,
     reach_directly,
     record_waits,
-    shown,
 )
 from PIL import Image as PILImage
 from serving import served_nano
@@ -51,8 +51,8 @@ def _no_proxy_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    with fake_server() as made:
-        yield made
+    with fake_server() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -102,27 +102,27 @@ def test_concurrency_is_reached_and_never_exceeded_also_by_several_threads(serve
 
 def test_pictures_are_encoded_shortly_before_their_turn(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a hundred pictures, never more are encoded ahead than there are workers."""
-    encode, made, ahead = data_urls.encode_data_url, [0], [0]
+    encode, n_encoded, ahead = data_urls.encode_data_url, [0], [0]
 
     def counted(*args: Any) -> str:
         with server.lock:
-            made[0] += 1
-            ahead[0] = max(ahead[0], made[0] - len(server.bodies))
+            n_encoded[0] += 1
+            ahead[0] = max(ahead[0], n_encoded[0] - len(server.bodies))
         return encode(*args)
 
     monkeypatch.setattr(data_urls, "encode_data_url", counted)
     server.vlm(concurrency=4).generate(asks(100), max_new_tokens=4)
-    assert made[0] == 100
+    assert n_encoded[0] == 100
     assert 1 <= ahead[0] <= 4
 
 
 def test_questions_about_one_picture_follow_each_other_and_share_its_encoding(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, made = data_urls.encode_data_url, [0]
+    encode, n_encoded = data_urls.encode_data_url, [0]
 
     def counted(*args: Any) -> str:
-        made[0] += 1
+        n_encoded[0] += 1
         return encode(*args)
 
     monkeypatch.setattr(data_urls, "encode_data_url", counted)
@@ -130,7 +130,7 @@ def test_questions_about_one_picture_follow_each_other_and_share_its_encoding(
     turns = [Request((pictures[k % 3],), f"{k}", (256,)) for k in range(9)]
     assert server.vlm(1).generate(turns, max_new_tokens=4) == [str(k) for k in range(9)]
     assert [server.prompt(body) for body in server.bodies] == list("036147258")
-    assert made[0] == 3
+    assert n_encoded[0] == 3
 
 
 def test_a_request_is_greedy_has_its_pictures_first_and_bounded(server: FakeServer) -> None:
@@ -139,8 +139,8 @@ def test_a_request_is_greedy_has_its_pictures_first_and_bounded(server: FakeServ
     [body] = server.bodies
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 17)
     assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url", "image_url", "text"]
-    assert [(im.size, im.mode) for im in shown(body)] == [((200, 50), "RGB"), ((32, 32), "RGB")]
-    assert shown(body)[1].getpixel((0, 0)) == (9, 0, 0)
+    assert [(im.size, im.mode) for im in pictures_of(body)] == [((200, 50), "RGB"), ((32, 32), "RGB")]
+    assert pictures_of(body)[1].getpixel((0, 0)) == (9, 0, 0)
 
 
 @settings(deadline=None)  # the first one imports the model's code
@@ -200,22 +200,22 @@ def test_an_error_of_the_progress_bar_is_raised(server: FakeServer) -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    with served_nano(tmp_path_factory.mktemp("served") / "log.txt") as found:
-        yield found
+    with served_nano(tmp_path_factory.mktemp("served") / "log.txt") as address:
+        yield address
 
 
 def _crops(n_scenes: int) -> list[Request]:
     """Whole scenes, containers, objects, and questions about two pictures at once; within their bounds and beyond."""
     rng = np.random.default_rng(5)
-    made: list[Request] = []
+    requests: list[Request] = []
     for _ in range(n_scenes):
         scene = draw_scene(rng)
         whole = PILImage.fromarray(render(scene))
         boxes = [c.box for c in scene.containers] + [item.box for c in scene.containers for item in c.items[:2]]
-        made += [Request((crop(whole, box, 0.06),), "describe the image.", (9216,)) for box in boxes]
-        made += [Request((whole,), "describe the image.", (16384,)), Request((whole,), "describe the image.")]
-        made += [Request((whole, crop(whole, boxes[0], 0.0)), "what color is the star ?", (16384, 9216))]
-    return made
+        requests += [Request((crop(whole, box, 0.06),), "describe the image.", (9216,)) for box in boxes]
+        requests += [Request((whole,), "describe the image.", (16384,)), Request((whole,), "describe the image.")]
+        requests += [Request((whole, crop(whole, boxes[0], 0.0)), "what color is the star ?", (16384, 9216))]
+    return requests
 
 
 def test_both_real_backends_give_the_same_text(served: tuple[str, str]) -> None:

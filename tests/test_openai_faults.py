@@ -44,8 +44,8 @@ def _no_proxy_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    with fake_server() as made:
-        yield made
+    with fake_server() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_a_fault_that_stays_names_server_model_what_it_got_and_the_fix(
         "is silent": "within 0.5 s",
         "drips": "no whole answer within 0.5 s",
     }.get(fault, "status 200, but its body is no chat completion")
-    said = str(caught.value)
-    assert said.startswith(f"{server.url}, model 'm', asked 3 times: ")
+    message = str(caught.value)
+    assert message.startswith(f"{server.url}, model 'm', asked 3 times: ")
     # Two limits of the same length watch over a silent server; whichever comes first speaks.
-    assert got in said or (fault == "is silent" and "ReadTimeout" in said)
-    assert "expected a chat completion. Fix: " in said
+    assert got in message or (fault == "is silent" and "ReadTimeout" in message)
+    assert "expected a chat completion. Fix: " in message
     assert len(server.bodies) == 3
 
 
@@ -112,8 +112,8 @@ def test_a_refusal_is_not_asked_again(server: FakeServer, code: int, fix: str) -
 
 def picky(h: Handler, prompt: str) -> None:
     """Refuses what holds the word "big"; a server may repeat the key that it was sent."""
-    said = f"too long, says {h.headers['Authorization']}"
-    echo(h, prompt) if "big" not in prompt else h.send(400, json.dumps({"error": {"message": said}}).encode())
+    message = f"too long, says {h.headers['Authorization']}"
+    echo(h, prompt) if "big" not in prompt else h.send(400, json.dumps({"error": {"message": message}}).encode())
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
@@ -122,12 +122,12 @@ def test_one_refused_request_is_an_empty_reply_with_a_reason_and_the_others_go_o
 ) -> None:
     """A single picture that the server could not read once ended a run of thousands."""
     server.script = [lambda h: echo(h, "q0"), status(code, b"too long")]
-    told: list[int] = []
-    replies = server.vlm(1).generate(asks(4), max_new_tokens=4, progress=told.append)
+    counts: list[int] = []
+    replies = server.vlm(1).generate(asks(4), max_new_tokens=4, progress=counts.append)
     assert replies == ["q0", "", "q2", "q3"]
     refused = replies[1]
     assert isinstance(refused, Refused) and refused.why == f"status {code} (8 bytes: 'too long')"
-    assert (len(server.bodies), sum(told)) == (4, 4)
+    assert (len(server.bodies), sum(counts)) == (4, 4)
 
 
 def test_what_a_server_says_of_a_refused_request_does_not_show_the_key(
@@ -172,8 +172,8 @@ def test_describe_rejects_the_region_whose_request_is_refused(server: FakeServer
         Region("i/0", "i", None, 0, (0.0, 0.0, 32.0, 32.0), 1.0, "image"),
         Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 9.0, 9.0), 1.0, "ocr", "milk", "text"),
     ]
-    said, rejected = describe_shard(regions, {"i": picture(1)}, server.vlm(1), Describe())
-    assert [d.region_id for d in said] == ["i/0"]
+    descriptions, rejected = describe_shard(regions, {"i": picture(1)}, server.vlm(1), Describe())
+    assert [d.region_id for d in descriptions] == ["i/0"]
     assert rejected == [Rejected("describe", "i/0.0", "refused", "status 400 (8 bytes: 'too long')")]
 
 
@@ -185,13 +185,13 @@ def test_synthesize_rejects_what_is_refused_to_the_writer_and_in_the_round_trip(
     scene = Scene("i", "a table with a red star on the table.", (), ())
     params = Synthesize(aspects=("style", "interactions"), round_trip=True, min_agreement=0.0)
     vlm = server.vlm(1)
-    made = synthesize_shard({"i": picture(1)}, [scene], vlm, params, answerer=vlm)
-    assert [p.question for p in made.pairs] == ["is there a red star?"]
-    assert [(r.record_id, r.reason, r.detail) for r in made.rejected] == [
+    result = synthesize_shard({"i": picture(1)}, [scene], vlm, params, answerer=vlm)
+    assert [p.question for p in result.pairs] == ["is there a red star?"]
+    assert [(r.record_id, r.reason, r.detail) for r in result.rejected] == [
         ("i/interactions/0", "refused", "status 413 (9 bytes: 'too large')"),
         ("i/style/1", "refused", "how many tables are there? one; status 422 (10 bytes: 'no picture')"),
     ]
-    assert made.n_in == len(made.pairs) + len(made.rejected)
+    assert result.n_in == len(result.pairs) + len(result.rejected)
 
 
 def test_replies_are_handed_over_as_they_come_the_refused_ones_too(server: FakeServer) -> None:

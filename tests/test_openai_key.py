@@ -14,10 +14,10 @@ from openai_server import (
     FakeServer,
     fake_server,
     picture,
+    pictures_of,
     reach_directly,
     record_waits,
     says,
-    shown,
     status,
 )
 
@@ -41,8 +41,8 @@ def _no_proxy_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    with fake_server() as made:
-        yield made
+    with fake_server() as fake:
+        yield fake
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def test_the_key_goes_into_the_header_and_nowhere_else(
     monkeypatch.setenv(KEY, SECRET)
     for name in ("", "openai", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
-    told = b"x" * 190 + SECRET.encode()  # a server that repeats it, where an error's excerpt of the body ends
-    server.script = [status(500, told), says(told), status(401, told)]
+    excerpt = b"x" * 190 + SECRET.encode()  # a server that repeats it, where an error's excerpt of the body ends
+    server.script = [status(500, excerpt), says(excerpt), status(401, excerpt)]
     with pytest.raises(ServerRefused) as caught:
         server.vlm().generate([Request((picture(1),), "hello")], max_new_tokens=4)
-    server.script = [says(told)]
-    with pytest.raises(ServerUnavailable) as again:
+    server.script = [says(excerpt)]
+    with pytest.raises(ServerUnavailable) as second_error:
         server.vlm(retries=0).generate([Request((), "hello")], max_new_tokens=4)
     assert server.keys == [f"Bearer {SECRET}"] * 4
     assert "HTTP Response: POST 500" in caplog.text  # the client's debug log is heard
-    for error in (caught.value, again.value):
+    for error in (caught.value, second_error.value):
         assert "***" in str(error)
         for text in (caplog.text, str(error), repr(error), "".join(traceback.format_exception(error))):
             assert SECRET[:8] not in text
@@ -119,12 +119,12 @@ def test_doctor_asks_the_server_with_the_key_that_is_there(
     server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _params(tmp_path, monkeypatch, backend="openai", url=server.url, name="m")
-    [found] = doctor.server()
-    assert (found.verdict, found.found) == ("ok", f"{server.url} answers as m; no {KEY}, and none is wanted")
-    assert len(shown(server.bodies[0])) == 1
+    [finding] = doctor.server()
+    assert (finding.verdict, finding.detail) == ("ok", f"{server.url} answers as m; no {KEY}, and none is wanted")
+    assert len(pictures_of(server.bodies[0])) == 1
     monkeypatch.setenv(KEY, SECRET)
-    [found] = doctor.server()
-    assert found.found.endswith(f"{KEY} is set")
+    [finding] = doctor.server()
+    assert finding.detail.endswith(f"{KEY} is set")
     assert server.keys == ["Bearer EMPTY", f"Bearer {SECRET}"]
 
 
@@ -133,15 +133,15 @@ def test_doctor_says_that_a_key_is_wanted_or_the_server_not_there(
 ) -> None:
     _params(tmp_path, monkeypatch, backend="openai", url=server.url, name="m", base="models/none")
     server.script = [status(401)]
-    [found] = doctor.server()
-    assert (found.what, found.verdict) == ("model server", "missing")
-    assert "status 401" in found.found and found.mend.startswith(f"set {KEY}")
+    [finding] = doctor.server()
+    assert (finding.what, finding.verdict) == ("model server", "missing")
+    assert "status 401" in finding.detail and finding.mend.startswith(f"set {KEY}")
     base = next(f for f in doctor.model() if f.what == "model.base")
     assert base.verdict == "note" and base.mend.startswith("only to train")
     server.shutdown()
     server.server_close()
-    [found] = doctor.server()
-    assert found.mend.startswith("start the server")
+    [finding] = doctor.server()
+    assert finding.mend.startswith("start the server")
 
 
 def test_doctor_asks_no_server_where_none_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_positions_equal_the_models_own(parts) -> None:  # type: ignore[no-untyp
     model, encoder = parts
     pixels = encoder.pixels(_pictures(0), [None, 9216, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
-    ids = encoder.prefix(grids) + encoder.asked("describe the image.", len(grids))
+    ids = encoder.prefix(grids) + encoder.prompt("describe the image.", len(grids))
     t = torch.tensor([ids])
     theirs, _ = model.model.get_rope_index(t, (t == encoder.image_id).int(), image_grid_thw=pixels["image_grid_thw"])
     assert torch.equal(theirs[:, 0], mrope_positions(ids, grids, encoder.image_id, encoder.merge))
@@ -74,8 +74,8 @@ def test_bins_hold_every_image_once_and_keep_to_the_budget(lengths: list[int], b
 
 def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
     """Lengths 3, 5, 2 in rows of 8: 5 + 3 fill the first, 2 stands in the second beside 6 of padding."""
-    made = [pack_row([9] * (n - 1), [], [PackedBranch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
-    batch, order = collate(made, 0, 8)
+    rows = [pack_row([9] * (n - 1), [], [PackedBranch([], [n], [1.0], 1)], image_token=-1, merge=2) for n in (3, 5, 2)]
+    batch, order = collate(rows, 0, 8)
     assert order == [0, 1, 2]
     assert batch.ids.tolist() == [[9, 9, 3, 9, 9, 9, 9, 5], [9, 2, 0, 0, 0, 0, 0, 0]]
     assert batch.branch.tolist() == [[0, 0, 1, 0, 0, 0, 0, 1], [0, 1, -1, -1, -1, -1, -1, -1]]
@@ -88,8 +88,8 @@ def test_images_share_a_row_and_what_is_left_over_is_padding() -> None:
 
 def test_what_sharing_saves_is_counted_by_what_separate_rows_need() -> None:
     branches = [PackedBranch([1, 2], [3], [1.0], 1), PackedBranch([1], [3, 3], [1.0, 1.0], 0)]
-    known = {"image_token": -1, "merge": 2}
-    shared, apart = pack_row([9] * 4, [], branches, **known), separate_rows([9] * 4, [], branches, **known)
+    row_options = {"image_token": -1, "merge": 2}
+    shared, apart = pack_row([9] * 4, [], branches, **row_options), separate_rows([9] * 4, [], branches, **row_options)
     assert (shared.ids.numel(), shared.unshared) == (10, 14)
     assert sum(row.ids.numel() for row in apart) == 14
 
@@ -125,7 +125,7 @@ def test_the_explicit_attention_equals_the_fused_one(parts, monkeypatch: pytest.
     pixels = encoder.pixels(_pictures(3)[:2], [None, None])
     grids = [tuple(g) for g in pixels["image_grid_thw"].tolist()]
     branches = [
-        PackedBranch(encoder.asked(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2
+        PackedBranch(encoder.prompt(q, 1), encoder.reply(a), [1.0] * 3, t) for q, a, t in [("what?", "a star", 0)] * 2
     ]
     kwargs = {"image_token": encoder.image_id, "merge": encoder.merge}
     rows = [pack_row(encoder.prefix([g]), [g], branches[: 1 + i], **kwargs) for i, g in enumerate(grids)]

@@ -30,15 +30,15 @@ from ouro.benchmarks.paper import BASE, DOUBT, OURS, Measured, measured, tables
     ],
 )  # fmt: skip
 def test_figures_are_those_of_the_paper(table: int, model: str, benchmark: str, figure: float | None) -> None:
-    found = tables()[table - 1]
-    (row,) = (row for row in found.rows if row.model == model)
-    assert row.figures[found.benchmarks.index(benchmark)] == figure
+    paper_table = tables()[table - 1]
+    (row,) = (row for row in paper_table.rows if row.model == model)
+    assert row.figures[paper_table.benchmarks.index(benchmark)] == figure
 
 
 def test_the_six_tables_cover_the_twenty_benchmarks() -> None:
     assert [(t.number, len(t.rows)) for t in tables()] == [(1, 17), (2, 13), (3, 11), (4, 11), (5, 6), (6, 4)]
-    asked = {name for table in tables()[:4] for name in table.benchmarks}
-    assert asked == {b.name for b in BENCHMARKS.values() if b.table} and len(asked) == 20
+    names = {name for table in tables()[:4] for name in table.benchmarks}
+    assert names == {b.name for b in BENCHMARKS.values() if b.table} and len(names) == 20
     for table in tables():
         assert all(len(row.figures) == len(table.benchmarks) for row in table.rows)
 
@@ -86,9 +86,9 @@ SCORES = {
 
 def a_run(folder: Path, about: dict[str, Any], **scores: object) -> Path:
     """A run with what the tables need of it and nothing else: no samples, no predictions."""
-    made = {**SCORES, **scores}
-    (folder / str(made["benchmark"])).mkdir(parents=True)
-    (folder / str(made["benchmark"]) / "scores.json").write_text(json.dumps(made))
+    all_scores = {**SCORES, **scores}
+    (folder / str(all_scores["benchmark"])).mkdir(parents=True)
+    (folder / str(all_scores["benchmark"]) / "scores.json").write_text(json.dumps(all_scores))
     (folder / "run.json").write_text(json.dumps(about))
     return folder
 
@@ -146,8 +146,8 @@ def test_json_has_all_figures_in_points_and_null_where_nothing_was_measured(
 
 @pytest.mark.parametrize("form", ["table", "markdown", "json"])
 def test_the_note_stands_under_tables_1_to_4_only(form: str, capfd: pytest.CaptureFixture[str]) -> None:
-    noted = [DOUBT in printed(capfd, "--format", form, "--table", str(n)) for n in range(1, 7)]
-    assert noted == [True] * 4 + [False] * 2
+    notes = [DOUBT in printed(capfd, "--format", form, "--table", str(n)) for n in range(1, 7)]
+    assert notes == [True] * 4 + [False] * 2
 
 
 def test_no_figure_is_cut_on_a_narrow_screen(

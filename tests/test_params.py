@@ -55,7 +55,7 @@ def test_an_unknown_key_far_from_all_lists_the_known_ones(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("- a\n- b\n", "got a list, expected keys such as 'train:'"),
         ("train: [\n", "not valid YAML"),
@@ -65,8 +65,8 @@ def test_an_unknown_key_far_from_all_lists_the_known_ones(tmp_path: Path) -> Non
         ("train: {learning_rate: .nan}\n", "train.learning_rate: got nan"),
     ],
 )
-def test_bad_files_are_explained(tmp_path: Path, text: str, said: str) -> None:
-    assert said in _problems(tmp_path, text)
+def test_bad_files_are_explained(tmp_path: Path, text: str, message: str) -> None:
+    assert message in _problems(tmp_path, text)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_params_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "fast"),
+    ("cpuinfo", "fast"),
     [
         ("flags\t\t: fpu avx2 avx512_bf16\n", True),
         ("Features\t: fp asimd bf16\n", True),
@@ -114,13 +114,13 @@ def test_params_are_frozen() -> None:
     ],
 )
 def test_bfloat16_is_taken_only_where_something_multiplies_it(
-    said: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cpuinfo: str | None, fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Imitated, a product of matrices takes 60 times as long as in float32."""
     monkeypatch.setattr("ouro.core.hardware.GPUS", ())
     file = tmp_path / "cpuinfo"
-    if said is not None:
-        file.write_text(said)
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
     assert multiplies_bfloat16.__wrapped__(file) is fast
     monkeypatch.setattr("ouro.core.params.multiplies_bfloat16", lambda: fast)
     params = load_params(ROOT / "params.yaml")

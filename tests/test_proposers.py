@@ -39,25 +39,25 @@ def ocr(tmp_path_factory: pytest.TempPathFactory) -> OCRProposer:
     return OCRProposer(0.6, tmp_path_factory.mktemp("ocr"))
 
 
-def recall(found: list[tuple[float, float, float, float]], wanted: list[tuple[int, int, int, int]]) -> int:
-    return sum(any(boxes.iou(f, w) >= 0.5 for f in found) for w in wanted)
+def recall(proposal_boxes: list[tuple[float, float, float, float]], truths: list[tuple[int, int, int, int]]) -> int:
+    return sum(any(boxes.iou(f, w) >= 0.5 for f in proposal_boxes) for w in truths)
 
 
 def test_shipped_network_finds_containers_and_objects_of_scenes(rpn: RPNProposer) -> None:
     drawn = scenes(91, 20)
-    found = rpn.propose([picture for _, picture in drawn])
-    wanted = [truth(scene) for scene, _ in drawn]
-    hits = sum(recall([p.box for p in f], w) for f, w in zip(found, wanted, strict=True))
-    assert hits >= 0.98 * sum(map(len, wanted))
-    assert all(0.5 <= p.score <= 1 and p.source == "rpn" for f in found for p in f)
+    proposals = rpn.propose([picture for _, picture in drawn])
+    truths = [truth(scene) for scene, _ in drawn]
+    hits = sum(recall([p.box for p in f], w) for f, w in zip(proposals, truths, strict=True))
+    assert hits >= 0.98 * sum(map(len, truths))
+    assert all(0.5 <= p.score <= 1 and p.source == "rpn" for f in proposals for p in f)
 
 
 def test_shipped_network_finds_the_objects_of_container_crops(rpn: RPNProposer) -> None:
-    held = [(c, picture.crop(c.box)) for scene, picture in scenes(92, 12) for c in scene.containers]
+    crops = [(c, picture.crop(c.box)) for scene, picture in scenes(92, 12) for c in scene.containers]
     hits = total = 0
-    for (container, _), found in zip(held, rpn.propose([crop for _, crop in held]), strict=True):
+    for (container, _), proposals in zip(crops, rpn.propose([crop for _, crop in crops]), strict=True):
         x0, y0 = container.box[:2]
-        moved = [(p.box[0] + x0, p.box[1] + y0, p.box[2] + x0, p.box[3] + y0) for p in found]
+        moved = [(p.box[0] + x0, p.box[1] + y0, p.box[2] + x0, p.box[3] + y0) for p in proposals]
         hits, total = hits + recall(moved, [i.box for i in container.items]), total + len(container.items)
     assert hits >= 0.95 * total
 
@@ -80,9 +80,9 @@ def test_large_pictures_are_answered_in_their_own_pixels(rpn: RPNProposer) -> No
     scene, picture = scenes(94, 1)[0]
     canvas = PIL.Image.new("RGB", (512, 512), (230, 230, 222))
     canvas.paste(picture, (128, 128))
-    [found] = rpn.propose([canvas.resize((1024, 1024))])  # seen at half size
-    wanted = [(2 * (x0 + 128), 2 * (y0 + 128), 2 * (x1 + 128), 2 * (y1 + 128)) for x0, y0, x1, y1 in truth(scene)]
-    assert recall([p.box for p in found], wanted) >= 0.8 * len(wanted)
+    [proposals] = rpn.propose([canvas.resize((1024, 1024))])  # seen at half size
+    truths = [(2 * (x0 + 128), 2 * (y0 + 128), 2 * (x1 + 128), 2 * (y1 + 128)) for x0, y0, x1, y1 in truth(scene)]
+    assert recall([p.box for p in proposals], truths) >= 0.8 * len(truths)
 
 
 def test_missing_and_pickled_weights_are_refused(tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_shipped_weights_are_small_and_report_what_was_measured() -> None:
 
 def test_paddleocr_reads_the_words_of_signs(ocr: OCRProposer) -> None:
     drawn = [(s, p) for s, p in scenes(95, 20) if any(c.sign for c in s.containers)][:6]
-    found = ocr.propose([picture for _, picture in drawn])
+    proposals = ocr.propose([picture for _, picture in drawn])
     signs = [(i, c.sign) for i, (scene, _) in enumerate(drawn) for c in scene.containers if c.sign]
-    read = [any(p.text == s.word and boxes.iou(p.box, s.box) > 0.5 for p in found[i]) for i, s in signs]
+    read = [any(p.text == s.word and boxes.iou(p.box, s.box) > 0.5 for p in proposals[i]) for i, s in signs]
     assert sum(read) >= 0.8 * len(signs) > 0
-    assert all(p.source == "ocr" and 0.6 <= p.score <= 1 for f in found for p in f)
+    assert all(p.source == "ocr" and 0.6 <= p.score <= 1 for f in proposals for p in f)
     assert ocr.propose([PIL.Image.new("RGB", (64, 64), "white")]) == [[]]
 
 
@@ -128,11 +128,11 @@ def test_text_takes_the_best_box_that_coincides_with_it_and_only_that_one() -> N
     text = Proposal((40, 40, 80, 56), 0.99, "ocr", "milk")
     good, poor = Proposal((40, 40, 82, 57), 0.95, "rpn"), Proposal((44, 38, 84, 56), 0.55, "rpn")
     for candidates in ([text, good, poor], [poor, good, text]):
-        kept, rejected = filter_proposals(candidates, (0, 0, 200, 200), Propose(), "a/0")
-        assert kept == [Proposal(good.box, 0.99, "rpn+ocr", "milk")]
+        proposals, rejected = filter_proposals(candidates, (0, 0, 200, 200), Propose(), "a/0")
+        assert proposals == [Proposal(good.box, 0.99, "rpn+ocr", "milk")]
         assert [r.detail.endswith("; fused") for r in rejected] == [True, False]
-    again, _ = filter_proposals([*kept, poor], (0, 0, 200, 200), Propose(), "a/0")
-    assert again == kept  # a fused one that is handed down keeps its box, too
+    second, _ = filter_proposals([*proposals, poor], (0, 0, 200, 200), Propose(), "a/0")
+    assert second == proposals  # a fused one that is handed down keeps its box, too
 
 
 def test_ocr_models_are_laid_out_once(tmp_path: Path) -> None:
@@ -164,11 +164,11 @@ def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(rpn: RPNPropo
         mine = [r for r in regions if r.image_id == image.image_id]
         for container in scene.containers:
             node = next(r for r in mine if r.level == 1 and boxes.iou(r.box, container.box) > 0.7)
-            held = [r for r in mine if r.parent_id == node.region_id]
+            children = [r for r in mine if r.parent_id == node.region_id]
             parts = [i.box for i in container.items]
-            right, total = right + recall([r.box for r in held], parts), total + len(parts)
+            right, total = right + recall([r.box for r in children], parts), total + len(parts)
             if container.sign:
-                right, total = right + any(r.text == container.sign.word for r in held), total + 1
+                right, total = right + any(r.text == container.sign.word for r in children), total + 1
     assert right >= 0.9 * total > 0
 
 
@@ -178,21 +178,21 @@ def test_tree_of_a_scene_is_containers_then_their_objects_and_sign(rpn: RPNPropo
 def test_stage_loads_each_proposer_once_a_process_in_the_order_of_the_params(tmp_path: Path) -> None:
     from tasks.proposers import proposers
 
-    wanted = Propose(proposers=("selective-search", "rpn", "selective-search"))
-    made = proposers(wanted, str(SHIPPED), tmp_path, 1)
-    assert [p.name for p in made] == ["selective-search", "rpn"]
-    assert all(a is b for a, b in zip(made, proposers(wanted, str(SHIPPED), tmp_path, 1), strict=True))
+    settings = Propose(proposers=("selective-search", "rpn", "selective-search"))
+    loaded = proposers(settings, str(SHIPPED), tmp_path, 1)
+    assert [p.name for p in loaded] == ["selective-search", "rpn"]
+    assert all(a is b for a, b in zip(loaded, proposers(settings, str(SHIPPED), tmp_path, 1), strict=True))
 
 
 def test_regions_of_several_proposers_meet_in_one_tree(tmp_path: Path) -> None:
     from tasks.proposers import proposers
 
-    wanted = Propose(proposers=("rpn", "selective-search"))
+    settings = Propose(proposers=("rpn", "selective-search"))
     scene, picture = scenes(98, 1)[0]
     image = Image("0" * 16, "scene.png", 256, 256, "nano")
-    grown = propose_shard([(image, picture)], proposers(wanted, str(SHIPPED), tmp_path, 1), wanted)
-    said = [r.source for r in grown.regions[1:]] + [r.detail.split(" score")[0] for r in grown.rejected]
-    assert {"rpn", "selective-search"} <= {part for source in said for part in source.split("+")}
+    grown = propose_shard([(image, picture)], proposers(settings, str(SHIPPED), tmp_path, 1), settings)
+    labels = [r.source for r in grown.regions[1:]] + [r.detail.split(" score")[0] for r in grown.rejected]
+    assert {"rpn", "selective-search"} <= {part for source in labels for part in source.split("+")}
     assert all(any(boxes.iou(r.box, c.box) > 0.7 for r in grown.regions) for c in scene.containers)
     assert grown.n_candidates == len(grown.regions) + len(grown.rejected)
 
@@ -201,18 +201,18 @@ def test_stage_fingerprint_covers_every_model_in_use_and_no_other(tmp_path: Path
     from tasks.propose import address
 
     def models(*names: str, proposer: str = str(SHIPPED), **propose: object) -> str:
-        wanted = {"model": {"proposer": proposer}, "propose": {"proposers": names, **propose}}
-        return address(Params.model_validate(wanted)).model
+        settings = {"model": {"proposer": proposer}, "propose": {"proposers": names, **propose}}
+        return address(Params.model_validate(settings)).model
 
     grounding = tmp_path / "grounding"
     grounding.mkdir()
     (grounding / "config.json").write_text("{}")
     (grounding / "model.safetensors").write_bytes(b"1")
     network = "fasterrcnn_resnet50_fpn_v2"
-    asked = {"grounding_model": str(grounding)}
-    seen = [models("rpn"), models("rpn", proposer=network), models("ocr"), models("rpn", "grounding", **asked)]
+    knobs = {"grounding_model": str(grounding)}
+    seen = [models("rpn"), models("rpn", proposer=network), models("ocr"), models("rpn", "grounding", **knobs)]
     seen.append(models("rpn", proposer=network.replace("resnet50_fpn_v2", "mobilenet_v3_large_fpn")))
     assert len(set(seen)) == len(seen)
-    assert models("rpn", **asked) == models("rpn", "selective-search") == seen[0]
+    assert models("rpn", **knobs) == models("rpn", "selective-search") == seen[0]
     (grounding / "model.safetensors").write_bytes(b"22")
-    assert models("rpn", "grounding", **asked) not in seen
+    assert models("rpn", "grounding", **knobs) not in seen

@@ -18,16 +18,18 @@ ONES = np.ones(4)
 
 
 def test_accuracy_micro_and_macro_by_hand() -> None:
-    made = estimates(np.array([1.0, 0.0, 1.0, 1.0]), ONES, list("abcd"), ["x", "x", "x", "y"], seed=0, resamples=100)
-    assert {kind: e.value for kind, e in made.kinds.items()} == {"x": pytest.approx(2 / 3), "y": 1.0}
-    assert made.micro.value == 0.75 and made.macro.value == pytest.approx((2 / 3 + 1) / 2)
-    assert (made.kinds["x"].n, made.kinds["y"].n, made.micro.n, made.macro.n) == (3, 1, 4, 4)
+    estimate = estimates(
+        np.array([1.0, 0.0, 1.0, 1.0]), ONES, list("abcd"), ["x", "x", "x", "y"], seed=0, resamples=100
+    )
+    assert {kind: e.value for kind, e in estimate.kinds.items()} == {"x": pytest.approx(2 / 3), "y": 1.0}
+    assert estimate.micro.value == 0.75 and estimate.macro.value == pytest.approx((2 / 3 + 1) / 2)
+    assert (estimate.kinds["x"].n, estimate.kinds["y"].n, estimate.micro.n, estimate.macro.n) == (3, 1, 4, 4)
 
 
 def test_a_micro_f1_is_not_a_mean_of_f1s() -> None:
     """Matched, predicted, reference of two documents: 1 of 1 and 1, and 1 of 3 and 4; F1 is 4 / 9, not a mean."""
-    made = estimates(np.array([2.0, 2.0]), np.array([2.0, 7.0]), ["a", "b"], ["k", "k"], seed=0, resamples=100)
-    assert made.micro.value == pytest.approx(4 / 9)
+    estimate = estimates(np.array([2.0, 2.0]), np.array([2.0, 7.0]), ["a", "b"], ["k", "k"], seed=0, resamples=100)
+    assert estimate.micro.value == pytest.approx(4 / 9)
     nothing = estimates(np.zeros(2), np.zeros(2), ["a", "b"], ["k", "k"], seed=0, resamples=100)
     assert nothing.micro.value == 0.0, "nothing said and nothing to be said is 0, as in the reference"
 
@@ -35,17 +37,19 @@ def test_a_micro_f1_is_not_a_mean_of_f1s() -> None:
 def test_the_macro_of_f1s_is_the_mean_of_the_kinds_ratios() -> None:
     """Kind x: 2 * (1 + 0) of 2 + 3, kind y: 2 of 2, kind z: nothing said and nothing to be said."""
     tops, bottoms = np.array([2.0, 0.0, 2.0, 0.0]), np.array([2.0, 3.0, 2.0, 0.0])
-    made = estimates(tops, bottoms, list("abcd"), list("xxyz"), seed=0, resamples=200)
-    assert {kind: e.value for kind, e in made.kinds.items()} == {"x": pytest.approx(0.4), "y": 1.0, "z": 0.0}
-    assert made.micro.value == pytest.approx(4 / 7) and made.macro.value == pytest.approx(1.4 / 3)
-    for e in (made.micro, made.macro, *made.kinds.values()):
+    estimate = estimates(tops, bottoms, list("abcd"), list("xxyz"), seed=0, resamples=200)
+    assert {kind: e.value for kind, e in estimate.kinds.items()} == {"x": pytest.approx(0.4), "y": 1.0, "z": 0.0}
+    assert estimate.micro.value == pytest.approx(4 / 7) and estimate.macro.value == pytest.approx(1.4 / 3)
+    for e in (estimate.micro, estimate.macro, *estimate.kinds.values()):
         assert e.low <= e.value <= e.high
 
 
 def test_an_f1s_interval_draws_both_sums_together() -> None:
     """One document of two is drawn twice, or each once: F1 is 0, 2/3 or 1 in shares of 1/4, 1/2 and 1/4."""
-    made = estimates(np.array([2.0, 0.0]), np.array([2.0, 1.0]), ["a", "b"], ["k", "k"], seed=0, resamples=2000).micro
-    assert (made.value, made.low, made.high) == (pytest.approx(2 / 3), 0.0, 1.0)
+    estimate = estimates(
+        np.array([2.0, 0.0]), np.array([2.0, 1.0]), ["a", "b"], ["k", "k"], seed=0, resamples=2000
+    ).micro
+    assert (estimate.value, estimate.low, estimate.high) == (pytest.approx(2 / 3), 0.0, 1.0)
 
 
 def test_interval_agrees_with_a_literal_resampling_of_images() -> None:
@@ -115,8 +119,8 @@ def test_the_difference_of_two_margins_by_hand() -> None:
 
 def test_a_margin_of_f1s_is_the_difference_of_the_two_ratios() -> None:
     """Own F1 4/9; of the shuffled replies 2/9: one pair fewer of as many."""
-    own, shuffled = (np.array([2.0, 2.0]), np.array([2.0, 7.0])), (np.array([0.0, 2.0]), np.array([2.0, 7.0]))
-    margin = differences(shuffled, own, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
+    right, shuffled = (np.array([2.0, 2.0]), np.array([2.0, 7.0])), (np.array([0.0, 2.0]), np.array([2.0, 7.0]))
+    margin = differences(shuffled, right, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
     assert margin.value == pytest.approx(2 / 9)
     assert (margin.low, margin.high) == (0.0, 1.0)  # b twice: 2/7 - 2/7; a twice: 1 - 0
 
@@ -133,10 +137,10 @@ def test_two_thousand_resamples_of_two_thousand_questions_in_a_second() -> None:
 def test_many_pictures_in_blocks_have_the_interval_of_theory() -> None:
     n = 5 * BLOCKS
     values = (np.random.default_rng(3).random(n) < 0.3).astype(float)
-    made = estimates(values, np.ones(n), [str(i) for i in range(n)], ["all"] * n, seed=0, resamples=2000).micro
-    p = made.value
-    assert made.high - made.low == pytest.approx(2 * 1.96 * (p * (1 - p) / n) ** 0.5, rel=0.08)
-    assert made.low < p < made.high
+    estimate = estimates(values, np.ones(n), [str(i) for i in range(n)], ["all"] * n, seed=0, resamples=2000).micro
+    p = estimate.value
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * (p * (1 - p) / n) ** 0.5, rel=0.08)
+    assert estimate.low < p < estimate.high
 
 
 def test_the_same_seed_gives_the_same_interval_and_order_decides_nothing() -> None:
@@ -157,12 +161,12 @@ def test_paired_differences_know_that_the_questions_are_the_same() -> None:
     second = np.where(rng.random(500) < 0.06, 1.0, first)  # right wherever first was, and at times where it was not
     images, kinds = [str(i) for i in range(500)], ["k"] * 500
     ones = np.ones(500)
-    made = differences((first, ones), (second, ones), images, kinds, seed=0, resamples=2000).micro
+    difference = differences((first, ones), (second, ones), images, kinds, seed=0, resamples=2000).micro
     apart = [estimates(v, ones, images, kinds, seed=0, resamples=2000).micro for v in (first, second)]
-    assert made.value == pytest.approx(second.mean() - first.mean())
-    assert 0 < made.low < made.value < made.high
-    assert made.p == pytest.approx(2 / 2001)
-    assert made.high - made.low < 0.5 * (apart[0].high - apart[0].low), "unpaired, the gain would drown"
+    assert difference.value == pytest.approx(second.mean() - first.mean())
+    assert 0 < difference.low < difference.value < difference.high
+    assert difference.p == pytest.approx(2 / 2001)
+    assert difference.high - difference.low < 0.5 * (apart[0].high - apart[0].low), "unpaired, the gain would drown"
     same = differences((first, ones), (first, ones), images, kinds, seed=0, resamples=200).macro
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
 
@@ -170,11 +174,13 @@ def test_paired_differences_know_that_the_questions_are_the_same() -> None:
 def test_a_difference_of_f1s_by_hand_and_the_other_way_round() -> None:
     """F1 4/9 against 6/9: the second matched a pair more of the same 9."""
     first, second = (np.array([2.0, 2.0]), np.array([2.0, 7.0])), (np.array([2.0, 4.0]), np.array([2.0, 7.0]))
-    made = differences(first, second, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
+    difference = differences(first, second, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
     back = differences(second, first, ["a", "b"], ["k", "k"], seed=0, resamples=400).micro
-    assert made.value == pytest.approx(2 / 9)
-    assert (made.low, made.high) == (0.0, pytest.approx(2 / 7))  # document a twice, document b twice
-    assert (back.value, back.low, back.high, back.p) == pytest.approx((-made.value, -made.high, -made.low, made.p))
+    assert difference.value == pytest.approx(2 / 9)
+    assert (difference.low, difference.high) == (0.0, pytest.approx(2 / 7))  # document a twice, document b twice
+    assert (back.value, back.low, back.high, back.p) == pytest.approx(
+        (-difference.value, -difference.high, -difference.low, difference.p)
+    )
 
 
 def test_paired_pictures_stay_in_their_block() -> None:
@@ -184,8 +190,8 @@ def test_paired_pictures_stay_in_their_block() -> None:
     first = (rng.random(n) < 0.5).astype(float)
     second = np.where(rng.random(n) < 0.1, 1.0 - first, first)
     images, ones = [str(i) for i in range(n)], np.ones(n)
-    made = differences((first, ones), (second, ones), images, ["all"] * n, seed=0, resamples=2000).micro
-    assert made.high - made.low == pytest.approx(2 * 1.96 * (second - first).std() / n**0.5, rel=0.08)
+    difference = differences((first, ones), (second, ones), images, ["all"] * n, seed=0, resamples=2000).micro
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * (second - first).std() / n**0.5, rel=0.08)
 
 
 ROWS = st.lists(
@@ -198,17 +204,17 @@ ROWS = st.lists(
 def test_a_ratio_lies_between_the_least_and_the_greatest_and_order_decides_nothing(
     rows: list[tuple[float, float, str, str]], random: Random
 ) -> None:
-    def made(rows: list[tuple[float, float, str, str]]) -> list[tuple[float, float, float, int]]:
+    def summarize(rows: list[tuple[float, float, str, str]]) -> list[tuple[float, float, float, int]]:
         bottoms = np.array([row[1] for row in rows])
         tops = bottoms * [row[0] for row in rows]
         every = estimates(tops, bottoms, [r[2] for r in rows], [r[3] for r in rows], seed=0, resamples=100)
         return [(e.value, e.low, e.high, e.n) for e in (every.micro, every.macro, *every.kinds.values())]
 
-    one = made(rows)
+    one = summarize(rows)
     least, greatest = min(row[0] for row in rows), max(row[0] for row in rows)
     assert all(least - 1e-9 <= v <= greatest + 1e-9 for *values, _ in one for v in values)
     mixed = random.sample(rows, len(rows))
-    assert [v for row in made(mixed) for v in row] == pytest.approx([v for row in one for v in row], abs=1e-9)
+    assert [v for row in summarize(mixed) for v in row] == pytest.approx([v for row in one for v in row], abs=1e-9)
 
 
 @given(
@@ -216,10 +222,10 @@ def test_a_ratio_lies_between_the_least_and_the_greatest_and_order_decides_nothi
 )  # fmt: skip
 def test_a_mean_and_its_interval_lie_between_the_least_and_the_greatest(rows: list[tuple[float, str, str]]) -> None:
     values = np.array([row[0] for row in rows])
-    made = estimates(
+    estimate = estimates(
         values, np.ones(len(rows)), [r[1] for r in rows], [r[2] for r in rows], seed=0, resamples=50
     )  # fmt: skip
-    for e in (made.micro, made.macro, *made.kinds.values()):
+    for e in (estimate.micro, estimate.macro, *estimate.kinds.values()):
         assert values.min() - 1e-12 <= e.low <= e.high <= values.max() + 1e-12
         assert values.min() - 1e-12 <= e.value <= values.max() + 1e-12
 

@@ -119,8 +119,8 @@ def test_text_holds_no_other_region() -> None:
     ],
 )
 def test_each_fault_has_its_reason(candidate: Proposal, reason: str) -> None:
-    kept, rejected = filter_proposals([candidate], (0, 0, 200, 200), Propose(), "a/0")
-    assert (kept, [r.reason for r in rejected]) == ([], [reason])
+    proposals, rejected = filter_proposals([candidate], (0, 0, 200, 200), Propose(), "a/0")
+    assert (proposals, [r.reason for r in rejected]) == ([], [reason])
 
 
 def test_a_line_of_text_may_be_long_and_thin() -> None:
@@ -131,8 +131,8 @@ def test_a_line_of_text_may_be_long_and_thin() -> None:
 def test_text_of_an_aspect_over_200_is_refused_and_just_200_is_not() -> None:
     parent: Box = (0, 0, 3000, 200)
     thin, thinner = ocr((0, 0, 2000, 10), "a long line"), ocr((0, 50, 2001, 60), "a longer line")
-    found = filter_proposals([thin, thinner], parent, Propose(max_aspect=2), "a/0")
-    assert found.kept == [thin] and [r.reason for r in found.rejected] == ["bad_aspect"]
+    outcome = filter_proposals([thin, thinner], parent, Propose(max_aspect=2), "a/0")
+    assert outcome.kept == [thin] and [r.reason for r in outcome.rejected] == ["bad_aspect"]
 
 
 def test_sources_of_what_coincides_are_joined_and_the_best_box_and_score_stay() -> None:
@@ -143,9 +143,9 @@ def test_sources_of_what_coincides_are_joined_and_the_best_box_and_score_stay() 
     assert filter_proposals([ground, search], whole, Propose(), "a/0").kept == [
         Proposal(search.box, 0.9, "selective-search+grounding")
     ]
-    found = filter_proposals([text, ground, search, search], whole, Propose(), "a/0")
-    assert found.kept == [Proposal(search.box, 0.9, "selective-search+grounding+ocr", "tea")]
-    assert [r.detail.endswith("; fused") for r in found.rejected] == [False, True, True]  # the copy adds nothing
+    outcome = filter_proposals([text, ground, search, search], whole, Propose(), "a/0")
+    assert outcome.kept == [Proposal(search.box, 0.9, "selective-search+grounding+ocr", "tea")]
+    assert [r.detail.endswith("; fused") for r in outcome.rejected] == [False, True, True]  # the copy adds nothing
 
 
 BLOCK = ocr((10, 10, 180, 70), "two lines of a paragraph here", 0.9)
@@ -239,9 +239,9 @@ def test_what_is_read_in_a_crop_replaces_what_was_read_there_at_a_smaller_scale(
 
 
 def test_too_many_children_drop_the_lowest_scores_with_their_parts() -> None:
-    kept = [rpn(0, 0, 90, 90, 0.6), rpn(10, 10, 40, 40, 0.99), rpn(100, 100, 190, 190, 0.8)]
-    nested = nest(kept, Propose(max_children=1), "a/0")
-    assert nested.siblings == [kept[2]]
+    proposals = [rpn(0, 0, 90, 90, 0.6), rpn(10, 10, 40, 40, 0.99), rpn(100, 100, 190, 190, 0.8)]
+    nested = nest(proposals, Propose(max_children=1), "a/0")
+    assert nested.siblings == [proposals[2]]
     assert [r.reason for r in nested.rejected] == ["too_many", "too_many"]
 
 

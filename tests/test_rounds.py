@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ouro.benchmarks.intervals import Estimate
 from ouro.core.params import Gate
 from ouro.rounds.gate import GateError, Measured, check_gate, decide, gained
-from ouro.rounds.ledger import LedgerError, Round, barren, read_round, read_rounds, write_round
+from ouro.rounds.ledger import LedgerError, Round, count_rounds_without_gain, read_round, read_rounds, write_round
 
 
 def measured(
@@ -28,12 +28,12 @@ def measured(
 def finished(number: int, *, promoted: bool = True, gained: bool = True, **values: Any) -> Round:
     from ouro.rounds.gate import Verdict
 
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "number": number, "annotator": "models/nano", "against": "base", "trained_from": "base", "candidate": "c" * 64,
         "counts": {"images": 4, "regions": 9, "pairs": 20}, "words": 17.5, "measured": (measured(), measured(k=5)),
         "verdict": Verdict(promoted, ("held-out: it was so",)), "gained": gained,
     }  # fmt: skip
-    return Round(**known | values)
+    return Round(**fields | values)
 
 
 # ---- the gate --------------------------------------------------------------------------------------------
@@ -110,10 +110,10 @@ def test_gained_says_whether_the_interval_is_above_nothing_whatever_the_margin()
 
 
 def test_a_round_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    made = finished(2, data={"data/qa": "abc.dir"}, seconds={"train": 3.5}, run="r")
-    path = write_round(made, tmp_path / "rounds")
+    record = finished(2, data={"data/qa": "abc.dir"}, seconds={"train": 3.5}, run="r")
+    path = write_round(record, tmp_path / "rounds")
     assert path.name == "round-002.json"
-    assert read_round(2, tmp_path / "rounds") == made
+    assert read_round(2, tmp_path / "rounds") == record
     write_round(finished(10), tmp_path / "rounds")
     write_round(finished(1), tmp_path / "rounds")
     assert [m.number for m in read_rounds(tmp_path / "rounds")] == [1, 2, 10]
@@ -136,9 +136,9 @@ def test_a_round_that_is_not_there_is_said_with_those_that_are(tmp_path: Path) -
 
 def test_barren_counts_the_last_rounds_without_a_gain() -> None:
     rounds = [finished(1), finished(2, promoted=False, gained=False), finished(3, promoted=False)]
-    assert [barren(rounds[:n]) for n in range(4)] == [0, 0, 1, 2]
-    assert barren([*rounds, finished(4)]) == 0
-    assert barren([finished(1, gained=False)]) == 1, "a negative margin promotes without a gain"
+    assert [count_rounds_without_gain(rounds[:n]) for n in range(4)] == [0, 0, 1, 2]
+    assert count_rounds_without_gain([*rounds, finished(4)]) == 0
+    assert count_rounds_without_gain([finished(1, gained=False)]) == 1, "a negative margin promotes without a gain"
 
 
 # ---- git and DVC -----------------------------------------------------------------------------------------
@@ -296,8 +296,8 @@ def test_a_remote_that_refuses_is_one_sentence_and_loses_nothing(checkout: Path,
 # ---- when there is nothing to do -------------------------------------------------------------------------
 
 
-def rounds_of(checkout: Path, *made: Round) -> None:
-    for one in made:
+def rounds_of(checkout: Path, *rounds: Round) -> None:
+    for one in rounds:
         write_round(one, checkout / "rounds")
 
 
@@ -366,7 +366,7 @@ def test_an_adapter_of_another_base_or_against_a_persons_choice_is_not_promoted(
 
 
 def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import round as rounds
+    from flows import bootstrap as command
     from ouro.core.params import Params
     from tasks.versioning import VersioningError
 
@@ -374,13 +374,13 @@ def test_the_tag_of_every_round_is_checked_before_it_begins(checkout: Path, monk
 
     def round_(params: Params, committing: bool) -> Round:
         ran.append(params.round)
-        rounds_of(checkout, made := finished(params.round, promoted=False))
-        return made
+        rounds_of(checkout, last_round := finished(params.round, promoted=False))
+        return last_round
 
-    monkeypatch.setattr(rounds, "run_round", round_)
+    monkeypatch.setattr(command, "run_round", round_)
     call("git", "tag", "round-002")
     with pytest.raises(VersioningError, match="the tag round-002 exists already"):
-        rounds.run_rounds(2, True, True)
+        command.run_rounds(2, True, True)
     assert ran == [1]
 
 
@@ -424,6 +424,6 @@ def test_a_full_disk_is_one_sentence_with_what_to_do(capfd: pytest.CaptureFixtur
             disk.write("a round's file")
     except OSError as error:
         assert explain(error) == 1
-    said = " ".join(capfd.readouterr().err.split())
-    assert "no space left on the disk; what was finished is kept. Fix: make some room" in said
-    assert "Traceback" not in said
+    output = " ".join(capfd.readouterr().err.split())
+    assert "no space left on the disk; what was finished is kept. Fix: make some room" in output
+    assert "Traceback" not in output

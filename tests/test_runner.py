@@ -154,8 +154,8 @@ def making(root: Path, what: str) -> subprocess.Popen[str]:
 
 
 def test_a_shard_that_two_processes_want_is_made_once(tmp_path: Path) -> None:
-    said = [p.communicate()[0].strip() for p in [making(tmp_path, "make") for _ in range(2)]]
-    assert sorted(said) == ["False", "True"]  # made, restored
+    outputs = [p.communicate()[0].strip() for p in [making(tmp_path, "make") for _ in range(2)]]
+    assert sorted(outputs) == ["False", "True"]  # made, restored
     assert (tmp_path / "log").read_text() == "made\n"
     assert read_sidecar(tmp_path / "out/shard-00000.parquet").n_out == 1
 
@@ -175,17 +175,17 @@ def test_a_shard_that_is_right_already_is_not_touched(tmp_path: Path) -> None:
     out = tmp_path / "out/shard-00000.parquet"
     (tmp_path / "in").touch()
 
-    def again() -> bool:
+    def produce_again() -> bool:
         return produce(
             "merge", out, inputs=[tmp_path / "in"], params={}, code="", cache=tmp_path / "cache",
             make=lambda: write_shard(out, Rejected, [Rejected("t", "a", "b")], n_in=1),
         )  # fmt: skip
 
-    assert not again()
+    assert not produce_again()
     before = {p: p.stat().st_ino for p in out.parent.iterdir()}
-    assert again()
+    assert produce_again()
     assert {p: p.stat().st_ino for p in out.parent.iterdir()} == before
     whole = out.read_bytes()
     out.write_bytes(b"damaged")
-    assert again()
+    assert produce_again()
     assert out.read_bytes() == whole

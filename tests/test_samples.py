@@ -42,7 +42,7 @@ REGIONS = [
 ]
 SCENE = Scene("i", "a merged text", (), (("i/0", "a merged text"), ("i/0.0", "a red star")))
 PAIR = QAPair("q", "i", "style", "what color is the star?", "red")
-OWN = {"i": [("is there a table?", "yes")]}
+ORIGINALS = {"i": [("is there a table?", "yes")]}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ OWN = {"i": [("is there a table?", "yes")]}
 )
 def test_supervision_by_ours_by_the_collection_and_by_both(supervision: str, description: str, pairs: Any) -> None:
     image = Image("i", "i.png", 256, 200, "s", "train", ("a table with some objects",))
-    [one], rejected = make_samples(supervision, [image], REGIONS, [SCENE], [PAIR], OWN)
+    [one], rejected = make_samples(supervision, [image], REGIONS, [SCENE], [PAIR], ORIGINALS)
     assert (one.description, list(one.pairs), rejected) == (description, pairs, [])
     assert one.parts == (("i/0.0", (0.0, 0.0, 99.0, 99.0), 1, "a red star"),)
     assert (one.boxes, one.size) == (((0.0, 0.0, 99.0, 99.0),), (256, 200))
@@ -68,9 +68,9 @@ def test_supervision_by_ours_by_the_collection_and_by_both(supervision: str, des
 @pytest.mark.parametrize(("supervision", "captions"), [("orig", ()), ("ours", ("said",)), ("both", (" ",))])
 def test_an_image_without_a_text_is_no_sample_and_says_so(supervision: str, captions: tuple[str, ...]) -> None:
     image = Image("i", "i.png", 256, 200, "s", "train", captions)
-    made = make_samples(supervision, [image], REGIONS, [], [PAIR], OWN)
-    assert made.samples == []
-    assert [(r.record_id, r.reason) for r in made.rejected] == [("i", "no_description")]
+    sample_set = make_samples(supervision, [image], REGIONS, [], [PAIR], ORIGINALS)
+    assert sample_set.samples == []
+    assert [(r.record_id, r.reason) for r in sample_set.rejected] == [("i", "no_description")]
 
 
 # ---- draws ---------------------------------------------------------------------------------------------------
@@ -81,38 +81,38 @@ strategies = st.sampled_from(["random", "by-level", "informative"])
 @given(st.integers(0, 9), st.integers(0, 12), strategies, st.integers(0, 99))
 def test_k_regions_are_drawn_without_replacement_and_the_same_again(k: int, n: int, how: str, seed: int) -> None:
     params = Train(k=k, selection=how)  # type: ignore[arg-type]
-    once, again = (draw_selection(sample(n), params, np.random.default_rng(seed)) for _ in range(2))
-    assert once == again
+    once, second = (draw_selection(sample(n), params, np.random.default_rng(seed)) for _ in range(2))
+    assert once == second
     assert len(once.regions) == min(k, n) and list(once.regions) == sorted(set(once.regions))
     assert all(0 <= i < n for i in once.regions)
     assert len(set(once.pairs)) == len(once.pairs) == 5
-    assert not draw_selection(sample(n), params, np.random.default_rng(seed), shown=False).regions
+    assert not draw_selection(sample(n), params, np.random.default_rng(seed), with_regions=False).regions
 
 
 def test_questions_are_of_one_aspect_each_before_a_second() -> None:
-    chosen = draw_selection(sample(), Train(questions=2), np.random.default_rng(0)).pairs
-    assert {sample().pairs[i].aspect for i in chosen} == {"a", "b"}
+    selection = draw_selection(sample(), Train(questions=2), np.random.default_rng(0)).pairs
+    assert {sample().pairs[i].aspect for i in selection} == {"a", "b"}
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(1, 20), st.integers(0, 99))
 def test_by_level_serves_levels_evenly(levels: list[int], k: int, seed: int) -> None:
     """No level has two regions more than another that still has some left."""
     parts = [SampleRegion(str(i), (0.0, 0.0, 9.0, 9.0), level) for i, level in enumerate(levels)]
-    chosen = Counter(levels[i] for i in select_regions(parts, [], k, "by-level", np.random.default_rng(seed)))
-    held = Counter(levels)
-    for a in held:
-        for b in held:
-            assert chosen[a] <= chosen[b] + 1 or chosen[b] == held[b]
+    counts = Counter(levels[i] for i in select_regions(parts, [], k, "by-level", np.random.default_rng(seed)))
+    totals = Counter(levels)
+    for a in totals:
+        for b in totals:
+            assert counts[a] <= counts[b] + 1 or counts[b] == totals[b]
 
 
 def test_informative_regions_are_those_that_the_questions_are_about() -> None:
     """Four parts, two questions: "red star" is in part 2 alone, "milk" in part 3; "a" in all, which says nothing."""
     texts = ["a blue box", "a green ring", "a red star", "a sign that says milk"]
     parts = [SampleRegion(str(i), (0.0, 0.0, 9.0, 9.0), 1, text) for i, text in enumerate(texts)]
-    asked = [QuestionAnswer("what color is the star?", "red"), QuestionAnswer("what does the sign say?", "milk")]
+    questions = [QuestionAnswer("what color is the star?", "red"), QuestionAnswer("what does the sign say?", "milk")]
     for seed in range(5):
-        assert set(select_regions(parts, asked, 2, "informative", np.random.default_rng(seed))) == {2, 3}
-    one = Sample("i", "i.png", (9, 9), tuple(parts), "d", tuple(asked))
+        assert set(select_regions(parts, questions, 2, "informative", np.random.default_rng(seed))) == {2, 3}
+    one = Sample("i", "i.png", (9, 9), tuple(parts), "d", tuple(questions))
     assert question_coverage(one, Selection((2, 3), (0, 1))) == 1.0
     assert question_coverage(one, Selection((0, 1), (0, 1))) == 0.0
     # star: log 4 + red: log 4 against sign, says, milk: 3 log 4; "says" is not asked, "sign" and "milk" are
@@ -125,10 +125,10 @@ def test_epochs_differ_and_every_draw_is_recorded(tmp_path: Path) -> None:
     rows, seen = RowDataset(given_job, None), pq.read_table(tmp_path / "draws.parquet").to_pylist()  # type: ignore[arg-type]
     assert len(seen) == len(rows) == 12
     for index, row in enumerate(seen):
-        one, chosen = rows.drawn(index)
+        one, selection = rows.drawn(index)
         assert row["image_id"] == one.image_id and row["epoch"] == index // 6
-        assert row["region_ids"] == [one.parts[i].region_id for i in chosen.regions]
-        assert row["questions"] == list(chosen.pairs)
+        assert row["region_ids"] == [one.parts[i].region_id for i in selection.regions]
+        assert row["questions"] == list(selection.pairs)
     first, second = ({r["image_id"]: r["region_ids"] for r in seen[s : s + 6]} for s in (0, 6))
     assert first.keys() == second.keys() and first != second
     assert summary["draws.regions"] == 3
@@ -180,8 +180,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_trainings_that_see_other_samples_do_not_meet_in_a_file(tmp_path: Path) -> None:
     one, other = (store_samples(tmp_path, [[sample(name=name)]]) for name in "ab")
-    again = store_samples(tmp_path, [[sample(name="a")]])
-    assert one.path == again.path != other.path
+    second = store_samples(tmp_path, [[sample(name="a")]])
+    assert one.path == second.path != other.path
     assert [s.image_id for s in one] == ["a"] and [s.image_id for s in other] == ["b"]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -216,16 +216,16 @@ def test_what_does_not_fit_is_given_up_in_order(tmp_path: Path) -> None:
     encoder = Encoder(tiny_processor("Qwen2VL"))
     one = sample(3, 2)
     alone = len(encoder.prefix([(1, 4, 4)]))
-    described = len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+    described = len(encoder.prompt("describe.", 1)) + len(encoder.reply("a table"))
 
-    def at(context: int, given: Sample = one) -> Any:
-        return filter_samples([given], tmp_path, encoder, Train(k=2), "describe.", context)
+    def at(context: int, original: Sample = one) -> Any:
+        return filter_samples([original], tmp_path, encoder, Train(k=2), "describe.", context)
 
     assert at(10_000).samples == [one]
     assert [(r.record_id, r.reason) for r in at(alone + described - 1).rejected] == [("i", "too_long")]
     tight = at(alone + described)
     assert (tight.samples[0].parts, len(tight.samples[0].pairs)) == ((), 2)
-    assert tight.given_up == Counter(regions=3)
+    assert tight.removals == Counter(regions=3)
     wordy = dataclasses.replace(one, pairs=(QuestionAnswer("what is it? " * 9, "yes"), one.pairs[0]))
     assert at(alone + described, wordy).samples[0].pairs == (one.pairs[0],)
     gone = dataclasses.replace(one, path="gone.png")
@@ -237,7 +237,7 @@ def test_any_k_regions_fit_that_are_left(tmp_path: Path) -> None:
     encoder, params = Encoder(tiny_processor("Qwen2VL")), Train(k=2)
     boxes = [(0.0, 0.0, float(n), float(n)) for n in (30, 60, 90, 120)]
     one = dataclasses.replace(sample(), parts=tuple(SampleRegion(str(i), b, 1) for i, b in enumerate(boxes)))
-    whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.asked("describe.", 1)) + len(encoder.reply("a table"))
+    whole = len(encoder.prefix([(1, 4, 4)])) + len(encoder.prompt("describe.", 1)) + len(encoder.reply("a table"))
     for room in range(60):
         [left] = filter_samples([one], tmp_path, encoder, params, "describe.", whole + room).samples
         sizes = sorted(encoder.visual_tokens(((int(p.box[2]),) * 2, params.region_max_pixels)) + 2 for p in left.parts)

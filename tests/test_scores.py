@@ -23,7 +23,7 @@ from ouro.benchmarks.paper import measured
 from ouro.benchmarks.run_folder import read_run, write_score
 from ouro.benchmarks.scored import judge, score
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
-from tasks import tracking
+from tasks import mlflow_pages, tracking
 
 KLEISTER = {"7/charity_name": "THE LARKSPUR TRUST", "7/charity_number": "1", "8/address__post_town": "York"}
 
@@ -107,14 +107,14 @@ def test_a_score_is_what_its_rules_say(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     case = CASES[name]
-    said = {item.item_id: replies.get(item.item_id, "None") for item in case.items}
-    assert replies.keys() <= said.keys()
-    scores = scored(case, predictions(tmp_path / "p.jsonl", said), capsys, protocol)
+    replies_by_id = {item.item_id: replies.get(item.item_id, "None") for item in case.items}
+    assert replies.keys() <= replies_by_id.keys()
+    scores = scored(case, predictions(tmp_path / "p.jsonl", replies_by_id), capsys, protocol)
     assert reported(scores)["value"] == pytest.approx(expected, abs=1e-9)
     assert scores["unreadable"] == pytest.approx(unreadable)
     assert (scores["n"], scores["protocol"]) == (len(case.items), protocol)
     assert sum(scores["rejected"].values()) == len(case.rejected)
-    backwards = predictions(tmp_path / "q.jsonl", dict(reversed(said.items())))
+    backwards = predictions(tmp_path / "q.jsonl", dict(reversed(replies_by_id.items())))
     assert scored(case, backwards, capsys, protocol) == scores, "the order of the predictions decides nothing"
 
 
@@ -140,9 +140,9 @@ def test_captions_score_the_cider_of_the_whole_set(
 ) -> None:
     case = CASES[name]
     references = {item.item_id: item.references for item in case.items}
-    said = dict(zip(references, SOFT_CAPTIONS[name, protocol], strict=True))
-    scores = scored(case, predictions(tmp_path / "p.jsonl", said, "image_id"), capsys, protocol)
-    expected = cider(said, references, protocol).corpus
+    replies = dict(zip(references, SOFT_CAPTIONS[name, protocol], strict=True))
+    scores = scored(case, predictions(tmp_path / "p.jsonl", replies, "image_id"), capsys, protocol)
+    expected = cider(replies, references, protocol).corpus
     assert 0 < expected == pytest.approx(reported(scores)["value"])
     perfect = {name: texts[0] for name, texts in references.items()}
     scores = scored(case, predictions(tmp_path / "p.jsonl", perfect, "image_id"), capsys, protocol)
@@ -165,21 +165,21 @@ NO_SCORE = ("coco-caption", "flickr30k", "textcaps", "contextual")  # CIDEr is n
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.name not in NO_SCORE])
 def test_perfect_predictions_score_one(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case, best = CASES[name], IMPERFECT.get(name, 1.0)
-    said = {item.item_id: perfect(item) for item in case.items}
+    predictions_by_id = {item.item_id: perfect(item) for item in case.items}
     if name == "wtq: due/document.jsonl":
-        said = {"200-7/nu-0": "Ada | Grace"}
-    made = reported(scored(case, predictions(tmp_path / "p.jsonl", said), capsys))
-    assert made["value"] == pytest.approx(best) and made["n"] == len(case.items)
-    assert name in IMPERFECT or (made["low"], made["high"]) == (1.0, 1.0)
+        predictions_by_id = {"200-7/nu-0": "Ada | Grace"}
+    scores = reported(scored(case, predictions(tmp_path / "p.jsonl", predictions_by_id), capsys))
+    assert scores["value"] == pytest.approx(best) and scores["n"] == len(case.items)
+    assert name in IMPERFECT or (scores["low"], scores["high"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("case", [c for c in {c.name: c for c in CASES.values()}.values() if c.name != "contextual"])
 def test_a_reply_that_never_ends_is_scored_like_any_other(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = {item.item_id: "A. [1, 2|(" * 10_000 for item in case.items}
+    by_id = {item.item_id: "A. [1, 2|(" * 10_000 for item in case.items}
     for protocol in BENCHMARKS[case.name].protocols:
-        assert 0 <= reported(scored(case, predictions(tmp_path / "p.jsonl", said), capsys, protocol))["value"] < 1
+        assert 0 <= reported(scored(case, predictions(tmp_path / "p.jsonl", by_id), capsys, protocol))["value"] < 1
 
 
 @pytest.mark.filterwarnings("error")
@@ -188,8 +188,8 @@ def test_the_most_frequent_answer_stands_beside_the_score(tmp_path: Path, capsys
 
     It was drawn with one resample, for which numpy warned of each kind that was not in it.
     """
-    said = {"0": "yes", "1": "no", "2": "no"}
-    scores = scored(CASES["vsr: test.jsonl"], predictions(tmp_path / "p.jsonl", said), capsys)
+    predictions_by_id = {"0": "yes", "1": "no", "2": "no"}
+    scores = scored(CASES["vsr: test.jsonl"], predictions(tmp_path / "p.jsonl", predictions_by_id), capsys)
     assert scores["controls"] == {"constant": pytest.approx(2 / 3), "shuffled": None}
 
 
@@ -239,8 +239,8 @@ def test_predictions_that_cannot_be_scored_are_one_clear_error(
 
 def test_no_more_than_ten_ids_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "p.jsonl").write_bytes(b"".join(line(question_id=i % 12, prediction="x") for i in range(24)))
-    said = r"p\.jsonl: 12 ids \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.\) predicted more than once; keep one of each"
-    with pytest.raises(BenchmarkFileError, match=said):
+    message = r"p\.jsonl: 12 ids \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.\) predicted more than once; keep one of each"
+    with pytest.raises(BenchmarkFileError, match=message):
         scored(VQA, tmp_path / "p.jsonl", capsys)
 
 
@@ -256,8 +256,10 @@ def test_another_benchmarks_predictions_are_known_by_their_ids(
 ) -> None:
     """Only the questions without a prediction were named, and --allow-missing recommended."""
     file = predictions(tmp_path / "p.jsonl", {"20100": "yes", "20101": "table"})
-    said = r"3 questions \(.*\) of 3 have no prediction.*; it has 2 ids \(20100, 20101\) that vqav2 has no question for"
-    with pytest.raises(BenchmarkFileError, match=said):
+    message = (
+        r"3 questions \(.*\) of 3 have no prediction.*; it has 2 ids \(20100, 20101\) that vqav2 has no question for"
+    )
+    with pytest.raises(BenchmarkFileError, match=message):
         scored(VQA, file, capsys)
 
 
@@ -285,7 +287,7 @@ def test_predictions_for_questions_that_cannot_be_scored_are_known_as_such(
 
 def test_an_id_of_null_is_an_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It was passed over: unknown and repeated ones went unseen, and an answered question was said to be missing."""
-    rows = b"".join(line(question_id=name, prediction=said) for name, said in RIGHT.items())
+    rows = b"".join(line(question_id=name, prediction=reply) for name, reply in RIGHT.items())
     file = tmp_path / "p.jsonl"
     file.write_bytes(line(question_id=7000, prediction=None) + rows)
     with pytest.raises(BenchmarkFileError, match=r"1 id \(7000\) predicted more than once"):
@@ -303,7 +305,7 @@ def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "expected"),
+    ("name", "answers", "expected"),
     [
         ("pope: coco_pope_random.json", {"random-2": "no"}, {"F1": 0, "accuracy": 1 / 4, "recall": 0}),
         # as in the evaluator of DUE, where what is not predicted takes nothing from precision
@@ -313,11 +315,11 @@ def test_missing_ones_count_as_wrong_when_that_is_allowed(tmp_path: Path, capsys
     ],
 )  # fmt: skip
 def test_a_missing_reply_is_never_right(
-    name: str, said: dict[str, str], expected: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, answers: dict[str, str], expected: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """POPE's evaluator takes an empty reply for yes, so that a missing one was right wherever yes is."""
-    scores = scored(CASES[name], predictions(tmp_path / "p.jsonl", said), capsys, allow_missing=True)
-    figures = {figure: made["micro"]["value"] for figure, made in scores["figures"].items()}
+    scores = scored(CASES[name], predictions(tmp_path / "p.jsonl", answers), capsys, allow_missing=True)
+    figures = {figure: estimate["micro"]["value"] for figure, estimate in scores["figures"].items()}
     assert {figure: figures[figure] for figure in expected} == pytest.approx(expected)
     assert scores["unreadable"] == pytest.approx(scores["missing"] / scores["n"])
 
@@ -381,19 +383,19 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capfd: pytes
 
 def runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], *replies: Mapping[str, str]) -> list[Path]:
     folders = [tmp_path / f"run {i}" for i in range(len(replies))]
-    for folder, said in zip(folders, replies, strict=True):
-        scored(VQA, predictions(tmp_path / "p.jsonl", said), capsys, out=folder)
+    for folder, answers in zip(folders, replies, strict=True):
+        scored(VQA, predictions(tmp_path / "p.jsonl", answers), capsys, out=folder)
     return folders
 
 
 def test_two_runs_are_compared_question_by_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (read_run(f) for f in runs(tmp_path, capsys, {**RIGHT, "8000": "2"}, {**RIGHT, "7001": "dark red"}))
-    (made,) = compare_runs(first, second, seed=0, resamples=200)
-    total = made.reported
+    (comparison,) = compare_runs(first, second, seed=0, resamples=200)
+    total = comparison.reported
     assert total.base_accuracy.value == pytest.approx((1 + 1 + 0.3) / 3)
     assert total.boot_accuracy.value == pytest.approx((1 + 0.9 + 1) / 3)
     assert total.accuracy_gain.value == pytest.approx((0.7 - 0.1) / 3)
-    gains = {row.question_type: row.accuracy_gain for row in made.rows}
+    gains = {row.question_type: row.accuracy_gain for row in comparison.rows}
     assert {kind: round(gain.value, 9) for kind, gain in gains.items()} == {"number": 0.7, "other": -0.1, "yes/no": 0}
     assert gains["yes/no"].p == 1.0
     (same,) = compare_runs(first, first, seed=0, resamples=200)
@@ -452,12 +454,12 @@ def test_comparisons_are_printed_as_json_and_as_a_table(tmp_path: Path, capsys: 
     compare(folders, "json", True, False, resamples=100)
     one, two = json.loads(capsys.readouterr().out)
     assert (one["first"], one["second"], two["second"]) == ("run 0", "run 1", "run 2")
-    (made,) = one["benchmarks"]
-    assert (made["benchmark"], made["figure"], made["first"]) == ("vqav2", "accuracy", 1.0)
-    assert made["difference"]["micro"]["value"] == pytest.approx(-0.1 / 3)
-    assert made["difference"]["kinds"]["other"] == {
+    (comparison,) = one["benchmarks"]
+    assert (comparison["benchmark"], comparison["figure"], comparison["first"]) == ("vqav2", "accuracy", 1.0)
+    assert comparison["difference"]["micro"]["value"] == pytest.approx(-0.1 / 3)
+    assert comparison["difference"]["kinds"]["other"] == {
         "value": pytest.approx(-0.1), "low": pytest.approx(-0.1), "high": pytest.approx(-0.1),
-        "p": pytest.approx(made["difference"]["kinds"]["other"]["p"]), "n": 1,
+        "p": pytest.approx(comparison["difference"]["kinds"]["other"]["p"]), "n": 1,
     }  # fmt: skip
     assert two["benchmarks"][0]["difference"]["micro"] == {"value": 0, "low": 0, "high": 0, "p": 1, "n": 3}
     compare(folders, "table", False, False, resamples=100)
@@ -494,19 +496,19 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureF
     for folder in (one, two):
         scored(VQA, predictions(tmp_path / "p.jsonl", RIGHT), capsys, out=folder)
     compare([one, two], "json", True, False, resamples=10)
-    (made,) = json.loads(capsys.readouterr().out)
-    assert (made["first"], made["second"]) == (f"vqav2 ({one})", f"vqav2 ({two})")
+    (report,) = json.loads(capsys.readouterr().out)
+    assert (report["first"], report["second"]) == (f"vqav2 ({one})", f"vqav2 ({two})")
     for k, folder in enumerate((one, two)):
         (folder / "run.json").write_text(json.dumps({"label": "nano", "k": k}))
     compare([one, two], "json", True, False, resamples=10)
-    (made,) = json.loads(capsys.readouterr().out)
-    assert (made["first"], made["second"]) == ("nano, k = 0", "nano, k = 1")
+    (report,) = json.loads(capsys.readouterr().out)
+    assert (report["first"], report["second"]) == ("nano, k = 0", "nano, k = 1")
 
 
 def test_a_folder_of_two_scores_of_one_benchmark_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last one by alphabet stood for the run."""
-    for name, said in (("base", RIGHT), ("boot", {**RIGHT, "7000": "yes"})):
-        scored(VQA, predictions(tmp_path / "p.jsonl", said), capsys, out=tmp_path / "runs" / name)
+    for name, answers in (("base", RIGHT), ("boot", {**RIGHT, "7000": "yes"})):
+        scored(VQA, predictions(tmp_path / "p.jsonl", answers), capsys, out=tmp_path / "runs" / name)
     for read in (lambda: read_run(tmp_path / "runs"), lambda: measured([tmp_path / "runs"])):
         with pytest.raises(BenchmarkFileError, match=r"runs: base and boot both hold scores of vqav2, expected one r"):
             read()
@@ -518,15 +520,15 @@ def test_a_tracked_comparison_is_in_the_store(
 ) -> None:
     """One run for each pair, with what JSON says of the reported figure, and the names of both as tags."""
     folders = runs(tmp_path, capsys, RIGHT, {**RIGHT, "7001": "dark red"}, {**RIGHT, "8000": "2"})
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_pages.URI, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     compare(folders, "json", True, True, resamples=100)
-    said = json.loads(capsys.readouterr().out)
+    comparisons = json.loads(capsys.readouterr().out)
     client = tracking.client()
     (experiment,) = (e for e in client.search_experiments() if e.name == tracking.EXPERIMENT)
     logged = {run.data.tags["second"]: run for run in client.search_runs([experiment.experiment_id])}
-    assert len(said) == len(logged) == 2
-    for pair in said:
+    assert len(comparisons) == len(logged) == 2
+    for pair in comparisons:
         run, difference = logged[pair["second"]], pair["benchmarks"][0]["difference"]["micro"]
         assert run.data.metrics == {f"vqav2/{key}": pytest.approx(value) for key, value in difference.items()}
         assert (run.data.tags["first"], run.info.run_name, run.info.status) == ("run 0", "compare", "FINISHED")

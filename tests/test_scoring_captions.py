@@ -86,14 +86,14 @@ def test_the_arithmetic_is_that_of_pycocoevalcap(images: list[tuple[list[str], l
     if any(any(references) for _, references in images):  # without a word in any reference theirs stops with an error
         _, theirs = Cider().compute_score(
             {i: [" ".join(r) for r in references] for i, (_, references) in enumerate(images)},
-            {i: [" ".join(said)] for i, (said, _) in enumerate(images)},
+            {i: [" ".join(reply)] for i, (reply, _) in enumerate(images)},
         )
         assert ours == pytest.approx(list(theirs), abs=1e-9)
 
 
 @given(st.lists(st.tuples(caption, st.lists(caption, min_size=1, max_size=3)), min_size=2, max_size=4))
 def test_references_and_images_may_come_in_any_order(images: list[tuple[list[str], list[list[str]]]]) -> None:
-    turned = [(said, references[::-1]) for said, references in images[::-1]]
+    turned = [(reply, references[::-1]) for reply, references in images[::-1]]
     assert cider_d(turned)[::-1] == pytest.approx(cider_d(images))
 
 
@@ -112,8 +112,8 @@ def test_scores_are_those_of_pycocoevalcap_with_its_tokenizer(capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
     cut = PTBTokenizer().tokenize
     truth = cut({i: [{"caption": text} for text in texts] for i, texts in references.items()})
-    said = cut({i: [{"caption": replies[i]}] for i in references})
-    corpus, by_id = Cider().compute_score(truth, said)
+    tokens = cut({i: [{"caption": replies[i]}] for i in references})
+    corpus, by_id = Cider().compute_score(truth, tokens)
     assert ours.corpus == pytest.approx(corpus, abs=1e-9)
     assert len(by_id) == 73
     assert list(ours.by_id.values()) == pytest.approx(list(by_id), abs=1e-9)

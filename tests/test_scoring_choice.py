@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ouro.benchmarks.scoring.choice import Mode, blank_match, chosen
+from ouro.benchmarks.scoring.choice import Mode, blank_match, choose_option
 
 MODES: tuple[Mode, ...] = ("strict", "letter", "lenient", "iconqa")
 CHOICES = ("solid", "liquid", "gas")
@@ -72,26 +72,26 @@ TABLE = [
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: repr(row[0]))
 def test_the_option_taken_by_each_rule(row: tuple[str, int | None, int | None, int | None, int | None]) -> None:
     reply, *expected = row
-    assert [chosen(reply, CHOICES, mode) for mode in MODES] == expected
+    assert [choose_option(reply, CHOICES, mode) for mode in MODES] == expected
 
 
 def test_strict_knows_five_letters_and_only_those_there_are() -> None:
     six = tuple("uvwxyz")
-    assert [chosen(letter, six, "strict") for letter in "AEF"] == [0, 4, None]
-    assert chosen("E", CHOICES, "strict") is None
-    assert chosen("F", six, "letter") == chosen("F", six, "lenient") == 5
+    assert [choose_option(letter, six, "strict") for letter in "AEF"] == [0, 4, None]
+    assert choose_option("E", CHOICES, "strict") is None
+    assert choose_option("F", six, "letter") == choose_option("F", six, "lenient") == 5
 
 
 def test_iconqa_takes_a_letter_before_a_text() -> None:
-    assert chosen("b", ("b", "a"), "iconqa") == 1
-    assert chosen("3", ("2", "3", "5"), "iconqa") == 1
-    assert chosen("same", ("same", "same"), "iconqa") is None
+    assert choose_option("b", ("b", "a"), "iconqa") == 1
+    assert choose_option("3", ("2", "3", "5"), "iconqa") == 1
+    assert choose_option("same", ("same", "same"), "iconqa") is None
 
 
 @given(st.text(max_size=20), st.lists(st.text(max_size=5), max_size=6))
 def test_an_index_is_one_of_the_options(reply: str, choices: list[str]) -> None:
     for mode in MODES:
-        taken = chosen(reply, choices, mode)
+        taken = choose_option(reply, choices, mode)
         assert taken is None or 0 <= taken < len(choices)
 
 
@@ -100,13 +100,13 @@ def test_a_bare_letter_and_a_letter_with_its_text_are_clear_to_every_rule(case: 
     count, index = case
     choices = [f"option{i}" for i in range(count)]
     for mode in MODES:
-        assert chosen("ABCDE"[index], choices, mode) == index
-        assert chosen(f"{'ABCDE'[index]}. {choices[index]}", choices, mode) == index
+        assert choose_option("ABCDE"[index], choices, mode) == index
+        assert choose_option(f"{'ABCDE'[index]}. {choices[index]}", choices, mode) == index
 
 
 def test_more_options_than_letters_are_refused() -> None:
     with pytest.raises(ValueError, match="got 27 options, expected at most 26"):
-        chosen("A", ["x"] * 27, "strict")
+        choose_option("A", ["x"] * 27, "strict")
 
 
 @pytest.mark.parametrize(

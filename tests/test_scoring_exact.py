@@ -39,7 +39,7 @@ def test_gqa_minds_no_case_outer_space_or_final_period(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "answer"),
     [
         ("yes", True),
         ("Yes.", True),
@@ -63,12 +63,12 @@ def test_gqa_minds_no_case_outer_space_or_final_period(answer: str) -> None:
         ("\uff59\uff45\uff53", None),  # full-width letters are not folded
     ],
 )
-def test_vsr_needs_exactly_one_of_the_two_words(reply: str, said: bool | None) -> None:
-    assert vsr_answer(reply) is said
+def test_vsr_needs_exactly_one_of_the_two_words(reply: str, answer: bool | None) -> None:
+    assert vsr_answer(reply) is answer
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "answer"),
     [
         ("no", False),
         ("No", False),
@@ -92,12 +92,12 @@ def test_vsr_needs_exactly_one_of_the_two_words(reply: str, said: bool | None) -
         ("I cannot say", True),
     ],
 )
-def test_pope_says_yes_unless_a_word_of_the_first_sentence_denies(reply: str, said: bool) -> None:
-    assert pope_answer(reply) is said
+def test_pope_says_yes_unless_a_word_of_the_first_sentence_denies(reply: str, answer: bool) -> None:
+    assert pope_answer(reply) is answer
 
 
 @pytest.mark.parametrize(
-    ("reply", "references", "found"),
+    ("reply", "references", "is_contained"),
     [
         ("The sign says Golden Cafe.", ["golden cafe"], True),
         ("golden\ncafe", ["Golden Cafe"], True),
@@ -112,8 +112,8 @@ def test_pope_says_yes_unless_a_word_of_the_first_sentence_denies(reply: str, sa
         ("x", [], False),
     ],
 )
-def test_contains_finds_a_reference_in_the_reply(reply: str, references: list[str], found: bool) -> None:
-    assert contains(reply, references) is found
+def test_contains_finds_a_reference_in_the_reply(reply: str, references: list[str], is_contained: bool) -> None:
+    assert contains(reply, references) is is_contained
 
 
 @given(st.text(max_size=9), st.lists(st.text(max_size=4), max_size=3), st.text(max_size=3))
@@ -126,9 +126,9 @@ def test_more_text_or_references_never_lose_containment(reply: str, references: 
 
 
 def test_ratios_of_yes_and_no_by_hand() -> None:
-    said = [True, True, True, False, False]
+    answers = [True, True, True, False, False]
     true = [True, True, False, True, False]
-    counts = confusion(zip(said, true, strict=True))
+    counts = confusion(zip(answers, true, strict=True))
     assert counts == Confusion(true_yes=2, false_yes=1, false_no=1, true_no=1)
     assert counts.accuracy == 3 / 5
     assert counts.precision == counts.recall == 2 / 3

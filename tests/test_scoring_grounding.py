@@ -48,8 +48,8 @@ SIZE = (200, 100)
     ],
 )
 def test_a_box_is_read_in_the_documented_forms(reply: str, box: tuple[float, ...] | None) -> None:
-    found = parse_box(reply, SIZE)
-    assert found == (None if box is None else pytest.approx(box))
+    parsed_box = parse_box(reply, SIZE)
+    assert parsed_box == (None if box is None else pytest.approx(box))
 
 
 @pytest.mark.parametrize(

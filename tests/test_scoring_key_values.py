@@ -68,16 +68,16 @@ def test_nothing_predicted_or_asked_scores_0() -> None:
 
 
 def test_only_the_literal_none_is_no_prediction() -> None:
-    kept = [Pair("k", value) for value in ("none", "None.", "", "None ")]
-    assert answered([Pair("k", "None"), *kept, Pair("l", "None")]) == kept
+    pairs = [Pair("k", value) for value in ("none", "None.", "", "None ")]
+    assert answered([Pair("k", "None"), *pairs, Pair("l", "None")]) == pairs
 
 
 def _from_the_other_side(predicted: list[Pair], references: list[Pair]) -> int:
     """The second pass of DUE: references in their order, each taking the first prediction that fits."""
     left, matched = list(predicted), 0
-    for wanted in references:
-        values = {value.upper() for value in (wanted.value, *wanted.variants)}
-        fit = next((p for p in left if p.key == wanted.key and p.value.upper() in values), None)
+    for reference in references:
+        values = {value.upper() for value in (reference.value, *reference.variants)}
+        fit = next((p for p in left if p.key == reference.key and p.value.upper() in values), None)
         if fit is not None:
             left.remove(fit)
             matched += 1

@@ -24,9 +24,9 @@ TRUTH = Graph((5, 6, 7), (Relation(0, 1, ON), Relation(1, 2, BESIDE)))
 
 
 def _hits(*relations: Relation, classes: tuple[int, ...] = (5, 6, 7), truth: Graph = TRUTH) -> Hits:
-    found = match_relations(Graph(classes, relations), truth, SAME)
-    assert found is not None
-    return found
+    hits = match_relations(Graph(classes, relations), truth, SAME)
+    assert hits is not None
+    return hits
 
 
 def test_a_triple_needs_both_objects_both_classes_and_the_predicate() -> None:
@@ -103,8 +103,8 @@ def test_masks_overlap_as_counted_by_hand() -> None:
     left, right, empty = np.zeros((3, 2, 4), dtype=bool)
     left[:, :2] = True
     right[:, 1:3] = True
-    found = mask_iou(np.stack([left, empty]), np.stack([left, right, empty]))
-    assert found == pytest.approx(np.array([[1.0, 2 / 6, 0.0], [0.0, 0.0, 0.0]]))
+    overlaps = mask_iou(np.stack([left, empty]), np.stack([left, right, empty]))
+    assert overlaps == pytest.approx(np.array([[1.0, 2 / 6, 0.0], [0.0, 0.0, 0.0]]))
 
 
 def test_boxes_go_through_the_iou_matrix() -> None:

@@ -20,9 +20,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("tasks.screen.time.monotonic", made)
-    return made
+    fixed_clock = Clock()
+    monkeypatch.setattr("tasks.screen.time.monotonic", fixed_clock)
+    return fixed_clock
 
 
 def test_what_was_restored_at_once_does_not_shorten_the_remaining_time(

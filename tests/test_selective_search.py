@@ -36,17 +36,17 @@ def photograph(name: str) -> PIL.Image.Image:
     return PIL.Image.open(PHOTOGRAPHS / name).convert("RGB")
 
 
-def best_iou(found: list[Proposal], box: Box) -> float:
-    return max(boxes.iou(p.box, box) for p in found)
+def best_iou(proposals: list[Proposal], box: Box) -> float:
+    return max(boxes.iou(p.box, box) for p in proposals)
 
 
 @pytest.mark.parametrize("name", MARKED)
 def test_marked_objects_of_photographs_are_found(name: str) -> None:
-    [found] = SelectiveSearchProposer(0.5).propose([photograph(name)])
-    missed = {what for what, box in MARKED[name].items() if best_iou(found, box) < 0.5}
+    [proposals] = SelectiveSearchProposer(0.5).propose([photograph(name)])
+    missed = {what for what, box in MARKED[name].items() if best_iou(proposals, box) < 0.5}
     assert missed == set()
-    assert all(p.source == "selective-search" and 0.5 <= p.score <= 1 and p.text == "" for p in found)
-    assert found == sorted(found, key=lambda p: -p.score)
+    assert all(p.source == "selective-search" and 0.5 <= p.score <= 1 and p.text == "" for p in proposals)
+    assert proposals == sorted(proposals, key=lambda p: -p.score)
 
 
 def test_photograph_becomes_a_tree_with_its_objects() -> None:
@@ -63,8 +63,8 @@ def test_photograph_becomes_a_tree_with_its_objects() -> None:
 def test_containers_of_drawn_scenes_are_found() -> None:
     rng = np.random.default_rng(97)
     drawn = [draw_scene(rng) for _ in range(12)]
-    found = SelectiveSearchProposer(0.5).propose([PIL.Image.fromarray(render(scene)) for scene in drawn])
-    best = [best_iou(f, c.box) for f, scene in zip(found, drawn, strict=True) for c in scene.containers]
+    proposals = SelectiveSearchProposer(0.5).propose([PIL.Image.fromarray(render(scene)) for scene in drawn])
+    best = [best_iou(f, c.box) for f, scene in zip(proposals, drawn, strict=True) for c in scene.containers]
     recall = sum(value >= 0.5 for value in best) / len(best)
     print(f"containers: recall at IoU 0.5 {recall:.3f} of {len(best)}")
     assert recall >= 0.95
@@ -100,8 +100,8 @@ def test_large_pictures_are_answered_in_their_own_pixels() -> None:
     y, x = np.mgrid[:1200, :1600]
     pixels = np.full((1200, 1600, 3), 225, np.uint8)
     pixels[(x - 600) ** 2 + (y - 700) ** 2 < 300**2] = (200, 30, 30)
-    [found] = SelectiveSearchProposer(0.5).propose([PIL.Image.fromarray(pixels)])
-    assert found[0].box == pytest.approx((300, 400, 900, 1000), abs=10)
+    [proposals] = SelectiveSearchProposer(0.5).propose([PIL.Image.fromarray(pixels)])
+    assert proposals[0].box == pytest.approx((300, 400, 900, 1000), abs=10)
 
 
 @settings(max_examples=25, deadline=None)
@@ -110,10 +110,10 @@ def test_any_picture_is_answered_within_its_borders(width: int, height: int, see
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (height, width, 3) if noise else (1, 1, 3), dtype=np.uint8)
     image = PIL.Image.fromarray(pixels).resize((width, height)).convert("RGB" if seed % 2 else "L")
-    [found] = SelectiveSearchProposer(0.0).propose([image])
-    assert all(0 <= p.score <= 1 for p in found)
-    assert all(0 <= p.box[0] < p.box[2] <= width and 0 <= p.box[1] < p.box[3] <= height for p in found)
-    assert not (found and min(width, height) < 24)
+    [proposals] = SelectiveSearchProposer(0.0).propose([image])
+    assert all(0 <= p.score <= 1 for p in proposals)
+    assert all(0 <= p.box[0] < p.box[2] <= width and 0 <= p.box[1] < p.box[3] <= height for p in proposals)
+    assert not (proposals and min(width, height) < 24)
 
 
 # ---- the score ---------------------------------------------------------------------------------------

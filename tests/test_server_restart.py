@@ -68,7 +68,7 @@ def steps_of(process: subprocess.Popen[str]) -> Iterator[int]:
             yield int(line.split()[1].split("/")[0])
 
 
-def asked(server: Server, state: State, what: str, **body: Any) -> list[dict[str, Any]]:
+def fetch_records(server: Server, state: State, what: str, **body: Any) -> list[dict[str, Any]]:
     """What the server has of flow runs, task runs or artifacts."""
     import httpx
 
@@ -90,7 +90,7 @@ def ended(server: Server, state: State) -> dict[str, str]:
     return {
         run["name"].split("-")[0] if what == "task_runs" else "flow": run["state_name"]
         for what in ("flow_runs", "task_runs")
-        for run in asked(server, state, what)
+        for run in fetch_records(server, state, what)
     }
 
 
@@ -116,8 +116,8 @@ def test_a_training_outlives_its_server_and_ends_completed(tmp_path: Path, state
         assert (tmp_path / "adapter/adapter_model.safetensors").is_file()
         within(30, lambda: set(ended(first, state).values()) == {"Completed"})
         assert ended(first, state) == {"flow": "Completed", "train": "Completed"}
-        shown = {made["key"]: made["data"] for made in asked(first, state, "artifacts")}
-        assert shown.keys() == {"train-progress", "train-losses"} and shown["train-progress"] == 100.0
+        data_by_key = {artifact["key"]: artifact["data"] for artifact in fetch_records(first, state, "artifacts")}
+        assert data_by_key.keys() == {"train-progress", "train-losses"} and data_by_key["train-progress"] == 100.0
     finally:
         process.kill()
         process.wait()

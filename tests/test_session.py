@@ -33,8 +33,8 @@ def task_names(flow_run: Any) -> list[str]:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     with get_client(sync_client=True) as client:
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
-        return sorted(run.name for run in client.read_task_runs(flow_run_filter=wanted))
+        run_filter = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+        return sorted(run.name for run in client.read_task_runs(flow_run_filter=run_filter))
 
 
 def python(code: list[str], folder: Path, prefect_api: str, **environment: str) -> str:
@@ -120,13 +120,13 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
 
         monkeypatch.setattr(annotate, name, flow(name=name)(stage))
 
-    class Door:
-        def admit(self, collection: str | None, ingest: object) -> None:
+    class FolderLease:
+        def ingest_once(self, collection: str | None, ingest: object) -> None:
             ran.append("ingest")
 
     out = tmp_path / "out"
     with tags("names-of-an-annotation"):
-        clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, Door())  # type: ignore[arg-type]
+        clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, FolderLease())  # type: ignore[arg-type]
     assert list(clock) == ran == ["ingest", "propose", "describe", "merge", "synthesize"]
     assert f"annotate, {out}" in [run.name for run in runs_tagged("names-of-an-annotation")]
 
@@ -139,7 +139,7 @@ def test_a_night_is_called_by_the_time_it_was_scheduled_for(
     from flows.nightly import nightly
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flows.round.run", lambda *_, rounds, commit: f"{rounds} round, commit {commit}")
+    monkeypatch.setattr("flows.bootstrap.run", lambda *_, rounds, commit: f"{rounds} round, commit {commit}")
     with tags("name-of-a-night"):
         state = nightly(return_state=True)
     assert state.message == "1 round, commit True"

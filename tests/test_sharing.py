@@ -49,12 +49,12 @@ from tasks.sharing import shared
 from ouro.core.layout import Layout
 
 root = Path(sys.argv[1])
-with shared(Layout(root, root / ".ouro/cache"), {"merge.max_tokens": 9}) as door:
-    print("alone" if door.alone else "joined", flush=True)
+with shared(Layout(root, root / ".ouro/cache"), {"merge.max_tokens": 9}) as lease:
+    print("alone" if lease.alone else "joined", flush=True)
     if sys.argv[2] == "ingest":
         from ouro.core.artifacts import write_shard
         from ouro.core.records import Image
-        door.admit("c", lambda: write_shard(root / "images/shard-00000.parquet", Image, [], n_in=0))
+        lease.ingest_once("c", lambda: write_shard(root / "images/shard-00000.parquet", Image, [], n_in=0))
         print("ingested", flush=True)
     sys.stdin.read()
 """
@@ -73,9 +73,9 @@ def holding(root: Path, what: str) -> subprocess.Popen[str]:
 def test_who_comes_second_takes_what_the_first_has_ingested(tmp_path: Path) -> None:
     layout = Layout(tmp_path, tmp_path / ".ouro/cache")
     other, ingest = holding(tmp_path, "ingest"), Ingest(layout)
-    with shared(layout, {"merge.max_tokens": 9}) as door:
-        door.admit("new", ingest)
-    assert (door.alone, ingest.times) == (False, 0)
+    with shared(layout, {"merge.max_tokens": 9}) as lease:
+        lease.ingest_once("new", ingest)
+    assert (lease.alone, ingest.times) == (False, 0)
     other.communicate()
 
 
@@ -88,8 +88,8 @@ def test_who_wants_something_else_of_the_folder_is_refused_while_others_work(tmp
     ):
         pass
     other.communicate()
-    with shared(layout, {"merge.max_tokens": 7}) as door:
-        assert door.alone
+    with shared(layout, {"merge.max_tokens": 7}) as lease:
+        assert lease.alone
 
 
 def test_when_the_ingesting_process_dies_the_one_that_waited_ingests(tmp_path: Path) -> None:
@@ -102,21 +102,21 @@ def test_when_the_ingesting_process_dies_the_one_that_waited_ingests(tmp_path: P
     assert waiting.stdout is not None
     assert waiting.stdout.readline().startswith("another `ouro annotate` is at work")
     first.kill()
-    said = waiting.communicate()[0].split()
-    assert said[-2:] == ["alone", "ingested"]
+    output = waiting.communicate()[0].split()
+    assert output[-2:] == ["alone", "ingested"]
     assert shard_names(layout.images) == [NAMES[0]]
 
 
 def test_ingest_runs_again_for_a_new_collection_and_only_then(tmp_path: Path) -> None:
     layout = Layout(tmp_path, tmp_path / ".ouro/cache")
-    ingest, made = Ingest(layout), layout.scenes / NAMES[0]
+    ingest, folder = Ingest(layout), layout.scenes / NAMES[0]
 
     def enter(collection: str | None, agreed: dict[str, object]) -> tuple[int, bool]:
         """How often ingest has run so far, and whether the scenes that were there are still there."""
-        write_shard(made, Scene, [], n_in=0)
-        with shared(layout, agreed) as door:
-            door.admit(collection, ingest)
-        return ingest.times, made.is_file()
+        write_shard(folder, Scene, [], n_in=0)
+        with shared(layout, agreed) as lease:
+            lease.ingest_once(collection, ingest)
+        return ingest.times, folder.is_file()
 
     same: dict[str, object] = {"ingest.limit": 0, "merge.max_tokens": 9}
     assert enter("a", same) == (1, False)
@@ -138,10 +138,10 @@ def test_an_ingest_that_failed_is_done_again(tmp_path: Path) -> None:
         ingest()
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), shared(layout, {}) as door:
-        door.admit("a", fails)
-    with shared(layout, {}) as door:
-        door.admit("a", ingest)
+    with pytest.raises(OSError, match="full"), shared(layout, {}) as lease:
+        lease.ingest_once("a", fails)
+    with shared(layout, {}) as lease:
+        lease.ingest_once("a", ingest)
     assert ingest.times == 2
 
 
@@ -183,9 +183,9 @@ def test_weights_that_change_between_two_shards_are_refused_and_nothing_is_mixed
     """The second shard was described by the new weights, and lay beside the first as if it were of one piece."""
     layout, params = annotating
     first, second, *_ = shard_names(layout.regions)
-    regions = Kept(layout.regions)
-    with shared(layout, agreed(params)) as door:
-        door.admit("photos", lambda: None)
+    regions = FolderCopy(layout.regions)
+    with shared(layout, agreed(params)) as lease:
+        lease.ingest_once("photos", lambda: None)
         regions.restore()
         describe.fn(first, layout, params)
         replace_weights(Path(params.model.base))
@@ -200,13 +200,13 @@ def test_an_interrupted_run_is_not_completed_with_other_weights(annotating: tupl
     first, second, *_ = shard_names(layout.regions)
 
     def run(name: str) -> set[str]:
-        with shared(layout, agreed(params)) as door:
-            door.admit("photos", lambda: None)
+        with shared(layout, agreed(params)) as lease:
+            lease.ingest_once("photos", lambda: None)
             regions.restore()
             describe.fn(name, layout, params)
         return makers(layout)
 
-    regions = Kept(layout.regions)
+    regions = FolderCopy(layout.regions)
     [old] = run(first)
     replace_weights(Path(params.model.base))
     [new] = run(second)
@@ -223,11 +223,11 @@ def test_weights_that_change_while_a_shard_is_made_leave_no_shard(
     with pytest.raises(ModelChanged):
         describe.fn(name, layout, params, lambda n: replace_weights(Path(params.model.base)))
     assert shard_names(layout.descriptions) == []
-    [kept] = {d.annotator for d in read_shard(describe.fn(name, layout, params), Description)}
-    assert kept == fingerprint_of(params.model)[:16]
+    [annotator_name] = {d.annotator for d in read_shard(describe.fn(name, layout, params), Description)}
+    assert annotator_name == fingerprint_of(params.model)[:16]
 
 
-class Kept:
+class FolderCopy:
     """The files of a folder, which a new agreement removes: here no stage before makes them again."""
 
     def __init__(self, folder: Path) -> None:
@@ -320,13 +320,13 @@ def test_two_annotations_of_one_folder_at_once_are_the_same_as_one(tmp_path: Pat
         PILImage.fromarray(render(draw_scene(np.random.default_rng(i)))).save(tmp_path / f"photos/{i}.png")
 
     def annotate(out: str, *words: str) -> subprocess.Popen[bytes]:
-        wanted = ["--set", "ingest.shard_images=1", "--set", "propose.proposers=[rpn]", "--set", "model.processes=1"]
-        command = [sys.executable, "-m", "cli.app", "annotate", "photos", "--out", out, *wanted, *words]
+        options = ["--set", "ingest.shard_images=1", "--set", "propose.proposers=[rpn]", "--set", "model.processes=1"]
+        command = [sys.executable, "-m", "cli.app", "annotate", "photos", "--out", out, *options, *words]
         return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PREFECT_API_URL": prefect_api})
 
     for out, words in {"one": [[]], "two": [[], []], "shares": [["--shards", "0/2"], ["--shards", "1/2"]]}.items():
         assert [p.wait() for p in [annotate(out, *w) for w in words]] == [0] * len(words)
-    made = [files_below(tmp_path / out) for out in ("one", "two", "shares")]
-    assert len(made[0]) >= 5 * 4 * 2  # stages, shards, files of each
-    assert made[0] == made[1] == made[2]
+    files = [files_below(tmp_path / out) for out in ("one", "two", "shares")]
+    assert len(files[0]) >= 5 * 4 * 2  # stages, shards, files of each
+    assert files[0] == files[1] == files[2]
     assert (tmp_path / "shares/report/index.html").is_file()

@@ -21,7 +21,7 @@ def spelt(file: Path) -> list[str]:
 
 def test_only_the_state_spells_the_folder() -> None:
     files = [file for room in ("cli", "flows", "tasks", "ouro") for file in (ROOT / room).rglob("*.py")]
-    assert {file.relative_to(ROOT).as_posix(): found for file in files if (found := spelt(file))} == {
+    assert {file.relative_to(ROOT).as_posix(): spellings for file in files if (spellings := spelt(file))} == {
         "ouro/core/state.py": [".ouro"]
     }
 

@@ -43,10 +43,10 @@ def collected() -> Statistics:
         region("0.0.0", (0, 0, 20, 10), "ocr", "milk", "text"),
         region("0.1", (10, 0, 30, 10), "rpn+ocr", "open now"),
     ]
-    said = [Description(r.region_id, ONE, "word " * (2 + r.level), "m") for r in regions]
+    descriptions = [Description(r.region_id, ONE, "word " * (2 + r.level), "m") for r in regions]
     scene = Scene(ONE, "one two three four five", (), (), (), (Decision("budget", "r", "t", "rule"),))
     collector.image(
-        image(ONE, "a table"), regions, said, scene, [pair("style", 0.5), pair("style", 1.0), pair("style")]
+        image(ONE, "a table"), regions, descriptions, scene, [pair("style", 0.5), pair("style", 1.0), pair("style")]
     )
     collector.image(image(TWO, "a table and a box"), [], [], None, [])
     collector.stage(StageCount("propose", 4, 3, {"nms": 1}))
@@ -69,9 +69,10 @@ def test_caption_lengths_by_level_and_round() -> None:
 
 
 def test_regions_are_counted_without_the_whole_image() -> None:
-    made = collected()
-    assert (made.images, made.regions_mean, made.regions_median, made.regions_p95) == (2, 1.5, 1.5, 3.0)  # 3 and 0
-    assert [(r.by, r.value, r.n, r.per_image) for r in made.regions] == [
+    result = collected()
+    # of 3 and 0 regions
+    assert (result.images, result.regions_mean, result.regions_median, result.regions_p95) == (2, 1.5, 1.5, 3.0)
+    assert [(r.by, r.value, r.n, r.per_image) for r in result.regions] == [
         ("level", "1", 2, 1.0), ("level", "2", 1, 0.5),
         ("source", "ocr", 1, 0.5), ("source", "rpn", 1, 0.5), ("source", "rpn+ocr", 1, 0.5),
         ("kind", "object", 2, 1.0), ("kind", "text", 1, 0.5),
@@ -85,19 +86,19 @@ def test_ocr_coverage() -> None:
 
 
 def test_acceptance_confidence_decisions_and_stages() -> None:
-    made = collected()
-    assert [(a.aspect, a.kept, a.written, a.share) for a in made.acceptance] == [
+    result = collected()
+    assert [(a.aspect, a.kept, a.written, a.share) for a in result.acceptance] == [
         ("interactions", 0, 5, 0.0), ("style", 4, 5, 0.8),
     ]  # fmt: skip
-    assert made.confidence == 0.75 and made.decisions == (("budget", 1),)
-    (stage,) = made.stages
+    assert result.confidence == 0.75 and result.decisions == (("budget", 1),)
+    (stage,) = result.stages
     assert (stage.stage, stage.n_in, stage.n_out, stage.rejected) == ("propose", 7, 4, (("nms", 2), ("too_small", 1)))
 
 
 def test_an_empty_dataset_has_statistics() -> None:
-    made = Collector("1").result()
-    assert made.captions == made.regions == () and made.confidence is None
-    assert all(math.isfinite(v) for v in made.metrics().values())
+    result = Collector("1").result()
+    assert result.captions == result.regions == () and result.confidence is None
+    assert all(math.isfinite(v) for v in result.metrics().values())
 
 
 def test_text_of_a_block_is_counted_once() -> None:
@@ -149,14 +150,14 @@ def test_acceptance_comes_from_the_sidecar_where_it_says() -> None:
     assert written_by_aspect({"aspects": {"style": [2, 9]}}, [pair("style")], []) == {"style": (2, 9)}
 
 
-@pytest.mark.parametrize("said", [None, [], {"style": 3}, {"style": [1]}, {"style": [3, 2]}, {"style": [True, 2]}])
-def test_acceptance_is_counted_where_the_sidecar_says_nothing_usable(said: object) -> None:
+@pytest.mark.parametrize("counts", [None, [], {"style": 3}, {"style": [1]}, {"style": [3, 2]}, {"style": [True, 2]}])
+def test_acceptance_is_counted_where_the_sidecar_says_nothing_usable(counts: object) -> None:
     dropped = [
         Rejected("synthesize", f"{ONE}/style/3", "no_support"),
         Rejected("synthesize", f"{ONE}/scene/of/things/0", "no_support"),
         Rejected("synthesize", ONE, "unparsable"),
     ]
-    assert written_by_aspect({"aspects": said}, [pair("style"), pair("style")], dropped) == {
+    assert written_by_aspect({"aspects": counts}, [pair("style"), pair("style")], dropped) == {
         "scene/of/things": (0, 1), "style": (2, 3), "unknown": (0, 1),
     }  # fmt: skip
 
@@ -182,8 +183,8 @@ def test_metrics_of_any_names_are_all_kept(sources: list[str]) -> None:
 
 
 def test_statistics_survive_json() -> None:
-    made = collected()
-    assert captions_from_json("x", json.loads(json.dumps(made.to_json()))) == made.captions
+    result = collected()
+    assert captions_from_json("x", json.loads(json.dumps(result.to_json()))) == result.captions
 
 
 NAN_ROW = {"round": "1", "level": "0", "n": 1, "mean": "nan", "std": 0, "median": 0, "p95": 0}

@@ -17,15 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_the_summary_counts_what_lies_in_the_folder(tmp_path: Path) -> None:
     layout = described(tmp_path)
     refused = [Rejected("ingest", "x.png", "not_an_image"), Rejected("ingest", "y.png", "duplicate")]
-    own = f"{0:016x}"
-    image = Image(own, "a.png", 64, 64, "a.png")
+    image_id = f"{0:016x}"
+    image = Image(image_id, "a.png", 64, 64, "a.png")
     test = Image("t", "t.png", 64, 64, "t.png", split="test")
     write_shard(layout.images / NAMES[0], Image, [image, test], n_in=4, rejected=refused)
     for number, name in enumerate(NAMES[:2]):
         scene = Scene(f"{number:016x}", "a table with a star.", (), ())
         write_shard(layout.scenes / name, Scene, [scene], n_in=1)
         pairs = [
-            QAPair(f"q{n}", own, aspect, "what?", "it") for n, aspect in enumerate(("style", "style", "interactions"))
+            QAPair(f"q{n}", image_id, aspect, "what?", "it")
+            for n, aspect in enumerate(("style", "style", "interactions"))
         ]
         dropped = [Rejected("synthesize", "q9", "leak")]
         write_shard(layout.qa / name, QAPair, pairs, n_in=4, rejected=dropped)

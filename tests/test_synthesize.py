@@ -158,7 +158,9 @@ def _made(params: Synthesize, answers: dict[str, str] | None = None) -> Synthesi
     answerer = ScriptedVLM({answer_prompt(params.template, q): a for q, a in answers.items()}) if answers else None
     picture = {"i": PILImage.new("RGB", (32, 32))}
     told: list[int] = []
-    made = synthesize_shard(picture, [Scene("i", TEXT, (), ())], writer, params, None, answerer, told.append, check_pair)
+    made = synthesize_shard(
+        picture, [Scene("i", TEXT, (), ())], writer, params, None, answerer, told.append, check_pair
+    )
     assert made.n_in == len(made.pairs) + len(made.rejected) == 8
     assert sum(told) == (len(answerer.asked) if answerer else 0)
     return made

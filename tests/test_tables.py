@@ -76,8 +76,8 @@ def test_rounds_as_csv_and_on_the_screen(
     from cli.app import app
 
     monkeypatch.chdir(tmp_path)
-    for made in ROUNDS:
-        write_round(made)
+    for record in ROUNDS:
+        write_round(record)
     runner = CliRunner()
     printed = runner.invoke(app, ["rounds", "--csv", "-"])
     assert printed.exit_code == 0

@@ -36,27 +36,27 @@ def small(folder: Path, **knobs: Any) -> Any:
 
 
 def test_collated_images_come_apart_as_they_were() -> None:
-    made = [
+    rows = [
         pack_row([9] * (2 + n), [], [PackedBranch([1], [n, 5], [1.0, 0.5], 1), PackedBranch([], [n], [1.0], 0)],
                  image_token=-1, merge=2)
         for n in range(1, 6)
     ]  # fmt: skip
-    batch, order = collate(made, 0, 20)
+    batch, order = collate(rows, 0, 20)
     assert batch.ids.shape[0] > 1
     for row, i in zip(split_images(batch), order, strict=True):
         for name in ("ids", "branch", "positions", "weights", "task", "source"):
-            assert torch.equal(getattr(row, name), getattr(made[i], name)), name
-        assert row.unshared == made[i].unshared
+            assert torch.equal(getattr(row, name), getattr(rows[i], name)), name
+        assert row.unshared == rows[i].unshared
 
 
 def test_keys_that_tokens_see_are_counted_as_the_mask_has_them() -> None:
     branches = [PackedBranch([1, 2], [3], [1.0], 1), PackedBranch([1], [3, 3], [1.0, 1.0], 0)]
-    made = [pack_row([9] * n, [], branches, image_token=-1, merge=2) for n in (4, 2)]
-    batch, _ = collate(made, 0, 9)
+    rows = [pack_row([9] * n, [], branches, image_token=-1, merge=2) for n in (4, 2)]
+    batch, _ = collate(rows, 0, 9)
     padding = int((batch.branch < 0).sum())  # sees itself
     assert int(row_mask(batch).sum()) - padding == int(batch.counts[2])
     # prefix 4: 10, and two branches of 3: 3 * 4 + 6 each; prefix 2: 3, and 3 * 2 + 6 each
-    assert [row.attended() for row in made] == [10 + 2 * 18, 3 + 2 * 12]
+    assert [row.attended() for row in rows] == [10 + 2 * 18, 3 + 2 * 12]
 
 
 def test_a_micro_batch_in_pieces_trains_to_the_same_weights(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_a_loss_that_is_no_number_names_the_image(tmp_path: Path, monkeypatch: p
 
     def bad(model: Any, batch: PackedBatch, *args: Any, **kwargs: Any) -> Any:
         loss = joint_loss(model, batch, *args, **kwargs)
-        held = any(
+        is_bad = any(
             set(marked) <= set(row.ids.tolist()) and _has(row.ids.tolist(), marked) for row in split_images(batch)
         )
-        return loss._replace(total=loss.total * float("nan")) if held else loss
+        return loss._replace(total=loss.total * float("nan")) if is_bad else loss
 
     monkeypatch.setattr(trainer, "joint_loss", bad)
     with pytest.raises(TrainingError, match=rf"step 2: the loss is nan, image {broken}; .*checkpoint-1 is intact"):
@@ -154,11 +154,11 @@ def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyte
     happened: list[str] = []
     work = tmp_path / "checkpoints"
 
-    def noted(owner: Any, name: str, told: Any) -> None:
+    def record_calls(owner: Any, name: str, describe: Any) -> None:
         done = getattr(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            happened.append(f"{name} {told(*args)}")
+            happened.append(f"{name} {describe(*args)}")
             return done(*args, **kwargs)
 
         monkeypatch.setattr(owner, name, call)
@@ -166,13 +166,13 @@ def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyte
     def file_of(handle: int) -> str:
         return str(Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path))
 
-    def told_of(path: Any, *_: Any) -> str:
+    def path_of(path: Any, *_: Any) -> str:
         return str(Path(path).relative_to(tmp_path)) if Path(path).is_relative_to(tmp_path) else "elsewhere"
 
-    noted(os, "fsync", file_of)
-    noted(os, "replace", told_of)
-    noted(shutil, "rmtree", told_of)
-    noted(TrainerState, "save_to_json", lambda state, path: told_of(path))
+    record_calls(os, "fsync", file_of)
+    record_calls(os, "replace", path_of)
+    record_calls(shutil, "rmtree", path_of)
+    record_calls(TrainerState, "save_to_json", lambda state, path: path_of(path))
     job = small(tmp_path, save_steps=1)
     lora.train_once(job)
 
@@ -182,8 +182,8 @@ def test_a_power_cut_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyte
         marked = happened.index(f"save_to_json {folder}/trainer_state.json")
         before, after = happened[:marked], happened[marked + 1 :]
         names = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
-        wanted = {f"fsync {folder}/{name}" for name in names} | {f"fsync {folder}", f"fsync {key}"}
-        assert wanted <= set(before), f"not on the disk before the marker: {wanted - set(before)}"
+        expected = {f"fsync {folder}/{name}" for name in names} | {f"fsync {folder}", f"fsync {key}"}
+        assert expected <= set(before), f"not on the disk before the marker: {expected - set(before)}"
         synced = after.index(f"fsync {folder}/trainer_state.json")
         if step == 2:
             assert synced < after.index(f"rmtree {key}/checkpoint-1")
@@ -236,7 +236,7 @@ def test_a_training_of_a_few_steps_still_says_how_it_went(tmp_path: Path) -> Non
 def test_each_part_wears_lora_or_is_frozen(family: str) -> None:
     from peft import LoraConfig, get_peft_model
 
-    def worn(**parts: str) -> set[str]:
+    def trainable_names(**parts: str) -> set[str]:
         model = tiny_model(family, tiny_processor(family))
         modules = target_modules(model, Train(**parts))  # type: ignore[arg-type]
         wrapped = get_peft_model(model, LoraConfig(r=2, target_modules=modules, task_type="CAUSAL_LM"))
@@ -245,9 +245,9 @@ def test_each_part_wears_lora_or_is_frozen(family: str) -> None:
         return {n.split(".lora_")[0] for n in names}
 
     each = [{"language": "frozen", "merger": "frozen", "vision": "frozen", part: "lora"} for part in lora_parts]
-    apart = [worn(**parts) for parts in each]
+    apart = [trainable_names(**parts) for parts in each]
     assert all(apart) and sum(map(len, apart)) == len(set.union(*apart))
-    assert set.union(*apart) == worn(language="lora", merger="lora", vision="lora")
+    assert set.union(*apart) == trainable_names(language="lora", merger="lora", vision="lora")
     for part, names in zip(lora_parts, apart, strict=True):
         assert {part_of(name) for name in names} == {part}
 
@@ -258,17 +258,17 @@ lora_parts = ("language", "merger", "vision")
 def test_checkpointing_runs_a_frozen_tower_once_and_only_forward(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = lora._load_lora_model  # pyright: ignore[reportPrivateUsage]
+    load_model = lora._load_lora_model  # pyright: ignore[reportPrivateUsage]
     seen: dict[str, list[bool]] = {"vision": [], "language": [], "layer": []}
 
     def watched(job: Any) -> Any:
-        model, encoder = wanted(job)
+        model, encoder = load_model(job)
         inner = model.get_base_model().model
         for name, norm in (("vision", inner.visual.blocks[0].norm2), ("language", inner.language_model.norm)):
-            said = seen[name]
-            norm.register_forward_hook(lambda module, given, out, said=said: said.append(out.requires_grad))
+            flags = seen[name]
+            norm.register_forward_hook(lambda module, inputs, out, flags=flags: flags.append(out.requires_grad))
         layer = inner.language_model.layers[0].post_attention_layernorm
-        layer.register_forward_hook(lambda module, given, out: seen["layer"].append(out.requires_grad))
+        layer.register_forward_hook(lambda module, inputs, out: seen["layer"].append(out.requires_grad))
         return model, encoder
 
     monkeypatch.setattr(lora, "_load_lora_model", watched)
@@ -299,12 +299,12 @@ def test_qlora_keeps_frozen_weights_in_four_bits_and_learns(tmp_path: Path) -> N
 
 
 def test_a_step_says_what_it_cost(tmp_path: Path) -> None:
-    said: list[dict[str, float]] = []
+    logs: list[dict[str, float]] = []
     job = small(tmp_path, save_steps=1)
-    lora.train_once(job, lambda step, of, values: said.append(values) if "loss_desc" in values else None)
-    first, second = said
+    lora.train_once(job, lambda step, of, values: logs.append(values) if "loss_desc" in values else None)
+    first, second = logs
     assert second["tokens"] > first["tokens"] > 0
-    for values in said:
+    for values in logs:
         assert values["padding"] == 0.0, "eight images fit into one row"
         assert 0.3 < values["saved_by_sharing"] < 0.9
         assert values["tokens_per_second"] > 0 and 0 < values["mfu"] < 1.5 and values["memory_gb"] > 0.1

@@ -59,10 +59,10 @@ def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes
     assert not _workers(killed)
     assert not (killed / "adapter").exists()
     assert list((killed / "checkpoints").glob("*/checkpoint-*"))
-    again = start_drawn(killed, processes)
-    steps = [int(line) for line in again.communicate()[0].splitlines() if line.isdigit()]
+    second = start_drawn(killed, processes)
+    steps = [int(line) for line in second.communicate()[0].splitlines() if line.isdigit()]
     whole.communicate()
-    assert whole.returncode == 0 and again.returncode == 0
+    assert whole.returncode == 0 and second.returncode == 0
     assert min(steps) > 2, "the finished steps are not repeated"
     assert _digest(undisturbed) == _digest(killed)
 

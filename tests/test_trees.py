@@ -41,13 +41,13 @@ class Hashed:
 
     def _one(self, image: PIL.Image.Image) -> list[Proposal]:
         rng = np.random.default_rng([self.salt, zlib.crc32(image.tobytes()), *image.size])
-        found: list[Proposal] = []
+        proposals: list[Proposal] = []
         for _ in range(int(rng.integers(0, 9)) if rng.random() < 0.8 else 0):
             x0, y0 = rng.uniform(-0.1, 0.8, 2) * image.size
             w, h = rng.uniform(0.1, 0.9, 2) * image.size  # some reach over the border
             box = (float(x0), float(y0), float(x0 + w), float(y0 + h))
-            found += self._text(box, rng) if self.name == "ocr" else [Proposal(box, float(rng.random()), self.name)]
-        return found
+            proposals += self._text(box, rng) if self.name == "ocr" else [Proposal(box, float(rng.random()), self.name)]
+        return proposals
 
     def _text(self, box: Box, rng: np.random.Generator) -> list[Proposal]:
         x0, y0, x1, y1 = box
@@ -73,11 +73,11 @@ def literal(image: Image, picture: PIL.Image.Image, proposers: list[Hashed], par
             return 0
         x0, y0, x1, y1 = map(int, node.region.box)
         crop = picture.crop((x0, y0, x1, y1))
-        shown = [p for p in proposers if is_shown(p.name, node)]
-        found = [in_full_image(p, node.region.box) for proposer in shown for p in proposer.propose([crop])[0]]
-        children, dropped = divide(node, found, params)
+        active = [p for p in proposers if is_shown(p.name, node)]
+        proposals = [in_full_image(p, node.region.box) for proposer in active for p in proposer.propose([crop])[0]]
+        children, dropped = divide(node, proposals, params)
         rejected.extend(dropped)
-        return len(found) + sum(visit(child) for child in children)
+        return len(proposals) + sum(visit(child) for child in children)
 
     n = 1 + visit(root(image, picture.size))
     return Grown(regions, rejected, n)

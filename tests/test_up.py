@@ -20,11 +20,10 @@ import pytest
 import yaml
 from listening import Listeners, listeners
 
-from cli import up
 from cli.app import app, guarded
 from ouro.core.processes import is_alive
 from ouro.core.state import State
-from tasks import screen
+from tasks import screen, up
 from tasks.processes.locks import inherited
 from tasks.processes.prefect_server import START_SECONDS, free_port, healthy
 from tasks.processes.supervised import LONGEST, ChildError, Supervised, start
@@ -41,7 +40,7 @@ def within(seconds: float, true: Callable[[], object]) -> bool:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def screen_lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr(screen, "say", lines.append)
     return lines
@@ -55,11 +54,11 @@ def test_a_busy_port_gives_way_to_the_next_one() -> None:
         assert port < free_port(port) <= port + 20 or port > 65500
 
 
-def test_a_busy_port_is_said(said: list[str]) -> None:
+def test_a_busy_port_is_said(screen_lines: list[str]) -> None:
     up._say_port("MLflow", 5000, 5001)
     up._say_port("MLflow", 5000, 5000)
     up._say_port("Prefect", 4200, None)  # shares a server that runs already
-    assert said == ["port 5000 is in use; MLflow takes 5001"]
+    assert screen_lines == ["port 5000 is in use; MLflow takes 5001"]
 
 
 def test_prefect_reads_prefect_yaml_as_it_is_meant() -> None:
@@ -300,10 +299,12 @@ class Up:
         """The runs of a flow that have begun, first one first."""
         import httpx
 
-        asked = {"sort": "START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
+        filters = {"sort": "START_TIME_ASC", "flows": {"name": {"any_": [flow]}}}
         begun = ["RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING"]
-        asked |= {"flow_runs": {"state": {"type": {"any_": begun}}}}
-        answer = httpx.post(f"{self.address('Prefect')}/api/flow_runs/filter", json=asked, auth=self.auth(), timeout=60)
+        filters |= {"flow_runs": {"state": {"type": {"any_": begun}}}}
+        answer = httpx.post(
+            f"{self.address('Prefect')}/api/flow_runs/filter", json=filters, auth=self.auth(), timeout=60
+        )
         answer.raise_for_status()
         return answer.json()
 
@@ -334,8 +335,8 @@ def process_of(run: dict[str, Any]) -> int:
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """The files of a checkout that `ouro up` needs, with quick rounds; at the end no process may work there."""
     folder = tmp_path / "checkout"
-    wanted = ("cli", "flows", "tasks", "ouro", "prefect.yaml", "params.yaml", "dvc.yaml", ".dvc/config", ".gitignore")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *wanted]
+    names = ("cli", "flows", "tasks", "ouro", "prefect.yaml", "params.yaml", "dvc.yaml", ".dvc/config", ".gitignore")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *names]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -367,8 +368,8 @@ def test_the_schedule_fires_rounds_that_never_overlap_and_sigterm_ends_everythin
 
 
 def rounds_of(started: Up, checkout: Path) -> None:
-    again = subprocess.run([sys.executable, "-m", "cli.app", "up"], cwd=checkout, capture_output=True, text=True)
-    assert again.returncode == 2 and "another `ouro up` runs" in again.stderr
+    second = subprocess.run([sys.executable, "-m", "cli.app", "up"], cwd=checkout, capture_output=True, text=True)
+    assert second.returncode == 2 and "another `ouro up` runs" in second.stderr
     completed = started.until("Completed", times=2)
     assert all("auto-scheduled" in run["tags"] for run in completed)
     assert len(started.states("bootstrap")) >= 2, "the round is a subflow"
@@ -411,28 +412,28 @@ def assert_foreign_refused(started: Up) -> None:
     import httpx
 
     prefect, mlflow = started.address("Prefect"), started.address("MLflow")
-    asked = f"{mlflow}/api/2.0/mlflow/experiments/search"
+    url = f"{mlflow}/api/2.0/mlflow/experiments/search"
     for headers, status in (
         ({}, 200), ({"Origin": mlflow}, 200), ({"Origin": "http://attacker.example"}, 403),
         ({"Host": "attacker.example"}, 403),
     ):  # fmt: skip
-        answer = httpx.post(asked, json={"max_results": 1}, headers=headers, timeout=60)
+        answer = httpx.post(url, json={"max_results": 1}, headers=headers, timeout=60)
         assert answer.status_code == status, (headers, answer.text)
     assert httpx.post(f"{prefect}/api/flow_runs/filter", json={}, timeout=60).status_code == 401
     headers = {"Origin": "http://attacker.example", "Access-Control-Request-Method": "POST"}
-    for api in (f"{prefect}/api/flow_runs/filter", asked):
+    for api in (f"{prefect}/api/flow_runs/filter", url):
         assert "access-control-allow-origin" not in httpx.options(api, headers=headers, timeout=60).headers
 
 
 def assert_keys_only_where_needed(checkout: Path) -> None:
     """The worker, whose rounds may ask a model server, has its key; the servers have none."""
-    found: dict[str, set[str]] = {}
+    environments: dict[str, set[str]] = {}
     for pid in pids_in(checkout):
         process = psutil.Process(pid)
         words = process.cmdline()[1:4]
         if words[:2] == ["-m", "prefect"] or words[:3] == ["-m", "mlflow", "server"]:
-            found[" ".join(words[1:])] = KEYS.keys() & process.environ().keys()
-    assert found == {"prefect server": set(), "mlflow server": set(), "prefect worker": {"OPENAI_API_KEY"}}
+            environments[" ".join(words[1:])] = KEYS.keys() & process.environ().keys()
+    assert environments == {"prefect server": set(), "mlflow server": set(), "prefect worker": {"OPENAI_API_KEY"}}
 
 
 def mlflow_runs(store: str) -> list[Any]:
@@ -449,9 +450,9 @@ def assert_artifact_served(started: Up) -> None:
     import httpx
 
     address = started.address("MLflow")
-    made = next(run for run in mlflow_runs(address) if run.info.status == "FINISHED")
-    asked = {"path": "made/prefect.yaml", "run_uuid": made.info.run_id}
-    assert "CANCEL_NEW" in httpx.get(f"{address}/get-artifact", params=asked, timeout=60).text
+    last_run = next(run for run in mlflow_runs(address) if run.info.status == "FINISHED")
+    query = {"path": "made/prefect.yaml", "run_uuid": last_run.info.run_id}
+    assert "CANCEL_NEW" in httpx.get(f"{address}/get-artifact", params=query, timeout=60).text
 
 
 def assert_artifact_in_store(checkout: Path) -> None:

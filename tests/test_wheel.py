@@ -49,10 +49,12 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def call(scripts: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the environment as a person does who has no checkout."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))
+    }
     program, *rest = command
     line = [str(scripts / program), *rest]
-    return subprocess.run(line, cwd=cwd, env={**known, "COLUMNS": "200"}, capture_output=True, text=True)
+    return subprocess.run(line, cwd=cwd, env={**environment, "COLUMNS": "200"}, capture_output=True, text=True)
 
 
 def test_the_wheel_holds_every_module_and_every_file_beside_them(wheel: Path) -> None:
@@ -68,8 +70,8 @@ def test_the_wheel_holds_every_module_and_every_file_beside_them(wheel: Path) ->
 def test_the_installed_command_runs_without_the_checkout(scripts: Path, tmp_path: Path) -> None:
     where = call(scripts, tmp_path, "python", "-c", "import ouro, cli; print(ouro.__file__, cli.__file__)")
     assert [Path(path).is_relative_to(scripts.parent) for path in where.stdout.split()] == [True, True]
-    shown = call(scripts, tmp_path, "ouro", "--help")
-    assert shown.returncode == 0 and "annotate" in shown.stdout
+    result = call(scripts, tmp_path, "ouro", "--help")
+    assert result.returncode == 0 and "annotate" in result.stdout
     paper = call(scripts, tmp_path, "ouro", "paper", "--table", "5")  # reads ouro/benchmarks/paper.json
     assert paper.returncode == 0 and "OURO-7B" in paper.stdout
 
@@ -105,8 +107,8 @@ def test_the_wheel_annotates(scripts: Path, tmp_path: Path) -> None:
     for name in ("red", "blue"):
         Image.new("RGB", (64, 64), name).save(tmp_path / f"photos/{name}.png")
     nano = ROOT / "models/nano"
-    given = [f"model.base={nano}", f"model.proposer={nano / 'rpn'}", "propose.proposers=[rpn]", "model.processes=1"]
-    sets = [part for value in given for part in ("--set", value)]
+    overrides = [f"model.base={nano}", f"model.proposer={nano / 'rpn'}", "propose.proposers=[rpn]", "model.processes=1"]
+    sets = [part for value in overrides for part in ("--set", value)]
     result = call(scripts, tmp_path, "ouro", "annotate", "photos", "--out", "out", *sets)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out/report/index.html").is_file()  # its template is in the wheel

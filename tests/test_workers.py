@@ -25,8 +25,8 @@ from ouro.training.workers import worker_environment
 
 def other_interface() -> str:
     """An interface that other machines reach, "" where there is none: what a person's GLOO_SOCKET_IFNAME may say."""
-    found = (n for n, addresses in psutil.net_if_addrs().items() for a in addresses if a.family.name == "AF_INET")
-    return next((name for name in found if name != loopback_interface()), "")
+    names = (n for n, addresses in psutil.net_if_addrs().items() for a in addresses if a.family.name == "AF_INET")
+    return next((name for name in names if name != loopback_interface()), "")
 
 
 def workers_of(folder: Path) -> list[psutil.Process]:
@@ -36,9 +36,9 @@ def workers_of(folder: Path) -> list[psutil.Process]:
 
 def assert_loopback_alone(seen: Listeners, words: str, processes: int) -> None:
     """The processes whose command holds `words` were seen to listen (gloo does, in each), and nobody to others."""
-    own = [at for at, commands in seen.commands.items() if any(words in command for command in commands)]
-    assert len(own) >= processes, seen.commands
-    assert {address for address, _ in own} == {"127.0.0.1"}
+    addresses = [at for at, commands in seen.commands.items() if any(words in command for command in commands)]
+    assert len(addresses) >= processes, seen.commands
+    assert {address for address, _ in addresses} == {"127.0.0.1"}
     assert not seen.open_to_others
 
 
@@ -136,8 +136,14 @@ def test_what_holds_credentials_is_left_out() -> None:
 
 
 def test_a_worker_knows_its_place_and_uses_loopback(tmp_path: Path) -> None:
-    given = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "RANK": "7", "GLOO_SOCKET_IFNAME": "eth0", "HOME": "/h"}
-    assert worker_environment(given, tmp_path / "s", 1, 2) == {
+    environment = {
+        "MASTER_ADDR": "10.0.0.1",
+        "MASTER_PORT": "29500",
+        "RANK": "7",
+        "GLOO_SOCKET_IFNAME": "eth0",
+        "HOME": "/h",
+    }
+    assert worker_environment(environment, tmp_path / "s", 1, 2) == {
         "HOME": "/h", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "OURO_STORE": str(tmp_path / "s"),
         "GLOO_SOCKET_IFNAME": loopback_interface(), "NCCL_SOCKET_IFNAME": f"={loopback_interface()}",

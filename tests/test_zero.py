@@ -84,7 +84,7 @@ def test_the_keys_listed_are_those_that_the_installed_deepspeed_asks_a_file_for(
 
 
 def test_all_problems_of_a_file_come_at_once_each_with_its_fix(tmp_path: Path) -> None:
-    said = _refused(
+    message = _refused(
         tmp_path,
         {
             "zero_optimisation": {},
@@ -99,7 +99,7 @@ def test_all_problems_of_a_file_come_at_once_each_with_its_fix(tmp_path: Path) -
             "elasticity": {},
         },
     )
-    assert "14 problem(s)" in said.splitlines()[0]
+    assert "14 problem(s)" in message.splitlines()[0]
     for line in (
         "zero_optimisation: unknown to the installed DeepSpeed, which would take no notice of it; did you mean",
         "zero_optimization.stage: got 5",
@@ -117,11 +117,11 @@ def test_all_problems_of_a_file_come_at_once_each_with_its_fix(tmp_path: Path) -
         "activation_checkpointing.profil: unknown",
         "elasticity: Elastic training has been removed",
     ):
-        assert f"\n  {line}" in said
+        assert f"\n  {line}" in message
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ("{", "not valid JSON"),
         ("[]", "got a list, expected an object"),
@@ -130,8 +130,8 @@ def test_all_problems_of_a_file_come_at_once_each_with_its_fix(tmp_path: Path) -
         ({"zero_optimization": {"stage": "auto"}}, 'zero_optimization.stage: got "auto", which nobody fills in'),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, config: Any, said: str) -> None:
-    assert said in _refused(tmp_path, config)
+def test_files_that_are_none(tmp_path: Path, config: Any, message: str) -> None:
+    assert message in _refused(tmp_path, config)
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_a_killed_training_continues_from_deepspeeds_checkpoint(plain: Path, tmp
             break
     broken.wait()
     assert not (tmp_path / "adapter").exists()
-    again = start(tmp_path, deepspeed=stage)
-    steps = [int(line) for line in again.communicate()[0].splitlines() if line.isdigit()]
-    assert again.returncode == 0 and min(steps) == 4
+    second = start(tmp_path, deepspeed=stage)
+    steps = [int(line) for line in second.communicate()[0].splitlines() if line.isdigit()]
+    assert second.returncode == 0 and min(steps) == 4
     assert [h["loss_desc"] for h in curve(tmp_path)] == pytest.approx([h["loss_desc"] for h in curve(plain)], rel=1e-3)
     reference = _tensors(plain)
     assert all(torch.allclose(t, reference[k], rtol=0, atol=1e-3) for k, t in _tensors(tmp_path).items())

@@ -24,7 +24,7 @@ NAMED: dict[str, tuple[str, ...]] = {
 }
 SECTIONS = ("train", "benchmark")
 ANNOTATING = ("propose", "describe", "merge", "synthesize", "model")
-K, SUPERVISION, SHOWN = "train.k", "train.supervision", "benchmark.k"
+K, SUPERVISION, BENCHMARK_K = "train.k", "train.supervision", "benchmark.k"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COMMA = re.compile(r""",(?=(?:[^"']|"[^"]*"|'[^']*')*$)(?![^\[{]*[\]}])""")  # in no bracket and no quotes
 
@@ -57,10 +57,10 @@ def overrides(values: Mapping[str, Any]) -> tuple[str, ...]:
 
     A model that was trained with k regions beside the image is asked with k, unless benchmark.k is set itself.
     """
-    given = dict(values)
-    if K in given:
-        given.setdefault(SHOWN, given[K])
-    return tuple(f"{key}={json.dumps(value)}" for key, value in given.items())
+    settings = dict(values)
+    if K in settings:
+        settings.setdefault(BENCHMARK_K, settings[K])
+    return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
 def annotates(values: Mapping[str, Any]) -> bool:
@@ -121,9 +121,9 @@ def default_name(texts: Sequence[str]) -> str:
 
 
 def _axis(text: str) -> tuple[str, list[Any]]:
-    key, sign, given = text.partition("=")
+    key, sign, texts = text.partition("=")
     key = key.strip()
-    parts = [part.strip() for part in _COMMA.split(given)]
+    parts = [part.strip() for part in _COMMA.split(texts)]
     if not (sign and key and all(parts)):
         raise GridError(f"--set {text!r}: expected KEY=VALUE,VALUE,... such as train.k=0,5")
     _check_key(text, key)
@@ -143,11 +143,11 @@ def _check_key(text: str, key: str) -> None:
             f"--set {text!r}: the seeds of an ablation are --seeds N. Fix: --seeds {max(2, text.count(','))}"
         )
     if section not in (*SECTIONS, *ANNOTATING) or not rest:
-        known = ", ".join(f"{name}." for name in (*SECTIONS, *ANNOTATING))
+        prefixes = ", ".join(f"{name}." for name in (*SECTIONS, *ANNOTATING))
         raise GridError(
             f"--set {text!r}: got a key of {section!r}; all arms have the same images and questions, so only keys "
-            f"below {known} can be varied. Fix: for others run `ouro bootstrap --set {key}=...` once for each value, "
-            "in clones of their own"
+            f"below {prefixes} can be varied. Fix: for others run `ouro bootstrap --set {key}=...` once for each "
+            "value, in clones of their own"
         )
 
 

@@ -93,8 +93,8 @@ def results(arms: Sequence[Arm], measured: Mapping[tuple[str, int], Figures]) ->
 
 def _result(arm: Arm, against: Arm, frame: DataFrame) -> Result:
     """`frame`: a row for every figure, a column for every arm and seed."""
-    own, other = (cast("DataFrame", frame[one.name]) for one in (arm, against))
-    return Result(arm, _spreads(own), against, {} if against == arm else _spreads(own - other))
+    arm_frame, other = (cast("DataFrame", frame[one.name]) for one in (arm, against))
+    return Result(arm, _spreads(arm_frame), against, {} if against == arm else _spreads(arm_frame - other))
 
 
 def _spreads(by_seed: DataFrame) -> dict[str, Spread]:
@@ -102,16 +102,16 @@ def _spreads(by_seed: DataFrame) -> dict[str, Spread]:
     return {str(name): over_seeds([float(value) for value in row]) for name, *row in by_seed.dropna().itertuples()}
 
 
-def findings(made: Sequence[Result], name: str = MAIN) -> list[str]:
+def findings(arm_results: Sequence[Result], name: str = MAIN) -> list[str]:
     """One sentence for every arm that is compared: the difference, and whether it is beyond its interval."""
-    compared = [result for result in made if not result.is_reference and name in result.differences]
-    said = [_finding(result, result.differences[name]) for result in compared]
-    if len(compared) > 1 and len(made[0].figures[name].values) > 1:
-        said.append(
+    compared = [result for result in arm_results if not result.is_reference and name in result.differences]
+    sentences = [_finding(result, result.differences[name]) for result in compared]
+    if len(compared) > 1 and len(arm_results[0].figures[name].values) > 1:
+        sentences.append(
             f"{len(compared)} comparisons at 95% each, not corrected for their number; the intervals are over "
-            f"{len(made[0].figures[name].values)} seeds of training on the same images and questions"
+            f"{len(arm_results[0].figures[name].values)} seeds of training on the same images and questions"
         )
-    return said
+    return sentences
 
 
 def _finding(result: Result, d: Spread) -> str:
@@ -142,14 +142,14 @@ def paper_table(arms: Sequence[Arm]) -> Table | None:
 def paper_averages(arms: Sequence[Arm]) -> dict[str, float]:
     """Arm name -> the average that Table 5 prints, or the mean of Table 6's figures, of the arms that the paper has."""
     table = paper_table(arms)
-    made: dict[str, float] = {}
+    averages: dict[str, float] = {}
     for arm in arms if table else ():
         assert table
         for row in table.rows:
-            known = {name: f for name, f in zip(table.benchmarks, row.figures, strict=True) if f is not None}
+            scores = {name: f for name, f in zip(table.benchmarks, row.figures, strict=True) if f is not None}
             if _matches(row.model, arm):
-                made[arm.name] = known.get("average", math.fsum(known.values()) / len(known))
-    return made
+                averages[arm.name] = scores.get("average", math.fsum(scores.values()) / len(scores))
+    return averages
 
 
 def _matches(model: str, arm: Arm) -> bool:
@@ -172,37 +172,37 @@ def results_table(arms: Sequence[Mapping[str, Any]]) -> DataFrame:
     for arm in arms:
         about = {"arm": arm["arm"], "label": arm["label"], "against": arm["against"]}
         for figure, spread in arm["figures"].items():
-            own = {"figure": figure, "seeds": len(spread["values"]), **{end: spread[end] for end in _ENDS}}
+            cells = {"figure": figure, "seeds": len(spread["values"]), **{end: spread[end] for end in _ENDS}}
             difference = arm["differences"].get(figure, {})
-            rows.append({**about, **own, **{f"difference_{end}": difference.get(end) for end in _ENDS}})
+            rows.append({**about, **cells, **{f"difference_{end}": difference.get(end) for end in _ENDS}})
     return pd.DataFrame(rows)
 
 
 _ENDS = ("mean", "low", "high")
 
 
-def table(made: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+def table(arm_results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: of every arm the mean over question types, image alone and with regions, and each benchmark."""
-    cells = _cells(made, _columns(made))
-    tokens = [r.figures.get("tokens") for r in made]
-    cells.insert(1, "seeds", [str(len(next(iter(r.figures.values())).values)) for r in made])
+    cells = _cells(arm_results, _columns(arm_results))
+    tokens = [r.figures.get("tokens") for r in arm_results]
+    cells.insert(1, "seeds", [str(len(next(iter(r.figures.values())).values)) for r in arm_results])
     cells.insert(2, "tokens", [f"{s.mean / 1e6:.2f} M" if s else "" for s in tokens])
-    cells["difference, image alone"] = [points(r.differences.get(MAIN), sign=True) for r in made]
-    cells["to"] = ["" if r.is_reference else r.against.label for r in made]
+    cells["difference, image alone"] = [points(r.differences.get(MAIN), sign=True) for r in arm_results]
+    cells["to"] = ["" if r.is_reference else r.against.label for r in arm_results]
     return list(cells.columns), cells.to_numpy().tolist()
 
 
-def _cells(made: Sequence[Result], heads: Mapping[str, str]) -> DataFrame:
+def _cells(arm_results: Sequence[Result], heads: Mapping[str, str]) -> DataFrame:
     """A row for every arm, a column for every figure: its points, "" where an arm lacks it."""
     import pandas as pd
 
-    texts = pd.DataFrame([{name: points(s) for name, s in r.figures.items()} for r in made])
+    texts = pd.DataFrame([{name: points(s) for name, s in r.figures.items()} for r in arm_results])
     cells = texts.reindex(columns=list(heads)).rename(columns=heads).fillna("")
-    cells.insert(0, "arm", [r.arm.label for r in made])
+    cells.insert(0, "arm", [r.arm.label for r in arm_results])
     return cells
 
 
-_SHOWN = {
+_HEADS = {
     "image/accuracy/macro-average": "accuracy, image alone",
     "image/margin/macro-average": "grounded margin",
     "image/gain/macro-average": "gain over base",
@@ -211,17 +211,17 @@ _SHOWN = {
 }
 
 
-def _columns(made: Sequence[Result]) -> dict[str, str]:
+def _columns(arm_results: Sequence[Result]) -> dict[str, str]:
     """Figure -> head, of the figures that some arm has: k = 0 has none with regions."""
-    known = dict.fromkeys(name for result in made for name in result.figures)
-    named = {name: name.removesuffix("/score") for name in known if name.endswith("/score")}
-    return {name: head for name, head in (_SHOWN | named).items() if name in known}
+    names = dict.fromkeys(name for result in arm_results for name in result.figures)
+    named = {name: name.removesuffix("/score") for name in names if name.endswith("/score")}
+    return {name: head for name, head in (_HEADS | named).items() if name in names}
 
 
-def by_type(made: Sequence[Result], what: str = "image/accuracy/") -> tuple[list[str], list[list[str]]]:
+def by_type(arm_results: Sequence[Result], what: str = "image/accuracy/") -> tuple[list[str], list[list[str]]]:
     """Heads and rows: accuracy by question type, image alone."""
-    kinds = [name for name in made[0].figures if name.startswith(what) and name != MAIN]
-    cells = _cells(made, {name: name.removeprefix(what) for name in kinds})
+    kinds = [name for name in arm_results[0].figures if name.startswith(what) and name != MAIN]
+    cells = _cells(arm_results, {name: name.removeprefix(what) for name in kinds})
     return list(cells.columns), cells.to_numpy().tolist()
 
 
@@ -236,17 +236,17 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
-def page(name: str, made: Sequence[Result]) -> str:
+def page(name: str, arm_results: Sequence[Result]) -> str:
     """table.md: measured here, what differs, and the paper's table under its own heading."""
     parts = [
-        f"# Ablation {name}, measured here", markdown(*table(made)),
+        f"# Ablation {name}, measured here", markdown(*table(arm_results)),
         "In percentage points; mean over seeds, in brackets Student's 95% interval over seeds. Accuracy is the mean "
         "over question types of the held-out questions; the margin is what it keeps above that on shuffled images. "
-        + _controls(made),
-        "\n".join(f"- {text}" for text in findings(made)),
-        "By question type, image alone:", markdown(*by_type(made)),
+        + _controls(arm_results),
+        "\n".join(f"- {text}" for text in findings(arm_results)),
+        "By question type, image alone:", markdown(*by_type(arm_results)),
     ]  # fmt: skip
-    if paper := paper_table([result.arm for result in made]):
+    if paper := paper_table([result.arm for result in arm_results]):
         parts += [
             f"## Table {paper.number} of the paper: {paper.title}", markdown(*paper_rows(paper)),
             "The paper's OURO-7B on its benchmarks, each figure of one training, no intervals. Another model and other "
@@ -255,19 +255,20 @@ def page(name: str, made: Sequence[Result]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _controls(made: Sequence[Result]) -> str:
-    f = made[0].figures
+def _controls(arm_results: Sequence[Result]) -> str:
+    f = arm_results[0].figures
     base, majority = f.get("image/base/macro-average"), f.get("image/majority/macro-average")
     if base is None or majority is None:
         return ""
     return f"The base, image alone: {100 * base.mean:.1f}; each type's most frequent answer: {100 * majority.mean:.1f}."
 
 
-def to_json(name: str, made: Sequence[Result]) -> dict[str, Any]:
+def to_json(name: str, arm_results: Sequence[Result]) -> dict[str, Any]:
     """table.json: every figure with its values by seed; shares of one, the paper's in points under its own key."""
-    arms = [result.arm for result in made]
+    arms = [result.arm for result in arm_results]
     paper = paper_table(arms)
     theirs = {"table": paper.number, "averages": paper_averages(arms)} if paper else None
     return {
-        "ablation": name, "arms": [result.to_json() for result in made], "findings": findings(made), "paper": theirs,
+        "ablation": name, "arms": [result.to_json() for result in arm_results], "findings": findings(arm_results),
+        "paper": theirs,
     }  # fmt: skip

@@ -111,9 +111,9 @@ def synthesize_shard(
 
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
     "too_many_pairs", the reasons of ouro.annotate.pairs.support or "not_supported", "leaks_answer",
-    "near_duplicate_question"; "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the
-    yes-no surplus at the end, so that its share is that of the pairs which stay. And "refused": the request to write an
-    image's pairs of an aspect, or to answer one in the round trip, that the model's server refuses. Raises
+    "near_duplicate_question"; "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order,
+    the yes-no surplus at the end, so that its share is that of the pairs which stay. And "refused": the request to
+    write an image's pairs of an aspect, or to answer one in the round trip, that the model's server refuses. Raises
     ScoringUnavailable.
     """
     replies = list(_write_pairs(pictures, scenes, vlm, params, progress))

@@ -182,11 +182,11 @@ def _generate(
     keys: list[str] = []
     requests: list[Request] = []
     for image, picture in opened:
-        shown = (picture, *(crop(picture, box, 0.0) for box in boxes.get(image, ())))
+        pictures = (picture, *(crop(picture, box, 0.0) for box in boxes.get(image, ())))
         whole, region = settings.max_pixels
-        bounds = (whole, *[region] * (len(shown) - 1))
+        bounds = (whole, *[region] * (len(pictures) - 1))
         keys += by_image[image]
-        requests += [Request(shown, settings.prompt(todo[key].item), bounds) for key in by_image[image]]
+        requests += [Request(pictures, settings.prompt(todo[key].item), bounds) for key in by_image[image]]
 
     def on_replies(batch: Mapping[int, str]) -> None:
         keep({keys[i]: reply for i, reply in batch.items()})
@@ -203,8 +203,8 @@ def largest_regions(regions: Iterable[Region], k: int) -> dict[str, list[Box]]:
     for region in regions:
         if region.parent_id is not None:
             trees.setdefault(region.image_id, []).append(region)
-    chosen: dict[str, list[Box]] = {}
+    boxes_by_image: dict[str, list[Box]] = {}
     for image_id, tree in trees.items():
         ranked = sorted(range(len(tree)), key=lambda i: (-area(tree[i].box), i))
-        chosen[image_id] = [tree[i].box for i in sorted(ranked[:k])]
-    return chosen
+        boxes_by_image[image_id] = [tree[i].box for i in sorted(ranked[:k])]
+    return boxes_by_image

@@ -143,9 +143,9 @@ def compare(base: ScoredFolder, boot: ScoredFolder, *, seed: int, resamples: int
     constant = _control(base, CONSTANT)
 
     def row(kind: str) -> Row:
-        own, other = (figure.of(kind) for figure in accuracies)
+        first, second = (figure.of(kind) for figure in accuracies)
         return Row(
-            kind, own.n, _value(constant, kind), own, other, gains.of(kind), _value(base_shuffled, kind),
+            kind, first.n, _value(constant, kind), first, second, gains.of(kind), _value(base_shuffled, kind),
             _value(boot_shuffled, kind), _difference(base_margin, kind), _difference(boot_margin, kind),
             margin_gains.of(kind) if margin_gains else None,
         )  # fmt: skip

@@ -44,8 +44,10 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], points: fl
         ]
         axes.barh(places, values, height, xerr=errors, color=COLOURS[number % len(COLOURS)], label=one.name, capsize=2)
         for mark, (name, controls) in zip("|x", one.marks.items(), strict=False):
-            known = [(points * c, y) for c, y in zip(controls, places, strict=True) if c is not None]
-            axes.scatter(*zip(*known, strict=True), marker=mark, color="black", zorder=3, label=f"{one.name}: {name}")
+            positions = [(points * c, y) for c, y in zip(controls, places, strict=True) if c is not None]
+            axes.scatter(
+                *zip(*positions, strict=True), marker=mark, color="black", zorder=3, label=f"{one.name}: {name}"
+            )
     axes.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels])
     axes.invert_yaxis()
     axes.set_xlabel("points, with 95% intervals")

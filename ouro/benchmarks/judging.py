@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.scoring.anls import anls
 from ouro.benchmarks.scoring.captions import Tokenizer, cider
-from ouro.benchmarks.scoring.choice import Mode, blank_match, chosen
+from ouro.benchmarks.scoring.choice import Mode, blank_match, choose_option
 from ouro.benchmarks.scoring.denotation import same_denotation, split_items
 from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_answer
 from ouro.benchmarks.scoring.grounding import hit, parse_box
@@ -72,18 +72,16 @@ def metric_of(bench: Benchmark, protocol: str = "") -> Metric:
 
     Raises BenchmarkFileError for a protocol that it has not, and for one that only a judge model can score.
     """
-    wanted = protocol or bench.protocols[0]
-    if wanted not in bench.protocols:
-        raise BenchmarkFileError(
-            f"{bench.title}: got protocol {wanted!r}, expected one of {', '.join(bench.protocols)}"
-        )
-    made = _METRICS.get(bench.metric)
-    if made is None:
+    name = protocol or bench.protocols[0]
+    if name not in bench.protocols:
+        raise BenchmarkFileError(f"{bench.title}: got protocol {name!r}, expected one of {', '.join(bench.protocols)}")
+    factory = _METRICS.get(bench.metric)
+    if factory is None:
         raise BenchmarkFileError(
             f"{bench.title} is judged by a closed model in its paper and has no metric of its own: `ouro benchmark` "
             "asks its questions and keeps the replies, no score is made"
         )
-    return made(wanted)
+    return factory(name)
 
 
 def _each(one: Callable[[Item, str], Judged]) -> Callable[[Sequence[Item], Sequence[str]], list[Judged]]:
@@ -133,16 +131,16 @@ def _contains(protocol: str) -> Metric:
     names = ("accuracy", "ANLS") if protocol == "contains" else ("ANLS", "accuracy")
 
     def judge(item: Item, reply: str) -> Judged:
-        made = {"accuracy": Part(float(contains(reply, item.references))), "ANLS": Part(anls(reply, item.references))}
-        return Judged(tuple(made[name] for name in names), bool(reply.strip()))
+        parts = {"accuracy": Part(float(contains(reply, item.references))), "ANLS": Part(anls(reply, item.references))}
+        return Judged(tuple(parts[name] for name in names), bool(reply.strip()))
 
     return Metric(names, _each(judge))
 
 
 def _vsr(protocol: str) -> Metric:
     def judge(item: Item, reply: str) -> Judged:
-        said = vsr_answer(reply)
-        return Judged((Part(float(said is (item.references[0] == "yes"))),), said is not None)
+        answer = vsr_answer(reply)
+        return Judged((Part(float(answer is (item.references[0] == "yes"))),), answer is not None)
 
     return Metric(("accuracy",), _each(judge))
 
@@ -151,7 +149,7 @@ def _choice(protocol: str) -> Metric:
     mode = cast("Mode", protocol)
 
     def judge(item: Item, reply: str) -> Judged:
-        taken = chosen(reply, item.choices, mode)
+        taken = choose_option(reply, item.choices, mode)
         return Judged((Part(float(taken is not None and LETTERS[taken] == item.references[0])),), taken is not None)
 
     return Metric(("accuracy",), _each(judge))
@@ -168,14 +166,16 @@ def _key_values(protocol: str) -> Metric:
     """A document is asked for each key once, so that its pairs can be matched key by key; no reply is no pair."""
 
     def judge(item: Item, reply: str) -> Judged:
-        said = answered([Pair(item.key, value) for value in ([reply] if reply == NO_VALUE else split_items(reply))])
+        predictions = answered(
+            [Pair(item.key, value) for value in ([reply] if reply == NO_VALUE else split_items(reply))]
+        )
         variants = item.variants or ((),) * len(item.references)
         true = [Pair(item.key, value, same) for value, same in zip(item.references, variants, strict=True)]
-        made = match_pairs(said, true)
+        counts = match_pairs(predictions, true)
         parts = (
-            Part(2.0 * made.matched, float(made.predicted + made.reference)),
-            Part(float(made.matched), float(made.predicted)),
-            Part(float(made.matched), float(made.reference)),
+            Part(2.0 * counts.matched, float(counts.predicted + counts.reference)),
+            Part(float(counts.matched), float(counts.predicted)),
+            Part(float(counts.matched), float(counts.reference)),
         )
         return Judged(parts, bool(reply.strip()))
 
@@ -186,14 +186,14 @@ def _pope(protocol: str) -> Metric:
     """LLaVA reports the mean F1 of the three splits. A reply that says neither counts as yes, as in evaluate.py."""
 
     def judge(item: Item, reply: str) -> Judged:
-        said, true = pope_answer(reply), item.references[0] == "yes"
-        both = float(said and true)
+        answer, true = pope_answer(reply), item.references[0] == "yes"
+        both = float(answer and true)
         parts = (
-            Part(2 * both, float(said) + float(true)),
-            Part(float(said == true)),
-            Part(both, float(said)),
+            Part(2 * both, float(answer) + float(true)),
+            Part(float(answer == true)),
+            Part(both, float(answer)),
             Part(both, float(true)),
-            Part(float(said)),
+            Part(float(answer)),
         )
         return Judged(parts, vsr_answer(reply) is not None)
 
@@ -203,18 +203,21 @@ def _pope(protocol: str) -> Metric:
 def _refcoco(protocol: str) -> Metric:
     def judge(item: Item, reply: str) -> Judged:
         assert item.box is not None and item.size is not None  # its loaders reject records without
-        found = parse_box(reply, item.size)
-        return Judged((Part(float(hit(found, item.box))),), found is not None)
+        box = parse_box(reply, item.size)
+        return Judged((Part(float(hit(box, item.box))),), box is not None)
 
     return Metric(("recall at IoU 0.5",), _each(judge), macro=True)
 
 
 def _cider(protocol: str) -> Metric:
     def judge(items: Sequence[Item], replies: Sequence[str]) -> list[Judged]:
-        said = {item.item_id: reply for item, reply in zip(items, replies, strict=True)}
-        made = cider(said, {item.item_id: item.references for item in items}, cast("Tokenizer", protocol)).by_id
+        replies_by_id = {item.item_id: reply for item, reply in zip(items, replies, strict=True)}
+        scores = cider(
+            replies_by_id, {item.item_id: item.references for item in items}, cast("Tokenizer", protocol)
+        ).by_id
         return [
-            Judged((Part(made[item.item_id]),), bool(reply.strip())) for item, reply in zip(items, replies, strict=True)
+            Judged((Part(scores[item.item_id]),), bool(reply.strip()))
+            for item, reply in zip(items, replies, strict=True)
         ]
 
     return Metric(("CIDEr",), judge, whole=True)

@@ -101,16 +101,16 @@ def measured(folders: Sequence[Path]) -> dict[tuple[str, str], Measured]:
 
     Runs of one label are told apart by k, then by their folder. Raises BenchmarkFileError for a folder that is no run.
     """
-    kept = list({folder.resolve(): folder for folder in folders}.values())
-    made: dict[tuple[str, str], Measured] = {}
-    for folder, label in zip(kept, labels(kept), strict=True):
+    run_folders = list({folder.resolve(): folder for folder in folders}.values())
+    measurements: dict[tuple[str, str], Measured] = {}
+    for folder, label in zip(run_folders, labels(run_folders), strict=True):
         places = scored_folders(folder)
         every = [read_object(place / SCORES) for place in places]
         names = [str(scores.get("benchmark", place.name)) for place, scores in zip(places, every, strict=True)]
         check_once(places, names)
         for place, name, scores in zip(places, names, every, strict=True):
-            made[label, name] = _measured(place / SCORES, scores)
-    return made
+            measurements[label, name] = _measured(place / SCORES, scores)
+    return measurements
 
 
 def _measured(path: Path, scores: dict[str, Any]) -> Measured:

@@ -23,7 +23,7 @@ from ouro.benchmarks.items import BenchmarkFileError
 
 IDS = ("question_id", "image_id", "questionId", "id", "image")
 REPLIES = ("prediction", "answer", "caption")
-SHOWN = 10  # ids in an error
+MAX_LISTED = 10  # ids in an error
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -36,13 +36,13 @@ class Predictions:
 
     def reply(self, item_id: str) -> str | None:
         """The reply to a question; None if there is none. The question counts as asked."""
-        found = self._store.execute("UPDATE replies SET asked = 1 WHERE id = ? RETURNING reply", (item_id,)).fetchone()
-        return None if found is None or found[0] is None else str(found[0])
+        row = self._store.execute("UPDATE replies SET asked = 1 WHERE id = ? RETURNING reply", (item_id,)).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
 
     def unknown(self) -> tuple[int, list[str]]:
         """Ids that no question had: how many, and the first of them."""
         count = self._store.execute("SELECT count(*) FROM replies WHERE asked = 0").fetchone()[0]
-        rows = self._store.execute("SELECT id FROM replies WHERE asked = 0 ORDER BY line LIMIT ?", (SHOWN,))
+        rows = self._store.execute("SELECT id FROM replies WHERE asked = 0 ORDER BY line LIMIT ?", (MAX_LISTED,))
         return int(count), [str(row[0]) for row in rows]
 
     def __len__(self) -> int:
@@ -50,8 +50,8 @@ class Predictions:
 
 
 @contextmanager
-def read_predictions(path: Path, told: Callable[[int], None] = lambda n: None) -> Generator[Predictions]:
-    """All predictions of a file; `told` is given the bytes read, now and then.
+def read_predictions(path: Path, progress: Callable[[int], None] = lambda n: None) -> Generator[Predictions]:
+    """All predictions of a file; `progress` gets the number of bytes read, now and then.
 
     Raises BenchmarkFileError for a file that is missing, empty, no JSON Lines or not UTF-8, a line without id or reply,
     and ids that stand twice (which ones). A reply of null (NaN) is counted in `rejected`, and its question has none.
@@ -63,37 +63,37 @@ def read_predictions(path: Path, told: Callable[[int], None] = lambda n: None) -
             store.execute("PRAGMA synchronous = OFF")
             store.execute("CREATE TABLE replies (id TEXT PRIMARY KEY, reply TEXT, line INT, asked INT) WITHOUT ROWID")
             store.execute("BEGIN")
-            made = Predictions(store)
-            _fill(made, store, path, told)
-            yield made
+            predictions = Predictions(store)
+            _fill(predictions, store, path, progress)
+            yield predictions
         finally:
             store.close()
 
 
-def _fill(made: Predictions, store: sqlite3.Connection, path: Path, told: Callable[[int], None]) -> None:
+def _fill(predictions: Predictions, store: sqlite3.Connection, path: Path, progress: Callable[[int], None]) -> None:
     twice: list[str] = []
     repeated = 0
-    for line, item_id, reply in _records(path, told):
+    for line, item_id, reply in _records(path, progress):
         if reply is None:
-            made.rejected["null_prediction"] += 1
+            predictions.rejected["null_prediction"] += 1
         done = store.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, 0)", (item_id, reply, line))
         if not done.rowcount:
             repeated += 1
-            twice += [item_id] if len(twice) < SHOWN else []
+            twice += [item_id] if len(twice) < MAX_LISTED else []
     if repeated:
         raise BenchmarkFileError(f"{path}: {listed('id', repeated, twice)} predicted more than once; keep one of each")
-    if not len(made):
+    if not len(predictions):
         raise BenchmarkFileError(f"{path}: got no prediction, expected one JSON object a line")
 
 
-def listed(what: str, count: int, shown: Iterable[str]) -> str:
+def listed(what: str, count: int, examples: Iterable[str]) -> str:
     """ "12 ids (a, b, ...)" """
-    names = list(shown)
+    names = list(examples)
     return f"{count} {what}{'s' if count != 1 else ''} ({', '.join(names)}{', ...' if count > len(names) else ''})"
 
 
-def _records(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str, str | None]]:
-    for number, text in _lines(path, told):
+def _records(path: Path, progress: Callable[[int], None]) -> Iterator[tuple[int, str, str | None]]:
+    for number, text in _lines(path, progress):
         where = f"{path} line {number}"
         try:
             value: Any = json.loads(text)
@@ -120,14 +120,14 @@ def encodable(text: str) -> str:
     return _HALVES.sub("\ufffd", text)
 
 
-def _lines(path: Path, told: Callable[[int], None]) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, progress: Callable[[int], None]) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         raise BenchmarkFileError(
             f"{path}: got {'a folder' if path.is_dir() else 'nothing'}, expected a JSON Lines file"
         )
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
-            told(len(raw))
+            progress(len(raw))
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
@@ -142,9 +142,9 @@ def _fields(where: str, value: dict[str, Any]) -> tuple[str, str | None]:
     id_key = next((key for key in IDS if key in value), None)
     key = next((key for key in REPLIES if key in value), None)
     if id_key is None or key is None:
-        found = ", ".join(list(value)[:SHOWN]) or "none"
+        keys = ", ".join(list(value)[:MAX_LISTED]) or "none"
         raise BenchmarkFileError(
-            f"{where}: got the keys {found}; expected an id ({' or '.join(IDS[:2])}) and a reply (prediction)"
+            f"{where}: got the keys {keys}; expected an id ({' or '.join(IDS[:2])}) and a reply (prediction)"
         )
     item_id, reply = value[id_key], value[key]
     if isinstance(item_id, bool) or not isinstance(item_id, (str, int)):

@@ -79,8 +79,8 @@ class Groups:
         cell = self.cluster * len(self.names) + self.kind
         size = self.clusters * len(self.names)
         ones = np.ones(len(self.kind))
-        made = [np.bincount(cell, weights=column, minlength=size) for column in (*columns, ones)]
-        return np.stack(made, axis=-1, dtype=np.float64).reshape(self.clusters, len(self.names), -1)
+        columns_of_sums = [np.bincount(cell, weights=column, minlength=size) for column in (*columns, ones)]
+        return np.stack(columns_of_sums, axis=-1, dtype=np.float64).reshape(self.clusters, len(self.names), -1)
 
 
 def _codes(values: Sequence[str]) -> tuple[list[str], Codes]:

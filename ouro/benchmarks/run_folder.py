@@ -125,9 +125,9 @@ def scored_folders(folder: Path) -> list[Path]:
 
 def check_once(places: Sequence[Path], names: Sequence[str]) -> None:
     """Raises BenchmarkFileError where two folders of one run hold scores of one benchmark: which is meant?"""
-    known: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for place, name in zip(places, names, strict=True):
-        first = known.setdefault(name, place)
+        first = folders.setdefault(name, place)
         if first != place:
             raise BenchmarkFileError(
                 f"{place.parent}: {first.name} and {place.name} both hold scores of {name}, expected one run; name "
@@ -143,22 +143,22 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def labels(folders: Sequence[Path]) -> list[str]:
     """A label of its own for each run: the model, with k; with its folder where that of another is the same."""
-    made: list[str] = []
+    names: list[str] = []
     for about in map(read_about, folders):
         label, k = str(about["label"]), f", k = {about.get('k')}"
-        made.append(label if about.get("k") is None or label.endswith(k) else label + k)
+        names.append(label if about.get("k") is None or label.endswith(k) else label + k)
     return [
-        f"{label} ({folder})" if made.count(label) > 1 else label for folder, label in zip(folders, made, strict=True)
+        f"{label} ({folder})" if names.count(label) > 1 else label for folder, label in zip(folders, names, strict=True)
     ]
 
 
 def read_scores(path: Path) -> dict[str, Any]:
     """What scores.json says. Raises BenchmarkFileError where it lacks what `write_score` writes."""
-    made = read_object(path)
-    absent = [key for key in _KEYS if key not in made]
+    scores = read_object(path)
+    absent = [key for key in _KEYS if key not in scores]
     if absent:
         raise BenchmarkFileError(f"{path}: got no {', '.join(absent)}; run the benchmark again")
-    return made
+    return scores
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def _samples(path: Path) -> Samples:
         sums = [f"{prefix}{name}.{end}" for name in names for end in ("top", "bottom")]
         return [array("d", table[column].to_numpy().tobytes()) for column in sums]
 
-    known = dict.fromkeys(name.split(":")[0] for name in columns if ":" in name)
-    controls = {control: parts(f"{control}:") for control in known}
+    control_names = dict.fromkeys(name.split(":")[0] for name in columns if ":" in name)
+    controls = {control: parts(f"{control}:") for control in control_names}
     others = cast("list[str]", table["other_image"].to_pylist()) if "other_image" in table.column_names else []
     return Samples(names, ids, images, kinds, readable, parts(""), controls, others)
 
@@ -198,15 +198,15 @@ def _samples(path: Path) -> Samples:
 def prediction_rows(run: ScoredFolder, folder: Path, items: Iterable[Item]) -> Iterator[dict[str, Any]]:
     """One row a question of a run of VQA: what the model said about its picture and about another one (None where it
     was not asked), with scores in 0..1. `folder`: the benchmark's, which holds the replies."""
-    known = {item.item_id: item for item in items}
-    own, other = (_replies(folder / name) for name in (PREDICTIONS, OTHER_PREDICTIONS))
+    items_by_id = {item.item_id: item for item in items}
+    replies, other = (_replies(folder / name) for name in (PREDICTIONS, OTHER_PREDICTIONS))
     samples = run.samples
     scores, wrong, constant = (_scores(samples, control) for control in ("", SHUFFLED, CONSTANT))
-    for i, item in enumerate(known[item_id] for item_id in samples.ids):
+    for i, item in enumerate(items_by_id[item_id] for item_id in samples.ids):
         yield {
             "model": run.label, "arm": "image+regions" if run.k else "image", "question_id": int(item.item_id),
             "image_id": item.image, "question_type": item.kind, "question": item.question,
-            "truth": max(item.references, key=item.references.count), "answer": own.get(item.item_id),
+            "truth": max(item.references, key=item.references.count), "answer": replies.get(item.item_id),
             "score": scores[i], "wrong_image_id": samples.other_images[i] if samples.other_images else None,
             "wrong_answer": other.get(item.item_id), "wrong_score": wrong[i], "majority_score": constant[i],
         }  # fmt: skip

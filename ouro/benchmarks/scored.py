@@ -20,7 +20,7 @@ import numpy as np
 from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
-from ouro.benchmarks.predictions import SHOWN, listed
+from ouro.benchmarks.predictions import MAX_LISTED, listed
 from ouro.benchmarks.ratios import Ratios, differences, estimates
 from ouro.core.records import Rejected
 
@@ -50,7 +50,7 @@ class Samples:
     parts: list[array[float]] = field(default_factory=lambda: [])  # top and bottom of each figure in turn
     controls: dict[str, list[array[float]]] = field(default_factory=lambda: {})  # parts of CONSTANT and SHUFFLED
     other_images: list[str] = field(default_factory=list[str])  # shown in SHUFFLED; "" for none
-    _known: dict[str, str] = field(default_factory=dict[str, str])
+    _strings: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.parts = self.parts or [array("d") for _ in range(2 * len(self.names))]
@@ -61,8 +61,8 @@ class Samples:
     def add(self, item: Item, judged: Judged) -> None:
         image = item.document or item.image
         self.ids.append(item.item_id)
-        self.images.append(self._known.setdefault(image, image))
-        self.kinds.append(self._known.setdefault(item.kind, item.kind))
+        self.images.append(self._strings.setdefault(image, image))
+        self.kinds.append(self._strings.setdefault(item.kind, item.kind))
         self.readable.append(judged.readable)
         for column, value in zip(self.parts, (v for part in judged.parts for v in part), strict=True):
             column.append(value)
@@ -141,7 +141,7 @@ class Score:
 
 
 def judge(
-    found: Iterable[Item | Rejected],
+    entries: Iterable[Item | Rejected],
     metric: Metric,
     reply: Callable[[Item], str | None],
     *,
@@ -155,15 +155,15 @@ def judge(
     """
     samples, rejected, missing = Samples(metric.names), Counter[str](), list[str]()
     without = 0
-    for items in _chunks(_kept(found, rejected), 0 if metric.whole else CHUNK):
+    for items in _chunks(_items(entries, rejected), 0 if metric.whole else CHUNK):
         replies = [reply(item) for item in items]
-        for item, said in zip(items, replies, strict=True):
-            if said is None:
+        for item, text in zip(items, replies, strict=True):
+            if text is None:
                 without += 1
-                missing += [item.item_id] if len(missing) < SHOWN else []
-        every = metric.judge(items, [metric.absent if said is None else said for said in replies])
-        for item, said, judged in zip(items, replies, every, strict=True):
-            samples.add(item, metric.nothing(judged) if said is None else judged)
+                missing += [item.item_id] if len(missing) < MAX_LISTED else []
+        every = metric.judge(items, [metric.absent if text is None else text for text in replies])
+        for item, text, judged in zip(items, replies, every, strict=True):
+            samples.add(item, metric.nothing(judged) if text is None else judged)
         progress(len(items))
     if without and not allow_missing:
         raise MissingPredictions(
@@ -177,8 +177,8 @@ def judge(
     )
 
 
-def _kept(found: Iterable[Item | Rejected], rejected: Counter[str]) -> Iterator[Item]:
-    for one in found:
+def _items(entries: Iterable[Item | Rejected], rejected: Counter[str]) -> Iterator[Item]:
+    for one in entries:
         if isinstance(one, Item):
             yield one
         else:
@@ -191,11 +191,11 @@ def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def constant_answers(found: Iterable[Item | Rejected], metric: Metric) -> dict[Group, str]:
+def constant_answers(entries: Iterable[Item | Rejected], metric: Metric) -> dict[Group, str]:
     """Each kind's (and key's) most frequent reference, in the metric's normal form; of equally frequent ones the first
     by alphabet."""
     counts: dict[Group, Counter[str]] = {}
-    for one in found:
+    for one in entries:
         if isinstance(one, Item) and one.references:
             counts.setdefault((one.kind, one.key), Counter()).update(map(metric.normal, one.references))
     return {group: min(count, key=lambda answer: (-count[answer], answer)) for group, count in counts.items()}

@@ -42,18 +42,18 @@ def imported_files(modules: Sequence[str], packages: Sequence[str] = ("ouro",)) 
 
 def _closure(modules: Sequence[str], packages: Sequence[str], apart: Set[str] = frozenset()) -> list[Path]:
     """`apart`: modules that are neither entered nor listed."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name in found or name in apart:
+        if name in paths or name in apart:
             continue
         path = _source(name)
         if path is None:
             raise ArtifactError(f"module {name}: no source under {SOURCE_ROOT}; expected one like ouro.core.boxes")
-        found[name] = path
+        paths[name] = path
         todo += [m for m in (*_parents(name), *_imports(name, path)) if m.split(".")[0] in packages]
-    return sorted(set(found.values()))
+    return sorted(set(paths.values()))
 
 
 def _source(module: str) -> Path | None:

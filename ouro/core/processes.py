@@ -99,14 +99,14 @@ def end(processes: Iterable[Started], seconds: float = 5.0) -> None:
 
 
 def _with_descendants(processes: Sequence[Started]) -> list[Started]:
-    found = list(processes)
-    known = {process.pid for process in processes}
+    members = list(processes)
+    pids = {process.pid for process in processes}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             below = psutil.Process(process.pid).children(recursive=True)
-            found += [child for child in below if child.pid not in known]
-            known |= {child.pid for child in below}
-    return found
+            members += [child for child in below if child.pid not in pids]
+            pids |= {child.pid for child in below}
+    return members
 
 
 def end_with_parent() -> None:

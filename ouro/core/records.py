@@ -8,7 +8,7 @@ an image id is the first 16 hex digits of the SHA-256 of the stored file, a regi
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,6 +138,10 @@ class Match:
     score: float
 
 
+CLOSE_UP: Final = "close_up_tells_looks"  # rules of a Conflict that nobody looked at
+WHOLE: Final = "whole_tells_numbers_places_times"
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """What two or more regions tell differently of one object.
@@ -209,8 +213,8 @@ def training_images(images: Iterable[Image]) -> list[Image]:
 
 def regions_of(images: Iterable[Image], regions: Iterable[Region]) -> list[Region]:
     """The regions of these images."""
-    wanted = {image.image_id for image in images}
-    return [region for region in regions if region.image_id in wanted]
+    image_ids = {image.image_id for image in images}
+    return [region for region in regions if region.image_id in image_ids]
 
 
 class Record(Protocol):

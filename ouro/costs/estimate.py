@@ -170,7 +170,7 @@ def _estimate_generation(inputs: EstimateInputs, calls: Calls, rates: Rates) -> 
     """A decode step of a batch takes the longest of: reading its bytes from memory (all weights, and the keys and
     values of its texts), computing its FLOPs, and launching its layers' kernels."""
     arch, n, prompt, reply = inputs.arch, calls.n, calls.prompt(inputs.arch.vision), calls.reply
-    encoding = calls.encoded * sum(share * vision_flops(arch, grid) for grid, share in calls.shown.items())
+    encoding = calls.encoded * sum(share * vision_flops(arch, grid) for grid, share in calls.grids.items())
     prefill = n * (encoding + prefill_flops(arch, prompt))
     decode = n * decode_flops(arch, prompt, reply)
     batch = max(1.0, min(float(calls.batch), n))
@@ -194,11 +194,11 @@ def _count_row_flops(inputs: EstimateInputs, rows: TrainingRows) -> float:
     def picture_flops(grid: Grid) -> float:
         return step_flops(inputs.arch, [grid], 0, 0, 0, train)
 
-    first_grid = [min(rows.shown)]  # whether there are pictures decides how far the text's backward goes
+    first_grid = [min(rows.grids)]  # whether there are pictures decides how far the text's backward goes
     text_flops = step_flops(
         inputs.arch, first_grid, rows.tokens, rows.attended, rows.supervised, train
     ) - picture_flops(first_grid[0])
-    return text_flops + sum(n * picture_flops(grid) for grid, n in rows.shown.items())
+    return text_flops + sum(n * picture_flops(grid) for grid, n in rows.grids.items())
 
 
 def _estimate_train(inputs: EstimateInputs, rows: TrainingRows, rates: Rates) -> StageCost:

@@ -22,11 +22,11 @@ ANSWER_TOKENS = 32  # at most, in a round-trip answer, as in ouro.annotate.synth
 
 
 class Calls(NamedTuple):
-    """`n` calls of a VLM. `shown`: the pictures of one call (grid -> number; fractions are means); `text` and `reply`:
+    """`n` calls of a VLM. `grids`: the pictures of one call (grid -> number; fractions are means); `text` and `reply`:
     tokens; `batch`: calls per batch; `encoded`: the share of pictures that are encoded (the others share features)."""
 
     n: float
-    shown: GridCounts
+    grids: GridCounts
     text: float
     reply: float
     batch: int
@@ -34,14 +34,14 @@ class Calls(NamedTuple):
 
     def prompt(self, vision: VisionTower) -> float:
         """Tokens of one prompt, visual ones included."""
-        return self.text + count_visible_tokens(vision, self.shown)
+        return self.text + count_visible_tokens(vision, self.grids)
 
 
 class TrainingRows(NamedTuple):
     """`n` training rows. Per row: pictures encoded, tokens, keys attended to, positions with a loss."""
 
     n: float
-    shown: GridCounts
+    grids: GridCounts
     tokens: float
     attended: float
     supervised: float
@@ -283,8 +283,8 @@ def estimate_packed_row(
 def _mix_rows(first: TrainingRows, second: TrainingRows, share: float) -> TrainingRows:
     """The mean row when `share` of the rows are like `first` and the rest like `second`."""
     grids = {
-        g: share * first.shown.get(g, 0.0) + (1 - share) * second.shown.get(g, 0.0)
-        for g in (*first.shown, *second.shown)
+        g: share * first.grids.get(g, 0.0) + (1 - share) * second.grids.get(g, 0.0)
+        for g in (*first.grids, *second.grids)
     }
     means = [share * a + (1 - share) * b for a, b in zip(first[2:], second[2:], strict=True)]
     return TrainingRows(1, grids, *means)

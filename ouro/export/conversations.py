@@ -90,8 +90,10 @@ def build_conversations(
             rejected.append(Rejected("export", name, problem, " ".join(piece.model_texts)[:200]))
         else:
             pieces_by_channel.setdefault(piece.channel, []).append(piece)
-    joined = [_join_pieces(about.image.image_id, channel, pieces) for channel, pieces in pieces_by_channel.items()]
-    return joined, rejected
+    conversations = [
+        _join_pieces(about.image.image_id, channel, pieces) for channel, pieces in pieces_by_channel.items()
+    ]
+    return conversations, rejected
 
 
 def _join_pieces(image_id: str, channel: str, pieces: Sequence[_Piece]) -> Conversation:

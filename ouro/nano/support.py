@@ -1,7 +1,7 @@
 """Whether a nano description bears out a pair of nano's language: by its facts, form by form, and exactly.
 
-`check_pair` is for nano what `ouro.annotate.pairs.support.support` is for free text. A description is taken for complete
-("is there a red star?" is "no" where it names none), and within a holder shapes are distinct.
+`check_pair` is for nano what `ouro.annotate.pairs.support.support` is for free text. A description is taken for
+complete ("is there a red star?" is "no" where it names none), and within a holder shapes are distinct.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def read_facts(description: str) -> Told:
     facts = stated_facts(description)
     named = sorted({tuple(name.split(" on ")) for kind, name, _ in facts if kind != "sign" and " on " in name})
     named += [n for n in _bare_items(description) if n not in named]
-    items = tuple(Item(shape, holder, *(_value(facts, k, f"{shape} on {holder}") for k in ("color", "pattern", "where"))) for shape, holder in named)
+    items = tuple(
+        Item(shape, holder, *(_value(facts, k, f"{shape} on {holder}") for k in ("color", "pattern", "where")))
+        for shape, holder in named
+    )
     containers = {name: value for kind, name, value in facts if kind == "where" and name in CONTAINERS}
     signs = {name: value for kind, name, value in facts if kind == "sign"}
     return Told(items, containers, signs, frozenset(re.findall(r"\w+", description)))
@@ -93,7 +96,11 @@ def _judge(right: list[str] | None, answer: str, told: Told) -> str:
 
 
 def _find(told: Told, asked: dict[str, str | None]) -> list[Item]:
-    return [i for i in told.items if all(not asked.get(k) or asked[k] == getattr(i, k) for k in ("shape", "holder", "color"))]
+    return [
+        i
+        for i in told.items
+        if all(not asked.get(k) or asked[k] == getattr(i, k) for k in ("shape", "holder", "color"))
+    ]
 
 
 def _field(name: str) -> Callable[[Told, dict[str, str | None]], list[str] | None]:

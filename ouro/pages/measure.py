@@ -41,7 +41,7 @@ class Collector:
         self._per_image: Counter[int] = Counter()
         self._with_text = self._characters = 0
         self._text_area = self._confidence = 0.0
-        self._asked = 0
+        self._n_confidences = 0
         self._aspects: dict[str, Counter[str]] = defaultdict(Counter)
         self._decisions: Counter[str] = Counter()
         self._stages: dict[str, StageCount] = {}
@@ -62,9 +62,9 @@ class Collector:
             self._scenes += 1
             self._decisions.update(d.kind for d in scene.decisions)
         self._pairs += len(pairs)
-        asked = [p.confidence for p in pairs if p.confidence is not None and math.isfinite(p.confidence)]
-        self._asked += len(asked)
-        self._confidence += sum(asked)
+        confidences = [p.confidence for p in pairs if p.confidence is not None and math.isfinite(p.confidence)]
+        self._n_confidences += len(confidences)
+        self._confidence += sum(confidences)
 
     def _captions(
         self, image: Image, regions: Sequence[Region], descriptions: Sequence[Description], scene: Scene | None
@@ -96,8 +96,8 @@ class Collector:
 
     def aspects(self, counts: Mapping[str, tuple[int, int]]) -> None:
         """Add (kept, written) by aspect of one shard: see `written_by_aspect`."""
-        for aspect, (kept, written) in counts.items():
-            self._aspects[aspect].update({"kept": kept, "written": written})
+        for aspect, (n_kept, written) in counts.items():
+            self._aspects[aspect].update({"kept": n_kept, "written": written})
 
     def result(self) -> Statistics:
         """The statistics of all that was added so far."""
@@ -123,7 +123,7 @@ class Collector:
             ocr=OCRCoverage(self._with_text / n, self._text_area / n, self._characters),
             acceptance=tuple(Acceptance(a, c["kept"], c["written"]) for a, c in sorted(self._aspects.items())),
             decisions=tuple(sorted(self._decisions.items())),
-            confidence=self._confidence / self._asked if self._asked else None,
+            confidence=self._confidence / self._n_confidences if self._n_confidences else None,
             stages=tuple(
                 StageRow(count.stage, count.n_in, count.n_out, tuple(sorted(count.rejected.items())))
                 for count in self._stages.values()
@@ -173,16 +173,16 @@ def covered(boxes: Sequence[Box], width: int, height: int) -> float:
 
 def outermost_texts(regions: Sequence[Region]) -> list[Region]:
     """Regions in which OCR read something, without those inside of another such region."""
-    known = {r.region_id: r for r in regions}
+    regions_by_id = {r.region_id: r for r in regions}
 
     def inside_text(region: Region) -> bool:
         seen = {region.region_id}
-        above = known.get(region.parent_id or "")
+        above = regions_by_id.get(region.parent_id or "")
         while above is not None and above.region_id not in seen:  # a damaged tree may hold a loop
             if above.text.strip():
                 return True
             seen.add(above.region_id)
-            above = known.get(above.parent_id or "")
+            above = regions_by_id.get(above.parent_id or "")
         return False
 
     return [r for r in regions if r.text.strip() and not inside_text(r)]
@@ -195,12 +195,12 @@ def written_by_aspect(
 
     A rejected piece names its aspect in its id, "<image id>/<aspect>/<number>".
     """
-    said = meta.get("aspects")
-    if isinstance(said, dict) and all(_is_count(value) for value in said.values()):
-        return {str(aspect): (int(value[0]), int(value[1])) for aspect, value in said.items()}
-    kept = Counter(pair.aspect for pair in pairs)
+    aspects = meta.get("aspects")
+    if isinstance(aspects, dict) and all(_is_count(value) for value in aspects.values()):
+        return {str(aspect): (int(value[0]), int(value[1])) for aspect, value in aspects.items()}
+    counts = Counter(pair.aspect for pair in pairs)
     dropped = Counter(r.record_id.partition("/")[2].rpartition("/")[0] or "unknown" for r in rejected)
-    return {aspect: (kept[aspect], kept[aspect] + dropped[aspect]) for aspect in sorted({*kept, *dropped})}
+    return {aspect: (counts[aspect], counts[aspect] + dropped[aspect]) for aspect in sorted({*counts, *dropped})}
 
 
 def _is_count(value: Any) -> bool:

@@ -114,18 +114,22 @@ def check_gate(gate: Gate, names: Sequence[str], held_out: bool = True) -> None:
 
 def _check_gain(m: Measured, margin: float) -> tuple[bool, str]:
     passed = m.gain.low > margin
-    return passed, f"{m.name}: {shown(m)}, {'above' if passed else 'NOT above'} the margin {_signed(margin, m)}"
+    return (
+        passed,
+        f"{m.name}: {format_measured(m)}, {'above' if passed else 'NOT above'} the margin {_signed(margin, m)}",
+    )
 
 
 def _check_tolerance(m: Measured, tolerance: float) -> tuple[bool, str]:
     passed = m.gain.value >= -tolerance
     return (
         passed,
-        f"{m.name}: {shown(m)}, {'within' if passed else 'NOT within'} the tolerance {_signed(-tolerance, m)}",
+        f"{m.name}: {format_measured(m)}, {'within' if passed else 'NOT within'} "
+        f"the tolerance {_signed(-tolerance, m)}",
     )
 
 
-def shown(m: Measured) -> str:
+def format_measured(m: Measured) -> str:
     """30.0 -> 50.1, gain +20.1 [+17.7, +22.6], n = 1821"""
     g = m.gain
     values = f"{m.points * m.first:.1f} -> {m.points * m.second:.1f}"

@@ -66,10 +66,10 @@ class Round:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Round:
-        known = dict(value)
-        known["measured"] = tuple(Measured.from_json(m) for m in value["measured"])
-        known["verdict"] = Verdict.from_json(value["verdict"])
-        return cls(**known)
+        fields = dict(value)
+        fields["measured"] = tuple(Measured.from_json(m) for m in value["measured"])
+        fields["verdict"] = Verdict.from_json(value["verdict"])
+        return cls(**fields)
 
 
 def tag(number: int) -> str:
@@ -77,11 +77,11 @@ def tag(number: int) -> str:
     return f"round-{number:03d}"
 
 
-def write_round(made: Round, folder: Path = FOLDER) -> Path:
+def write_round(record: Round, folder: Path = FOLDER) -> Path:
     """Write a round's file, atomically."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"{made.tag}.json"
-    write_text(path, json.dumps(made.to_json(), indent=1, sort_keys=True) + "\n")
+    path = folder / f"{record.tag}.json"
+    write_text(path, json.dumps(record.to_json(), indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -111,11 +111,11 @@ def _numbers(folder: Path) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
-def barren(rounds: Sequence[Round]) -> int:
+def count_rounds_without_gain(rounds: Sequence[Round]) -> int:
     """How many of the last rounds in a row gained nothing beyond the interval (VILA^2's saturation)."""
     count = 0
-    for made in reversed(rounds):
-        if made.gained and made.verdict.promoted:
+    for record in reversed(rounds):
+        if record.gained and record.verdict.promoted:
             break
         count += 1
     return count

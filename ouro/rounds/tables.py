@@ -47,15 +47,15 @@ def gains(table: DataFrame) -> DataFrame:
     """
     keys = ["round", "benchmark", "k"]
     regions = ", k = " + table["k"].astype("string")
-    shown = table.assign(
+    frame = table.assign(
         name=table["benchmark"].fillna("-") + regions.where(table["k"].gt(0).fillna(False), "").fillna(""),
         base=(table["points"] * table["before"]).map("{:.1f}".format, na_action="ignore"),
         candidate=(table["points"] * table["after"]).map("{:.1f}".format, na_action="ignore"),
         gain=[_interval(*row) for row in table[["points", "gain", "low", "high"]].itertuples(index=False)],
     ).set_index(keys)
-    champion = shown.loc[shown["against"] == "champion", "gain"]
-    has_base = shown["against"].eq("base").groupby("round").transform("any")
-    rows = shown[~has_base | shown["against"].eq("base")]
+    champion = frame.loc[frame["against"] == "champion", "gain"]
+    has_base = frame["against"].eq("base").groupby("round").transform("any")
+    rows = frame[~has_base | frame["against"].eq("base")]
     both = rows.assign(over_base=rows["gain"], over_champion=champion.reindex(rows.index))
     return cast("DataFrame", both[["name", "base", "candidate", "over_base", "over_champion"]]).fillna("-")
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class FilteredSamples(NamedTuple):
-    """len(input) == len(samples) + len(rejected); `given_up` counts the questions and regions that were dropped from
+    """len(input) == len(samples) + len(rejected); `removals` counts the questions and regions that were dropped from
     accepted samples."""
 
     samples: list[Sample]
     rejected: list[Rejected]
-    given_up: Counter[str]
+    removals: Counter[str]
 
 
 def read_context_length(base: str | Path, params: Train) -> int:
@@ -61,8 +61,8 @@ def filter_samples(
         if isinstance(result, Rejected):
             outcome.rejected.append(result)
         else:
-            outcome.given_up["questions"] += len(sample.pairs) - len(result.pairs)
-            outcome.given_up["regions"] += len(sample.parts) - len(result.parts)
+            outcome.removals["questions"] += len(sample.pairs) - len(result.pairs)
+            outcome.removals["regions"] += len(sample.parts) - len(result.parts)
             outcome.samples.append(result)
     return outcome
 
@@ -94,7 +94,7 @@ class _ContextFitter(NamedTuple):
         return len(self.encoder.prefix([smallest] * (1 + regions))) - (1 + regions)
 
     def count_branch_tokens(self, question: str, answer: str) -> int:
-        return len(self.encoder.asked(question, 1)) + len(self.encoder.reply(answer))
+        return len(self.encoder.prompt(question, 1)) + len(self.encoder.reply(answer))
 
     def drop_largest(self, parts: Sequence[SampleRegion], room: int) -> tuple[SampleRegion, ...]:
         """The regions without the largest ones, as many dropped as needed for any k of the rest to fit into `room`."""

@@ -60,7 +60,7 @@ class RowDataset:
         number = int(self.order(epoch)[position])
         sample = self.samples[number]
         rng = np.random.default_rng([self.seed, 2, epoch, number])
-        return sample, draw_selection(sample, self.params, rng, shown=self.shows_regions(index))
+        return sample, draw_selection(sample, self.params, rng, with_regions=self.shows_regions(index))
 
     def _order(self, epoch: int) -> NDArray[np.int32]:
         """A shuffled pass over the samples in which the rows of a step have similar lengths.
@@ -97,7 +97,7 @@ class RowDataset:
         exchanges = [(self.prompt, sample.description, DESC)]
         exchanges += [(sample.pairs[i].question, sample.pairs[i].answer, QA) for i in selection.pairs]
         branches = [
-            PackedBranch(enc.asked(q, len(images)), enc.reply(a), [1.0] * len(enc.reply(a)), task)
+            PackedBranch(enc.prompt(q, len(images)), enc.reply(a), [1.0] * len(enc.reply(a)), task)
             for q, a, task in exchanges
         ]
         return EncodedImage(self._pack(enc.prefix(grids), grids, branches), pixels, sample.image_id)

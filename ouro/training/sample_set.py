@@ -36,9 +36,9 @@ def keep_sample_set(
     account = Account()
 
     def shards() -> Iterator[list[Sample]]:
-        for images, made in _made(layout, params.supervision, originals):
-            fit = filter_samples(made.samples, layout.images, encoder, params, prompt, context)
-            account.add(images, [*made.rejected, *fit.rejected], len(fit.samples), fit.given_up)
+        for images, sample_set in _make_shards(layout, params.supervision, originals):
+            fit = filter_samples(sample_set.samples, layout.images, encoder, params, prompt, context)
+            account.add(images, [*sample_set.rejected, *fit.rejected], len(fit.samples), fit.removals)
             yield fit.samples
 
     file = store_samples(folder, shards())
@@ -63,26 +63,26 @@ class Account:
     n_in: int = 0
     n_out: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
-    given_up: Counter[str] = field(default_factory=Counter[str])
+    removals: Counter[str] = field(default_factory=Counter[str])
 
-    def add(self, n_in: int, rejected: list[Rejected], n_out: int, given_up: Counter[str]) -> None:
+    def add(self, n_in: int, rejected: list[Rejected], n_out: int, removals: Counter[str]) -> None:
         """Count one shard. Raises ArtifactError when an image has disappeared."""
         if n_in != n_out + len(rejected):
             raise ArtifactError(f"train: {n_in} images in, but {n_out} samples + {len(rejected)} rejected")
         self.n_in, self.n_out = self.n_in + n_in, self.n_out + n_out
         self.rejected += rejected
-        self.given_up += given_up
+        self.removals += removals
 
     def reasons(self) -> dict[str, int]:
         return dict(sorted(Counter(r.reason for r in self.rejected).items()))
 
     def to_json(self) -> dict[str, Any]:
         records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
-        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.given_up)}
+        counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.removals)}
         return {**counts, "records": records}
 
 
-def _made(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, SampleSet]]:
+def _make_shards(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, SampleSet]]:
     """For every shard its number of training images, and their samples."""
     for name in shard_names(layout.images):
         images = training_images(read_shard(layout.images / name, Image))

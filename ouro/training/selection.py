@@ -38,10 +38,10 @@ class Selection(NamedTuple):
     pairs: tuple[int, ...]
 
 
-def draw_selection(sample: Sample, params: Train, rng: np.random.Generator, *, shown: bool = True) -> Selection:
-    """Up to `questions` pairs, and min(k, regions) regions (none unless `shown`) in ascending order."""
+def draw_selection(sample: Sample, params: Train, rng: np.random.Generator, *, with_regions: bool = True) -> Selection:
+    """Up to `questions` pairs, and min(k, regions) regions (none unless `with_regions`) in ascending order."""
     pairs = pick_diverse(sample.pairs, params.questions, rng)
-    k = min(params.k, len(sample.parts)) if shown else 0
+    k = min(params.k, len(sample.parts)) if with_regions else 0
     questions = [sample.pairs[i] for i in pairs]
     return Selection(tuple(sorted(select_regions(sample.parts, questions, k, params.selection, rng))), pairs)
 

@@ -102,10 +102,10 @@ def run_workers(job: Path, processes: int, on_log: OnLog) -> TrainSummary:
 
 def worker_environment(environment: Mapping[str, str], store: Path, rank: int, processes: int) -> dict[str, str]:
     """Of the launcher's environment what a worker needs, and its place among the others."""
-    kept = {k: v for k, v in without_credentials(environment).items() if k not in OF_A_LAUNCHER}
+    variables = {k: v for k, v in without_credentials(environment).items() if k not in OF_A_LAUNCHER}
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", STORE: str(store.resolve())}
-    return {**kept, **on_loopback(), **fixed, **{name: str(value) for name, value in place.items()}}
+    return {**variables, **on_loopback(), **fixed, **{name: str(value) for name, value in place.items()}}
 
 
 def _listen(workers: Sequence[Worker], events: Queue[Event], on_log: OnLog) -> TrainSummary:

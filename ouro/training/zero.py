@@ -28,9 +28,9 @@ def deepspeed_file(name_or_path: str, root: Path = SOURCE_ROOT) -> Path:
     path = shipped if shipped.is_file() else root / name_or_path
     if path.is_file():
         return path
-    known = ", ".join(sorted(p.stem for p in (root / SHIPPED).glob("*.json")))
+    names = ", ".join(sorted(p.stem for p in (root / SHIPPED).glob("*.json")))
     raise TrainingError(
-        f"train.deepspeed: got {name_or_path!r}, no file {path}; expected one of {known}, or the path of a DeepSpeed "
+        f"train.deepspeed: got {name_or_path!r}, no file {path}; expected one of {names}, or the path of a DeepSpeed "
         'file (JSON); "" trains without DeepSpeed'
     )
 

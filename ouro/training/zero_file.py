@@ -114,10 +114,12 @@ def _explain(name: str, value: Any, error: Exception) -> Iterator[str]:
     elif not isinstance(error, ValidationError):
         yield f"{name}: {str(error).strip()}"
     else:
-        known = DeepSpeedZeroConfig.model_fields if name == "zero_optimization" else ()
+        fields = DeepSpeedZeroConfig.model_fields if name == "zero_optimization" else ()
         for e in error.errors():
             path = ".".join(map(str, e["loc"] if e["loc"][:1] == (name,) else (name, *e["loc"])))
-            yield _unknown(path, known) if e["type"] == "extra_forbidden" else f"{path}: got {e['input']!r}, {e['msg']}"
+            yield (
+                _unknown(path, fields) if e["type"] == "extra_forbidden" else f"{path}: got {e['input']!r}, {e['msg']}"
+            )
 
 
 def _auto(path: str, value: Any) -> Iterator[str]:
@@ -140,13 +142,13 @@ def _arguments(name: str, section: Mapping[str, Any]) -> Iterator[str]:
     """Type and params of an optimizer or a scheduler. Their classes refuse them, too, but once the model is loaded."""
     classes, params = _classes(name), section.get("params", {})
     kind = str(section.get("type")).lower()
-    if kind not in {known.lower() for known in classes}:
+    if kind not in {n.lower() for n in classes}:
         yield f"{name}.type: got {section.get('type')!r}, expected one of {', '.join(sorted(classes))}"
     elif not isinstance(params, dict):
         yield f"{name}.params: got {params!r}, expected a section, {{...}}"
-    elif chosen := next((c for known, c in classes.items() if known.lower() == kind and c is not None), None):
-        known = {*inspect.signature(chosen).parameters, *(ADAM_EXTRAS if kind.startswith("adam") else ())}
-        yield from (_unknown(f"{name}.params.{key}", known) for key in params if key not in known - {"params"})
+    elif factory := next((c for n, c in classes.items() if n.lower() == kind and c is not None), None):
+        names = {*inspect.signature(factory).parameters, *(ADAM_EXTRAS if kind.startswith("adam") else ())}
+        yield from (_unknown(f"{name}.params.{key}", names) for key in params if key not in names - {"params"})
 
 
 def _classes(name: str) -> dict[str, Any]:
@@ -156,12 +158,12 @@ def _classes(name: str) -> dict[str, Any]:
     from deepspeed.runtime.config import DEEPSPEED_OPTIMIZERS
 
     if name == "scheduler":
-        return {known: getattr(lr_schedules, known) for known in lr_schedules.VALID_LR_SCHEDULES}
-    torchs = {known: getattr(torch.optim, known) for known in ("AdamW", "Adam", "Adagrad", "SGD", "RMSprop")}
-    return torchs | dict.fromkeys({*DEEPSPEED_OPTIMIZERS} - {known.lower() for known in torchs})
+        return {n: getattr(lr_schedules, n) for n in lr_schedules.VALID_LR_SCHEDULES}
+    torchs = {n: getattr(torch.optim, n) for n in ("AdamW", "Adam", "Adagrad", "SGD", "RMSprop")}
+    return torchs | dict.fromkeys({*DEEPSPEED_OPTIMIZERS} - {n.lower() for n in torchs})
 
 
-def _unknown(path: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(path.rpartition(".")[2], sorted(known), 1)
+def _unknown(path: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(path.rpartition(".")[2], sorted(names), 1)
     hint = f"did you mean {near[0]!r}?" if near else "remove it"
     return f"{path}: unknown to the installed DeepSpeed, which would take no notice of it; {hint}"

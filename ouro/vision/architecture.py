@@ -94,7 +94,7 @@ _TEXT_7B: Final = {
 }  # fmt: skip
 
 # The values in the hub's config.json of these models that FLOPs depend on; used when model.base is not a local folder.
-KNOWN: Final[dict[str, dict[str, Any]]] = {
+ARCHITECTURES: Final[dict[str, dict[str, Any]]] = {
     "Qwen2-VL-7B-Instruct": {
         "model_type": "qwen2_vl", **_TEXT_7B,
         "vision_config": {
@@ -121,13 +121,13 @@ def read_model_config(base: str) -> tuple[dict[str, Any], str]:
             return json.loads(path.read_text("utf-8")), str(path)
         except ValueError as error:
             raise ArchitectureError(f"{path}: not valid JSON ({error}); fetch the model again") from error
-    name = next((n for n in KNOWN if n.lower() == Path(base).name.lower()), None)
+    name = next((n for n in ARCHITECTURES if n.lower() == Path(base).name.lower()), None)
     if name is None:
         raise ArchitectureError(
             f"model.base {base}: no config.json in it, and no model known by that name; expected a Hugging Face folder"
-            f" or one named as {', '.join(KNOWN)}. Fix: --set model.base=models/{next(iter(KNOWN))}"
+            f" or one named as {', '.join(ARCHITECTURES)}. Fix: --set model.base=models/{next(iter(ARCHITECTURES))}"
         )
-    return KNOWN[name], f"the numbers of {name} that ship with ouro ({path} is not there)"
+    return ARCHITECTURES[name], f"the numbers of {name} that ship with ouro ({path} is not there)"
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:

@@ -169,7 +169,7 @@ class Encoder:
         offset = 0
         for r in requests:
             request_grids = grids[offset : offset + len(r.images)]
-            rows.append([*self.prefix(request_grids), *self.asked(r.prompt, len(request_grids))])
+            rows.append([*self.prefix(request_grids), *self.prompt(r.prompt, len(request_grids))])
             offset += len(request_grids)
         return rows
 
@@ -188,7 +188,7 @@ class Encoder:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
 
-    def asked(self, prompt: str, n_images: int) -> list[int]:
+    def prompt(self, prompt: str, n_images: int) -> list[int]:
         """Token ids of the user's text and the opening of the assistant's turn."""
         return [*self.text(self.plain(prompt)), *self.text(self.turn(n_images).after)]
 

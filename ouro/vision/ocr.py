@@ -97,7 +97,7 @@ class OCRProposer:
             return True
         likely = is_text_likely(image, MAX_SIDE)
         if not likely.likely:
-            _log.debug("OCR skips an image of %d x %d: %s", *image.size, likely.why)
+            _log.debug("OCR skips an image of %d x %d: %s", *image.size, likely.counts)
             self.skipped += 1
             self.why[likely.reason] += 1
         return likely.likely

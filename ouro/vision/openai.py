@@ -103,7 +103,7 @@ class OpenAIVisionLM:
             if progress:
                 progress(1)
 
-        return self._run(requests, work, lambda error: Refused(error.why), finish)
+        return self._run(requests, work, lambda error: Refused(error.reason), finish)
 
     def choose(self, requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> list[tuple[float, ...]]:
         """The probability of each request's options, from `top_logprobs` of the reply's first tokens: what is not among
@@ -145,7 +145,7 @@ class OpenAIVisionLM:
             body = await send(request, most_tokens, {"logprobs": True, "top_logprobs": MOST_ALTERNATIVES})
         except RequestRefused as error:
             await send(request, most_tokens, {})  # refused without them, too: the request is at fault
-            raise self._unavailable(error.why) from None
+            raise self._unavailable(error.reason) from None
         steps = read_steps(choice_of(body))
         if steps is None:
             raise self._unavailable("no `logprobs` in its answer")

@@ -24,9 +24,9 @@ class ServerRefused(OuroError, ValueError):
 class RequestRefused(ServerRefused):
     """A single request that the server refuses: too long, or with a picture it cannot read. Others may succeed."""
 
-    def __init__(self, text: str, why: str) -> None:
+    def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
-        self.why = why
+        self.reason = reason
 
 
 def excerpt(body: bytes, secret: str) -> str:

@@ -53,12 +53,12 @@ Ints = NDArray[np.int32]
 class TextLikelihood(NamedTuple):
     """`reason`: "rows_of_letters", "no_letters" (no letter-like marks) or "no_rows" (marks, but not in similar rows).
 
-    `why`: the counts that decided it.
+    `counts`: the numbers that decided it.
     """
 
     likely: bool
     reason: str
-    why: str
+    counts: str
 
 
 class _Marks(NamedTuple):

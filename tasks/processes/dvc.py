@@ -16,7 +16,7 @@ from pathlib import Path
 from ouro.core.errors import OuroError
 from ouro.core.state import CHECKOUT
 from tasks import screen
-from tasks.processes.locks import Held, inherited
+from tasks.processes.locks import LockHeld, inherited
 from tasks.processes.supervised import start
 
 PATIENCE = 30.0  # seconds for the stage of a killed run, which ends at once, but may have much memory to give back
@@ -47,15 +47,15 @@ def supervise_dvc(
             dvc = start("dvc", command, {**_environment(), **(environment or {})}, lock, stdout=output)
             try:
                 # not communicate(), which closes the supervisor's standard input: it would end DVC
-                said = dvc.supervisor.stdout.read() if dvc.supervisor.stdout else b""
-                return subprocess.CompletedProcess(command, dvc.supervisor.wait(), said)
+                text = dvc.supervisor.stdout.read() if dvc.supervisor.stdout else b""
+                return subprocess.CompletedProcess(command, dvc.supervisor.wait(), text)
             finally:
                 dvc.stop()
-    except Held as held:
+    except LockHeld as error:
         raise StageFailed(
-            f"{held}; expected no other stage to be at work here. Fix: wait for it, or end it (see `ps -ef | grep "
+            f"{error}; expected no other stage to be at work here. Fix: wait for it, or end it (see `ps -ef | grep "
             "flows`), and run the same command again"
-        ) from held
+        ) from error
 
 
 def _say_waiting() -> None:

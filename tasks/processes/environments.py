@@ -57,13 +57,13 @@ def _without(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, 
 
 
 def _is_named(name: str, names: Sequence[str]) -> bool:
-    return any(name.startswith(known[:-1]) if known.endswith("*") else name == known for known in names)
+    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in names)
 
 
 def quiet_environment(state: State, *, online: bool = False) -> dict[str, str]:
     """Settings of every process of a run: quiet, with its state in the checkout, offline unless `online`. Set ones
     win."""
-    wanted = {
+    variables = {
         "PREFECT_HOME": str(state.prefect_home.resolve()),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -85,4 +85,4 @@ def quiet_environment(state: State, *, online: bool = False) -> dict[str, str]:
         "MALLOC_MMAP_THRESHOLD_": "1000000000",  # glibc: keep large blocks, a fifth of training is page faults else
         "MALLOC_TRIM_THRESHOLD_": "4000000000",
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    return {name: value for name, value in variables.items() if name not in os.environ}

@@ -23,18 +23,18 @@ from ouro.core.processes import is_alive
 POLL = 0.1
 
 
-class Held(OuroError, RuntimeError):
+class LockHeld(OuroError, RuntimeError):
     """Another process holds a lock, and did not let go in time."""
 
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = True) -> Generator[None]:
-    """Hold a lock alone. Without `wait`, raises Held at once when somebody else has it."""
+    """Hold a lock alone. Without `wait`, raises LockHeld at once when somebody else has it."""
     with opened(path) as lock:
         if wait:
             fcntl.flock(lock, fcntl.LOCK_EX)
         elif not try_exclusive(lock):
-            raise Held(f"{path}: held by another process")
+            raise LockHeld(f"{path}: held by another process")
         yield
 
 
@@ -50,8 +50,8 @@ def shared(path: Path) -> Generator[IO[str]]:
 def inherited(path: Path, seconds: float, waiting: Callable[[], None]) -> Generator[int]:
     """Hold a lock alone until the end of this block and of all processes that were given its number (`pass_fds`).
 
-    Raises Held at once while who began another such block is alive. What one that was killed has left is waited for,
-    after `waiting` was called; raises Held when it is still there after so many seconds.
+    Raises LockHeld at once while who began another such block is alive. What one that was killed has left is waited
+    for, after `waiting` was called; raises LockHeld when it is still there after so many seconds.
     """
     with opened(path) as lock:
         if not try_exclusive(lock):
@@ -92,12 +92,12 @@ def _wait(lock: IO[str], path: Path, seconds: float, waiting: Callable[[], None]
     called = False
     while not try_exclusive(lock):
         if (holder := _holder(lock)) is not None:
-            raise Held(f"{path}: held by process {holder}")
+            raise LockHeld(f"{path}: held by process {holder}")
         if not called:
             waiting()
             called = True
         if time.monotonic() > deadline:
-            raise Held(f"{path}: what a killed process left is still there after {seconds:.0f} s")
+            raise LockHeld(f"{path}: what a killed process left is still there after {seconds:.0f} s")
         time.sleep(POLL)
 
 

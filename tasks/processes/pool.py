@@ -51,8 +51,8 @@ def pool(runner: Runner) -> Generator[TaskRunner[Any] | None]:
 
 
 def _ray(runner: Runner) -> TaskRunner[Any]:
-    wanted = RAY if runner.address else RAY | ALONE
-    os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
+    variables = RAY if runner.address else RAY | ALONE
+    os.environ.update({name: value for name, value in variables.items() if name not in os.environ})
     try:
         from prefect_ray import RayTaskRunner
     except ImportError as error:

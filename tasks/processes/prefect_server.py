@@ -30,7 +30,7 @@ from tasks.processes.server import (
     free_port,
     healthy,
     launch,
-    noted,
+    read_server,
     started_earlier,
     stop,
     stop_unguarded,
@@ -77,7 +77,7 @@ def prefect_server(
                 yield server
         finally:
             if try_exclusive(users):  # nobody else uses it, and nobody can begin to until this block ends
-                stop(noted(state) or server, state)
+                stop(read_server(state) or server, state)
 
 
 def _started(state: State, while_waiting: Callable[[], None], port: int) -> Server:
@@ -99,9 +99,9 @@ def _watched(server: Server, state: State) -> Generator[None]:
 
     def watch() -> None:
         while not over.wait(WATCH_SECONDS):
-            if not is_alive((noted(state) or server).pid):
+            if not is_alive((read_server(state) or server).pid):
                 with exclusive(state.server_start_lock):
-                    if not is_alive((noted(state) or server).pid) and not over.is_set():  # nobody else was first
+                    if not is_alive((read_server(state) or server).pid) and not over.is_set():  # nobody else was first
                         _start_again(server, state)
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -92,7 +92,7 @@ def free_port(preferred: int = PORT) -> int:
 
 def started_earlier(state: State) -> Server | None:
     """The server of the state file, if it still answers, and to the string of this checkout alone."""
-    server, auth = noted(state), stored_auth(state)
+    server, auth = read_server(state), stored_auth(state)
     if server is None or auth is None or not (is_alive(server.pid) and healthy(server.api)):
         return None
     return server if admits(server.api, auth) and admits(server.api, None) is False else None
@@ -149,7 +149,7 @@ def stop(server: Server, state: State) -> None:
         end([psutil.Process(server.pid)])
 
 
-def noted(state: State) -> Server | None:
+def read_server(state: State) -> Server | None:
     """The server of the note, whether it answers or not."""
     try:
         return Server(**json.loads(state.prefect_server.read_text()))
@@ -163,7 +163,7 @@ def stop_unguarded(state: State) -> None:
     An earlier version started such ones. That the pid is another process's by now is ruled out: who is stopped is a
     Prefect server at that address, started in this folder.
     """
-    server = noted(state)
+    server = read_server(state)
     if server is None or server.pid is None or not is_alive(server.pid):
         return
     auth = stored_auth(state)

@@ -34,9 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # not SIG_IGN, which the command would inherit
     process = subprocess.Popen(command, env={**os.environ, PREFIX + tag: "1"}, stdin=subprocess.DEVNULL)
-    asked = threading.Event()
-    threading.Thread(target=_wait_for_end_of_input, args=(asked,), daemon=True).start()
-    while process.poll() is None and not asked.wait(POLL):
+    stop_event = threading.Event()
+    threading.Thread(target=_wait_for_end_of_input, args=(stop_event,), daemon=True).start()
+    while process.poll() is None and not stop_event.wait(POLL):
         pass
     _end(process, tag, float(children), float(rest))
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

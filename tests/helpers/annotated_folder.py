@@ -22,36 +22,38 @@ from ouro.nano.scenes import draw_scene, render
 NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <im_end|> \U0001f600 ,'
 
 
-def regions_of(own: str) -> list[Region]:
+def regions_of(image_id: str) -> list[Region]:
     return [
-        Region(f"{own}/0", own, None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image", "", "scene"),
-        Region(f"{own}/0.0", own, f"{own}/0", 1, (0.0, 64.0, 128.0, 192.0), 0.9, "rpn"),
-        Region(f"{own}/0.0.0", own, f"{own}/0.0", 2, (16.0, 80.0, 48.0, 112.0), 0.8, "rpn"),
-        Region(f"{own}/0.1", own, f"{own}/0", 1, (200.0, 8.0, 232.0, 40.0), 0.8, "rpn"),
+        Region(f"{image_id}/0", image_id, None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image", "", "scene"),
+        Region(f"{image_id}/0.0", image_id, f"{image_id}/0", 1, (0.0, 64.0, 128.0, 192.0), 0.9, "rpn"),
+        Region(f"{image_id}/0.0.0", image_id, f"{image_id}/0.0", 2, (16.0, 80.0, 48.0, 112.0), 0.8, "rpn"),
+        Region(f"{image_id}/0.1", image_id, f"{image_id}/0", 1, (200.0, 8.0, 232.0, 40.0), 0.8, "rpn"),
     ]
 
 
-def scene_of(own: str, text: str = "a table with a red star .") -> Scene:
-    said = (
-        (f"{own}/0", text),
-        (f"{own}/0.0", "a table"),
-        (f"{own}/0.0.0", "a red star ."),
-        (f"{own}/0.1", "a red star ."),
+def scene_of(image_id: str, text: str = "a table with a red star .") -> Scene:
+    texts = (
+        (f"{image_id}/0", text),
+        (f"{image_id}/0.0", "a table"),
+        (f"{image_id}/0.0.0", "a red star ."),
+        (f"{image_id}/0.1", "a red star ."),
     )
-    return Scene(own, text, (), said)  # fmt: skip
+    return Scene(image_id, text, (), texts)  # fmt: skip
 
 
-def pairs_of(own: str, question: str = "what color is the star ?") -> list[QAPair]:
+def pairs_of(image_id: str, question: str = "what color is the star ?") -> list[QAPair]:
     return [
-        QAPair(f"{own}-0", own, "style", question, "red", 0.5),
-        QAPair(f"{own}-1", own, "object details", "how many stars are there ?", "two"),
-        QAPair(f"{own}-2", own, "style", "is it dark ?", "no", 1.0),
+        QAPair(f"{image_id}-0", image_id, "style", question, "red", 0.5),
+        QAPair(f"{image_id}-1", image_id, "object details", "how many stars are there ?", "two"),
+        QAPair(f"{image_id}-2", image_id, "style", "is it dark ?", "no", 1.0),
     ]
 
 
-def annotated_image(text: str = "a table .", said: str = "a red star .", question: str = "what ?") -> ImageAnnotations:
+def annotated_image(
+    text: str = "a table .", caption: str = "a red star .", question: str = "what ?"
+) -> ImageAnnotations:
     image = Image("i", "shard-00000/i.png", 256, 128, "i.png")
-    scene = Scene("i", text, (), (("i/0", text), ("i/0.0", "a table"), ("i/0.0.0", said), ("i/0.1", said)))
+    scene = Scene("i", text, (), (("i/0", text), ("i/0.0", "a table"), ("i/0.0.0", caption), ("i/0.1", caption)))
     return ImageAnnotations(image, regions_of("i"), scene, pairs_of("i", question))
 
 
@@ -67,21 +69,21 @@ def write_annotated(root: Path) -> Path:
         images: list[Image] = []
         for split in splits:
             png = encode_png(PILImage.fromarray(render(draw_scene(rng))))
-            own = content_id(png)
+            image_id = content_id(png)
             (root / "images" / name).mkdir(parents=True, exist_ok=True)
-            (root / "images" / name / f"{own}.png").write_bytes(png)
-            images.append(Image(own, f"{name}/{own}.png", 256, 256, f"{own}.png", split, ("a photo",)))
+            (root / "images" / name / f"{image_id}.png").write_bytes(png)
+            images.append(Image(image_id, f"{name}/{image_id}.png", 256, 256, f"{image_id}.png", split, ("a photo",)))
         train = [image.image_id for image in images if image.split == "train"]
         described = train if number == 0 else train[:1]
-        scenes = [scene_of(own) for own in described]
-        pairs = [pair for own in described for pair in pairs_of(own)]
+        scenes = [scene_of(image_id) for image_id in described]
+        pairs = [pair for image_id in described for pair in pairs_of(image_id)]
         if number == 0:
-            own = described[0]
-            texts = (*scene_of(own).region_texts[:3], (f"{own}/0.1", "a screen with <image> on it"))
-            scenes[0] = Scene(own, NASTY, (), texts)
-            pairs[:3] = pairs_of(own, "what does <bbox> mean ?")
+            image_id = described[0]
+            texts = (*scene_of(image_id).region_texts[:3], (f"{image_id}/0.1", "a screen with <image> on it"))
+            scenes[0] = Scene(image_id, NASTY, (), texts)
+            pairs[:3] = pairs_of(image_id, "what does <bbox> mean ?")
         regions = [region for image in images for region in regions_of(image.image_id)]
-        lost = [Rejected("merge", own, "no_descriptions") for own in train[len(described) :]]
+        lost = [Rejected("merge", image_id, "no_descriptions") for image_id in train[len(described) :]]
         write_shard(root / "images" / f"{name}.parquet", Image, images, n_in=len(images))
         write_shard(root / "regions" / f"{name}.parquet", Region, regions, n_in=len(regions))
         write_shard(root / "scenes" / f"{name}.parquet", Scene, scenes, n_in=len(train), rejected=lost)

@@ -34,12 +34,12 @@ def _many(main: str, other: str, count: int) -> tuple[str, ...]:
 
 
 def _keys(
-    document: str, keys: tuple[str, ...], said: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]]
+    document: str, keys: tuple[str, ...], values: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]]
 ) -> tuple[Item, ...]:
     """One item a key; values and variants of the keys that the document speaks of."""
     return tuple(
         Item(
-            f"{document}/{k}", f"{document}.png", k, *said.get(k, ((), ()))[:1], k, (), said.get(k, ((), ()))[1],
+            f"{document}/{k}", f"{document}.png", k, *values.get(k, ((), ()))[:1], k, (), values.get(k, ((), ()))[1],
             key=k, document=document,
         )
         for k in keys
@@ -348,7 +348,7 @@ BEYOND = (
     ),
 )  # fmt: skip
 
-OWN = (
+COLLECTION = (
     Case(
         "held-out", ("test_questions.json", "test_annotations.json"),
         (
@@ -360,4 +360,4 @@ OWN = (
     ),
 )  # fmt: skip
 
-CASES = GENERAL + DOCUMENTS + TEXT + CAPTIONS + BEYOND + OWN
+CASES = GENERAL + DOCUMENTS + TEXT + CAPTIONS + BEYOND + COLLECTION

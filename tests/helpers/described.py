@@ -15,14 +15,14 @@ def described(root: Path) -> Layout:
     """Four shards of one described image each: a table that holds a star."""
     layout = Layout(root, root / ".ouro/cache")
     for number, name in enumerate(NAMES):
-        own = f"{number:016x}"
+        image_id = f"{number:016x}"
         regions = [
-            Region(f"{own}/0", own, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
-            Region(f"{own}/0.0", own, f"{own}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
+            Region(f"{image_id}/0", image_id, None, 0, (0.0, 0.0, 64.0, 64.0), 1.0, "image"),
+            Region(f"{image_id}/0.0", image_id, f"{image_id}/0", 1, (4.0, 4.0, 40.0, 40.0), 0.9, "rpn"),
         ]
         texts = ["a scene with a table.", "a table with a star."]
-        said = [Description(r.region_id, own, t, "test") for r, t in zip(regions, texts, strict=True)]
-        write_shard(layout.images / name, Image, [Image(own, f"{own}.png", 64, 64, f"{number}.png")], n_in=1)
+        descriptions = [Description(r.region_id, image_id, t, "test") for r, t in zip(regions, texts, strict=True)]
+        write_shard(layout.images / name, Image, [Image(image_id, f"{image_id}.png", 64, 64, f"{number}.png")], n_in=1)
         write_shard(layout.regions / name, Region, regions, n_in=2)
-        write_shard(layout.descriptions / name, Description, said, n_in=2)
+        write_shard(layout.descriptions / name, Description, descriptions, n_in=2)
     return layout

@@ -78,8 +78,10 @@ def write_dataset(root: Path) -> Layout:
         Image(HOSTILE, "shard-00000/b.png", 1500, 600, f"../{EVIL}\n{ODD}", captions=(EVIL, LONG)),
     ]
     regions = [*nano_regions(), Region(evil_id, HOSTILE, None, 0, (0, 0, 1500, 600), 1.0, EVIL, ODD, EVIL)]
-    said = [Description(r.region_id, r.image_id, f"own words of {r.region_id[-1]}", "m") for r in nano_regions()]
-    said.append(Description(evil_id, HOSTILE, EVIL + ODD + LONG, EVIL, EVIL))
+    descriptions = [
+        Description(r.region_id, r.image_id, f"own words of {r.region_id[-1]}", "m") for r in nano_regions()
+    ]
+    descriptions.append(Description(evil_id, HOSTILE, EVIL + ODD + LONG, EVIL, EVIL))
     scenes = [nano_scene(), Scene(HOSTILE, EVIL + ODD, (), ((evil_id, EVIL),), (), (Decision(EVIL, "x", ODD, EVIL),))]
     pairs = [
         QAPair("1", NANO, "object details", "what color is the star?", "red", 0.75),
@@ -93,7 +95,7 @@ def write_dataset(root: Path) -> Layout:
     name = "shard-00000.parquet"
     write_shard(folders.images / name, Image, first, n_in=3, rejected=[Rejected("ingest", EVIL, "not_an_image", ODD)])
     write_shard(folders.regions / name, Region, regions, n_in=7, rejected=dropped)
-    write_shard(folders.descriptions / name, Description, said, n_in=5)
+    write_shard(folders.descriptions / name, Description, descriptions, n_in=5)
     write_shard(folders.scenes / name, Scene, scenes, n_in=2)
     lost = [Rejected("synthesize", f"{NANO}/style/1", "no_support", "what is it? a cat")]
     write_shard(folders.qa / name, QAPair, pairs, n_in=4, rejected=lost)
@@ -104,15 +106,15 @@ def write_dataset(root: Path) -> Layout:
     return folders
 
 
-class Made(NamedTuple):
+class GalleryFolder(NamedTuple):
     out: Path
     result: gallery.Gallery
 
 
-def make_gallery(root: Path) -> Made:
+def make_gallery(root: Path) -> GalleryFolder:
     """The gallery of that dataset, two images a page."""
     folders = write_dataset(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "PAGE", 2)
         result = write_gallery(folders, root / "gallery", title=f"t {EVIL}", round_="1")
-    return Made(root / "gallery", result)
+    return GalleryFolder(root / "gallery", result)

@@ -166,13 +166,13 @@ FAULTS: dict[str, Answer] = {
 
 @contextmanager
 def fake_server() -> Generator[FakeServer]:
-    made = FakeServer()
-    thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
+    server = FakeServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield made
-    made.gone.set()
-    made.shutdown()
-    made.server_close()
+    yield server
+    server.gone.set()
+    server.shutdown()
+    server.server_close()
 
 
 def reach_directly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,14 +185,14 @@ def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the client waited between attempts; nobody waits them."""
     import anyio
 
-    asked: list[float] = []
+    delays: list[float] = []
 
     async def at_once(seconds: float) -> None:
-        asked.append(seconds)
+        delays.append(seconds)
         await asyncio.sleep(0)
 
     monkeypatch.setattr(anyio, "sleep", at_once)
-    return asked
+    return delays
 
 
 def picture(value: int, side: int = 32) -> PILImage.Image:
@@ -203,7 +203,7 @@ def asks(n: int) -> list[Request]:
     return [Request((picture(k),), f"q{k}") for k in range(n)]
 
 
-def shown(body: dict[str, Any]) -> list[PILImage.Image]:
+def pictures_of(body: dict[str, Any]) -> list[PILImage.Image]:
     """The pictures that a request carried."""
     urls = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
     assert all(url.startswith("data:image/png;base64,") for url in urls)

@@ -30,8 +30,8 @@ def sample(n_parts: int = 8, n_pairs: int = 9, name: str = "i", description: str
 
 def job(samples: Any, folder: Path = Path(), **knobs: Any) -> TrainingJob:
     """A job on `samples`, whose images lie in `folder`: one process, two epochs in steps of two images."""
-    given: dict[str, Any] = {"processes": 1, "batch_size": 2, "region_dropout": 0.0, "epochs": 2, **knobs}
-    params = Train(**given)
+    defaults: dict[str, Any] = {"processes": 1, "batch_size": 2, "region_dropout": 0.0, "epochs": 2, **knobs}
+    params = Train(**defaults)
     return TrainingJob(samples, folder, BASE, folder / "out", params, "describe.", 0, folder / "checkpoints")
 
 

@@ -17,8 +17,8 @@ def tiny_processor(family: str) -> Any:
     bounds = {"shortest_edge": (2 * side) ** 2, "longest_edge": (4 * side) ** 2}
     image = hf.Qwen2VLImageProcessor(size=bounds, patch_size=side // 2, merge_size=2, temporal_patch_size=2)
     video = hf.Qwen3VLVideoProcessor() if family == "Qwen3VL" else hf.Qwen2VLVideoProcessor()
-    made = getattr(hf, f"{family}Processor")
-    return made(image, nano.build_tokenizer(), video, chat_template=nano.CHAT_TEMPLATE)
+    processor = getattr(hf, f"{family}Processor")
+    return processor(image, nano.build_tokenizer(), video, chat_template=nano.CHAT_TEMPLATE)
 
 
 def tiny_model(family: str, processor: Any, seed: int = 0) -> Any:
@@ -29,15 +29,15 @@ def tiny_model(family: str, processor: Any, seed: int = 0) -> Any:
     ids = {t: processor.tokenizer.convert_tokens_to_ids(t) for t in nano.SPECIAL}
     size = {"depth": 2, "initializer_range": 0.2}
     grid = {"patch_size": processor.image_processor.patch_size, "spatial_merge_size": 2, "temporal_patch_size": 2}
-    own: dict[str, Any] = {
+    vision: dict[str, Any] = {
         "Qwen2VL": {"embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2},
         "Qwen2_5_VL": {"window_size": 56, "fullatt_block_indexes": [1]},
         "Qwen3VL": {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
     }[family]
     if family != "Qwen2VL":
-        own |= {"hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64}
+        vision |= {"hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 64}
     config = getattr(hf, f"{family}Config")(
-        vision_config={**size, **grid, **own},
+        vision_config={**size, **grid, **vision},
         text_config={
             "vocab_size": len(processor.tokenizer), "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "initializer_range": 0.2,

@@ -36,8 +36,8 @@ def scene_job(folder: Path, n: int = 8, **params: Any) -> TrainingJob:
         parts = tuple(SampleRegion(f"{i}/0.{m}", c.box, 1, "a box") for m, c in enumerate(scene.containers))
         pairs = tuple(QuestionAnswer(q.question, q.answer) for q in coarse_questions(scene))
         samples.append(Sample(str(i), f"{i}.png", (256, 256), parts, merged_description(scene), pairs))
-    given: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
-    train = Train(**{"batch_size": 2 // given["processes"], **given})
+    knobs: dict[str, Any] = {"processes": 2, "epochs": 2, "save_steps": 3, "questions": 2, "bf16": False, **params}
+    train = Train(**{"batch_size": 2 // knobs["processes"], **knobs})
     return TrainingJob(
         samples, folder, str(BASE), folder / "adapter", train, "describe the image.", 3, folder / "checkpoints"
     )
@@ -59,13 +59,13 @@ def annotated(root: Path, n: int = 8) -> Layout:
     images, regions, scenes, pairs = list[Image](), list[Region](), list[Scene](), list[QAPair]()
     (layout.images / name).mkdir(parents=True)
     for i in range(n):
-        scene, own = draw_scene(np.random.default_rng(i)), f"{i:016x}"
-        PILImage.fromarray(render(scene)).save(layout.images / name / f"{own}.png")
-        images.append(Image(own, f"{name}/{own}.png", 256, 256, f"{i}.png"))
-        regions.append(Region(f"{own}/0", own, None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image"))
-        scenes.append(Scene(own, merged_description(scene), (), ()))
-        asked = coarse_questions(scene)
-        pairs += [QAPair(f"{own}-{m}", own, "coarse", q.question, q.answer) for m, q in enumerate(asked)]
+        scene, image_id = draw_scene(np.random.default_rng(i)), f"{i:016x}"
+        PILImage.fromarray(render(scene)).save(layout.images / name / f"{image_id}.png")
+        images.append(Image(image_id, f"{name}/{image_id}.png", 256, 256, f"{i}.png"))
+        regions.append(Region(f"{image_id}/0", image_id, None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image"))
+        scenes.append(Scene(image_id, merged_description(scene), (), ()))
+        questions = coarse_questions(scene)
+        pairs += [QAPair(f"{image_id}-{m}", image_id, "coarse", q.question, q.answer) for m, q in enumerate(questions)]
     for folder, record, rows in (
         (layout.images, Image, images), (layout.regions, Region, regions),
         (layout.scenes, Scene, scenes), (layout.qa, QAPair, pairs),

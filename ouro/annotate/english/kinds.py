@@ -22,7 +22,7 @@ SHA256: Final = "5b47641dfda51bff8a2d22deeb72ee3fa053a66b9708bd14857a4e9c726e122
 _LONGEST = 4  # words of a name in the table
 
 
-class TableError(ValueError):
+class TableError(OuroError, ValueError):
     """kinds.json is not the table that this code was written with."""
 
 

@@ -23,10 +23,8 @@ from ouro.annotate.marks import find_marks
 from ouro.annotate.merging.fits import of_other_sex
 from ouro.annotate.merging.looks import KINDS, Look, differ, looks_of, quantity, things_of, time_of_day
 from ouro.annotate.merging.things import Thing, quotations, read_named
-from ouro.core.records import Conflict, Description, Match, Region
+from ouro.core.records import CLOSE_UP, WHOLE, Conflict, Description, Match, Region
 
-CLOSE_UP = "close_up_tells_looks"
-WHOLE = "whole_tells_numbers_places_times"
 EXACT = "exact_over_vague"
 CERTAIN = "certain_over_guess"
 OCR = "ocr_tells_text"

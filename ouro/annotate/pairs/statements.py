@@ -1,5 +1,7 @@
-"""A question with its answer as the statement that they make: "What is behind the woman?", "a flag" is "a flag is behind
-the woman". By the question's form, as English makes questions of statements; None where the form is none of these.
+"""A question with its answer as the statement that they make.
+
+"What is behind the woman?", "a flag" is "a flag is behind the woman". By the question's form, as English makes
+questions of statements; None where the form is none of these.
 """
 
 from __future__ import annotations
@@ -16,8 +18,15 @@ from ouro.annotate.prose.things import AREAS, CARRIERS
 _BE = r"(?:is|are|was|were)"
 _DO = r"(?:does|do|did)"
 _WH = r"(?:what|which|who)"
-_PREPOSITION = r"(?:in|on|at|under|behind|above|below|beside|near|next|to|by|inside|along|against|between|over|around|with|from|through|across|beneath|within|outside|down|up|the)"
-_WRITTEN = re.compile(rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)|{_DO} (?P<says>the .+?) (?:say|read|spell)$|{_BE} the (?:text|word|words|inscription|lettering) (?:on|of|in)) ?(?P<on>.*)")
+_PREPOSITION = (
+    r"(?:in|on|at|under|behind|above|below|beside|near|next|to|by|inside|along|against|between|over|around|with|from"
+    r"|through|across|beneath|within|outside|down|up|the)"
+)
+_WRITTEN = re.compile(
+    rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)"
+    rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
+    rf"|{_BE} the (?:text|word|words|inscription|lettering) (?:on|of|in)) ?(?P<on>.*)"
+)
 # What a question asks for, where that is a word for a property and not for a thing.
 _PROPERTIES: Final = CARRIERS | frozenset(
     "brand make type kind sort material name style size state condition position number direction age gender place "
@@ -92,10 +101,16 @@ def _asked_thing(q: str, a: str) -> str:
         return f"{subject} {act or 'has'} {_qualified(a, noun)}"
     if verb in ("has", "have"):
         return f"{_with_article(a)} {verb} {rest}"
-    if owned := re.fullmatch(r"(?:the )(?P<property>[\w-]+(?: [\w-]+)?) of (?P<thing>.+)|(?P<owner>.+?['’]s?) (?P<own>\w+)", rest):
+    if owned := re.fullmatch(
+        r"(?:the )(?P<property>[\w-]+(?: [\w-]+)?) of (?P<thing>.+)|(?P<owner>.+?['’]s?) (?P<own>\w+)", rest
+    ):
         asked = (owned["property"] or owned["own"]).split()[-1]
         if asked in ("material", "kind", "type", "subject", "name", "brand", "make", "sort"):
-            return f"{owned['thing'] or owned['owner'][:-2]} is {a}" if asked != "subject" else f"there is {_with_article(a)}"
+            return (
+                f"{owned['thing'] or owned['owner'][:-2]} is {a}"
+                if asked != "subject"
+                else f"there is {_with_article(a)}"
+            )
         return f"{rest} is {a}"
     if rest.split()[0] in DETERMINERS or "'s" in rest.split()[0]:
         subject, act = _subject(rest)
@@ -130,7 +145,12 @@ def _subject(text: str) -> tuple[str, str]:
         found = WORD.search(text)
         end = found.end() if found else len(text)
     words = list(WORD.finditer(text, 0, end))
-    while len(words) > 2 and is_known(words[-2].group().lower()) and text[end:].strip() == "" and _is_said(words[-1].group().lower()):
+    while (
+        len(words) > 2
+        and is_known(words[-2].group().lower())
+        and text[end:].strip() == ""
+        and _is_said(words[-1].group().lower())
+    ):
         words.pop()
         end = words[-1].end()
     return text[:end].strip(), text[end:].strip()

@@ -1,5 +1,6 @@
-"""Whether the sentences of a text are borne out by what is told of an image: things, words, attributes, numbers, places,
-relations and quotations, each with the reason where it is not.
+"""Whether the sentences of a text are borne out by what is told of an image.
+
+Things, words, attributes, numbers, places, relations and quotations, each with the reason where it is not.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "plac
 _PLAIN: Final = frozenset(
     stem(w)
     for w in (
-        "image picture photo photograph scene view shot background foreground side part area section portion top bottom "
-        "left right center centre middle front back upper lower inner outer far near side corner edge distance half rest "
-        "thing object item something one two ones other others another each various several single whole entire main "
-        "detail close show depict feature display present contain include see seen visible appear look seem be have has "
-        "there here being located situated placed positioned set stand lie sit rest hang lean run extend stretch fill "
-        "cover surround arranged made mount attach make form line face found shown featuring including showing "
-        "displaying give given use used next also well both together around along across behind between above below "
-        "slightly very more less most some clearly partially partly fully mostly directly just only bear hold known "
-        "called name read say write written text word label color colour hue shade tone shape size kind type set pair "
-        "group row number addition within inside outside while where which overall prominently against out up down off"
+        "image picture photo photograph scene view shot background foreground side part area section portion top "
+        "bottom left right center centre middle front back upper lower inner outer far near corner edge distance "
+        "half rest thing object item something one two ones other others another each various several single "
+        "whole entire main detail close show depict feature display present contain include see seen visible "
+        "appear look seem be have has there here being located situated placed positioned set stand lie sit hang "
+        "lean run extend stretch fill cover surround arranged made mount attach make form line face found shown "
+        "featuring including showing displaying give given use used next also well both together around along "
+        "across behind between above below slightly very more less most some clearly partially partly fully "
+        "mostly directly just only bear hold known called name read say write written text word label color "
+        "colour hue shade tone shape size kind type pair group row number addition within inside outside while "
+        "where which overall prominently against out up down off"
     ).split()
 )
 # What a text can stand on without being a thing that bears it.
@@ -144,7 +146,7 @@ class Checker:
                 yield f"attribute: {word} {thing.noun}"
 
     def _has(self, word: str, thing: Thing, own: list[Told], close: list[Told]) -> bool:
-        """Whether a thing of that name has the attribute; where nobody tells, a word that is told of nothing else may."""
+        """Whether a thing of that name has the attribute; where nobody tells, a word told of nothing else may."""
         kinds = {kind for kind, _ in readings(word)}
         if self._strict or any(kinds & kinds_told(o.thing) for o in close):
             own = close

@@ -48,7 +48,10 @@ class Evidence:
     """The readings of an image's descriptions, what OCR read, and where its regions are."""
 
     def __init__(
-        self, sources: Sequence[tuple[str, Reading]], places: Sequence[Place] = (), texts: Sequence[tuple[str, str]] = ()
+        self,
+        sources: Sequence[tuple[str, Reading]],
+        places: Sequence[Place] = (),
+        texts: Sequence[tuple[str, str]] = (),
     ) -> None:
         """`sources`: region ids with readings; `texts`: region ids with what OCR read."""
         self.places = places

@@ -96,9 +96,7 @@ def read_gap(text: str) -> Gap:
 
 def _relation(text: str) -> tuple[str, str, str]:
     """The last relation, what stands before it, and the text that decides about lists."""
-    found = None
-    for found in _RELATION.finditer(text):
-        pass
+    found = next(reversed(list(_RELATION.finditer(text))), None)
     if found is None:
         return "", text, text
     rest = text[found.end() :]

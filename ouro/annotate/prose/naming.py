@@ -31,7 +31,7 @@ class Extra(NamedTuple):
 
 
 def names_thing(phrase: NounPhrase, masked: str) -> bool:
-    """Whether a phrase names a thing: no place in the picture, no attribute, no "that reads", no "the smaller (one)"."""
+    """Whether a phrase names a thing: no place in the picture, attribute, "that reads" or "the smaller (one)"."""
     led = masked[max(0, phrase.start - 9) : phrase.start].rstrip().lower().endswith(_LED)
     ground = phrase.noun in ("background", "foreground") and (bool(phrase.looks) or not led)
     if phrase.noun in AREAS and not ground and (led or not phrase.determiner or not set(phrase.of) - AREAS):

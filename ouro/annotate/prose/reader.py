@@ -271,7 +271,7 @@ class _Reader:
     # ---- attributes ------------------------------------------------------------------------------------------------
 
     def _say(self, words: str, clause: _Clause) -> None:
-        """What follows "is" is said of the subject; colours right behind a thing of that one: "stars, white and blue"."""
+        """What follows "is" is said of the subject; colours right behind a thing of that: "stars, white and blue"."""
         if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)

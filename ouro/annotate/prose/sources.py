@@ -10,10 +10,9 @@ from ouro.annotate.english.free_text import read_name
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.phrases import words_of
 from ouro.annotate.marks import lead_in_end
-from ouro.annotate.merging.conflicts import CLOSE_UP, WHOLE
 from ouro.annotate.prose.likeness import same_look
 from ouro.annotate.prose.things import Reading, Thing, stem
-from ouro.core.records import Box, Conflict, Region
+from ouro.core.records import CLOSE_UP, WHOLE, Box, Conflict, Region
 
 _DEEPEST = 64  # levels of a tree that are looked up
 _PEOPLE = frozenset(["person", "adult"])

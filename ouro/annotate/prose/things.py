@@ -26,11 +26,11 @@ _DOUBLING: Final = ("ing", "ings", "ed", "er", "est")
 
 
 class Thing(NamedTuple):
-    """What a text names: characters [start, end), its noun in the singular, and what is said of it.
+    """What a text names: characters [start, end), its noun in the singular, what is said of it.
 
-    `modifiers`: the words before the noun; `said`: what "is" tells of it, and colours behind it; `loose`: other words of
-    its clause; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column and
-    row in what shows it.
+    `modifiers`: the words before the noun; `said`: what "is" tells of it, and colours behind it; `loose`: other words
+    of its clause; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column
+    and row in what shows it.
     """
 
     start: int

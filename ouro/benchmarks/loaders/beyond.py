@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 POPE_SPLITS = ("random", "popular", "adversarial")
 REFCOCO_SPLITS = ("testA", "testB", "test", "val", "train")
@@ -62,13 +62,13 @@ PROBES = {"spatial": 4, "negation": 4, "counting": 9, "temporal": 2}  # number o
 _PICKLES = (".p", ".pkl", ".pickle")
 
 
-def pope(paths: Sequence[Path]) -> Iterator[Found]:
+def pope(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """POPE: one to three of coco_pope_random.json, coco_pope_popular.json, coco_pope_adversarial.json."""
     expect(paths, 3, "one to three files, coco_pope_{random,popular,adversarial}.json", least=1)
     return checked((item for path in paths for item in _pope(path)), paths)
 
 
-def _pope(path: Path) -> Iterator[Found]:
+def _pope(path: Path) -> Iterator[ItemOrRejected]:
     kind = kind_from_name(path.name, POPE_SPLITS)
 
     def make(entry: Entry) -> Item:
@@ -90,7 +90,7 @@ def yes_or_no(entry: Entry, *names: str) -> str:
 # ---- RefCOCO ---------------------------------------------------------------------------------------
 
 
-def refcoco(paths: Sequence[Path]) -> Iterator[Found]:
+def refcoco(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """RefCOCO, RefCOCO+ or RefCOCOg: JSON lines of one or more splits."""
     expect(paths, len(REFCOCO_SPLITS), "JSON lines of one or more splits", least=1)
     for path in paths:
@@ -111,7 +111,7 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _refcoco(path: Path) -> Iterator[Found]:
+def _refcoco(path: Path) -> Iterator[ItemOrRejected]:
     kind = kind_from_name(path.name, REFCOCO_SPLITS)
     for number, entry in enumerate(records(path)):
         try:
@@ -141,7 +141,7 @@ def referred(entry: Entry, name: str, image: str, size: tuple[int, int], kind: s
 # ---- ConTextual, probes ----------------------------------------------------------------------------
 
 
-def contextual(paths: Sequence[Path]) -> Iterator[Found]:
+def contextual(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """ConTextual: contextual_val.csv, or JSON lines."""
     expect(paths, 1, "one file, contextual_val.csv")
     _, line = next(numbered_lines(paths[0]))
@@ -156,7 +156,7 @@ def _contextual(entry: Entry) -> Item:
     return Item(address, image, text(entry, "instruction"), (text(entry, "response"),), kind=kind)
 
 
-def reporting_bias(paths: Sequence[Path]) -> Iterator[Found]:
+def reporting_bias(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """Probes of reporting bias: JSON lines of ours, one file or one a probe."""
     expect(paths, len(PROBES), "JSON lines, one file or one a probe", least=1)
     return checked((item for path in paths for item in each(records(path), _probe)), paths)

@@ -27,25 +27,25 @@ from typing import TYPE_CHECKING
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import field, identity, optional, record, strings, text, wrong
 from ouro.benchmarks.loaders.json_stream import Entry
-from ouro.benchmarks.loaders.reading import SHOWN, STAGE, Unusable, checked, document, expect, rejected, section
+from ouro.benchmarks.loaders.reading import MAX_LISTED, STAGE, Unusable, checked, document, expect, rejected, section
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 SPLIT = "test"
 
 
-def coco(paths: Sequence[Path]) -> Iterator[Found]:
+def coco(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """COCO Caption: dataset_coco.json or captions_val2014.json."""
     expect(paths, 1, "one file, dataset_coco.json or captions_val2014.json")
     return checked(_coco_validation(paths[0]) if _has_sentences(paths[0]) is False else _karpathy(paths[0]), paths)
 
 
-def flickr30k(paths: Sequence[Path]) -> Iterator[Found]:
+def flickr30k(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """Flickr30K: dataset_flickr30k.json."""
     expect(paths, 1, "one file, dataset_flickr30k.json")
     return checked(_karpathy(paths[0]), paths)
@@ -57,7 +57,7 @@ def _has_sentences(path: Path) -> bool | None:
     return None if first is None else "sentences" in record(first)
 
 
-def _karpathy(path: Path) -> Iterator[Found]:
+def _karpathy(path: Path) -> Iterator[ItemOrRejected]:
     for entry in section(path, "images"):
         if identity(entry, "split") == SPLIT:
             try:
@@ -77,7 +77,7 @@ def _karpathy_item(entry: Entry) -> Item:
     return Item(identity(entry, "cocoid", "imgid"), f"{folder}/{name}" if folder else name, "", captions)
 
 
-def _coco_validation(path: Path) -> Iterator[Found]:
+def _coco_validation(path: Path) -> Iterator[ItemOrRejected]:
     pictures: dict[str, str] = {}
     captions: dict[str, list[str]] = {}
     for entry in document(path):
@@ -87,7 +87,7 @@ def _coco_validation(path: Path) -> Iterator[Found]:
             captions.setdefault(identity(entry, "image_id"), []).append(_caption(entry))
     unknown = [image_id for image_id in captions if image_id not in pictures]
     if unknown:
-        examples = ", ".join(unknown[:SHOWN])
+        examples = ", ".join(unknown[:MAX_LISTED])
         raise BenchmarkFileError(f"{path}: captions of {len(unknown)} pictures that it does not list: {examples}")
     for image_id, name in pictures.items():
         yield _caption_item(image_id, name, captions.get(image_id, []))
@@ -100,7 +100,7 @@ def _caption(entry: Entry, name: str = "caption") -> str:
     return caption
 
 
-def _caption_item(image_id: str, name: str, captions: Sequence[str]) -> Found:
+def _caption_item(image_id: str, name: str, captions: Sequence[str]) -> ItemOrRejected:
     if not captions:
         return Rejected(STAGE, image_id, "no_caption", "a picture without captions")
     return Item(image_id, name, "", tuple(captions))
@@ -109,13 +109,13 @@ def _caption_item(image_id: str, name: str, captions: Sequence[str]) -> Found:
 # ---- TextCaps --------------------------------------------------------------------------------------
 
 
-def textcaps(paths: Sequence[Path]) -> Iterator[Found]:
+def textcaps(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """TextCaps: TextCaps_0.1_val.json."""
     expect(paths, 1, "one file, TextCaps_0.1_val.json")
     return checked(_textcaps(paths[0]), paths)
 
 
-def _textcaps(path: Path) -> Iterator[Found]:
+def _textcaps(path: Path) -> Iterator[ItemOrRejected]:
     captions: dict[str, tuple[str, ...]] = {}
     for entry in section(path, "data"):
         image_id = identity(entry, "image_id")

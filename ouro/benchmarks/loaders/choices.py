@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import letter, optional, scalar, strings, text
-from ouro.benchmarks.loaders.reading import SHOWN, Unusable, checked, document, expect, rejected
+from ouro.benchmarks.loaders.reading import MAX_LISTED, Unusable, checked, document, expect, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ouro.benchmarks.loaders.json_stream import Entry
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
     Make = Callable[[Entry, str], Item]
 
@@ -38,17 +38,17 @@ SPLIT = "test"
 SUB_TASKS = ("choose_txt", "choose_img", "fill_in_blank")
 
 
-def scienceqa(paths: Sequence[Path]) -> Iterator[Found]:
+def scienceqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """ScienceQA: problems.json and pid_splits.json."""
     return checked(_select_problems(paths, (SPLIT,), _scienceqa), paths)
 
 
-def iconqa(paths: Sequence[Path]) -> Iterator[Found]:
+def iconqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """IconQA: problems.json and pid_splits.json."""
     return checked(_select_problems(paths, (*(f"{task}_{SPLIT}" for task in SUB_TASKS), SPLIT), _iconqa), paths)
 
 
-def _select_problems(paths: Sequence[Path], splits: Sequence[str], make: Make) -> Iterator[Found]:
+def _select_problems(paths: Sequence[Path], splits: Sequence[str], make: Make) -> Iterator[ItemOrRejected]:
     expect(paths, 2, "problems.json and pid_splits.json, in any order")
     first, second = paths
     problems, ids = (second, first) if _lists_ids(first) else (first, second)
@@ -59,13 +59,13 @@ def _select_problems(paths: Sequence[Path], splits: Sequence[str], make: Make) -
         if pending.pop(entry.section, None) is not None:
             yield _make_item(entry, make)
     if pending:
-        examples = ", ".join(islice(pending, SHOWN))
+        examples = ", ".join(islice(pending, MAX_LISTED))
         raise BenchmarkFileError(
             f"{problems}: {len(pending)} problems of {ids} are missing: {examples}; download it again"
         )
 
 
-def _make_item(entry: Entry, make: Make) -> Found:
+def _make_item(entry: Entry, make: Make) -> ItemOrRejected:
     """The item of a problem, or its rejection."""
     try:
         return make(entry, entry.section)

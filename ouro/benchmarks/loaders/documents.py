@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ouro.benchmarks.loaders.json_stream import Entry
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 CHART_KINDS = ("human", "augmented")
 
 
-def docvqa(paths: Sequence[Path]) -> Iterator[Found]:
+def docvqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """DocVQA: val_v1.0_withQT.json."""
     expect(paths, 1, "one file, DocVQA's val_v1.0_withQT.json")
     return checked(each(section(paths[0], "data"), lambda entry: _docvqa(entry, "image", "question_types")), paths)
 
 
-def infovqa(paths: Sequence[Path]) -> Iterator[Found]:
+def infovqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """InfoVQA: infographicsVQA_val_v1.0_withQT.json."""
     expect(paths, 1, "one file, infographicsVQA_val_v1.0_withQT.json")
     return checked(
@@ -57,13 +57,13 @@ def _docvqa(entry: Entry, image: str, kinds: str) -> Item:
     )
 
 
-def chartqa(paths: Sequence[Path]) -> Iterator[Found]:
+def chartqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """ChartQA: test_human.json, test_augmented.json, or both."""
     expect(paths, 2, "test_human.json, test_augmented.json or both", least=1)
     return checked((item for path in paths for item in _chartqa(path)), paths)
 
 
-def _chartqa(path: Path) -> Iterator[Found]:
+def _chartqa(path: Path) -> Iterator[ItemOrRejected]:
     kind = kind_from_name(path.name, CHART_KINDS)
     for number, entry in enumerate(section(path, "")):
         try:

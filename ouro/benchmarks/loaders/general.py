@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.fields import field, identity, optional, record, scalar, ten_texts, text, wrong
 from ouro.benchmarks.loaders.reading import (
-    SHOWN,
+    MAX_LISTED,
     Unusable,
     checked,
     document,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ouro.benchmarks.loaders.json_stream import Entry
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 YES_NO = ("no", "yes")  # by label
 
@@ -97,22 +97,22 @@ class _Annotations:
         return identity(entry, "question_id"), _Annotation(identity(entry, "image_id"), kind, answers)
 
 
-def vqav2(paths: Sequence[Path]) -> Iterator[Found]:
+def vqav2(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """VQAv2: questions and annotations."""
     return checked(_two_files(paths, "answer_type"), paths)
 
 
-def okvqa(paths: Sequence[Path]) -> Iterator[Found]:
+def okvqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """OKVQA: questions and annotations."""
     return checked(_two_files(paths, "question_type"), paths)
 
 
-def own_questions(paths: Sequence[Path]) -> Iterator[Found]:
+def own_questions(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """A collection's own questions and annotations, as ingest leaves them: in the form of OKVQA."""
     return okvqa(paths)
 
 
-def _two_files(paths: Sequence[Path], kind: str) -> Iterator[Found]:
+def _two_files(paths: Sequence[Path], kind: str) -> Iterator[ItemOrRejected]:
     expect(paths, 2, "a file of questions and one of annotations, in any order")
     by_content = {which_section(path, ("questions", "annotations")): path for path in paths}
     if len(by_content) < 2:
@@ -120,7 +120,7 @@ def _two_files(paths: Sequence[Path], kind: str) -> Iterator[Found]:
     yield from _join_files(by_content["questions"], _Annotations(by_content["annotations"], kind))
 
 
-def _join_files(questions: Path, annotations: _Annotations) -> Iterator[Found]:
+def _join_files(questions: Path, annotations: _Annotations) -> Iterator[ItemOrRejected]:
     missing: list[str] = []
     subtype = "val2014"
     for entry in document(questions):
@@ -137,21 +137,21 @@ def _join_files(questions: Path, annotations: _Annotations) -> Iterator[Found]:
 
 def _check_all_joined(questions: Path, annotations: _Annotations, missing: list[str]) -> None:
     if missing:
-        ids = ", ".join(missing[:SHOWN])
+        ids = ", ".join(missing[:MAX_LISTED])
         raise BenchmarkFileError(
             f"{annotations.path}: no annotation for {len(missing)} questions of {questions} (question_id {ids}); do "
             "the two files belong to the same split?"
         )
     left = annotations.left()
     if left:
-        ids = ", ".join(left[:SHOWN])
+        ids = ", ".join(left[:MAX_LISTED])
         raise BenchmarkFileError(
             f"{questions}: does not ask {len(left)} questions of {annotations.path} (question_id {ids}); do the two "
             "files belong to the same split?"
         )
 
 
-def _join(entry: Entry, annotation: _Annotation, subtype: str, annotations: Path) -> Found:
+def _join(entry: Entry, annotation: _Annotation, subtype: str, annotations: Path) -> ItemOrRejected:
     image_id = identity(entry, "image_id")
     if image_id != annotation.image_id:
         raise BenchmarkFileError(
@@ -179,7 +179,7 @@ def coco_picture(image_id: int | str, subtype: str = "val2014") -> str:
 # ---- VizWiz, GQA, VSR ------------------------------------------------------------------------------
 
 
-def vizwiz(paths: Sequence[Path]) -> Iterator[Found]:
+def vizwiz(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """VizWiz: val.json."""
     expect(paths, 1, "one file, VizWiz's val.json")
     return checked(each(section(paths[0], ""), _vizwiz), paths)
@@ -191,7 +191,7 @@ def _vizwiz(entry: Entry) -> Item:
     return Item(image, image, text(entry, "question"), ten_texts(entry, "answers"), kind=kind)
 
 
-def gqa(paths: Sequence[Path]) -> Iterator[Found]:
+def gqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """GQA: testdev_balanced_questions.json."""
     expect(paths, 1, "one file, GQA's testdev_balanced_questions.json")
     return checked(each(document(paths[0]), _gqa), paths)
@@ -204,13 +204,13 @@ def _gqa(entry: Entry) -> Item:
     return Item(entry.section, image, text(entry, "question"), (text(entry, "answer"),), kind=str(kind or "all"))
 
 
-def vsr(paths: Sequence[Path]) -> Iterator[Found]:
+def vsr(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """VSR: test.jsonl of the zero-shot or of the random split."""
     expect(paths, 1, "one file, VSR's test.jsonl")
     return checked(_vsr(paths[0]), paths)
 
 
-def _vsr(path: Path) -> Iterator[Found]:
+def _vsr(path: Path) -> Iterator[ItemOrRejected]:
     for number, entry in enumerate(records(path)):
         try:
             answer = (yes_no(entry, "label"),)

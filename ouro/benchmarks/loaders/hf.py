@@ -36,6 +36,7 @@ from ouro.benchmarks.loaders.fields import (
 from ouro.benchmarks.loaders.general import yes_no
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
+from ouro.benchmarks.loaders.splits import open_split
 from ouro.benchmarks.loaders.text import language
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 ALWAYS = ("width", "height", "ques_type", "answers", "answer")  # read where a data set has them
@@ -60,7 +61,7 @@ class Columns:
               choice; a label 0 or 1; yes or no; IconQA's mixture; expressions, whose box is x, y, width, height
     kind:     may be missing from a copy; a list is joined by "+"; `kind_end` is cut off ("human_test" is "human");
               `kind_in_id` where ids are unique in their kind only
-    joined:   the column that names the picture in a second data set, where pictures stand under `id`
+    picture_id: the column that names the picture in a second data set, where pictures stand under `id`
     """
 
     item_id: str = "question_id"
@@ -74,7 +75,7 @@ class Columns:
     choices: str = ""
     context: str = ""
     box: str = ""
-    joined: str = ""
+    picture_id: str = ""
 
     def readable(self) -> tuple[str, ...]:
         """All columns but the picture's."""
@@ -82,7 +83,7 @@ class Columns:
 
     def needed(self) -> tuple[str, ...]:
         """The columns without which nothing can be read, pictures aside."""
-        named = (self.item_id, self.question, self.answers, self.choices, self.box, self.joined)
+        named = (self.item_id, self.question, self.answers, self.choices, self.box, self.picture_id)
         return tuple(name for name in named if name)
 
 
@@ -93,13 +94,13 @@ class HubTable:
         self.source, self.columns, self.rows, self.pictures = source, columns, rows, pictures
         self._by_id: dict[str, int] = {}
 
-    def items(self) -> Iterator[Found]:
+    def items(self) -> Iterator[ItemOrRejected]:
         """All rows as items or rejections. No picture is decoded."""
         return checked(self._items(), [Path(self.source)])
 
-    def _items(self) -> Iterator[Found]:
+    def _items(self) -> Iterator[ItemOrRejected]:
         columns = [name for name in self.rows.column_names if name in {*self.columns.readable(), *ALWAYS}]
-        pictures = None if self.columns.joined else self.rows.data.column(self.columns.image)
+        pictures = None if self.columns.picture_id else self.rows.data.column(self.columns.image)
         for number, row in enumerate(self.rows.select_columns(columns)):
             entry = Entry(self.source, f": row {number}", "", row)
             try:
@@ -154,7 +155,7 @@ class HubTable:
         return data
 
     def _row(self, image: str) -> int:
-        if not self.columns.joined:
+        if not self.columns.picture_id:
             return int(image)
         if not self._by_id:
             self._by_id = {str(name): number for number, name in enumerate(self.pictures["id"])}
@@ -175,7 +176,7 @@ def _item(entry: Entry, columns: Columns, number: int) -> Item:
     name = identity(entry, columns.item_id) if columns.item_id else str(number)
     return Item(
         item_id=f"{kind}-{name}" if columns.kind_in_id else name,
-        image=identity(entry, columns.joined) if columns.joined else str(number),
+        image=identity(entry, columns.picture_id) if columns.picture_id else str(number),
         question=question,
         references=references,
         kind=kind,
@@ -253,43 +254,15 @@ def open_table(source: str, columns: Columns, split: str = "test", config: str =
 
     Raises BenchmarkFileError: not found, no such split, a column missing.
     """
-    rows = _open_split(source, split, config)
-    _check(source, rows, columns.needed() if columns.joined else (*columns.needed(), columns.image))
-    if not columns.joined:
+    rows = open_split(source, split, config)
+    _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
+    if not columns.picture_id:
         return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
         raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
-    second = _open_split(pictures, split, "") if Path(pictures).exists() else _open_split(source, split, pictures)
+    second = open_split(pictures, split, "") if Path(pictures).exists() else open_split(source, split, pictures)
     _check(pictures, second, ("id", columns.image))
     return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
-
-
-def _open_split(source: str, split: str, config: str) -> Any:
-    import datasets
-
-    path = Path(source)
-    try:
-        if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            dataset: Any = datasets.load_from_disk(source)
-            return dataset[split] if hasattr(dataset, "keys") else dataset
-        if path.exists():
-            return datasets.load_dataset("parquet", data_files={split: _parquet(path, split)}, split=split)
-        return datasets.load_dataset(source, config or None, split=split)
-    except BenchmarkFileError:
-        raise
-    except Exception as error:  # the library raises its own, the hub's, pyarrow's and the network's
-        raise BenchmarkFileError(
-            f"data set {source}, split {split}: {type(error).__name__}: {str(error)[:300]}; expected a folder of "
-            "parquet files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
-        ) from error
-
-
-def _parquet(path: Path, split: str) -> list[str]:
-    """The parquet files of a split: those that are named after it, else all."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    if not files:
-        raise BenchmarkFileError(f"{path}: no parquet files, expected *.parquet; download the data set's files")
-    return [str(file) for file in [f for f in files if f.name.startswith(split)] or files]
 
 
 def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:

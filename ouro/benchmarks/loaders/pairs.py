@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 SPLIT = "test"
 DEEPFORM_KEYS = ("advertiser", "flight_from", "flight_to", "gross_amount", "contract_num")
@@ -56,17 +56,17 @@ class Values(NamedTuple):
     variants: tuple[tuple[str, ...], ...]
 
 
-def deepform(paths: Sequence[Path]) -> Iterator[Found]:
+def deepform(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """DeepForm: DUE's document.jsonl."""
     return checked(_documents(paths, DEEPFORM_KEYS), paths)
 
 
-def klc(paths: Sequence[Path]) -> Iterator[Found]:
+def klc(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """KLC: Kleister's in.tsv and expected.tsv, or DUE's document.jsonl."""
     return checked(_documents(paths, KLC_KEYS), paths)
 
 
-def _documents(paths: Sequence[Path], keys: Sequence[str]) -> Iterator[Found]:
+def _documents(paths: Sequence[Path], keys: Sequence[str]) -> Iterator[ItemOrRejected]:
     expect(paths, 2, "DUE's document.jsonl, or in.tsv and expected.tsv", least=1)
     if len(paths) == 2:
         yield from _kleister(*_in_order(*paths), keys)

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-    Found = Item | Rejected
+    ItemOrRejected = Item | Rejected
 
 STAGE = "benchmark"
-SHOWN = 10  # ids in an error
+MAX_LISTED = 10  # ids in an error
 _XZ = b"\xfd7zXZ\x00"
 
 
@@ -102,7 +102,7 @@ def section(path: Path, name: str) -> Iterator[Entry]:
             yield entry
     if name not in seen:
         expected = f"in a list {name!r}" if name else "in a plain list"
-        sections = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
+        sections = ", ".join(s or "a plain list" for s in list(seen)[:MAX_LISTED]) or "nothing"
         raise BenchmarkFileError(
             f"{path}: expected records {expected}, found {sections}; is it another benchmark's file?"
         )
@@ -115,7 +115,7 @@ def which_section(path: Path, names: Sequence[str]) -> str:
         if entry.section in names:
             return entry.section
         seen.setdefault(entry.section)
-    sections = ", ".join(s or "a plain list" for s in list(seen)[:SHOWN]) or "nothing"
+    sections = ", ".join(s or "a plain list" for s in list(seen)[:MAX_LISTED]) or "nothing"
     raise BenchmarkFileError(f"{path}: expected a list {' or '.join(map(repr, names))}, found {sections}")
 
 
@@ -172,7 +172,7 @@ def _rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[Entry]
 # ---- records -> items ------------------------------------------------------------------------------
 
 
-def each(entries: Iterable[Entry], make: Callable[[Entry], Item]) -> Iterator[Found]:
+def each(entries: Iterable[Entry], make: Callable[[Entry], Item]) -> Iterator[ItemOrRejected]:
     """One item or rejection for each record."""
     for entry in entries:
         try:
@@ -185,7 +185,7 @@ def rejected(entry: Entry, flaw: Unusable) -> Rejected:
     return Rejected(STAGE, entry.name, flaw.reason, flaw.detail)
 
 
-def checked(results: Iterable[Found], paths: Sequence[Path]) -> Iterator[Found]:
+def checked(results: Iterable[ItemOrRejected], paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """The items of a loader, checked as they are yielded: every id once, at least one item."""
     ids: set[str] = set()
     reasons: Counter[str] = Counter()
@@ -202,14 +202,14 @@ def checked(results: Iterable[Found], paths: Sequence[Path]) -> Iterator[Found]:
         raise _nothing_error(reasons, paths)
 
 
-def _duplicates_error(ids: set[str], rest: Iterable[Found], paths: Sequence[Path]) -> BenchmarkFileError:
+def _duplicates_error(ids: set[str], rest: Iterable[ItemOrRejected], paths: Sequence[Path]) -> BenchmarkFileError:
     duplicates: dict[str, None] = {}
     for record in rest:
         if isinstance(record, Item):
             if record.item_id in ids:
                 duplicates.setdefault(record.item_id)
             ids.add(record.item_id)
-    examples = ", ".join(list(duplicates)[:SHOWN]) + (", ..." if len(duplicates) > SHOWN else "")
+    examples = ", ".join(list(duplicates)[:MAX_LISTED]) + (", ..." if len(duplicates) > MAX_LISTED else "")
     return BenchmarkFileError(
         f"{named(paths)}: {len(duplicates)} ids stand more than once, expected once: {examples}; download the file "
         "again, or give each file once"

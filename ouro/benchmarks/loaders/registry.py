@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Load = Callable[[Sequence[Path]], Iterator[Item | Rejected]]
 
-GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, OWN = (
+GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, COLLECTION = (
     "General VQA",
     "Doc-oriented VQA",
     "Scene Text-centric VQA",
@@ -34,7 +34,7 @@ GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, OWN = (
     "Beyond the paper",
     "The collection's own",
 )
-TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0, OWN: 0}
+TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0, COLLECTION: 0}
 SHORT = "{question}\nAnswer the question using a single word or phrase."
 UNSURE = (
     "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n"
@@ -171,7 +171,7 @@ _ALL = (
     Benchmark(
         "gqa", "GQA", GENERAL, "testdev_balanced", general.gqa, (("testdev_balanced_questions.json",),),
         "the download page of Stanford's GQA, questions 1.2 and images",
-        Columns(item_id="id", answers="answer", kind="types", joined="imageId"), SHORT, "gqa", ("llava",),
+        Columns(item_id="id", answers="answer", kind="types", picture_id="imageId"), SHORT, "gqa", ("llava",),
     ),
     Benchmark(
         "vsr", "VSR", GENERAL, "test (zero-shot)", general.vsr, (("test.jsonl",),),
@@ -290,7 +290,7 @@ _ALL = (
         None, BEST, "choice-letter", ("letter", "lenient"), option="({letter}) {choice}",
     ),
     Benchmark(
-        HELD_OUT, "Held-out questions", OWN, "test", general.own_questions,
+        HELD_OUT, "Held-out questions", COLLECTION, "test", general.own_questions,
         (("test_questions.json", "test_annotations.json"),),
         "ingest writes them into data/annotations where the collection has questions",
         None, "{question}", "vqa-types", ("evalai",),

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ouro.benchmarks.loaders.json_stream import Entry
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 _ESCAPED = re.compile(r"\\([np\\])")
 _MEANS = {"n": "\n", "p": "|", "\\": "\\"}
 
 
-def wtq(paths: Sequence[Path]) -> Iterator[Found]:
+def wtq(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """WTQ: pristine-unseen-tables.tsv, its .tagged file, or DUE's document.jsonl."""
     expect(paths, 1, "one file: pristine-unseen-tables.tsv, a .tagged file or DUE's document.jsonl")
     _, line = next(numbered_lines(paths[0]))
@@ -78,7 +78,7 @@ def _unescape(field: str) -> str:
     return _ESCAPED.sub(lambda match: _MEANS[match[1]], field)
 
 
-def _due(path: Path) -> Iterator[Found]:
+def _due(path: Path) -> Iterator[ItemOrRejected]:
     for entry in records(path):
         name = identity(entry, "name")
         other = other_split(entry, name)

@@ -44,7 +44,7 @@ from ouro.benchmarks.loaders.fields import (
 )
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import (
-    SHOWN,
+    MAX_LISTED,
     Unusable,
     checked,
     document,
@@ -60,12 +60,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ouro.benchmarks.loaders.reading import Found
+    from ouro.benchmarks.loaders.reading import ItemOrRejected
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
-def textvqa(paths: Sequence[Path]) -> Iterator[Found]:
+def textvqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """TextVQA: TextVQA_0.5.1_val.json."""
     expect(paths, 1, "one file, TextVQA_0.5.1_val.json")
     return checked(each(section(paths[0], "data"), _textvqa), paths)
@@ -76,7 +76,7 @@ def _textvqa(entry: Entry) -> Item:
     return Item(identity(entry, "question_id"), image, text(entry, "question"), ten_texts(entry, "answers"))
 
 
-def stvqa(paths: Sequence[Path]) -> Iterator[Found]:
+def stvqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """ST-VQA: train_task_3.json, or test_task_3.json with its answers."""
     expect(paths, 1, "one file, train_task_3.json or test_task_3.json")
     return checked(each(section(paths[0], "data"), _stvqa), paths)
@@ -91,7 +91,7 @@ def _stvqa(entry: Entry) -> Item:
 # ---- EST-VQA ---------------------------------------------------------------------------------------
 
 
-def estvqa(paths: Sequence[Path]) -> Iterator[Found]:
+def estvqa(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """EST-VQA: the annotations of the test or the training split."""
     expect(paths, 1, "one file, EST-VQA's annotations")
     return checked(each(_questions(section(paths[0], "")), _estvqa), paths)
@@ -127,13 +127,13 @@ def language(question: str) -> str:
 # ---- AI2D ------------------------------------------------------------------------------------------
 
 
-def ai2d(paths: Sequence[Path]) -> Iterator[Found]:
+def ai2d(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     """AI2D: the dataset's folder (or its folder of questions) and ai2d_test_ids.csv."""
     expect(paths, 2, "AI2D's folder and ai2d_test_ids.csv, in any order")
     return checked(_ai2d(paths), paths)
 
 
-def _ai2d(paths: Sequence[Path]) -> Iterator[Found]:
+def _ai2d(paths: Sequence[Path]) -> Iterator[ItemOrRejected]:
     folders = [path for path in paths if path.is_dir()]
     if len(folders) != 1:
         raise BenchmarkFileError(f"{named(paths)}: expected one folder of questions/*.json and one file of test ids")
@@ -143,14 +143,14 @@ def _ai2d(paths: Sequence[Path]) -> Iterator[Found]:
     missing = [name for name in names if not (folder / f"{name}.png.json").is_file()]
     if missing:
         raise BenchmarkFileError(
-            f"{folder}: no questions for {len(missing)} pictures of {ids} ({', '.join(missing[:SHOWN])}: .png.json); "
-            "unpack the whole data set"
+            f"{folder}: no questions for {len(missing)} pictures of {ids} ({', '.join(missing[:MAX_LISTED])}: .png."
+            "json); unpack the whole data set"
         )
     for name in names:
         yield from _picture(folder / f"{name}.png.json", f"{name}.png")
 
 
-def _picture(path: Path, image: str) -> Iterator[Found]:
+def _picture(path: Path, image: str) -> Iterator[ItemOrRejected]:
     questions: Any = {entry.section: entry.value for entry in document(path)}.get("questions")
     if not isinstance(questions, dict):
         raise BenchmarkFileError(f"{path}: no object 'questions'; is it a file of AI2D's folder questions?")

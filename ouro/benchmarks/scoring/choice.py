@@ -1,7 +1,7 @@
 """Multiple choice: ScienceQA, AI2D, IconQA. Options are lettered A, B, C ... in their order.
 
-`chosen` reads which option a reply takes, by one of four published rules. They coincide for a bare letter and, but for
-IconQA's, for `B. text`; on replies in other dress they agree on about a third. So a score says its mode.
+`choose_option` reads which option a reply takes, by one of four published rules. They coincide for a bare letter and,
+but for IconQA's, for `B. text`; on replies in other dress they agree on about a third. So a score says its mode.
 
 strict:  ScienceQA as published: `llava/eval/eval_science_qa.py` of LLaVA. The reply is one of A..E; or begins with
          such a letter, a period and a space; or holds `The answer is X` exactly once, with one more sign after the
@@ -42,7 +42,7 @@ _LEADING = re.compile(r"\s*([A-Z])\.")
 _DRESSED = re.compile(r"[(\[*]*([a-z])(?:[)\]*.:]+\s.*|[)\]*.:]*)", re.DOTALL)
 
 
-def chosen(reply: str, choices: Sequence[str], mode: Mode) -> int | None:
+def choose_option(reply: str, choices: Sequence[str], mode: Mode) -> int | None:
     """Index of the option that the reply takes, or None: then the answer is wrong.
 
     Raises ValueError for more than 26 options.
