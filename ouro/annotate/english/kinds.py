@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ouro.annotate.english.phrases import singular
+from ouro.core.errors import OuroError
 
 FILE: Final = Path(__file__).with_name("kinds.json")
 # Stored results are addressed by code, so the table is part of it.
