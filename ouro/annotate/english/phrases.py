@@ -37,7 +37,7 @@ _VERBS = frozenset(
         "sleep wait read write say smile stretch overlook include serve reflect"
     ).split()
 )
-_PARTICIPLES = frozenset("made seen held worn hung set built written drawn shown laid cut lit topped".split())
+PARTICIPLES = frozenset("made seen held worn hung set built written drawn shown laid cut lit topped".split())
 _ING_NOUNS = frozenset(
     (
         "building ceiling clothing drawing painting railing string spring thing heading wedding awning crossing "
@@ -129,7 +129,7 @@ def _ends_phrase(text: str, found: list[tuple[int, int, str]], at: int, words: l
         return False
     if word.endswith("ing") and len(word) > 5 and word not in _ING_NOUNS:
         return True
-    if (word.endswith("ed") and len(word) > 4) or word in _PARTICIPLES:
+    if (word.endswith("ed") and len(word) > 4) or word in PARTICIPLES:
         return (
             at + 1 == len(found) or found[at + 1][2] in BOUNDARY or not text[found[at][1] : found[at + 1][0]].isspace()
         )

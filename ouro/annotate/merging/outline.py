@@ -20,7 +20,8 @@ from ouro.annotate.english.kinds import noun
 from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, is_plural, sentences, words_of
 from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
-from ouro.annotate.merging.repeats import Content, content, news
+from ouro.annotate.merging.repeats import content, news
+from ouro.annotate.merging.tails import has_form, without_told_end
 from ouro.annotate.merging.tree import Tree
 from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
 from ouro.core.boxes import relative_position
@@ -65,7 +66,7 @@ class _Writer:
         self.tree, self.root = tree, root
         self.lines: list[Line] = []
         self.decisions: list[Decision] = []
-        self.told: dict[str, list[Content]] = {}
+        self.told: dict[str, list[str]] = {}
         named = (d.name for d in tree.descriptions.values())
         self._others = frozenset[str]().union(*(content(noun(name)).words for name in named))  # what regions show
         self.starts: dict[str, list[tuple[int, int]]] = {}  # region -> (character of its text, line) of its sentences
@@ -76,7 +77,7 @@ class _Writer:
         own = self.tree.descriptions[self.root]
         for start, end in sentences(own.text):
             text = own.text[start:end]
-            if captions and not news(text, self.told[self.root]):
+            if captions and not news(text, map(content, self.told[self.root])):
                 self.decisions.append(Decision("redundancy", self.root, text, SAID))
                 continue
             filler = any(m.kind == "filler" and m.start < end and start < m.end for m in own.marks)
@@ -89,7 +90,7 @@ class _Writer:
         self, region: str, text: str, marked: Marked, *, filler: bool = False, at: int = 0, leans_on: int = -1
     ) -> None:
         self.starts.setdefault(region, []).append((at, len(self.lines)))
-        self.told.setdefault(region, []).append(content(text))
+        self.told.setdefault(region, []).append(text)
         self.lines.append(Line(marked, told_by(marked), filler, leans_on))
 
     def _child(self, region: Region, ancestors: tuple[str, ...]) -> None:
@@ -103,7 +104,8 @@ class _Writer:
             if reason:
                 self.decisions.append(Decision("redundancy", region.region_id, kept.said, reason))
             else:
-                marked = _opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
+                kept = self._without_told_end(entry, kept)
+                marked = self._opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
                 self._tell(region.region_id, kept.text, marked, at=kept.start, leans_on=leans)
@@ -117,13 +119,33 @@ class _Writer:
         own = self._own_words(entry)
         words = content(kept.text).words
         about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
-        above = [*entry.ancestors, entry.region.region_id]
-        told = [c for region in (above if about else self.told) for c in self.told.get(region, ())]
+        all_told = (said for region in self.told.values() for said in region)
+        told = [content(said) for said in (self._told_above(entry) if about else all_told)]
         known = entry.match is not None and entry.match.how == "same"
         fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
         aside = not about and bool(words & self._others)
         enough = len(words) // ASIDE if aside else 0
         return "" if len(fresh) > enough else SAID
+
+    def _without_told_end(self, entry: _Entry, kept: Trimmed) -> Trimmed:
+        """The sentence without an end that its region or those above it have told."""
+        names = self._own_words(entry).union(*(content(self.tree.descriptions[a].name).senses for a in entry.ancestors))
+        text = without_told_end(kept.text, self._told_above(entry), names)
+        if text != kept.text:
+            end = kept.text[len(text.rstrip(".!?…\"”’)")) :].strip(" ,")
+            self.decisions.append(Decision("redundancy", entry.region.region_id, end, SAID))
+        return kept._replace(text=text)
+
+    def _opened(self, entry: _Entry, kept: Trimmed) -> Marked:
+        """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
+        name = _label(entry) if entry.match is not None and (kept.lead_in or _STARTS_INDEFINITE.match(kept.text)) else ""
+        has = has_form(kept.text, [*self._told_above(entry), name]) if name else ""
+        if not has:
+            return _opened(entry, kept)
+        return (Piece(f"{_upper(name)} {at_place(entry.place)} {has}", entry.region.region_id),)
+
+    def _told_above(self, entry: _Entry) -> list[str]:
+        return [said for region in (*entry.ancestors, entry.region.region_id) for said in self.told.get(region, ())]
 
     def _own_words(self, entry: _Entry) -> frozenset[str]:
         """What a child's own object is called, by itself and by those that name it."""

@@ -35,10 +35,11 @@ _EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
         "holds holding stand stands standing sit sits sitting lie lies lying rest rests resting place placed set "
         "against side various several many thing things item items object objects color colored colour coloured "
         "made make making like well reads read say says written following "
-        "text word words letters"
+        "text word words letters hue tone shade tint finish appearance coloring structure design"
     ).split()
 )) - _COUNTS - _BESIDE  # fmt: skip
 _SUFFIXES = ("-colored", "-coloured")
+_CONTAINING = re.compile(r"\b(?:filled with|full of|consist(?:s|ing) of|composed of|made up of)\b", re.IGNORECASE)
 _QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”')
 
 
@@ -53,6 +54,7 @@ class Content(NamedTuple):
 @lru_cache(maxsize=8192)
 def content(text: str) -> Content:
     """What a text is about, in canonical words."""
+    text = _CONTAINING.sub("with", text)
     plain = [w for w in words_of(text) if _is_content(w)]
     words = frozenset(_word(w) for w in plain)
     pairs: set[tuple[str, str]] = set()
