@@ -238,7 +238,10 @@ def repeats(cases: Sequence[Case], scenes: Sequence[Scene]) -> Repeats:
 
 
 def _without_place(text: str) -> str:
-    return re.sub(r"^(?:At the|In the)[\w ]{1,20}?(?: is| are|,) ", "", text)
+    """Without the place that the outline gives: "At the left is a cup.", "The cup at the left has ..."."""
+    first = re.sub(r"^(?:At the|In the)[\w ]{1,20}?(?: is| are|,) ", "", text)
+    place = r" (?:at|in) the (?:center|left|right|(?:top|bottom)(?: left| right)?)(?=:| has | have )"
+    return re.sub(place, "", first, count=1)
 
 
 def _asserted(text: str) -> str:

@@ -55,7 +55,7 @@ _UNCHANGED = frozenset(
 )
 _MARKED_PLURALS = ("s", "men", "people", "children", "feet", "teeth", "geese", "mice", "oxen", "dice", "lice")
 _LONGEST = 40  # letters of a word that is one
-_WORD = re.compile(r"[\w'’-]+")
+WORD = re.compile(r"[\w'’-]+")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”')
 _END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\n\s*")
 _SHORT = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|approx|e\.g|i\.e)$", re.IGNORECASE)
@@ -91,7 +91,7 @@ def noun_phrases(text: str, determiners: frozenset[str] = DETERMINERS) -> list[P
     start, words, end = -1, [], -1
     joint = False  # the last word was an "and" between two attributes
     text = mask(text)
-    found = [(m.start(), m.end(), m.group().lower()) for m in _WORD.finditer(text)]
+    found = [(m.start(), m.end(), m.group().lower()) for m in WORD.finditer(text)]
     for at, (first, last, word) in enumerate(found):
         if words and not joint and _joins(text, found, at, words[-1]):
             words.append(word)
@@ -186,11 +186,6 @@ def is_plural(word: str) -> bool:
     return singular(word) != word
 
 
-def with_article(phrase: str) -> str:
-    """A phrase without a determiner, with "a" or "an"."""
-    return str(_inflect().a(phrase)) if phrase else phrase  # type: ignore[arg-type]
-
-
 def sentences(text: str) -> list[tuple[int, int]]:
     """Character ranges of the sentences, with their marks at the end; what holds no word belongs to none.
 
@@ -208,7 +203,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _sentence(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    words = _WORD.search(text, start, end)
+    words = WORD.search(text, start, end)
     if words is None:
         return []
     while text[start].isspace() or (text[start] in ".," and start < words.start()):
@@ -225,4 +220,4 @@ def bare(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Its lower-case words."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word.lower() for word in WORD.findall(text)]

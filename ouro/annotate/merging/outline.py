@@ -16,12 +16,21 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ouro.annotate.english.kinds import noun
-from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, is_plural, sentences, words_of
+from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.free_text import read_name
+from ouro.annotate.english.kinds import is_known, noun
+from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, PARTICIPLES, is_plural, sentences, words_of
 from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import content, news
-from ouro.annotate.merging.tails import has_form, without_told_end
+from ouro.annotate.merging.tails import (
+    Told,
+    has_form,
+    is_of_another,
+    short_name,
+    without_told_end,
+    without_told_start,
+)
 from ouro.annotate.merging.tree import Tree
 from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
 from ouro.core.boxes import relative_position
@@ -32,6 +41,7 @@ ASIDE = 3  # of a sentence about another region's object more than every third w
 LONGEST_NAME = 60  # characters; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
+_ENDS = re.compile(r"[.!?…][\"”’)]*$")
 _WORD = re.compile(r"[\w'’-]+")
 _PRONOUN = re.compile(r"(?:it|they|he|she|its|their|his|her|this|these)\b", re.IGNORECASE)
 
@@ -104,7 +114,7 @@ class _Writer:
             if reason:
                 self.decisions.append(Decision("redundancy", region.region_id, kept.said, reason))
             else:
-                kept = self._without_told_end(entry, kept)
+                kept = self._without_told(entry, kept)
                 marked = self._opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
@@ -119,41 +129,49 @@ class _Writer:
         own = self._own_words(entry)
         words = content(kept.text).words
         about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
+        above = self._told_above(entry)
         all_told = (said for region in self.told.values() for said in region)
-        told = [content(said) for said in (self._told_above(entry) if about else all_told)]
+        told = [content(said) for said in (above.sentences if about else all_told)]
         known = entry.match is not None and entry.match.how == "same"
         fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
         aside = not about and bool(words & self._others)
         enough = len(words) // ASIDE if aside else 0
-        return "" if len(fresh) > enough else SAID
+        return "" if len(fresh) > enough or (about and is_of_another(kept.text, above)) else SAID
 
-    def _without_told_end(self, entry: _Entry, kept: Trimmed) -> Trimmed:
-        """The sentence without an end that its region or those above it have told."""
-        names = self._own_words(entry).union(*(content(self.tree.descriptions[a].name).senses for a in entry.ancestors))
-        text = without_told_end(kept.text, self._told_above(entry), names)
-        if text != kept.text:
-            end = kept.text[len(text.rstrip(".!?…\"”’)")) :].strip(" ,")
-            self.decisions.append(Decision("redundancy", entry.region.region_id, end, SAID))
-        return kept._replace(text=text)
+    def _without_told(self, entry: _Entry, kept: Trimmed) -> Trimmed:
+        """The sentence without a clause or an end that its region or those above it have told."""
+        told = self._told_above(entry)
+        later = without_told_start(kept.text, told)
+        shorter = without_told_end(later.text, told)
+        for part in filter(None, (later.left_out, shorter.left_out)):
+            self.decisions.append(Decision("redundancy", entry.region.region_id, part, SAID))
+        return kept._replace(text=shorter.text)
 
     def _opened(self, entry: _Entry, kept: Trimmed) -> Marked:
         """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
-        name = _label(entry) if entry.match is not None and (kept.lead_in or _STARTS_INDEFINITE.match(kept.text)) else ""
-        has = has_form(kept.text, [*self._told_above(entry), name]) if name else ""
+        told, name = self._told_above(entry), _label(entry)
+        is_phrase = kept.lead_in or _STARTS_INDEFINITE.match(kept.text)
+        named = told._replace(sentences=[*told.sentences, name])
+        has = has_form(kept.text, named) if name and is_phrase and entry.match else ""
         if not has:
             return _opened(entry, kept)
-        return (Piece(f"{_upper(name)} {at_place(entry.place)} {has}", entry.region.region_id),)
+        return (Piece(f"{_upper(short_name(name, told))} {at_place(entry.place)} {has}", entry.region.region_id),)
 
-    def _told_above(self, entry: _Entry) -> list[str]:
-        return [said for region in (*entry.ancestors, entry.region.region_id) for said in self.told.get(region, ())]
+    def _told_above(self, entry: _Entry) -> Told:
+        said = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.told.get(region, ())]
+        above = [self.tree.descriptions[ancestor].name for ancestor in entry.ancestors]
+        return Told(said, _nouns(self._names(entry)), _nouns(above))
 
     def _own_words(self, entry: _Entry) -> frozenset[str]:
         """What a child's own object is called, by itself and by those that name it."""
+        return frozenset[str]().union(*(content(name).senses for name in self._names(entry)))
+
+    def _names(self, entry: _Entry) -> list[str]:
         names = [entry.description.name]
         if entry.match is not None:
             said = self.tree.descriptions[entry.match.parent_id].text
             names.append(said[entry.match.start : entry.match.end])
-        return frozenset[str]().union(*(content(name).senses for name in names))
+        return names
 
     def _introduction(self, match: Match | None) -> int:
         """The line in which the region's object is named before; -1 without one."""
@@ -182,8 +200,8 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
 
 def _whole(kept: Trimmed) -> str:
     """A later sentence of a child's; a bare phrase ("A round cover with a label.", of a list) is said to be there."""
-    text = kept.text
-    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text)):
+    text = kept.text if _ENDS.search(kept.text) else f"{kept.text}."
+    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text) or text != kept.text):
         return f"There {'are' if _opens_plural(text) else 'is'} {_lower(text)}"
     return text
 
@@ -214,6 +232,12 @@ def _names(entry: _Entry, text: str) -> bool:
     return not name or bool(name & content(" ".join(_leading(text))).words)
 
 
+def _nouns(names: Sequence[str]) -> frozenset[str]:
+    """The canonical nouns of names, with their synonyms."""
+    phrases = filter(None, map(read_name, names))
+    return frozenset[str]().union(*(content(phrase.noun).senses for phrase in phrases))
+
+
 def _leading(text: str) -> list[str]:
     """The words of the noun phrase that a text opens with; "a set of shelves" is all of them."""
     words: list[str] = []
@@ -239,9 +263,12 @@ def _head(text: str) -> str:
 
 def _lower(text: str) -> str:
     """With a small first letter, unless the first word is a name."""
-    first = text.split(None, 1)[0] if text.split() else ""
-    common = first.lower() in _COMMON
-    return text[:1].lower() + text[1:] if common else text
+    first, second = [*words_of(text)[:2], "", ""][:2]
+    is_look = (
+        bool(readings(first)) or first.endswith("ed") or first in PARTICIPLES or (is_plural(first) and is_known(first))
+    )
+    is_common = first in _COMMON or (is_look and second in text)  # no "United Airlines"
+    return text[:1].lower() + text[1:] if is_common else text
 
 
 def _upper(text: str) -> str:

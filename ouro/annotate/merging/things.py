@@ -17,12 +17,12 @@ from ouro.core.boxes import area, relative_position
 from ouro.core.records import Box, Description, Region
 
 # What descriptions name without naming a thing: the picture itself, its areas, how things look.
-_NO_THINGS: Final = frozenset(
+NO_THINGS: Final = frozenset(
     (
         "scene shot view background foreground backdrop side corner half center "
         "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
         "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety "
-        "lot bit amount thing item others one time way place"
+        "lot bit amount inside outside interior thing item others one time way place"
     ).split()
 )
 _PICTURES: Final = frozenset("image picture photo photograph frame screenshot".split())  # "the image" is the whole
@@ -95,7 +95,7 @@ def _names_nothing(phrase: NounPhrase) -> bool:
     """ "the center", "the center of the image", but not "the center of the flower"."""
     if phrase.definite and phrase.noun in _PICTURES:
         return True
-    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS | _PICTURES)
+    return phrase.noun in NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in NO_THINGS | _PICTURES)
 
 
 def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
@@ -142,7 +142,7 @@ def read_named(region: Region, description: Description, within: Box) -> Named |
 def _content(text: str) -> frozenset[str]:
     """Its nouns and attributes, in the singular."""
     words = (singular(w) for w in words_of(text))
-    return frozenset(w for w in words if w not in _NO_THINGS and (attribute(w) or is_known(w)))
+    return frozenset(w for w in words if w not in NO_THINGS and (attribute(w) or is_known(w)))
 
 
 def _opening(text: str) -> NounPhrase | None:

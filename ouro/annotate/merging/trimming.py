@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import BOUNDARY, is_plural, is_verb, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, WORD, is_plural, is_verb, sentences, words_of
 from ouro.core.records import Description, Mark
 
 MOST = 0.5  # share of a sentence's words from which a mark takes it along
@@ -102,11 +102,22 @@ def main_verb(text: str) -> int | None:
     for at, word in enumerate(words):
         if word in _RELATIVE:
             is_relative = True
-        elif word in _FINITE or (is_verb(word) and at > 0 and word.endswith("s") is not is_plural(words[at - 1])):
+        elif word in _FINITE or (at > 0 and is_verb(word) and _agrees(word, words[at - 1])):
             if not is_relative:
                 return at
             is_relative = False
     return None
+
+
+def main_verb_at(text: str) -> int | None:
+    """The character at which a sentence's finite verb starts."""
+    number = main_verb(text)
+    return None if number is None else [word.start() for word in WORD.finditer(text)][number]
+
+
+def _agrees(verb: str, before: str) -> bool:
+    """ "the cup stands", "the cups stand"; not "in the stands"."""
+    return before not in _DANGLING and verb.endswith("s") is not is_plural(before)
 
 
 def with_final_mark(kept: str, text: str) -> str:
