@@ -29,6 +29,9 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "height": "tall high; short low",
 }
 
+# Words that tell how strong a colour is.
+SHADES: Final = frozenset("light lighter dark darker deep deeper pale bright vivid vibrant medium dull soft".split())
+
 
 class Clash(NamedTuple):
     """Two words of one kind ("color") that cannot both hold of one thing: the first's and the second's."""

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import DETERMINERS, PARTICIPLES
 from ouro.annotate.english.free_text import read_name
 from ouro.annotate.english.kinds import is_known, noun
-from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, PARTICIPLES, is_plural, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, WORD, is_plural, sentences, words_of
 from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import content, news
@@ -42,7 +43,6 @@ LONGEST_NAME = 60  # characters; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
 _ENDS = re.compile(r"[.!?…][\"”’)]*$")
-_WORD = re.compile(r"[\w'’-]+")
 _PRONOUN = re.compile(r"(?:it|they|he|she|its|their|his|her|this|these)\b", re.IGNORECASE)
 
 
@@ -214,7 +214,7 @@ def at_place(place: str) -> str:
 def _label(entry: _Entry) -> str:
     """What an entry is called: its name, definite where its parent named it; "" without one that is a name."""
     name = entry.description.name.strip().rstrip(".")
-    if not _WORD.search(name) or len(name) > LONGEST_NAME or re.search(r"[.!?:;\n]", name):
+    if not WORD.search(name) or len(name) > LONGEST_NAME or re.search(r"[.!?:;\n]", name):
         return ""
     return _definite(entry, _lower(name))
 

@@ -12,20 +12,15 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ouro.annotate.english.chunks import DETERMINERS
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import synonyms_of
-from ouro.annotate.english.phrases import (
-    BOUNDARY,
-    DETERMINERS,
-    NUMBERS,
-    POSSESSIVES,
-    singular,
-    words_of,
-)
+from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, singular, words_of
+from ouro.annotate.merging.things import quotations
 
 _COUNTS = frozenset(NUMBERS) - {"a", "an", "another", "one"}
 _BESIDE = frozenset("near next beside behind above below over under between around inside outside across".split())
-_EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
+_EMPTY = (BOUNDARY | DETERMINERS | frozenset(
     (
         "it itself they them he she him this these those there here be been being am do does did can could may might "
         "must will would also too very quite just only some any all both each such more most other others own "
@@ -37,11 +32,10 @@ _EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
         "made make making like well reads read say says written following "
         "text word words letters hue tone tint finish appearance coloring structure design"
     ).split()
-)) - _COUNTS - _BESIDE  # fmt: skip
+)) - _COUNTS - _BESIDE - {"no"}  # fmt: skip
 _WRITING = frozenset("text texts word words letter letters lettering writing".split())  # say nothing without a modifier
 _SUFFIXES = ("-colored", "-coloured")
 _CONTAINING = re.compile(r"\b(?:filled with|full of|consist(?:s|ing) of|composed of|made up of)\b", re.IGNORECASE)
-_QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”')
 
 
 class Content(NamedTuple):
@@ -66,7 +60,7 @@ def content(text: str) -> Content:
         *before, head = [_word(w) for w in phrase.words if _is_content(w) or w == phrase.words[-1] in _WRITING] or [""]
         pairs.update((modifier, head) for modifier in before)
         heads.add(head)
-    quoted = frozenset(" ".join(words_of(m[1] or m[2] or "")) for m in _QUOTATION.finditer(text))
+    quoted = frozenset(" ".join(words_of(text[start:end])) for start, end in quotations(text))
     return Content(words, frozenset(pairs), words.union(heads, *(_senses(w) for w in plain)), quoted - {""})
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from ouro.annotate.english.chunks import PARTICIPLES
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.phrases import PARTICIPLES, mask, words_of
+from ouro.annotate.english.phrases import mask, words_of
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.things import NO_THINGS
 from ouro.annotate.merging.trimming import is_whole, main_verb, main_verb_at, with_final_mark
