@@ -23,6 +23,7 @@ _HAVING: Final = frozenset("with has have had wears wear wearing features featur
 _PARTS: Final = frozenset("with of featuring having containing wearing".split())  # between a thing and what it has
 _PLACES: Final = frozenset("on in at against under behind beside near inside above below by next to over from".split())
 _LINKS: Final = _PARTS | _PLACES | PARTICIPLES
+_INSIDES: Final = frozenset("inside outside interior exterior surface".split())  # say nothing without their "of"
 _TOGETHER: Final = frozenset("between both either mix mixture combination blend contrast".split())  # want their "and"
 _AND = re.compile(
     r",? and (?:(?P<clause>(?:the|a|an|two|three|some|several)\s)|(?P<verb>(?:has|have|is|are|was|were)\s))"
@@ -142,7 +143,7 @@ def _may_end(text: str, before: NounPhrase, gap: list[str]) -> bool:
         start = text[: before.end]
         clause = main_verb(text[before.end :]) is not None
         return clause or ("," not in start and _TOGETHER.isdisjoint(words_of(start)))
-    if gap[-1:] == ["of"] and (before.noun in NO_THINGS or before.group):
+    if gap[-1:] == ["of"] and (before.noun in _INSIDES | NO_THINGS or before.group):
         return False
     *rest, last = gap or [""]
     return last in _PARTS | _PLACES and all(w in _LINKS or w.endswith(("ed", "ing")) for w in rest)

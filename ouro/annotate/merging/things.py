@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ouro.annotate.cleaning import plain_text
-from ouro.annotate.english.attributes import attribute, clashes
+from ouro.annotate.english.attributes import attribute, clashes, exclude_each_other
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
@@ -22,18 +22,10 @@ NO_THINGS: Final = frozenset(
         "scene shot view background foreground backdrop side corner half center "
         "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
         "size shape appearance look style atmosphere mood depth effect feature detail quality kind type variety "
-        "lot bit amount inside outside interior thing item others one time way place"
+        "lot bit amount thing item others one time way place"
     ).split()
 )
 _PICTURES: Final = frozenset("image picture photo photograph frame screenshot".split())  # "the image" is the whole
-_OPPOSITES: Final = tuple(
-    (frozenset(a.split()), frozenset(b.split()))
-    for a, b in (
-        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"),
-        ("inner inside", "outer outside"),
-        ("first", "second third fourth last"), ("second", "third fourth"),
-    )
-)  # fmt: skip
 # Words by which a text speaks again of what it has named more exactly.
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure".split()
@@ -113,16 +105,9 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
 
 def opposed(a: NounPhrase, b: NounPhrase) -> bool:
     """Whether two phrases tell two things of one name apart: front and rear, left and right; or by a colour."""
-    one, other = set(a.words), set(b.words)
-    if any((one & x and other & y) or (one & y and other & x) for x, y in _OPPOSITES):
+    if exclude_each_other(a.words, b.words):
         return True
     return bool(clashes([w for w in a.modifiers if w in a.looks], [w for w in b.modifiers if w in b.looks]))
-
-
-def opposite(a: NounPhrase, b: NounPhrase) -> bool:
-    """Whether their words exclude each other by place or order alone: a front wheel is no rear wheel."""
-    one, other = set(a.words), set(b.words)
-    return any((one & x and other & y) or (one & y and other & x) for x, y in _OPPOSITES)
 
 
 def read_named(region: Region, description: Description, within: Box) -> Named | None:
