@@ -35,7 +35,7 @@ _PLACE = re.compile(
     rf"(?P<spot>(?:{_AREA})(?:[- ](?:{_AREA}))?)"
     r"(?:[- ]hand)?(?:\s+(?:side|corner|half|part|edge|area|portion|third|section))?"
     r"(?:\s+of\s+(?:the|this)\s+(?:image|picture|photo|photograph|scene|frame|view))?"
-    r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while)\b)",
+    r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while|of)\b)",
     re.IGNORECASE,
 )
 _COPULA = re.compile(r"\s+(?:is|are|appears?(?:\s+to\s+be)?|looks?)\s+((?:[\w'’-]+[ ,]+){0,6}[\w'’-]+)", re.IGNORECASE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import clashes, readings
-from ouro.annotate.english.attributes import exclude_each_other
+from ouro.annotate.english.attributes import clashes, exclude_each_other, readings
 from ouro.annotate.english.chunks import is_adjective
 from ouro.annotate.english.free_text import NounPhrase
 from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thing
