@@ -15,8 +15,9 @@ from typing import NamedTuple
 from ouro.annotate.english.chunks import DETERMINERS
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import synonyms_of
-from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, singular, words_of
+from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, words_of
 from ouro.annotate.merging.things import quotations
+from ouro.annotate.prose.things import stem
 
 _COUNTS = frozenset(NUMBERS) - {"a", "an", "another", "one"}
 _BESIDE = frozenset("near next beside behind above below over under between around inside outside across".split())
@@ -71,21 +72,12 @@ def _is_content(word: str) -> bool:
 def _word(word: str) -> str:
     for suffix in _SUFFIXES:
         word = word.removesuffix(suffix)
-    return _stem(singular(word.removesuffix("'s").removesuffix("’s")))
+    return stem(word)
 
 
 @lru_cache(maxsize=65536)
 def _senses(word: str) -> frozenset[str]:
-    return frozenset(_stem(name) for name in synonyms_of(word) if " " not in name)
-
-
-def _stem(word: str) -> str:
-    """ "striped" and "stripe", "wooden" and "wood", "smiling" and "smile" are one word."""
-    for suffix in ("ing", "ed", "en", "y", "e"):
-        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
-            word = word[: -len(suffix)]
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
+    return frozenset(stem(name) for name in synonyms_of(word) if " " not in name)
 
 
 def news(text: str, told: Iterable[Content], known: frozenset[str] = frozenset()) -> frozenset[str]:

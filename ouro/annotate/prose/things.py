@@ -21,7 +21,7 @@ CARRIERS: Final = frozenset(
     "shades".split()
 )
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
-_DOUBLING: Final = ("ing", "ings", "ed", "er", "est")
+_DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
 
 
 class Thing(NamedTuple):
