@@ -10,7 +10,7 @@ from ouro.annotate.merging.outline import Outline, outline
 from ouro.annotate.merging.provenance import plain
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.settled import with_settled
-from ouro.annotate.merging.tails import Told, without_told_end, without_told_start
+from ouro.annotate.merging.tails import Context, without_told_end, without_told_start
 from ouro.annotate.merging.trimming import main_verb, trim, without
 from ouro.core.records import Conflict, Description, Match, Region
 from tests.helpers.trees import Said, tree_of
@@ -202,7 +202,7 @@ def test_filled_with_and_full_of_tell_only_what_is_in_it() -> None:
 # ---- what a sentence says again beside its news --------------------------------------------------------------------
 
 
-PARK = Told(
+PARK = Context(
     [
         "A cat with a red collar sits next to a brown dog on the grass.",
         "There is a wooden bench under a large oak tree.",

@@ -25,7 +25,7 @@ from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.tails import (
-    Told,
+    Context,
     has_form,
     is_of_another,
     short_name,
@@ -129,38 +129,38 @@ class _Writer:
         own = self._own_words(entry)
         words = content(kept.text).words
         about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
-        above = self._told_above(entry)
+        context = self._context(entry)
         all_told = (said for region in self.told.values() for said in region)
-        told = [content(said) for said in (above.sentences if about else all_told)]
+        told = [content(said) for said in (context.sentences if about else all_told)]
         known = entry.match is not None and entry.match.how == "same"
         fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
         aside = not about and bool(words & self._others)
         enough = len(words) // ASIDE if aside else 0
-        return "" if len(fresh) > enough or (about and is_of_another(kept.text, above)) else SAID
+        return "" if len(fresh) > enough or (about and is_of_another(kept.text, context)) else SAID
 
     def _without_told(self, entry: _Entry, kept: Trimmed) -> Trimmed:
         """The sentence without a clause or an end that its region or those above it have told."""
-        told = self._told_above(entry)
-        later = without_told_start(kept.text, told)
-        shorter = without_told_end(later.text, told)
-        for part in filter(None, (later.left_out, shorter.left_out)):
+        context = self._context(entry)
+        later = without_told_start(kept.text, context)
+        shorter = without_told_end(later.text, context)
+        for part in filter(None, (later.cut, shorter.cut)):
             self.decisions.append(Decision("redundancy", entry.region.region_id, part, SAID))
         return kept._replace(text=shorter.text)
 
     def _opened(self, entry: _Entry, kept: Trimmed) -> Marked:
         """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
-        told, name = self._told_above(entry), _label(entry)
+        context, name = self._context(entry), _label(entry)
         is_phrase = kept.lead_in or _STARTS_INDEFINITE.match(kept.text)
-        named = told._replace(sentences=[*told.sentences, name])
+        named = context._replace(sentences=[*context.sentences, name])
         has = has_form(kept.text, named) if name and is_phrase and entry.match else ""
         if not has:
             return _opened(entry, kept)
-        return (Piece(f"{_upper(short_name(name, told))} {at_place(entry.place)} {has}", entry.region.region_id),)
+        return (Piece(f"{_upper(short_name(name, context))} {at_place(entry.place)} {has}", entry.region.region_id),)
 
-    def _told_above(self, entry: _Entry) -> Told:
+    def _context(self, entry: _Entry) -> Context:
         said = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.told.get(region, ())]
         above = [self.tree.descriptions[ancestor].name for ancestor in entry.ancestors]
-        return Told(said, _nouns(self._names(entry)), _nouns(above))
+        return Context(said, _nouns(self._names(entry)), _nouns(above))
 
     def _own_words(self, entry: _Entry) -> frozenset[str]:
         """What a child's own object is called, by itself and by those that name it."""

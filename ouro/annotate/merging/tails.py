@@ -1,4 +1,4 @@
-"""What a sentence says again beside its news: "a balcony with red columns" loses the columns that were told.
+"""What a sentence says again beside its news: "a balcony with red columns" loses the columns that were context.
 
 Whole phrases and clauses go, and only where a whole sentence remains. A phrase was told when one earlier sentence has
 all its words, and has them of the same thing: what a cat wears is news of a dog.
@@ -32,7 +32,7 @@ _PRONOUN = re.compile(r"\b(?:it|its|they|their|them|he|his|him|she|her|one|other
 _NEW_SUBJECT = re.compile(r"\b(?:it|they|he|she|which|that|who|there|while|as)\b", re.IGNORECASE)
 
 
-class Told(NamedTuple):
+class Context(NamedTuple):
     """Earlier sentences, and canonical words for the described object (`own`) and for those that show it (`above`)."""
 
     sentences: Sequence[str]
@@ -44,12 +44,12 @@ class Shorter(NamedTuple):
     """What remains of a sentence, and what was left out of it ("": nothing)."""
 
     text: str
-    left_out: str = ""
+    cut: str = ""
 
 
-def without_told_end(text: str, told: Told) -> Shorter:
+def without_told_end(text: str, context: Context) -> Shorter:
     """The sentence without what was told at its end."""
-    end = _told_from(text, told)
+    end = _told_from(text, context)
     return (
         Shorter(text)
         if end is None
@@ -57,19 +57,19 @@ def without_told_end(text: str, told: Told) -> Shorter:
     )
 
 
-def short_name(name: str, told: Told) -> str:
-    """ "the cup of coffee" as "the cup" where that it holds coffee was told."""
-    end = _told_from(name, told)
+def short_name(name: str, context: Context) -> str:
+    """ "the cup of coffee" as "the cup" where that it holds coffee was context."""
+    end = _told_from(name, context)
     return name if end is None else name[:end]
 
 
-def without_told_start(text: str, told: Told) -> Shorter:
+def without_told_start(text: str, context: Context) -> Shorter:
     """The sentence without a first clause that was told: "The tire is black and the rim is silver." keeps its rim, and
     "The sign is red and has a frame." its subject and the frame. A clause that speaks on from the first keeps it."""
     for joint in _AND.finditer(mask(text), 0, _LONGEST):
         start, rest = text[: joint.start()], text[joint.end() :]
         at = main_verb_at(start)
-        if at is None or not _is_told(start, told):
+        if at is None or not _is_told(start, context):
             continue
         if joint["verb"] and not _PRONOUN.fullmatch(start[:at].strip()):
             return Shorter(f"{start[:at]}{joint['verb']}{rest}", start[at:])
@@ -79,7 +79,7 @@ def without_told_start(text: str, told: Told) -> Shorter:
     return Shorter(text)
 
 
-def has_form(text: str, told: Told) -> str:
+def has_form(text: str, context: Context) -> str:
     """ "has a layer of crema." of "a cup with a layer of crema.", where the layer alone is news; "" of any other."""
     first = next(iter(read_phrases(text)), None)
     at = mask(text).find(" with ")
@@ -87,7 +87,7 @@ def has_form(text: str, told: Told) -> str:
         return ""
     head, rest = text[:at], text[at + len(" with ") :]
     between = words_of(text[first.end : at])
-    known = [content(sentence) for sentence in told.sentences]
+    known = [content(sentence) for sentence in context.sentences]
     if (
         "," in head
         or (between and between[0] != "of")
@@ -96,10 +96,10 @@ def has_form(text: str, told: Told) -> str:
         or not news(rest, known)
     ):
         return ""
-    return f"{'have' if first.plural else 'has'} {_without_first(rest, told)}"
+    return f"{'have' if first.plural else 'has'} {_without_first(rest, context)}"
 
 
-def is_of_another(text: str, told: Told) -> bool:
+def is_of_another(text: str, context: Context) -> bool:
     """Whether a sentence tells of what a thing has that was told of other things alone."""
     phrases = read_phrases(text[:_LONGEST])
     for at, phrase in enumerate(phrases):
@@ -107,22 +107,22 @@ def is_of_another(text: str, told: Told) -> bool:
         if owner is None or not _HAVING & {*how}:
             continue
         words = content(text[phrase.start : phrase.end]).words
-        same = [s for s in told.sentences if words and words <= content(s).senses]
-        owners = content(owner.noun).senses | told.own | told.above
+        same = [s for s in context.sentences if words and words <= content(s).senses]
+        owners = content(owner.noun).senses | context.own | context.above
         if same and not any(_has_same(text[phrase.start : phrase.end], sentence, owners) for sentence in same):
             return True
     return False
 
 
-def _without_first(rest: str, told: Told) -> str:
-    """Of "a glass facade and a flag" the flag, where the facade was told."""
+def _without_first(rest: str, context: Context) -> str:
+    """Of "a glass facade and a flag" the flag, where the facade was context."""
     first, *others = read_phrases(rest) or (None,)
     if first is None or not others or words_of(rest[first.end : others[0].start]) != ["and"]:
         return rest
-    return rest[others[0].start :] if _is_told(rest[: first.end], told) else rest
+    return rest[others[0].start :] if _is_told(rest[: first.end], context) else rest
 
 
-def _told_from(text: str, told: Told) -> int | None:
+def _told_from(text: str, context: Context) -> int | None:
     """Where the end that was told begins; None without one that can go."""
     phrases = read_phrases(text) if len(text) <= _LONGEST else ()
     for before, after in pairwise(phrases):
@@ -131,7 +131,7 @@ def _told_from(text: str, told: Told) -> int | None:
         if not _may_end(text, before, gap) or not _stands(text, text[: before.end].rstrip(" ,")):
             continue
         governor, link = _governor(text, phrases, before) if gap == ["and"] else (before, gap[-1:])
-        near = told._replace(own=told.own | content(before.noun).senses | content(governor.noun).senses)
+        near = context._replace(own=context.own | content(before.noun).senses | content(governor.noun).senses)
         if _is_told(tail, near) and (not _PLACES & {*link} or _is_told_together(after, near)):
             return before.end
     return None
@@ -162,22 +162,22 @@ def _governor(text: str, phrases: Sequence[NounPhrase], phrase: NounPhrase) -> t
     return phrase, []
 
 
-def _is_told(part: str, told: Told) -> bool:
+def _is_told(part: str, context: Context) -> bool:
     """Whether one sentence says all that a part of a sentence says, of the same thing or of nobody."""
     words = content(part).words
-    for sentence in told.sentences:
+    for sentence in context.sentences:
         theirs = content(sentence)
         is_said = bool(words) and words <= theirs.senses and not news(part, [theirs])
-        if is_said and _has_same(part, sentence, told.own | told.above):
+        if is_said and _has_same(part, sentence, context.own | context.above):
             return True
     return False
 
 
-def _is_told_together(phrase: NounPhrase, told: Told) -> bool:
+def _is_told_together(phrase: NounPhrase, context: Context) -> bool:
     """Whether a sentence names the thing together with what it is at."""
     place = content(phrase.noun).senses
-    things = told.own - place
-    return any(place & (said := content(sentence).senses) and things & said for sentence in told.sentences)
+    things = context.own - place
+    return any(place & (said := content(sentence).senses) and things & said for sentence in context.sentences)
 
 
 def _has_same(part: str, sentence: str, owners: frozenset[str]) -> bool:
