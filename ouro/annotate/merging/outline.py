@@ -26,9 +26,9 @@ from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.tails import (
     Context,
-    has_form,
     is_of_another,
     short_name,
+    what_it_has,
     without_told_end,
     without_told_start,
 )
@@ -152,10 +152,12 @@ class _Writer:
         context, name = self._context(entry), _label(entry)
         is_phrase = kept.lead_in or _STARTS_INDEFINITE.match(kept.text)
         named = context._replace(sentences=[*context.sentences, name])
-        has = has_form(kept.text, named) if name and is_phrase and entry.match else ""
-        if not has:
+        part = what_it_has(kept.text, named) if name and is_phrase and entry.match else ""
+        if not part:
             return _opened(entry, kept)
-        return (Piece(f"{_upper(short_name(name, context))} {at_place(entry.place)} {has}", entry.region.region_id),)
+        name = short_name(name, context)
+        verb = "have" if _opens_plural(name) else "has"
+        return (Piece(f"{_upper(name)} {at_place(entry.place)} {verb} {part}", entry.region.region_id),)
 
     def _context(self, entry: _Entry) -> Context:
         said = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.told.get(region, ())]

@@ -79,8 +79,8 @@ def without_told_start(text: str, context: Context) -> Shorter:
     return Shorter(text)
 
 
-def has_form(text: str, context: Context) -> str:
-    """ "has a layer of crema." of "a cup with a layer of crema.", where the layer alone is news; "" of any other."""
+def what_it_has(text: str, context: Context) -> str:
+    """ "a layer of crema." of "a cup with a layer of crema.", where the layer alone is news; "" of any other."""
     first = next(iter(read_phrases(text)), None)
     at = mask(text).find(" with ")
     if first is None or at < 0 or main_verb(text) is not None or first.start > 0:
@@ -96,7 +96,7 @@ def has_form(text: str, context: Context) -> str:
         or not news(rest, known)
     ):
         return ""
-    return f"{'have' if first.plural else 'has'} {_without_first(rest, context)}"
+    return _without_first(rest, context)
 
 
 def is_of_another(text: str, context: Context) -> bool:
