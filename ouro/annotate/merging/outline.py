@@ -7,6 +7,8 @@ Prose in one paragraph and no list, since it is what a model is trained to say o
 list's marks away from what that model says in the next round. No word inside a sentence is written anew. A child's
 lead-in ("The image shows a close-up of") gives way to its place, what is marked as true of a crop alone, as a guess or
 as filler is left out where a whole sentence remains, and a sentence that says nothing new is left out and recorded.
+So is a clause or an end of one that was told (tails.py), and a thing that is named above gets only what it lacks: "The
+cup at the top has a layer of crema."
 A child that its parent names is "the helmet", so that nobody counts two.
 """
 
