@@ -23,7 +23,7 @@ from rapidfuzz import fuzz
 
 from ouro.annotate.degenerate import read_reply
 from ouro.annotate.describe import with_text
-from ouro.annotate.english.phrases import noun_phrases
+from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.marks import find_marks
 from ouro.annotate.merge import merge_shard
 from ouro.annotate.merging.guard import Evidence, check_text
@@ -238,14 +238,18 @@ def repeats(cases: Sequence[Case], scenes: Sequence[Scene]) -> Repeats:
 
 
 def _without_place(text: str) -> str:
-    return re.sub(r"^(?:At the|In the)[\w ]{1,20}?(?: is| are|,) ", "", text)
+    """Without the place that the outline gives: "At the left is a cup.", "The cup at the left has ..."."""
+    first = re.sub(r"^(?:At the|In the)[\w ]{1,20}?(?: is| are|,) ", "", text)
+    place = r" (?:at|in) the (?:center|left|right|(?:top|bottom)(?: left| right)?)(?=:| has | have )"
+    return re.sub(place, "", first, count=1)
 
 
 def _asserted(text: str) -> str:
-    """A sentence without its definite phrases."""
-    for phrase in reversed(noun_phrases(text)):
-        if phrase.words[0] == "the":
-            text = text[: phrase.start] + text[phrase.end :]
+    """A sentence without its definite phrases; of "the set of shelves" the shelves stay."""
+    for phrase in reversed(read_phrases(text)):
+        if phrase.determiner == "the":
+            of = text.find(" of ", phrase.start, phrase.end)
+            text = text[: phrase.start] + text[phrase.end if of < 0 else of :]
     return text
 
 

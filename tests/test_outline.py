@@ -8,9 +8,8 @@ from ouro.annotate.marks import find_marks
 from ouro.annotate.merging.inscriptions import same_text, with_reading
 from ouro.annotate.merging.outline import Outline, outline
 from ouro.annotate.merging.provenance import plain
-from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.settled import with_settled
-from ouro.annotate.merging.trimming import trim, without
+from ouro.annotate.merging.trimming import main_verb, trim, without
 from ouro.core.records import Conflict, Description, Match, Region
 from tests.helpers.trees import Said, tree_of
 
@@ -126,6 +125,50 @@ def test_captions_come_first_and_are_not_said_again() -> None:
     assert [plain(line.marked) for line in made.lines] == ["A dog on a beach.", "The dog is brown."]
 
 
+def test_a_thing_named_above_gets_only_what_it_lacks() -> None:
+    cafe = {
+        "0": Said("", "A white cup of tea stands on a table. A lamp with a shade hangs over it.", "a table"),
+        "0.0": Said("left", "The image shows a white cup of tea with a thin gold rim.", "a cup of tea", "A white cup"),
+        "0.1": Said("right", "The image shows lamps with a shade and a brass foot.", "lamps", "A lamp", "among"),
+        "0.2": Said("top", "The image shows a pair of cups with a crest.", "a pair of cups", "A white cup", "among"),
+    }
+    assert lines(cafe)[2:] == [
+        "The cup at the left has a thin gold rim.",
+        "Lamps at the right have a brass foot.",
+        "A pair of cups at the top has a crest.",
+    ]
+
+
+def test_what_another_thing_has_is_news_of_this_one() -> None:
+    """Every word was told: the collar of the cat, and the dog."""
+    park = {
+        "0": Said("", "A cat with a red collar sits next to a brown dog.", "a park"),
+        "0.0": Said("left", "The image shows a cat with a red collar.", "a cat", "A cat"),
+        "0.1": Said("right", "The image shows a brown dog with a red collar.", "a dog", "a brown dog"),
+    }
+    assert lines(park)[1:] == ["At the right is the brown dog with a red collar."]
+
+
+def test_what_goes_of_a_sentence_is_recorded() -> None:
+    street = {
+        "0": Said("", "A house with red shutters stands by a road.", "a house"),
+        "0.0": Said("left", "The image shows a balcony with red shutters.", "a balcony"),
+    }
+    made = written(street)
+    assert plain(made.lines[1].marked) == "At the left is a balcony."
+    assert [(d.region_id, d.text, d.rule) for d in made.decisions] == [("0.0", "with red shutters.", "said_before")]
+
+
+def test_the_last_line_of_a_list_ends_like_a_sentence() -> None:
+    text = "The image shows a cart. Worn leather straps"
+    assert entry(text, "a cart") == "At the left is a cart. There are worn leather straps."
+    assert entry("The image shows a jet. United Airlines logo", "a jet").endswith("There is United Airlines logo.")
+
+
+def test_a_noun_behind_the_is_no_verb() -> None:
+    assert main_verb("people in the stands") is None and main_verb("the cup stands there") == 2
+
+
 # ---- trimming ----------------------------------------------------------------------------------------------------
 
 
@@ -168,17 +211,6 @@ def test_without(text: str, cut: str, expected: str | None) -> None:
     at = text.index(cut)
     got = without(text, at, at + len(cut))
     assert got == (None if expected == "An red door is shut." else expected)
-
-
-# ---- repeats -----------------------------------------------------------------------------------------------------
-
-
-def test_a_modifier_is_news_where_its_noun_was_without_it() -> None:
-    told = [content("A red car stands by a house."), content("The door is green.")]
-    assert news("There is a red car.", told) == frozenset()
-    assert news("There is a red door.", told) == {"red"}
-    assert news("The automobile is by the house.", told) == frozenset()
-    assert news("There is no car.", told) == {"no"}
 
 
 # ---- inscriptions ------------------------------------------------------------------------------------------------

@@ -18,26 +18,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ouro.annotate.merging.budget import Count, Line, confirmations, joined, lines_of, within_budget
+from ouro.annotate.merging.budget import Count, Line, joined, lines_of
 from ouro.annotate.merging.outline import outline
-from ouro.annotate.merging.provenance import Composed, Marked, Piece, insertions, plain
+from ouro.annotate.merging.provenance import Composed, Marked, Piece, plain
 from ouro.annotate.merging.relating import Related, relate
 from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
-from ouro.annotate.merging.tree import build_tree, tree_json
+from ouro.annotate.merging.scenes import Composition, Task, make_scene
+from ouro.annotate.merging.tree import build_tree
 from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
-from ouro.core.records import (
-    Conflict,
-    Decision,
-    Description,
-    Image,
-    Match,
-    Region,
-    Rejected,
-    Scene,
-    Sentence,
-    training_images,
-)
+from ouro.core.records import Description, Image, Region, Rejected, Scene, training_images
 from ouro.core.tokens import count_words
 
 if TYPE_CHECKING:
@@ -83,25 +73,6 @@ class Merged(NamedTuple):
         }
 
 
-class _Task(NamedTuple):
-    """One image to merge: its root, all its regions, and its descriptions."""
-
-    image: Image
-    root: Region
-    regions: list[Region]
-    descriptions: list[Description]
-
-
-class _Written(NamedTuple):
-    """The composed lines of every described region, and what composing decided."""
-
-    writer: str
-    lines: dict[str, list[Line]]
-    decisions: list[Decision]
-    matches: Sequence[Match] = ()
-    conflicts: Sequence[Conflict] = ()
-
-
 def merge_images(
     images: Sequence[Image],
     regions: Sequence[Region],
@@ -136,17 +107,17 @@ def merge_shard(
     writer of that name; without one, or for texts that it does not read, the outline stands.
     """
     tasks, rejected = _tasks(images, regions, descriptions)
-    written: dict[int, _Written] = {}
+    compositions: dict[int, Composition] = {}
     if params.writer == "template" and template is not None:
         found = ((at, _by_template(task, template, params)) for at, task in enumerate(tasks))
-        written = {at: made for at, made in found if made is not None}
-    rest = [at for at in range(len(tasks)) if at not in written]
+        compositions = {at: made for at, made in found if made is not None}
+    rest = [at for at in range(len(tasks)) if at not in compositions]
     composed = _compose([tasks[at] for at in rest], params, count, vlm, pictures)
-    written |= dict(zip(rest, composed, strict=True))
-    scenes = [_scene(task, written[at], params, count) for at, task in enumerate(tasks)]
+    compositions |= dict(zip(rest, composed, strict=True))
+    scenes = [make_scene(task, compositions[at], params, count) for at, task in enumerate(tasks)]
     return Merged(
         [scene for scene, _ in scenes], rejected, sum(cut for _, cut in scenes),
-        Counter(written[at].writer for at in range(len(tasks))),
+        Counter(compositions[at].writer for at in range(len(tasks))),
     )  # fmt: skip
 
 
@@ -160,20 +131,20 @@ def merge_region(
 ) -> str:
     """Merge(d, D) of one described region, line 15 of Algorithm 1: its text, of no length. `below`: all regions under
     it, parents first. No model is asked."""
-    task = _Task(image, root, [root, *below], list(descriptions))
-    written = _by_template(task, template, params) if params.writer == "template" and template else None
-    made = written or _compose([task], params, count_words, None, None)[0]
-    return plain(joined(made.lines[root.region_id], root.region_id))
+    task = Task(image, root, [root, *below], list(descriptions))
+    composition = _by_template(task, template, params) if params.writer == "template" and template else None
+    composition = composition or _compose([task], params, count_words, None, None)[0]
+    return plain(joined(composition.lines[root.region_id], root.region_id))
 
 
 def _tasks(
     images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description]
-) -> tuple[list[_Task], list[Rejected]]:
+) -> tuple[list[Task], list[Rejected]]:
     said = {d.region_id: d for d in descriptions if any(c.isalnum() for c in d.text)}
     by_image: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
         by_image[region.image_id].append(region)
-    tasks: list[_Task] = []
+    tasks: list[Task] = []
     rejected: list[Rejected] = []
     for image in images:
         own = by_image[image.image_id]
@@ -181,14 +152,14 @@ def _tasks(
         if root is None or root.region_id not in said:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
         else:
-            tasks.append(_Task(image, root, own, [said[r.region_id] for r in own if r.region_id in said]))
+            tasks.append(Task(image, root, own, [said[r.region_id] for r in own if r.region_id in said]))
     return tasks, rejected
 
 
 # ---- composing -------------------------------------------------------------------------------------------------
 
 
-def _by_template(task: _Task, template: Template, params: Merge) -> _Written | None:
+def _by_template(task: Task, template: Template, params: Merge) -> Composition | None:
     """Bottom-up; None where the texts are not in the template's language: the root's, any with others below it, or
     more than UNREAD of all. A single one may be a slip."""
     tree = build_tree(task.regions, task.descriptions)
@@ -209,31 +180,31 @@ def _by_template(task: _Task, template: Template, params: Merge) -> _Written | N
     lines = {region: lines_of(made.marked) for region, made in composed.items()}
     lines[task.root.region_id] = _captions(task, params) + lines[task.root.region_id]
     decisions = [decision for made in composed.values() for decision in made.decisions]
-    return _Written("template", lines, decisions)
+    return Composition("template", lines, decisions)
 
 
 def _compose(
-    tasks: Sequence[_Task],
+    tasks: Sequence[Task],
     params: Merge,
     count: Count,
     vlm: VisionLM | None,
     pictures: Mapping[str, PILImage.Image] | None,
-) -> list[_Written]:
+) -> list[Composition]:
     """Match, settle and write the given images."""
     related = relate([(task.regions, task.descriptions) for task in tasks], params, vlm, pictures)
-    written = [_outlined(task, one, params) for task, one in zip(tasks, related, strict=True)]
+    outlines = [_outlined(task, one, params) for task, one in zip(tasks, related, strict=True)]
     if params.writer == "template":
-        return [w._replace(writer="outline: not_the_template") for w in written]
+        return [w._replace(writer="outline: not_the_template") for w in outlines]
     if params.writer == "outline" or not tasks:
-        return written
+        return outlines
     if vlm is None:
         raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
     roots = [task.root.region_id for task in tasks]
     rewritings = rewrite_trees([one.tree for one in related], roots, vlm, params, count)
-    return [_rewritten(task, w, made, params) for task, w, made in zip(tasks, written, rewritings, strict=True)]
+    return [_rewritten(task, w, made, params) for task, w, made in zip(tasks, outlines, rewritings, strict=True)]
 
 
-def _outlined(task: _Task, related: Related, params: Merge) -> _Written:
+def _outlined(task: Task, related: Related, params: Merge) -> Composition:
     """The outline of every region of an image."""
     root = task.root.region_id
     whole = outline(related.tree, root, [plain(line.marked) for line in _captions(task, params)])
@@ -241,10 +212,10 @@ def _outlined(task: _Task, related: Related, params: Merge) -> _Written:
     for region in list(related.tree.subtree(root))[1:]:
         lines[region.region_id] = outline(related.tree, region.region_id).lines
     decisions = [*related.decisions, *whole.decisions]
-    return _Written("outline", lines, decisions, related.matches, related.conflicts)
+    return Composition("outline", lines, decisions, related.matches, related.conflicts)
 
 
-def _rewritten(task: _Task, outlined: _Written, made: Rewriting, params: Merge) -> _Written:
+def _rewritten(task: Task, outlined: Composition, made: Rewriting, params: Merge) -> Composition:
     """What the annotator wrote in place of the outline, which stands where it wrote nothing that can be used."""
     lines = outlined.lines | dict(made.branches)
     if made.reason:
@@ -253,52 +224,10 @@ def _rewritten(task: _Task, outlined: _Written, made: Rewriting, params: Merge) 
     return outlined._replace(writer="vlm", lines=lines, decisions=[*outlined.decisions, *made.decisions])
 
 
-def _captions(task: _Task, params: Merge) -> list[Line]:
+def _captions(task: Task, params: Merge) -> list[Line]:
     """The collection's captions, before the description (VILA^2 section 2.1, "concatenated")."""
     if params.captions != "concatenated":
         return []
     said = [" ".join(c.split()).rstrip(" .") for c in task.image.captions if any(x.isalnum() for x in c)]
     root = task.root.region_id
     return [Line((Piece(f"{caption}.", root),), (root,)) for caption in dict.fromkeys(said)]
-
-
-# ---- scenes ----------------------------------------------------------------------------------------------------
-
-
-def _scene(task: _Task, written: _Written, params: Merge, count: Count) -> tuple[Scene, bool]:
-    """The scene, and whether one of its descriptions was shortened."""
-    root = task.root.region_id
-    confirmed = confirmations(d.text for d in task.descriptions) if _is_long(written, params, count) else {}
-    short = {
-        region: within_budget(lines, region, params.max_tokens, count, confirmed)
-        for region, lines in written.lines.items()
-    }
-    kept = short[root].lines
-    text = joined(kept, root)
-    scene = Scene(
-        task.image.image_id,
-        plain(text),
-        insertions(text, root),
-        tuple((r, plain(joined(short[r].lines, r))) for d in task.descriptions if (r := d.region_id) in short),
-        _sentences(kept),
-        (*written.decisions, *short[root].lost),
-        tree_json(task.root, task.regions, task.descriptions),
-        tuple(written.matches),
-        tuple(written.conflicts),
-    )
-    return scene, any(one.lost for one in short.values())
-
-
-def _is_long(written: _Written, params: Merge, count: Count) -> bool:
-    return any(count(plain(joined(lines, ""))) > params.max_tokens for lines in written.lines.values())
-
-
-def _sentences(lines: Sequence[Line]) -> tuple[Sentence, ...]:
-    """Where each line stands in the joined text."""
-    found: list[Sentence] = []
-    at = 0
-    for line in lines:
-        end = at + len(plain(line.marked))
-        found.append(Sentence(at, end, line.region_ids))
-        at = end + 1
-    return tuple(found)

@@ -29,6 +29,17 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "height": "tall high; short low",
 }
 
+# Words of place and order that tell two things of one name apart, group against group.
+_EXCLUDING: Final = tuple(
+    tuple(frozenset(words.split()) for words in groups.split(","))
+    for groups in (
+        "front,rear back hind", "left,right", "upper top,lower bottom,middle center centre",
+        "inner inside,outer outside", "first,second,third,fourth,last",
+    )
+)  # fmt: skip
+# Words that tell how strong a colour is.
+SHADES: Final = frozenset("light lighter dark darker deep deeper pale bright vivid vibrant medium dull soft".split())
+
 
 class Clash(NamedTuple):
     """Two words of one kind ("color") that cannot both hold of one thing: the first's and the second's."""
@@ -73,6 +84,16 @@ def clashes(first: Collection[str], second: Collection[str]) -> list[Clash]:
         for kind in mine
         if kind in yours and not {f for _, f in mine[kind]} & {f for _, f in yours[kind]}
     ]
+
+
+def exclude_each_other(first: Collection[str], second: Collection[str]) -> bool:
+    """Whether words of place or order tell two things of one name apart: a front wheel is no rear wheel."""
+    for groups in _EXCLUDING:
+        mine = {number for number, words in enumerate(groups) if not words.isdisjoint(first)}
+        yours = {number for number, words in enumerate(groups) if not words.isdisjoint(second)}
+        if mine and yours and mine.isdisjoint(yours):
+            return True
+    return False
 
 
 def _by_kind(words: Collection[str]) -> dict[str, list[tuple[str, int]]]:

@@ -10,9 +10,17 @@ from typing import Final, NamedTuple
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import is_known
-from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, ORDINALS, POSSESSIVES, is_ing_noun, is_plural, is_verb
+from ouro.annotate.english.phrases import (
+    BOUNDARY,
+    NUMBERS,
+    ORDINALS,
+    POSSESSIVES,
+    WORD,
+    is_ing_noun,
+    is_plural,
+    is_verb,
+)
 
-WORD = re.compile(r"\w[\w'’-]*")
 MANY: Final = frozenset(
     "some several many few both all various numerous multiple these those other countless most".split()
 )
@@ -40,8 +48,10 @@ _FINITE = _SURE | frozenset(
     ).split()
 )
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
-_PARTICIPLES = frozenset(
-    "made seen worn held set hung written drawn lit built shown cut torn bent taken known visible full".split()
+PARTICIPLES = frozenset(
+    (
+        "made seen worn held set hung laid topped written drawn lit built shown cut torn bent taken known visible full"
+    ).split()
 )
 # Adjectives that no ending shows.
 _PLAIN = frozenset(
@@ -136,7 +146,7 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
         or (_is_followed_by_determiner(masked, tokens, at) and _agrees(word, before))
     ):
         return True
-    if word.endswith("ed") or word in _PARTICIPLES:
+    if word.endswith("ed") or word in PARTICIPLES:
         return _before_function_word(masked, tokens, at)
     base = _base(word)
     if base in _SURE or word in _AFTER_PLURALS:
@@ -148,7 +158,7 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
 def _disagrees(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     """ "a crane towers over": no noun with that article; "gulls circle the ship": no compound begins with a plural."""
     word, before = tokens[at][2], tokens[at - 1][2]
-    if not _before_function_word(masked, tokens, at) or word in _PARTICIPLES:
+    if not _before_function_word(masked, tokens, at) or word in PARTICIPLES:
         return False
     if is_plural(word):
         return tokens[first][2] in _SINGULAR and not is_plural(before)
@@ -176,7 +186,7 @@ def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
     if at + 1 == len(tokens) or not masked[tokens[at][1] : tokens[at + 1][0]].isspace():
         return True
     after = tokens[at + 1][2]
-    return after in STOP or after in DETERMINERS or is_and(after) or after.endswith("ly") or after in _PARTICIPLES
+    return after in STOP or after in DETERMINERS or is_and(after) or after.endswith("ly") or after in PARTICIPLES
 
 
 def _opens_no_phrase(masked: str, tokens: list[Token], at: int) -> bool:

@@ -1,7 +1,7 @@
 """Noun phrases of free prose, as a vision-language model writes it: what each names, how many, which, and where.
 
 "chrome exhaust pipes", "a row of bright lights" (which names lights), "one of the two tall towers on the left" (one
-tower). `phrases.noun_phrases` reads nano's language; this needs neither a determiner nor a known noun.
+tower). A phrase needs neither a determiner nor a known noun.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import clashes, readings
+from ouro.annotate.english.attributes import clashes, exclude_each_other, readings
 from ouro.annotate.english.chunks import is_adjective
 from ouro.annotate.english.free_text import NounPhrase
 from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thing
 from ouro.annotate.english.mentions import apart
-from ouro.annotate.merging.things import Named, Thing, opposite
+from ouro.annotate.merging.things import Named, Thing
 
 SCORES: Final = {
     "name": 1.0,
@@ -39,7 +39,7 @@ class Fit(NamedTuple):
 def fit(child: Named, thing: Thing, rank: int) -> Fit | None:
     """The best rule for a child and a thing, with what looks, number, place and order add to it."""
     rules = [rule for p in thing.phrases if (rule := _rule(child.name, p))]
-    if not rules or opposite(child.name, thing.phrase):
+    if not rules or exclude_each_other(child.name.words, thing.phrase.words):
         return None
     rule = max(rules, key=SCORES.__getitem__)
     score = SCORES[rule] + _likeness(child, thing) + 0.03 * min(3, len(child.words & thing.context))

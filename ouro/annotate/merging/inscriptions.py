@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from rapidfuzz.distance import Levenshtein
+
+from ouro.annotate.merging.things import quotations
 from ouro.core.records import Decision, Region
 
 DOUBLED = "text_stands_once"
 LETTERS = 10  # of so many letters one may differ
 COVERED = 0.8  # share of OCR's letters that quotations of its parts hold together
-_QUOTATION = re.compile(r"\"([^\"]*)\"|“([^”]*)”")
 _ADDED = re.compile(r"\s+that says (?:\"[^\"]*\"|“[^”]*”|\S+)$")  # ouro.annotate.describe.with_text
 
 
@@ -34,8 +36,8 @@ def with_reading(said: str, region: Region) -> Read:
     body = said
     if added and same_text(_unquoted(said[added.start() :]), reading):
         body = _ended(said[: added.start()])
-    quotation = next((m for m in _QUOTATION.finditer(body) if same_text(m[1] or m[2] or "", reading)), None)
-    if quotation is None and not _holds(body, reading):
+    is_quoted = any(same_text(body[start:end], reading) for start, end in quotations(body))
+    if not is_quoted and not _holds(body, reading):
         return Read(_quoted_at_end(body, reading), [])
     return Read(body, [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != said else [])
 
@@ -49,7 +51,7 @@ def same_text(a: str, b: str) -> bool:
     """Whether two readings are of one text."""
     first, second = letters(a), letters(b)
     allowed = max(len(first), len(second)) // LETTERS
-    return bool(first) and bool(second) and _within(first, second, allowed)
+    return bool(first) and bool(second) and Levenshtein.distance(first, second, score_cutoff=allowed) <= allowed
 
 
 def quoted(text: str) -> str:
@@ -63,7 +65,7 @@ def _holds(body: str, reading: str) -> bool:
     if re.search(rf"(?<!\w){anyhow}(?!\w)", body, re.IGNORECASE):
         return True
     wanted = letters(reading)
-    parts = [letters(m[1] or m[2] or "") for m in _QUOTATION.finditer(body)]
+    parts = [letters(body[start:end]) for start, end in quotations(body)]
     return sum(len(part) for part in parts if part and part in wanted) >= COVERED * len(wanted)
 
 
@@ -79,22 +81,3 @@ def _ended(text: str) -> str:
 
 def _unquoted(added: str) -> str:
     return added.strip().removeprefix("that says ").strip('"“”')
-
-
-def _within(a: str, b: str, most: int) -> bool:
-    """Whether the edit distance of two strings is at most `most` (Ukkonen's band, linear in their length)."""
-    if abs(len(a) - len(b)) > most:
-        return False
-    if most == 0:
-        return a == b
-    row = {j: j for j in range(most + 1)}
-    for i, letter in enumerate(a, start=1):
-        now: dict[int, int] = {}
-        for j in range(max(0, i - most), min(len(b), i + most) + 1):
-            costs = [row[j] + 1] if j in row else []
-            if j > 0:
-                costs += [row[j - 1] + (letter != b[j - 1])] if j - 1 in row else []
-                costs += [now[j - 1] + 1] if j - 1 in now else []
-            now[j] = min(costs)
-        row = now
-    return row.get(len(b), most + 1) <= most

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.attributes import SHADES, readings
 from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.merging.things import Thing, read_things
 
 KINDS: Final = ("color", "material", "pattern", "state")
-_SHADES = frozenset("light dark deep deeper pale bright vivid vibrant medium dull soft darker lighter".split())
 _COLOURS = frozenset("color colour hue shade tone coloring finish".split())
 # What a thing shows to the outside: its colour is the thing's.
 _COVERS = frozenset("shell exterior body surface casing housing case skin fur coat petal paint outside finish".split())
@@ -78,7 +77,7 @@ def _look(kind: str, words: list[str], phrase: NounPhrase) -> Look | None:
     left = {w for w in phrase.looks if any(k == kind for k, _ in readings(w))}
     for before, word in zip(["", *words], words, strict=False):
         if word in left:
-            kept.append(f"{before} {word}" if before in _SHADES else word)
+            kept.append(f"{before} {word}" if before in SHADES else word)
             families |= {family for k, family in readings(word) if k == kind}
             left.discard(word)
     cover = f" {phrase.words[-1]}" if phrase.noun in _COVERS else ""

@@ -7,6 +7,8 @@ Prose in one paragraph and no list, since it is what a model is trained to say o
 list's marks away from what that model says in the next round. No word inside a sentence is written anew. A child's
 lead-in ("The image shows a close-up of") gives way to its place, what is marked as true of a crop alone, as a guess or
 as filler is left out where a whole sentence remains, and a sentence that says nothing new is left out and recorded.
+So is a clause or an end of one that was told (tails.py), and a thing that is named above gets only what it lacks: "The
+cup at the top has a layer of crema."
 A child that its parent names is "the helmet", so that nobody counts two.
 """
 
@@ -16,11 +18,22 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ouro.annotate.english.kinds import noun
-from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, NUMBERS, is_plural, sentences, words_of
+from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import DETERMINERS, PARTICIPLES
+from ouro.annotate.english.free_text import read_name
+from ouro.annotate.english.kinds import is_known, noun
+from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, WORD, is_plural, sentences, words_of
 from ouro.annotate.merging.budget import Line
 from ouro.annotate.merging.provenance import Marked, Piece, told_by
-from ouro.annotate.merging.repeats import Content, content, news
+from ouro.annotate.merging.repeats import content, news
+from ouro.annotate.merging.tails import (
+    Context,
+    is_of_another,
+    short_name,
+    what_it_has,
+    without_told_end,
+    without_told_start,
+)
 from ouro.annotate.merging.tree import Tree
 from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
 from ouro.core.boxes import relative_position
@@ -31,7 +44,7 @@ ASIDE = 3  # of a sentence about another region's object more than every third w
 LONGEST_NAME = 60  # characters; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
 _STARTS_INDEFINITE = re.compile(rf"(?:an?|some|several|many|{'|'.join(sorted(set(NUMBERS) - {'a', 'an'}))})\s", re.I)
-_WORD = re.compile(r"[\w'’-]+")
+_ENDS = re.compile(r"[.!?…][\"”’)]*$")
 _PRONOUN = re.compile(r"(?:it|they|he|she|its|their|his|her|this|these)\b", re.IGNORECASE)
 
 
@@ -65,7 +78,7 @@ class _Writer:
         self.tree, self.root = tree, root
         self.lines: list[Line] = []
         self.decisions: list[Decision] = []
-        self.told: dict[str, list[Content]] = {}
+        self.told: dict[str, list[str]] = {}
         named = (d.name for d in tree.descriptions.values())
         self._others = frozenset[str]().union(*(content(noun(name)).words for name in named))  # what regions show
         self.starts: dict[str, list[tuple[int, int]]] = {}  # region -> (character of its text, line) of its sentences
@@ -76,7 +89,7 @@ class _Writer:
         own = self.tree.descriptions[self.root]
         for start, end in sentences(own.text):
             text = own.text[start:end]
-            if captions and not news(text, self.told[self.root]):
+            if captions and not news(text, map(content, self.told[self.root])):
                 self.decisions.append(Decision("redundancy", self.root, text, SAID))
                 continue
             filler = any(m.kind == "filler" and m.start < end and start < m.end for m in own.marks)
@@ -89,7 +102,7 @@ class _Writer:
         self, region: str, text: str, marked: Marked, *, filler: bool = False, at: int = 0, leans_on: int = -1
     ) -> None:
         self.starts.setdefault(region, []).append((at, len(self.lines)))
-        self.told.setdefault(region, []).append(content(text))
+        self.told.setdefault(region, []).append(text)
         self.lines.append(Line(marked, told_by(marked), filler, leans_on))
 
     def _child(self, region: Region, ancestors: tuple[str, ...]) -> None:
@@ -103,7 +116,8 @@ class _Writer:
             if reason:
                 self.decisions.append(Decision("redundancy", region.region_id, kept.said, reason))
             else:
-                marked = _opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
+                kept = self._without_told(entry, kept)
+                marked = self._opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
                 self._tell(region.region_id, kept.text, marked, at=kept.start, leans_on=leans)
@@ -117,21 +131,51 @@ class _Writer:
         own = self._own_words(entry)
         words = content(kept.text).words
         about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
-        above = [*entry.ancestors, entry.region.region_id]
-        told = [c for region in (above if about else self.told) for c in self.told.get(region, ())]
+        context = self._context(entry)
+        all_told = (said for region in self.told.values() for said in region)
+        told = [content(said) for said in (context.sentences if about else all_told)]
         known = entry.match is not None and entry.match.how == "same"
         fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
         aside = not about and bool(words & self._others)
         enough = len(words) // ASIDE if aside else 0
-        return "" if len(fresh) > enough else SAID
+        return "" if len(fresh) > enough or (about and is_of_another(kept.text, context)) else SAID
+
+    def _without_told(self, entry: _Entry, kept: Trimmed) -> Trimmed:
+        """The sentence without a clause or an end that its region or those above it have told."""
+        context = self._context(entry)
+        later = without_told_start(kept.text, context)
+        shorter = without_told_end(later.text, context)
+        for part in filter(None, (later.cut, shorter.cut)):
+            self.decisions.append(Decision("redundancy", entry.region.region_id, part, SAID))
+        return kept._replace(text=shorter.text)
+
+    def _opened(self, entry: _Entry, kept: Trimmed) -> Marked:
+        """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
+        context, name = self._context(entry), _label(entry)
+        is_phrase = kept.lead_in or _STARTS_INDEFINITE.match(kept.text)
+        named = context._replace(sentences=[*context.sentences, name])
+        part = what_it_has(kept.text, named) if name and is_phrase and entry.match else ""
+        if not part:
+            return _opened(entry, kept)
+        name = short_name(name, context)
+        verb = "have" if _opens_plural(name) else "has"
+        return (Piece(f"{_upper(name)} {at_place(entry.place)} {verb} {part}", entry.region.region_id),)
+
+    def _context(self, entry: _Entry) -> Context:
+        said = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.told.get(region, ())]
+        above = [self.tree.descriptions[ancestor].name for ancestor in entry.ancestors]
+        return Context(said, _nouns(self._names(entry)), _nouns(above))
 
     def _own_words(self, entry: _Entry) -> frozenset[str]:
         """What a child's own object is called, by itself and by those that name it."""
+        return frozenset[str]().union(*(content(name).senses for name in self._names(entry)))
+
+    def _names(self, entry: _Entry) -> list[str]:
         names = [entry.description.name]
         if entry.match is not None:
             said = self.tree.descriptions[entry.match.parent_id].text
             names.append(said[entry.match.start : entry.match.end])
-        return frozenset[str]().union(*(content(name).senses for name in names))
+        return names
 
     def _introduction(self, match: Match | None) -> int:
         """The line in which the region's object is named before; -1 without one."""
@@ -160,8 +204,8 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
 
 def _whole(kept: Trimmed) -> str:
     """A later sentence of a child's; a bare phrase ("A round cover with a label.", of a list) is said to be there."""
-    text = kept.text
-    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text)):
+    text = kept.text if _ENDS.search(kept.text) else f"{kept.text}."
+    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text) or text != kept.text):
         return f"There {'are' if _opens_plural(text) else 'is'} {_lower(text)}"
     return text
 
@@ -174,7 +218,7 @@ def at_place(place: str) -> str:
 def _label(entry: _Entry) -> str:
     """What an entry is called: its name, definite where its parent named it; "" without one that is a name."""
     name = entry.description.name.strip().rstrip(".")
-    if not _WORD.search(name) or len(name) > LONGEST_NAME or re.search(r"[.!?:;\n]", name):
+    if not WORD.search(name) or len(name) > LONGEST_NAME or re.search(r"[.!?:;\n]", name):
         return ""
     return _definite(entry, _lower(name))
 
@@ -190,6 +234,12 @@ def _names(entry: _Entry, text: str) -> bool:
     """Whether the phrase that a text opens with says what the region's name says."""
     name = content(entry.description.name).words
     return not name or bool(name & content(" ".join(_leading(text))).words)
+
+
+def _nouns(names: Sequence[str]) -> frozenset[str]:
+    """The canonical nouns of names, with their synonyms."""
+    phrases = filter(None, map(read_name, names))
+    return frozenset[str]().union(*(content(phrase.noun).senses for phrase in phrases))
 
 
 def _leading(text: str) -> list[str]:
@@ -217,9 +267,12 @@ def _head(text: str) -> str:
 
 def _lower(text: str) -> str:
     """With a small first letter, unless the first word is a name."""
-    first = text.split(None, 1)[0] if text.split() else ""
-    common = first.lower() in _COMMON
-    return text[:1].lower() + text[1:] if common else text
+    first, second = [*words_of(text)[:2], "", ""][:2]
+    is_look = (
+        bool(readings(first)) or first.endswith("ed") or first in PARTICIPLES or (is_plural(first) and is_known(first))
+    )
+    is_common = first in _COMMON or (is_look and second in text)  # no "United Airlines"
+    return text[:1].lower() + text[1:] if is_common else text
 
 
 def _upper(text: str) -> str:

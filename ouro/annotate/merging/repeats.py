@@ -12,20 +12,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ouro.annotate.english.chunks import DETERMINERS
+from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import synonyms_of
-from ouro.annotate.english.phrases import (
-    BOUNDARY,
-    DETERMINERS,
-    NUMBERS,
-    POSSESSIVES,
-    noun_phrases,
-    singular,
-    words_of,
-)
+from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, words_of
+from ouro.annotate.merging.things import quotations
+from ouro.annotate.prose.things import stem
 
 _COUNTS = frozenset(NUMBERS) - {"a", "an", "another", "one"}
 _BESIDE = frozenset("near next beside behind above below over under between around inside outside across".split())
-_EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
+_EMPTY = (BOUNDARY | DETERMINERS | frozenset(
     (
         "it itself they them he she him this these those there here be been being am do does did can could may might "
         "must will would also too very quite just only some any all both each such more most other others own "
@@ -35,31 +31,38 @@ _EMPTY = (BOUNDARY | DETERMINERS | POSSESSIVES | frozenset(
         "holds holding stand stands standing sit sits sitting lie lies lying rest rests resting place placed set "
         "against side various several many thing things item items object objects color colored colour coloured "
         "made make making like well reads read say says written following "
-        "text word words letters"
+        "text word words letters hue tone tint finish appearance coloring structure design"
     ).split()
-)) - _COUNTS - _BESIDE  # fmt: skip
+)) - _COUNTS - _BESIDE - {"no"}  # fmt: skip
+_WRITING = frozenset("text texts word words letter letters lettering writing".split())  # say nothing without a modifier
 _SUFFIXES = ("-colored", "-coloured")
-_QUOTATION = re.compile(r'"([^"]*)"|“([^”]*)”')
+_CONTAINING = re.compile(r"\b(?:filled with|full of|consist(?:s|ing) of|composed of|made up of)\b", re.IGNORECASE)
 
 
 class Content(NamedTuple):
-    """A sentence's content words, the (modifier, noun) pairs among them, and its words with their synonyms."""
+    """A sentence's content words, the (modifier, noun) pairs among them, its words with their synonyms, and what it
+    quotes, as words."""
 
     words: frozenset[str]
     pairs: frozenset[tuple[str, str]]
     senses: frozenset[str]
+    quotations: frozenset[str]
 
 
 @lru_cache(maxsize=8192)
 def content(text: str) -> Content:
     """What a text is about, in canonical words."""
+    text = _CONTAINING.sub("with", text)
     plain = [w for w in words_of(text) if _is_content(w)]
     words = frozenset(_word(w) for w in plain)
     pairs: set[tuple[str, str]] = set()
-    for phrase in noun_phrases(text, DETERMINERS | POSSESSIVES):
-        *before, head = [_word(w) for w in phrase.words if _is_content(w)] or [""]
+    heads: set[str] = set()
+    for phrase in read_phrases(text):
+        *before, head = [_word(w) for w in phrase.words if _is_content(w) or w == phrase.words[-1] in _WRITING] or [""]
         pairs.update((modifier, head) for modifier in before)
-    return Content(words, frozenset(pairs), words.union(*(_senses(w) for w in plain)))
+        heads.add(head)
+    quoted = frozenset(" ".join(words_of(text[start:end])) for start, end in quotations(text))
+    return Content(words, frozenset(pairs), words.union(heads, *(_senses(w) for w in plain)), quoted - {""})
 
 
 def _is_content(word: str) -> bool:
@@ -69,25 +72,19 @@ def _is_content(word: str) -> bool:
 def _word(word: str) -> str:
     for suffix in _SUFFIXES:
         word = word.removesuffix(suffix)
-    return _stem(singular(word.removesuffix("'s").removesuffix("’s")))
+    return stem(word)
 
 
 @lru_cache(maxsize=65536)
 def _senses(word: str) -> frozenset[str]:
-    return frozenset(_stem(name) for name in synonyms_of(word) if " " not in name)
-
-
-def _stem(word: str) -> str:
-    """ "striped" and "stripe", "wooden" and "wood", "smiling" and "smile" are one word."""
-    for suffix in ("ing", "ed", "en", "y", "e"):
-        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
-            word = word[: -len(suffix)]
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
+    return frozenset(stem(name) for name in synonyms_of(word) if " " not in name)
 
 
 def news(text: str, told: Iterable[Content], known: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The content words of a sentence that were not told, or not with their noun. `known`: words that are no news."""
+    """The content words of a sentence that were not told, or not with their noun, and what it alone quotes.
+
+    `known`: words that are no news.
+    """
     said = list(told)
     mine = content(text)
     words = frozenset[str]().union(*(c.senses for c in said)) | known
@@ -97,4 +94,5 @@ def news(text: str, told: Iterable[Content], known: frozenset[str] = frozenset()
             continue
         if not any(modifier in c.senses and head in c.senses for c in said):
             fresh.add(modifier)
-    return frozenset(fresh)
+    quoted = [quotation for c in said for quotation in c.quotations]
+    return frozenset(fresh).union(q for q in mine.quotations if not any(q in one for one in quoted))

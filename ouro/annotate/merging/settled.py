@@ -14,13 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ouro.annotate.english.attributes import attribute
+from ouro.annotate.english.attributes import SHADES, attribute
 from ouro.annotate.english.phrases import NUMBERS, is_plural, sentences
 from ouro.annotate.merging.repeats import content
 from ouro.annotate.merging.trimming import without
 from ouro.core.records import Conflict, Decision, Description, Match
-
-_SHADES = frozenset("light dark deep pale bright vivid vibrant deeper lighter darker and".split())
 
 
 class Settled(NamedTuple):
@@ -102,7 +100,7 @@ def _fits(kind: str, value: str, kept: str) -> bool:
 def _is_modifier(value: str) -> bool:
     """Whether a value is adjectives alone: "light brown", "peach-colored"."""
     words = value.lower().split()
-    return bool(words) and all(word in _SHADES or _is_adjective(word) for word in words)
+    return bool(words) and all(word == "and" or word in SHADES or _is_adjective(word) for word in words)
 
 
 def _is_adjective(word: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ouro.annotate.cleaning import plain_text
-from ouro.annotate.english.attributes import attribute, clashes
+from ouro.annotate.english.attributes import attribute, clashes, exclude_each_other
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun, same_thing
 from ouro.annotate.english.mentions import Spot, exact_spot
@@ -17,7 +17,7 @@ from ouro.core.boxes import area, relative_position
 from ouro.core.records import Box, Description, Region
 
 # What descriptions name without naming a thing: the picture itself, its areas, how things look.
-_NO_THINGS: Final = frozenset(
+NO_THINGS: Final = frozenset(
     (
         "scene shot view background foreground backdrop side corner half center "
         "centre middle top bottom left right front back rear edge area distance focus color colour shade hue tone "
@@ -26,14 +26,6 @@ _NO_THINGS: Final = frozenset(
     ).split()
 )
 _PICTURES: Final = frozenset("image picture photo photograph frame screenshot".split())  # "the image" is the whole
-_OPPOSITES: Final = tuple(
-    (frozenset(a.split()), frozenset(b.split()))
-    for a, b in (
-        ("front", "rear back hind"), ("left", "right"), ("upper top", "lower bottom"),
-        ("inner inside", "outer outside"),
-        ("first", "second third fourth last"), ("second", "third fourth"),
-    )
-)  # fmt: skip
 # Words by which a text speaks again of what it has named more exactly.
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure".split()
@@ -95,7 +87,7 @@ def _names_nothing(phrase: NounPhrase) -> bool:
     """ "the center", "the center of the image", but not "the center of the flower"."""
     if phrase.definite and phrase.noun in _PICTURES:
         return True
-    return phrase.noun in _NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in _NO_THINGS | _PICTURES)
+    return phrase.noun in NO_THINGS and (not phrase.of or noun(" ".join(phrase.of)) in NO_THINGS | _PICTURES)
 
 
 def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
@@ -113,16 +105,9 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
 
 def opposed(a: NounPhrase, b: NounPhrase) -> bool:
     """Whether two phrases tell two things of one name apart: front and rear, left and right; or by a colour."""
-    one, other = set(a.words), set(b.words)
-    if any((one & x and other & y) or (one & y and other & x) for x, y in _OPPOSITES):
+    if exclude_each_other(a.words, b.words):
         return True
     return bool(clashes([w for w in a.modifiers if w in a.looks], [w for w in b.modifiers if w in b.looks]))
-
-
-def opposite(a: NounPhrase, b: NounPhrase) -> bool:
-    """Whether their words exclude each other by place or order alone: a front wheel is no rear wheel."""
-    one, other = set(a.words), set(b.words)
-    return any((one & x and other & y) or (one & y and other & x) for x, y in _OPPOSITES)
 
 
 def read_named(region: Region, description: Description, within: Box) -> Named | None:
@@ -142,7 +127,7 @@ def read_named(region: Region, description: Description, within: Box) -> Named |
 def _content(text: str) -> frozenset[str]:
     """Its nouns and attributes, in the singular."""
     words = (singular(w) for w in words_of(text))
-    return frozenset(w for w in words if w not in _NO_THINGS and (attribute(w) or is_known(w)))
+    return frozenset(w for w in words if w not in NO_THINGS and (attribute(w) or is_known(w)))
 
 
 def _opening(text: str) -> NounPhrase | None:

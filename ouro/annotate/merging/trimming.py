@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import BOUNDARY, is_plural, is_verb, sentences, words_of
+from ouro.annotate.english.phrases import BOUNDARY, WORD, is_plural, is_verb, sentences, words_of
 from ouro.core.records import Description, Mark
 
 MOST = 0.5  # share of a sentence's words from which a mark takes it along
@@ -49,7 +49,7 @@ def _trimmed(said: str, start: int, marks: list[Mark]) -> Trimmed:
     for mark in sorted(marks, key=lambda m: -m.start):
         if mark.kind == "lead_in":
             rest = text[mark.end :].lstrip(" ,:")
-            lead_in = mark.start == 0 and _is_whole(rest)
+            lead_in = mark.start == 0 and is_whole(rest)
             text = rest if lead_in else text
         elif (rest := without(text, mark.start, mark.end, leads=has_lead_in)) is not None:
             text = rest
@@ -81,7 +81,7 @@ def without(text: str, start: int, end: int, *, leads: bool = False) -> str | No
         return None
     if not any(c.isalnum() for c in after):  # up to the end of the sentence
         kept = _JOINT.sub("", before)
-        return f"{kept}{_final(text)}" if _is_whole(kept) and (leads or main_verb(kept) is not None) else None
+        return with_final_mark(kept, text) if is_whole(kept) and (leads or main_verb(kept) is not None) else None
     comma = before.endswith(",")
     if comma and after.startswith(","):
         return f"{before[:-1]}{after[1:]}"
@@ -102,19 +102,32 @@ def main_verb(text: str) -> int | None:
     for at, word in enumerate(words):
         if word in _RELATIVE:
             is_relative = True
-        elif word in _FINITE or (is_verb(word) and at > 0 and word.endswith("s") is not is_plural(words[at - 1])):
+        elif word in _FINITE or (at > 0 and is_verb(word) and _agrees(word, words[at - 1])):
             if not is_relative:
                 return at
             is_relative = False
     return None
 
 
-def _final(text: str) -> str:
+def main_verb_at(text: str) -> int | None:
+    """The character at which a sentence's finite verb starts."""
+    number = main_verb(text)
+    return None if number is None else [word.start() for word in WORD.finditer(text)][number]
+
+
+def _agrees(verb: str, before: str) -> bool:
+    """ "the cup stands", "the cups stand"; not "in the stands"."""
+    return before not in _DANGLING and verb.endswith("s") is not is_plural(before)
+
+
+def with_final_mark(kept: str, text: str) -> str:
+    """The beginning of a text with the mark that the text ends with."""
     ending = re.search(r"[.!?…]+[\"”’)]*$", text)
-    return ending.group() if ending else "."
+    return f"{kept}{ending.group() if ending else '.'}"
 
 
-def _is_whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
+    """Whether a text can end where it ends: not in "the" or "with"."""
     words = words_of(text)
     quoted = text.rstrip(" .!?").endswith(('"', "”"))
     return bool(words) and (quoted or words[-1] not in _DANGLING)

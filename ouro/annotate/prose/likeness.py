@@ -9,20 +9,12 @@ from typing import Final
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.attributes import exclude_each_other, readings
 from ouro.annotate.english.mentions import Spot, apart
 from ouro.annotate.prose.things import Thing, stem
 
 _LIKE: Final = {"in": ("in", "of"), "has": ("has", "of"), "of": ("of", "in", "has")}
 _PLACES: Final = frozenset("left right above below front behind".split())
-# Words of place and order that tell two things of one name apart, group against group.
-_EXCLUDING: Final = tuple(
-    tuple(frozenset(words.split()) for words in groups.split(","))
-    for groups in (
-        "front,rear back", "left,right", "upper top,lower bottom,middle center", "inner inside,outer outside",
-        "first,second,third,fourth,last",
-    )
-)  # fmt: skip
 # Adjectives of one meaning that the attributes' families lack; ours, from everyday English.
 _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",
@@ -55,12 +47,7 @@ def kinds_told(thing: Thing) -> frozenset[str]:
 
 def opposed(a: Thing, b: Thing) -> bool:
     """Whether words of place or order tell the two apart: front and rear, first and second."""
-    for groups in _EXCLUDING:
-        mine = {n for n, words in enumerate(groups) if words & a.modifiers}
-        yours = {n for n, words in enumerate(groups) if words & b.modifiers}
-        if mine and yours and not mine & yours:
-            return True
-    return False
+    return exclude_each_other(a.modifiers, b.modifiers)
 
 
 def differs(a: Thing, b: Thing) -> bool:

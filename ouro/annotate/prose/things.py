@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.attributes import SHADES, readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
 from ouro.annotate.english.mentions import Spot
 from ouro.annotate.english.phrases import singular
@@ -20,9 +20,8 @@ CARRIERS: Final = frozenset(
     "color colour hue shade tone tint finish texture appearance shape pattern look coloring surface design expression "
     "shades".split()
 )
-_SHADES: Final = frozenset("dark light deep bright pale vivid soft".split())
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
-_DOUBLING: Final = ("ing", "ings", "ed", "er", "est")
+_DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
 
 
 class Thing(NamedTuple):
@@ -104,4 +103,4 @@ def content(text: str) -> list[str]:
 
 def without_shades(words: list[str]) -> list[str]:
     """Words without those that shade a colour: "dark red" -> "red"."""
-    return [w for w, after in zip(words, [*words[1:], ""], strict=False) if w not in _SHADES or not readings(after)]
+    return [w for w, after in zip(words, [*words[1:], ""], strict=False) if w not in SHADES or not readings(after)]
