@@ -283,6 +283,7 @@ def test_nano_killed_and_resumed_writes_what_a_whole_run_writes_and_a_repeat_loa
     assert "DocVQA" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_nano_says_the_same_here_and_through_a_server(checkout: Path) -> None:
     data = fill(checkout / "data", NAMES)
     assert guarded(lambda: app(command(data, checkout / "here", "--no-controls"), standalone_mode=False)) == 0

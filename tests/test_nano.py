@@ -24,7 +24,6 @@ from ouro.nano.writer import TemplateWriter
 from ouro.vision.encoding import Encoder
 from ouro.vision.folders import ModelError
 from ouro.vision.hf import HFVisionLM, load_adapter, load_model
-from ouro.vision.pool import PooledVLM
 from ouro.vision.protocols import Request
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
@@ -113,14 +112,6 @@ def test_questions_about_one_picture_share_its_features_and_get_the_same_answers
 
     assert answers(copy=False) == answers(copy=True)
     assert patches == [2 * (256 + 144), 4 * (256 + 144)]
-
-
-def test_a_pool_of_processes_answers_as_one_model_does() -> None:
-    requests = _closeups()[0][:12]
-    pool = PooledVLM(BASE, None, "float32", 4, 2, "f")
-    assert pool.generate(requests, max_new_tokens=8) == HFVisionLM(BASE, batch_size=4).generate(
-        requests, max_new_tokens=8
-    )
 
 
 def test_unusable_model_folders_are_refused_with_what_to_do(tmp_path: Path) -> None:

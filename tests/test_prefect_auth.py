@@ -67,6 +67,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     stop(server, state)
 
 
+def test_a_port_that_another_checkout_took_meanwhile_is_left_to_it(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both found it free, and the other was first: its server answers there, to another string."""
+    for name in [name for name in os.environ if name.startswith("PREFECT")]:
+        monkeypatch.delenv(name)
+    state, port = State(tmp_path), int(running.server.ui.rpartition(":")[2])
+    ports = iter([port, free_port(0)])
+    monkeypatch.setattr("tasks.processes.server.free_port", lambda _: next(ports))
+    with prefect_server(state) as server:
+        assert server.api != running.server.api and admits(server.api, auth_string(state)) is True
+    assert not is_alive(server.pid) and admits(running.server.api, auth_string(running.state)) is True
+
+
 @pytest.fixture
 def client(running: Running) -> Iterator[Any]:
     """Prefect's own client, with the string."""

@@ -40,7 +40,7 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_training_continues_to_the_same_bytes(tmp_path: Path, processes: int) -> None:
     """With two, the workers see that the parent is gone and end by themselves."""
     undisturbed, killed = tmp_path / "a", tmp_path / "b"

@@ -24,6 +24,7 @@ from tasks.processes.server import (
     PORT,
     START_SECONDS,
     URL,
+    PortTaken,
     Server,
     ServerError,
     configured_api,
@@ -46,6 +47,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+STARTS = 3  # of a server, where others take its port
 WATCH_SECONDS = 2.0  # between two looks at whether the server is still there
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
@@ -80,12 +82,16 @@ def prefect_server(
                 stop(read_server(state) or server, state)
 
 
-def _started(state: State, while_waiting: Callable[[], None], port: int) -> Server:
+def _started(state: State, while_waiting: Callable[[], None], port: int, attempts: int = STARTS) -> Server:
     stop_unguarded(state)
     server, process = launch(state, port)
     try:
         while_waiting()
         wait(server, process, state)
+    except PortTaken:
+        if attempts == 1:
+            raise
+        return _started(state, while_waiting, port, attempts - 1)
     except BaseException:
         stop(server, state)
         raise

@@ -55,6 +55,10 @@ class ServerError(OuroError, RuntimeError):
     """The local Prefect server did not come up."""
 
 
+class PortTaken(ServerError):
+    """Another server took the port between the look whether it is free and the start."""
+
+
 def configured_api() -> str | None:
     """The API address that the person has set: PREFECT_API_URL, or the active profile's."""
     if url := os.environ.get(URL):
@@ -125,16 +129,18 @@ def launch(state: State, port: int = PORT) -> tuple[Server, subprocess.Popen[byt
 
 
 def wait(server: Server, process: subprocess.Popen[bytes], state: State) -> None:
-    """Block until the server answers. Raises ServerError with the end of its log."""
+    """Block until the server answers, to this checkout's string. Raises ServerError with the end of its log: PortTaken
+    where another checkout's server answers in its place."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if healthy(server.api):
+        if healthy(server.api) and admits(server.api, auth_string(state)):
             return
         if process.poll() is not None:
             break
         time.sleep(0.2)
+    kind = PortTaken if process.poll() is not None and healthy(server.api) else ServerError
     stop(server, state)
-    raise ServerError(
+    raise kind(
         f"Prefect server at {server.api}: no answer after {START_SECONDS} s; {end_of(state.prefect_log)}\n"
         "Fix: run `uv run ouro doctor`, or start one yourself and set PREFECT_API_URL"
     )
