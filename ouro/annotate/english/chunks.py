@@ -105,7 +105,7 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     if not gap.isspace():
         return False
     if word in DETERMINERS:
-        return all(tokens[i][2] in DETERMINERS for i in range(first, at))
+        return before not in POSSESSIVES and all(tokens[i][2] in DETERMINERS for i in range(first, at))
     if is_and(word):
         return _joins(masked, tokens, at)
     if is_and(before):
@@ -142,7 +142,8 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     if base in _SURE or word in _AFTER_PLURALS:
         return base in _SURE or is_plural(before)
     unknown = word.endswith("s") and not is_known(word) and _before_function_word(masked, tokens, at)
-    return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
+    ends = _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")  # "capped with snow rise in"
+    return (base in _FINITE or is_verb(word) or unknown) and (_agrees(word, before) or ends)
 
 
 def _disagrees(masked: str, tokens: list[Token], first: int, at: int) -> bool:

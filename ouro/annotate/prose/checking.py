@@ -21,6 +21,7 @@ from ouro.annotate.prose.likeness import (
     fits,
     has_look,
     is_colour,
+    is_living,
     kinds_told,
     near_spot,
     opposed,
@@ -51,6 +52,10 @@ _PLAIN: Final = frozenset(
 _WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 _ONE = re.compile(r"(?:one|1|a single|only one)\s", re.IGNORECASE)
+_OF_AREA = re.compile(
+    r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
+)
+_OTHERS = re.compile(r"\b(?:another|others?)\b", re.IGNORECASE)  # "one woman ..., while the other ..."
 
 
 class Checker:
@@ -121,8 +126,21 @@ class Checker:
             word = match.group().lower()
             if word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
                 continue
-            if not self._is_said(word):
+            if not self._is_said(word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
+
+    def _relates_lifeless(self, word: re.Match[str], number: int) -> bool:
+        """Whether a word is a verb by which one lifeless thing is told of another: "the roof carries a vane".
+
+        What people and animals do is a fact; how things are put together is said in many ways.
+        """
+        if self._strict or not word.group().endswith(("s", "ed", "en")):
+            return False
+        things = [self._reading.things[at] for at in self._own[number]]
+        before = [t for t in things if t.end <= word.start()]
+        after = any(t.start > word.start() for t in things) or '"' in self._reading.text[word.end() : word.end() + 4]
+        outside = not any(t.start <= word.start() < t.end for t in things)
+        return outside and after and not any(is_living(t.noun) for t in before)
 
     def _is_said(self, word: str) -> bool:
         return any(self._is_part_said(part) for part in (word, *word.split("-")))
@@ -161,6 +179,9 @@ class Checker:
         """Whether its whole has the attribute, or what is told by a general name; or nobody tells it of anything."""
         if any(has_look(word, other.thing) for o in own for told, other in o.links if told == "of"):  # of a red cup
             return True
+        parts = {stem(part) for w in thing.modifiers for part in w.split("-")[-1:] if part.endswith("ed")}
+        if any(stem(x.thing.noun) in parts and has_look(word.split("-")[0], x.thing) for o in own for _, x in o.links):
+            return True  # a gray tiled floor, a gold-framed mirror
         others = [o for o in self._evidence.told if o not in own and any(same_look(word, w) for w in o.thing.looks)]
         if any(is_kind_of(thing.noun, o.thing.noun) for o in others):
             return True
@@ -191,6 +212,7 @@ class Checker:
         if thing.vague and all(o.thing.number == 1 for o in told) and len(evidence.shown(thing.noun)) < 2:
             yield f"number: several {thing.noun}"
         one = thing.number == 1 and not _ONE.match(self._reading.text, thing.start)
+        one = one or (thing.number == 1 and _OTHERS.search(self._reading.text, thing.end, self._end(thing)) is not None)
         if thing.number is None or one:
             return
         own = [o for o in told if o.thing.other or not thing.other]
@@ -199,6 +221,9 @@ class Checker:
         if thing.number not in self._numbers(at, thing, own):
             self.refuted = self.refuted or any(o.thing.number for o in own)
             yield f"number: {thing.number} {thing.noun}"
+
+    def _end(self, thing: Thing) -> int:
+        return self._reading.sentences[thing.sentence][1]
 
     def _numbers(self, at: int, thing: Thing, own: list[Told]) -> set[int | None]:
         """The numbers that the texts give, say one by one, or name without a noun; that of regions where none does."""
@@ -231,6 +256,8 @@ class Checker:
         if thing.spot is None:
             return
         start = self._reading.sentences[thing.sentence][0]
+        if self._is_inner(at):
+            return
         leads = thing.start > start + 12 and _SPOT.search(self._reading.text, start, thing.start)
         things = [at, *(other for _, other in self._links[at])] if leads else [at]  # "At the top, she wears a cap"
         spots = [spot for x in things for spot in self._spots(x)]
@@ -239,6 +266,13 @@ class Checker:
         if far or not near_spot(thing.spot, spots):
             self.refuted = self.refuted or bool(spots)
             yield f"place: {self._reading.text[thing.start : thing.end]}"
+
+    def _is_inner(self, at: int) -> bool:
+        """Whether a thing's place is one in another thing: "in the middle of the pond"; the whole is none."""
+        others = [self._reading.things[other] for relation, other in self._links[at] if relation == "in"]
+        before = [_OF_AREA.search(self._reading.text[: t.start][-48:]) for t in others]
+        wholes = self._evidence.wholes
+        return any(b and not any(same_thing(t.noun, w) for w in wholes) for b, t in zip(before, others, strict=True))
 
     def _spots(self, at: int) -> list[tuple[int | None, int | None]]:
         thing = self._reading.things[at]

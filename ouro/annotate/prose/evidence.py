@@ -28,7 +28,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 
 # Words by which a text speaks again of what it has named more exactly.
 _GENERAL: Final = frozenset(
-    "building structure vehicle bike animal creature plant machine device person figure".split()
+    "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
 _MOST = 64  # things of one noun that are compared
 
@@ -57,6 +57,7 @@ class Evidence:
         self.places = places
         self.readings = [reading for _, reading in sources]
         self.parents: dict[str, str] = {}
+        self.wholes = frozenset(p.topic.noun for p in places if p.topic and not p.frames)  # what the picture shows
         self._regions, self._texts = [region for region, _ in sources], texts
         self.told = [one for n, (region, reading) in enumerate(sources) for one in _told(n, region, reading)]
         self._by_noun: dict[str, list[Told]] = defaultdict(list)
@@ -243,7 +244,7 @@ def _told(source: int, region: str, reading: Reading) -> list[Told]:
 
 
 def _of_kind(noun: str, names: dict[str, Told]) -> Told | None:
-    kinds = kinds_of(noun) | {noun}
+    kinds = kinds_of(noun) | {noun, f"body of {noun}"}
     return next((one for name, one in names.items() if kinds_of(name) & kinds), None)
 
 

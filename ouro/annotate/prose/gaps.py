@@ -44,18 +44,19 @@ INVERSE: Final = {
     "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
 }  # fmt: skip
 
+_FUNCTION = "|".join(sorted((STOP | DETERMINERS) - {"of"}))
 PLACE: Final = re.compile(
     rf"\b(?:on|in|at|to|near|along|towards?|from)\s+(?:(?:the|its|his|her)\s+)?(?:far\s+|very\s+)?"
     rf"(?P<area>{_AREA}(?:[- ]{_AREA})?)(?:[- ]hand)?"
     r"(?:\s+(?:side|corner|half|part|edge|area|portion|third|section))?"
     r"(?:\s+of\s+(?:the|this)\s+(?:image|picture|photo|photograph|scene|frame|view))?"
-    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{'|'.join(sorted((STOP | DETERMINERS) - {'of'}))})\b)",
+    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{_FUNCTION})\b|\s+[a-z]{{2,}}s\s+(?:{_FUNCTION})\b)",
     re.IGNORECASE,
 )
 """A place of its own, "on the left side": no part of a relation."""
 
 _VERB = r"(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?"
-_ACTS = re.compile(rf"\s*,?\s*(?:(?:that|which|who|also|all|both|each)\s+)*{_VERB}|[a-z]+s)\b")
+_ACTS = re.compile(rf"\s*,?\s*(?:(?:that|which|who|also|all|both|each)\s+)*{_VERB}|(?!(?:{_FUNCTION})\b)[a-z]+s)\b")
 _HAS = re.compile(rf"\s*,?\s*{_VERB})\b")
 COPULA: Final = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
 _CLAUSE = re.compile(r"[;:]|\bwhile\b|\bwhereas\b|\bbut\b")

@@ -10,6 +10,7 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
 from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.kinds import kinds_of
 from ouro.annotate.english.mentions import Spot, apart
 from ouro.annotate.prose.things import Thing, stem
 
@@ -28,6 +29,7 @@ _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",
     "lower bottom", "big large huge", "small tiny little", "old elderly aged", "blurred blurry", "ornate decorated",
 )  # fmt: skip
+_LIVING: Final = frozenset("person adult child people animal crowd family".split())
 SYNONYMS: Final = {word: frozenset(words.split()) for words in _LOOKS for word in words.split()}
 _LONGEST = 2000  # characters of a quotation that is compared letter by letter
 
@@ -41,6 +43,11 @@ def same_look(a: str, b: str) -> bool:
 def has_look(word: str, thing: Thing) -> bool:
     """Whether anything that is said of a thing tells the attribute."""
     return any(same_look(word, other) for other in thing.looks | thing.loose)
+
+
+def is_living(noun: str) -> bool:
+    """Whether a noun names people or an animal."""
+    return not _LIVING.isdisjoint(kinds_of(noun) | {noun})
 
 
 def is_colour(word: str) -> bool:

@@ -27,6 +27,7 @@ _QUOTED = re.compile(
     r"|\b(?:says?|saying|reads?|reading):?\s+(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
     r"(?=\s+(?:at|in|on) (?:the|its) |\s+and (?:a|an|the) |[,;]|\.?\s*$|\.\s)"
 )
+_RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
 _MARKS = str.maketrans(dict.fromkeys('"“”`', ")"))
 _NEAR = 6  # things before a pronoun that it may speak of
 _MOST = 24  # links of a thing that another one may share
@@ -66,6 +67,7 @@ class _Clause:
     number: int
     subject: int = -1
     previous: int = -1
+    acts: bool = False  # its subject has a verb
     group: list[int] = field(default_factory=list[int])
     pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     subjects: dict[int, None] = field(default_factory=dict[int, None])
@@ -160,7 +162,8 @@ class _Reader:
 
     def _name_one(self, named: re.Match[str], clause: _Clause) -> int:
         """ "The smaller one": another thing of the last one's name."""
-        at = self._antecedent("one", clause)
+        several = (at for at in range(len(self.things) - 1, self._starts[-1] - 1, -1) if self.things[at].plural)
+        at = next(several, self._antecedent("one", clause))
         if at < 0:
             return -1
         name, look = self.things[at].noun, named[1].lower()
@@ -194,6 +197,7 @@ class _Reader:
             clause.pending.append((relation, index))
         elif self._leads(index, gap, relation, after, clause):
             self._lead(index, clause)
+            clause.acts = acts(after)
         elif clause.subject < 0:  # "On the chest of the suit, ..."
             self._relate(relation, index, clause)
         elif gap.listed:
@@ -216,7 +220,9 @@ class _Reader:
             return True
         if relation or not acts(after):
             return False
-        return not gap.listed or (clearly_acts(after) and self._opens(index, gap, clause))
+        if not gap.listed or (gap.comma and clause.acts and not self.things[index].plural):
+            return True
+        return clearly_acts(after) and self._opens(index, gap, clause)
 
     def _opens(self, index: int, gap: Gap, clause: _Clause) -> bool:
         """Whether a thing behind "and" is no last one of a list: "with a jacket and a helmet is riding"."""
@@ -271,15 +277,16 @@ class _Reader:
     # ---- attributes ------------------------------------------------------------------------------------------------
 
     def _say(self, words: str, clause: _Clause) -> None:
-        """What follows "is" is said of the subject; colours right behind a thing of that: "stars, white and blue"."""
+        """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
+        right before: "stars, white and blue", "a table made of wood"."""
         if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
-        direct = not copula and bool(everything) and bool(readings(everything[0]))
-        self._update(clause.previous if direct else clause.head, told, frozenset(everything))
-        self._update(clause.previous, frozenset(), frozenset(everything))
+        for_head = copula is not None and _RELATIVE.match(words) is None
+        self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
+        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))
 
     def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
         thing = self.things[at]
@@ -295,6 +302,8 @@ class _Reader:
                 start, end = self._starts[max(0, thing.sentence - 1)], self._starts[thing.sentence]
                 for holder in holders or range(start, end):
                     self._update(holder, thing.looks, frozenset())
+                likes = [x.b for x in self._from[at] if x.relation == "of" and x.b not in holders]  # "in the shape of"
+                self._link([(holder, "of", like) for holder in holders for like in likes])
 
 
 def _span(item: Item) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from ouro.core.records import Box
 
 _AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 _INNER: Final = ("in", "of")
+_EXCLUSIVE: Final = ("below", "behind", "front")  # what is there is not in or on it
+_CHAIN = 3  # "croissants" of "a tray" in "the window"
 
 
 def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
@@ -26,6 +28,10 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
         return True
     if _links(mine, relation, set(evidence.alike(b.noun))):
         return False  # of another one of the name: on the lower shelf
+    if relation in ("in", "of") and any(told in _EXCLUSIVE and o in yours for one in mine for told, o in one.links):
+        return False
+    if relation in ("in", "of") and _chained(mine, yours):
+        return True
     if relation in ("in", "of") and _inside(evidence, a, mine, b):
         return True
     return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
@@ -40,13 +46,32 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     inner, outer = (b, a) if relation == "has" else (a, b)
     if relation not in ("in", "has"):
         return False
+    if _is_manner(outer):
+        return False
     others = set(evidence.meant(outer))
     links = [link for o in evidence.meant(inner) for link in o.links]
-    return any(told in _INNER and o not in others and o.thing.noun not in CARRIERS for told, o in links)
+    if any(told in _EXCLUSIVE and o in others for told, o in links):
+        return True
+    return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
+
+
+def _is_manner(thing: Thing) -> bool:
+    """ "in black ink", "in gold letters", "in bright color": how something is, and no place that it is in."""
+    return thing.noun in CARRIERS or (thing.number is None and not thing.definite)
 
 
 def _links(mine: Iterable[Told], relation: str, yours: set[Told]) -> bool:
     return any(other in yours and fits(relation, told) for one in mine for told, other in one.links)
+
+
+def _chained(mine: Iterable[Told], yours: set[Told]) -> bool:
+    """Whether what something is in, on or of is in, on or of the other in its turn."""
+    found = set(mine)
+    for _ in range(_CHAIN):
+        found = {other for one in found for told, other in one.links if told in _INNER}
+        if found & yours:
+            return True
+    return False
 
 
 def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
