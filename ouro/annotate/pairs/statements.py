@@ -22,6 +22,7 @@ _PREPOSITION = (
     r"(?:in|on|at|under|behind|above|below|beside|near|next|to|by|inside|along|against|between|over|around|with|from"
     r"|through|across|beneath|within|outside|down|up|the)"
 )
+_SEEN = "shown|depicted|seen|pictured|displayed|featured|visible"
 _WRITTEN = re.compile(
     rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)"
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
@@ -62,6 +63,8 @@ def state(question: str, answer: str) -> Statement | None:
 def _polar(q: str) -> str:
     if match := re.fullmatch(rf"{_BE} there (?:any |some )?(.+)", q):
         return f"there is {_with_article(match[1])}"
+    if match := re.fullmatch(rf"{_BE} (?:this|that|it|the scene|the image) (an? .+)", q):
+        return f"there is {match[1]}"
     if match := re.fullmatch(rf"(?:{_DO}|can|could) (.+)", q):
         return match[1]
     if match := re.fullmatch(rf"(?:{_BE}|has|have) (.+)", q):
@@ -79,10 +82,16 @@ def _open(q: str, a: str) -> str:
     if match := re.fullmatch(rf"where {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{_joined(subject, rest)} {_located(a, rest)}"
+    if re.fullmatch(rf"what {_BE} the (?:weather|mood|lighting) like|how {_BE} the weather", q):
+        return f"it is {a}"
+    if match := re.fullmatch(r"what shape (?:is|does) (.+?)(?: have)?", q):
+        return f"{match[1]} is in the shape of {_with_article(a)}" if is_known(a.split()[-1].lower()) else f"{match[1]} is {a}"
+    if re.fullmatch(rf"what (?:kind of |type of |sort of )?[\w-]+(?: {_BE} (?:this|it|that)| {_BE} (?:{_SEEN})(?: (?:here|in .+))?)", q):
+        return f"there is {_with_article(a)}"
     if match := re.fullmatch(rf"(?:how) {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{subject} is {rest} {a}"
-    if match := re.fullmatch(rf"(in|on|at|from) (?:which|what) (?:\w+ )?{_BE} (.+)", q):
+    if match := re.fullmatch(rf"(in|on|at|from) (?:which|what) (?:\w+ )?(?:of the \w+ )?{_BE} (.+)", q):
         subject, rest = _subject(match[2])
         return f"{subject} is {rest} {match[1]} {a}"
     return _asked_thing(q, a) if first in ("what", "which", "who", "whose") else ""

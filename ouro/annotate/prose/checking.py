@@ -14,7 +14,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.phrases import NUMBERS, singular
-from ouro.annotate.prose.evidence import Evidence, Told, together
+from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
 from ouro.annotate.prose.gaps import INVERSE
 from ouro.annotate.prose.likeness import (
     SYNONYMS,
@@ -52,6 +52,7 @@ _PLAIN: Final = frozenset(
 _WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 _ONE = re.compile(r"(?:one|1|a single|only one)\s", re.IGNORECASE)
+_DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little taller"
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
@@ -122,9 +123,10 @@ class Checker:
     def _words(self, number: int) -> Iterator[str]:
         """Content words that nobody says in any form."""
         nouns = {w for at in self._own[number] for w in self._reading.things[at].noun.split()}
+        degrees = {m.start("word") for m in _DEGREE.finditer(self._reading.prose, *self._reading.sentences[number])}
         for match in WORD.finditer(self._reading.prose, *self._reading.sentences[number]):
             word = match.group().lower()
-            if word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
+            if match.start() in degrees or word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
                 continue
             if not self._is_said(word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -134,13 +136,15 @@ class Checker:
 
         What people and animals do is a fact; how things are put together is said in many ways.
         """
-        if self._strict or not word.group().endswith(("s", "ed", "en")):
+        form = word.group().lower()
+        if self._strict or (is_adjective(form) and not form.endswith("ed")):
             return False
         things = [self._reading.things[at] for at in self._own[number]]
         before = [t for t in things if t.end <= word.start()]
         after = any(t.start > word.start() for t in things) or '"' in self._reading.text[word.end() : word.end() + 4]
         outside = not any(t.start <= word.start() < t.end for t in things)
-        return outside and after and not any(is_living(t.noun) for t in before)
+        acts = after or form.endswith("s")
+        return outside and acts and bool(before) and not any(is_living(t.noun) for t in before)
 
     def _is_said(self, word: str) -> bool:
         return any(self._is_part_said(part) for part in (word, *word.split("-")))
@@ -157,10 +161,10 @@ class Checker:
     def _attributes(self, at: int, thing: Thing, told: Sequence[Told]) -> Iterator[str]:
         own = self._evidence.meant(thing) if self._strict else [o for o in told if not opposed(thing, o.thing)]
         own = own or list(told)
-        close = self._closest(at, own)
+        bound, close = self._bound(at, own), self._closest(at, own)
         for word in sorted(thing.looks):
             looks = _tells_looks(word)
-            if not (self._has(word, thing, own, close) if looks else self._is_compound(word, thing, told)):
+            if not (self._has(word, thing, bound if readings(word) else own, close) if looks else self._is_compound(word, thing, told)):
                 yield f"attribute: {word} {thing.noun}"
 
     def _has(self, word: str, thing: Thing, own: list[Told], close: list[Told]) -> bool:
@@ -179,6 +183,8 @@ class Checker:
         """Whether its whole has the attribute, or what is told by a general name; or nobody tells it of anything."""
         if any(has_look(word, other.thing) for o in own for told, other in o.links if told == "of"):  # of a red cup
             return True
+        if not is_colour(word) and any(has_look(word, x.thing) for o in own for told, x in o.links if told == "has"):
+            return True  # a window with a glass pane
         parts = {stem(part) for w in thing.modifiers for part in w.split("-")[-1:] if part.endswith("ed")}
         if any(stem(x.thing.noun) in parts and has_look(word.split("-")[0], x.thing) for o in own for _, x in o.links):
             return True  # a gray tiled floor, a gold-framed mirror
@@ -204,6 +210,22 @@ class Checker:
             close = [o for o in own if any(fits(relation, told) and x in alike for told, x in o.links)]
             own = (together(close) if self._strict else close) or own
         return own
+
+    def _bound(self, at: int, own: list[Told]) -> list[Told]:
+        """Of several things of one name those that the one owner has that the statement names: "the door has a handle"."""
+        owners = [] if self._strict else [owner for relation, owner in self._to[at] if relation == "has"]
+        return (self._owned(self._reading.things[owners[0]], own) if len(owners) == 1 else []) or own
+
+    def _owned(self, owner: Thing, own: list[Told]) -> list[Told]:
+        """Those that the owner is told to have, or that its region or one inside of it tells of."""
+        owners = set(self._evidence.meant(owner))
+        regions = {p.region for p in self._evidence.shown(owner.noun)}
+        return together(
+            o
+            for o in own
+            if any(told in ("in", "of") and x in owners for told, x in o.links)
+            or regions & set(above_of(self._evidence.parents, o.region))
+        )
 
     # ---- numbers ---------------------------------------------------------------------------------------------------
 
@@ -256,10 +278,14 @@ class Checker:
         if thing.spot is None:
             return
         start = self._reading.sentences[thing.sentence][0]
-        if self._is_inner(at):
+        if not self._strict and self._is_inner(at):
             return
-        leads = thing.start > start + 12 and _SPOT.search(self._reading.text, start, thing.start)
-        things = [at, *(other for _, other in self._links[at])] if leads else [at]  # "At the top, she wears a cap"
+        text, others = self._reading.text, [other for _, other in self._links[at]]
+        inner = [other for relation, other in self._links[at] if relation == "in"]
+        leads = thing.start > start + 12 and _SPOT.search(text, start, thing.start)  # "At the top, she wears a cap"
+        behind = None if self._strict else _SPOT.search(text, thing.end, self._end(thing))  # "a duck on a pond in the middle"
+        things = [at, *(others if leads else ())]
+        things += [x for x in inner if behind and self._reading.things[x].start < behind.start()]
         spots = [spot for x in things for spot in self._spots(x)]
         around = [a for relation, a in self._to[at] if self._strict and relation not in ("in", "of", "has")]
         far = any(not near_spot(thing.spot, self._spots(x)) for x in around)  # "behind the bike on the right"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -120,7 +120,7 @@ class Evidence:
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])
-            elif thing.definite and thing.noun in _GENERAL and (topic := _of_kind(thing.noun, names[one.source])):
+            elif thing.definite and thing.noun in _GENERAL and (topic := _of_kind(thing, names[one.source])):
                 _join([topic, one])
                 self._by_noun[thing.noun] = [o for o in self._by_noun[thing.noun] if o is not one]
             elif len(known) < _MOST:
@@ -217,8 +217,17 @@ class Evidence:
                 ends = {n for n, (a, b) in enumerate(reading.sentences) if not said or any(a <= q < b for q in said)}
                 bearers += [t for t in reading.things if t.sentence in ends]
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]
-        bearers += [p.topic for p in self.places if p.topic and p.region in found]
+        around = {above for region in found for above in above_of(self.parents, region)}
+        bearers += [p.topic for p in self.places if p.topic and p.region in around]
         return list(dict.fromkeys(found)), bearers
+
+
+def above_of(parents: Mapping[str, str], region: str) -> list[str]:
+    """A region and those around it, from the inside out."""
+    found = [region]
+    while (above := parents.get(found[-1])) is not None and above not in found:
+        found.append(above)
+    return found
 
 
 def together(told: Iterable[Told]) -> list[Told]:
@@ -243,9 +252,10 @@ def _told(source: int, region: str, reading: Reading) -> list[Told]:
     return [one for one in things if not one.thing.negated]
 
 
-def _of_kind(noun: str, names: dict[str, Told]) -> Told | None:
-    kinds = kinds_of(noun) | {noun, f"body of {noun}"}
-    return next((one for name, one in names.items() if kinds_of(name) & kinds), None)
+def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
+    kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
+    told = (one for name, one in names.items() if kinds_of(name) & kinds)
+    return next((one for one in told if one.thing.plural == thing.plural), None)
 
 
 def _can_be(thing: Thing, topic: Thing) -> bool:

@@ -150,7 +150,8 @@ class _Reader:
         index = self._add(make_thing(item, clause.number, self._prose))
         for thing, relations in extras_of(item, clause.number, self._prose):
             extra = self._add(thing)
-            self._link([(index, r, extra) if own_first else (extra, r, index) for own_first, r in relations])
+            for own_first, relation in relations:
+                self._link([(index, relation, extra) if own_first else (extra, relation, index)])
         self._link_owner(first_word(item, self._prose), index, clause)
         return index
 
@@ -298,11 +299,12 @@ class _Reader:
         for at, thing in enumerate(self.things):
             if thing.noun in CARRIERS:
                 holders = {x.a for x in self._to[at] if x.relation in ("has", "in", "of", "does")}
-                holders |= {x.b for x in self._from[at] if x.relation == "of"}
+                of = [x.b for x in self._from[at] if x.relation == "of"]  # "the shape of the box", "in the shape of a star"
+                likes = of if any(x.relation == "in" for x in self._to[at]) else []
+                holders |= set(of) - set(likes)
                 start, end = self._starts[max(0, thing.sentence - 1)], self._starts[thing.sentence]
                 for holder in holders or range(start, end):
                     self._update(holder, thing.looks, frozenset())
-                likes = [x.b for x in self._from[at] if x.relation == "of" and x.b not in holders]  # "in the shape of"
                 self._link([(holder, "of", like) for holder in holders for like in likes])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ouro.annotate.english.kinds import is_kind_of
-from ouro.annotate.prose.evidence import Evidence, Told
+from ouro.annotate.prose.evidence import Evidence, Told, above_of
 from ouro.annotate.prose.likeness import fits, opposed
 from ouro.annotate.prose.things import CARRIERS, Thing, stem
 from ouro.core.records import Box
@@ -30,7 +30,7 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
         return False  # of another one of the name: on the lower shelf
     if relation in ("in", "of") and any(told in _EXCLUSIVE and o in yours for one in mine for told, o in one.links):
         return False
-    if relation in ("in", "of") and _chained(mine, yours):
+    if relation == "in" and _chained(mine, yours):
         return True
     if relation in ("in", "of") and _inside(evidence, a, mine, b):
         return True
@@ -86,16 +86,7 @@ def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
 def _inside(evidence: Evidence, a: Thing, mine: Iterable[Told], b: Thing) -> bool:
     """Whether a region that shows `b` tells of `a`, or lies around one that does; the whole shows everything."""
     holders = {p.region for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)}
-    return any(not opposed(a, one.thing) and holders & set(_above(evidence, one.region)) for one in mine)
-
-
-def _above(evidence: Evidence, region: str) -> list[str]:
-    """A region and those around it, without the whole."""
-    found: list[str] = []
-    while region in evidence.parents and region not in found:
-        found.append(region)
-        region = evidence.parents[region]
-    return found
+    return any(not opposed(a, one.thing) and holders & set(above_of(evidence.parents, one.region)) for one in mine)
 
 
 def _lies(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
