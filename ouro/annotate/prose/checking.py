@@ -15,7 +15,7 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
-from ouro.annotate.prose.gaps import INVERSE
+from ouro.annotate.prose.gaps import INVERSE, is_act
 from ouro.annotate.prose.likeness import (
     SYNONYMS,
     fits,
@@ -28,7 +28,7 @@ from ouro.annotate.prose.likeness import (
     same_look,
 )
 from ouro.annotate.prose.relations import competes, relates
-from ouro.annotate.prose.things import AREAS, CARRIERS, Link, Reading, Thing, stem
+from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
@@ -48,8 +48,6 @@ _PLAIN: Final = frozenset(
         "where which overall prominently against out up down off"
     ).split()
 )
-# What a text can stand on without being a thing that bears it.
-_WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 _ONE = re.compile(r"(?:one|1|a single|only one)\s", re.IGNORECASE)
 _DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little taller"
@@ -97,7 +95,7 @@ class Checker:
         for at in self._own[number]:
             thing = self._reading.things[at]
             told = self._evidence.alike(thing.noun)
-            if not told and not self._is_known(thing):
+            if not told and not self._is_known(thing) and not self._is_body(at, thing):
                 self.refuted = True
                 yield f"unknown_object: {' '.join(thing.words)}"
             if told:
@@ -111,6 +109,11 @@ class Checker:
     def _is_known(self, thing: Thing) -> bool:
         return all(stem(w) in _PLAIN or w in AREAS | CARRIERS or self._is_named(w) for w in thing.noun.split())
 
+    def _is_body(self, at: int, thing: Thing) -> bool:
+        """Whether it is a part of a body that somebody told of has: "on his head"."""
+        owners = [self._reading.things[a].noun for relation, a in self._to[at] if relation == "has"]
+        return thing.noun in BODY and any(is_living(noun) and self._evidence.alike(noun) for noun in owners)
+
     def _is_named(self, word: str) -> bool:
         """Whether anybody says the noun; what is only written in the picture is no thing of it, to be strict."""
         root, evidence = stem(word), self._evidence
@@ -122,7 +125,8 @@ class Checker:
 
     def _words(self, number: int) -> Iterator[str]:
         """Content words that nobody says in any form."""
-        nouns = {w for at in self._own[number] for w in self._reading.things[at].noun.split()}
+        own = [self._reading.things[at] for at in self._own[number]]
+        nouns = {w for t in own for w in (*t.noun.split(), *t.words[-1:])}
         degrees = {m.start("word") for m in _DEGREE.finditer(self._reading.prose, *self._reading.sentences[number])}
         for match in WORD.finditer(self._reading.prose, *self._reading.sentences[number]):
             word = match.group().lower()
@@ -161,11 +165,22 @@ class Checker:
     def _attributes(self, at: int, thing: Thing, told: Sequence[Told]) -> Iterator[str]:
         own = self._evidence.meant(thing) if self._strict else [o for o in told if not opposed(thing, o.thing)]
         own = own or list(told)
-        bound, close = self._bound(at, own), self._closest(at, own)
+        bound = self._bound(at, own)
+        close = self._closest(at, bound)
         for word in sorted(thing.looks):
+            if self._strict and is_living(thing.noun) and word in thing.said and is_act(word):
+                if not self._acts(word, together(bound)):
+                    yield f"attribute: {word} {thing.noun}"
+                continue
             looks = _tells_looks(word)
             if not (self._has(word, thing, bound if readings(word) else own, close) if looks else self._is_compound(word, thing, told)):
                 yield f"attribute: {word} {thing.noun}"
+
+    def _acts(self, word: str, own: Sequence[Told]) -> bool:
+        """Whether someone is told to do that; the rest of what they do is not told of them."""
+        done = {stem(w) for o in own for w in o.thing.said | o.thing.loose}
+        self.refuted = self.refuted or (stem(word) not in done and any(is_act(w) for o in own for w in o.thing.said | o.thing.loose))
+        return stem(word) in done
 
     def _has(self, word: str, thing: Thing, own: list[Told], close: list[Told]) -> bool:
         """Whether a thing of that name has the attribute; where nobody tells, a word told of nothing else may."""
@@ -195,7 +210,11 @@ class Checker:
 
     def _is_compound(self, word: str, thing: Thing, told: Sequence[Told]) -> bool:
         """False for a modifier that is told of other things alone: a copper handle, where copper are the lamps."""
-        if word not in thing.modifiers or word not in self._evidence.modifiers or self._evidence.alike(word):
+        if word not in thing.modifiers or word.endswith(("'s", "’s", "s'")) or (not self._strict and word not in self._evidence.modifiers):
+            return True
+        if any(word in x.thing.words for o in told for relation, x in o.links if relation == "of"):
+            return True  # a shuttle model: the model of a shuttle
+        if self._evidence.alike(word) and not (self._strict and all(o.thing.modifiers for o in told)):
             return True
         return not any(o.thing.modifiers for o in told) or any(has_look(word, o.thing) for o in told)
 
@@ -310,8 +329,9 @@ class Checker:
         for links in self._claims[number].values():
             apart = [x for x in links if self._strict or not same_thing(things[x.a].noun, things[x.b].noun)]
             wrong = [self._wrong(link) for link in apart]
-            if wrong and all(wrong):
-                yield wrong[0]
+            of_one_pair = len({frozenset((x.a, x.b)) for x in apart}) == 1  # "an array of coins"
+            if wrong and (all(wrong) or (of_one_pair and not self._strict and any(wrong))):
+                yield next(w for w in wrong if w)
 
     def _wrong(self, link: Link) -> str:
         """What is wrong with a relation; "" where somebody tells it, or, not to be strict, nobody tells otherwise."""
@@ -338,12 +358,12 @@ class Checker:
 
     def _bears(self, number: int, bearers: list[Thing]) -> bool:
         """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
-        own = [at for at in self._own[number] if self._reading.things[at].noun not in _WRITINGS]
+        own = [at for at in self._own[number] if self._reading.things[at].noun not in WRITINGS]
         own = [at for at in own if self._evidence.alike(self._reading.things[at].noun)]
         if self._strict and own:  # "the sign on the shelf": that one
             close = self._closest(own[0], self._evidence.meant(self._reading.things[own[0]]))
             return not close or any(o.thing is t for o in close for t in bearers)
-        told = {t.noun for t in bearers} - _WRITINGS - AREAS
+        told = {t.noun for t in bearers} - WRITINGS - AREAS
         nouns = {self._reading.things[at].noun for at in own}
         nouns |= {w for at in self._own[number] for w in self._reading.things[at].words if w in told}
         alike = [o.thing for noun in nouns for o in self._evidence.alike(noun)]

@@ -16,13 +16,13 @@ from typing import Any, Final
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
-from ouro.annotate.english.mentions import Spot, exact_spot
+from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
 from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
-from ouro.annotate.prose.things import Reading, Thing, stems
+from ouro.annotate.prose.things import WRITINGS, Reading, Thing, stems
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 
@@ -158,6 +158,8 @@ class Evidence:
     def meant(self, thing: Thing) -> list[Told]:
         """The things that a thing can be: not opposed to it, of its modifiers and number where there are such."""
         own = [o for o in self.alike(thing.noun) if not opposed(thing, o.thing)]
+        if thing.spot and any(o.thing.spot and apart(o.thing.spot, thing.spot) is not None for o in own):
+            own = [o for o in own if not o.thing.spot or apart(o.thing.spot, thing.spot) is not None]
         looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [o for o in own if all(has_look(w, o.thing) for w in looks)]
         if not like or not looks:
@@ -205,6 +207,12 @@ class Evidence:
             regions -= set(sorted({o.region for o in together([one])} & regions)[1:])
         return len(regions)
 
+    def is_written(self, text: str) -> bool:
+        """Whether a text stands in the picture, in quotation marks or read by OCR."""
+        wanted = plain(text)
+        quoted = (r.text[a:b] for r in self.readings for a, b in r.quotations)
+        return any(stands_in(wanted, plain(one)) for one in (*quoted, *(text for _, text in self._texts)))
+
     def quoted(self, text: str) -> tuple[list[str], list[Thing]]:
         """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
@@ -214,12 +222,21 @@ class Evidence:
             said = [a for a, b in reading.quotations if stands_in(wanted, plain(reading.text[a:b]))]
             if said or f" {wanted} " in f" {plain(reading.text)} ":
                 found.append(region)
-                ends = {n for n, (a, b) in enumerate(reading.sentences) if not said or any(a <= q < b for q in said)}
-                bearers += [t for t in reading.things if t.sentence in ends]
+                bearers += [t for q in said for t in _bearers(reading, q)] if said else reading.things
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]
         around = {above for region in found for above in above_of(self.parents, region)}
         bearers += [p.topic for p in self.places if p.topic and p.region in around]
         return list(dict.fromkeys(found)), bearers
+
+
+def _bearers(reading: Reading, quotation: int) -> list[Thing]:
+    """The things that can bear the quotation at a character: those between the one before and it, else those of its
+    sentence."""
+    first, end = next((a, b) for a, b in reading.sentences if quotation < b)
+    before = max((b for _, b in reading.quotations if first < b < quotation), default=first)
+    own = [t for t in reading.things if first <= t.start < end]
+    near = [t for t in own if before <= t.start < quotation and t.noun not in WRITINGS]
+    return near or own
 
 
 def above_of(parents: Mapping[str, str], region: str) -> list[str]:

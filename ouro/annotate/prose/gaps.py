@@ -107,6 +107,11 @@ def _relation(text: str) -> tuple[str, str, str]:
     return RELATIONS[number][0], text[: found.start()], text
 
 
+def is_act(word: str) -> bool:
+    """Whether a word tells what someone does: "running"; not "wearing", which relates two things."""
+    return word.endswith("ing") and _RELATION.fullmatch(word) is None
+
+
 def acts(after: str) -> bool:
     """Whether a verb follows a thing."""
     return _ACTS.match(after) is not None

@@ -150,8 +150,7 @@ class _Reader:
         index = self._add(make_thing(item, clause.number, self._prose))
         for thing, relations in extras_of(item, clause.number, self._prose):
             extra = self._add(thing)
-            for own_first, relation in relations:
-                self._link([(index, relation, extra) if own_first else (extra, relation, index)])
+            self._link([(index, r, extra) if own_first else (extra, r, index) for own_first, r in relations])
         self._link_owner(first_word(item, self._prose), index, clause)
         return index
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ouro.annotate.english.kinds import is_kind_of
+from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.prose.evidence import Evidence, Told, above_of
-from ouro.annotate.prose.likeness import fits, opposed
+from ouro.annotate.prose.likeness import fits, is_living, opposed
 from ouro.annotate.prose.things import CARRIERS, Thing, stem
 from ouro.core.records import Box
 
@@ -22,6 +22,9 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     if relation == "in" and is_kind_of(a.noun, "person") and relates(evidence, a, "has", b):  # a woman in a suit
         return True
     mine, yours = evidence.meant(a), set(evidence.meant(b))
+    if relation in ("in", "of") and any(same_thing(b.noun, w) and not is_living(w) for w in evidence.wholes):
+        if all(told != "in" for one in mine for told, _ in one.links):
+            return True  # all that is told in no other thing is in the room, on the page
     if any(stem(b.noun) in {stem(w) for w in o.thing.modifiers} for o in mine):  # a Yamaha motorcycle
         return True
     if _links(mine, relation, yours) or (relation == "of" and _share(evidence, a, b)):

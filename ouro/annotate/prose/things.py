@@ -30,6 +30,10 @@ _IRREGULAR: Final = dict(
         "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread grown:grow"
     ).split()
 )
+# What is written, as against the thing that bears it.
+WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
+# What everybody has without being told: "in her hand", "on its back".
+BODY: Final = frozenset("body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot".split())
 _SHADES: Final = frozenset("dark light deep bright pale vivid soft".split())
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 _DOUBLING: Final = ("ing", "ings", "ed", "er", "est")
