@@ -49,7 +49,7 @@ _PLAIN = frozenset(
         "bright dark light large big small round square tall short long wide thick thin old new young soft smooth "
         "rough sharp flat deep clean clear fresh warm cool cold hot dry wet plain heavy strong dense lush ornate "
         "single double modern classic vintage pale faint narrow broad bare blunt loose tight neat crisp raw ripe blank "
-        "simple whole"
+        "simple whole asleep awake alive alight ajar"
     ).split()
 )
 _ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ant|ent|er|est|ing)")

@@ -90,6 +90,8 @@ def _open(q: str, a: str) -> str:
     if match := re.fullmatch(rf"where {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{_joined(subject, rest)} {_located(a, rest)}"
+    if match := re.fullmatch(rf"where {_DO} (.+) (\w+)", q):
+        return f"{match[1]} {match[2]} {_located(a, '')}"
     if re.fullmatch(rf"(?:what|how) {_BE} the {_SCENE}(?: like)?", q):
         return f"it is {a}"
     if match := re.fullmatch(r"what shape (?:is|does) (.+?)(?: have)?", q):

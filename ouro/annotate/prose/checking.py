@@ -45,7 +45,7 @@ _PLAIN: Final = frozenset(
         "across behind between above below slightly very more less most some clearly partially partly fully "
         "mostly directly just only bear hold known called name read say write written text word label color "
         "colour hue shade tone shape size kind type pair group row number addition within inside outside while "
-        "where which overall prominently against out up down off"
+        "where which overall prominently against out up down off dress clad"
     ).split()
 )
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
@@ -204,7 +204,7 @@ class Checker:
         if any(stem(x.thing.noun) in parts and has_look(word.split("-")[0], x.thing) for o in own for _, x in o.links):
             return True  # a gray tiled floor, a gold-framed mirror
         others = [o for o in self._evidence.told if o not in own and any(same_look(word, w) for w in o.thing.looks)]
-        if any(is_kind_of(thing.noun, o.thing.noun) for o in others):
+        if any(is_kind_of(thing.noun, name) for o in others for name in (o.thing.noun, f"body of {o.thing.noun}")):
             return True
         return not others and self._is_said(word)
 
@@ -373,6 +373,8 @@ class Checker:
 
 def _tells_looks(word: str) -> bool:
     """Whether a word is an attribute whose noun counts: a colour, a size, "rustic"; not "parked", not "three-story"."""
+    if any(kind == "state" for kind, _ in readings(word)):
+        return True
     if word.split("-")[0] in NUMBERS or word.isdecimal() or stem(word) in _PLAIN:
         return False
     return bool(readings(word)) or (is_adjective(word) and not word.endswith(("ed", "ing", "ly")))

@@ -8,6 +8,7 @@ matched with them, or spoken of again.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
+_WRITTEN_ON = re.compile(r"[\"”`]\W*(?:(?:is|are)\s+)?(?:[a-z]+(?:ed|en)\s+)?(?:on|onto|across|in|inside)\s")
 _MOST = 64  # things of one noun that are compared
 
 
@@ -159,7 +161,9 @@ class Evidence:
         """The things that a thing can be: not opposed to it, of its modifiers and number where there are such."""
         own = [o for o in self.alike(thing.noun) if not opposed(thing, o.thing)]
         if thing.spot and any(o.thing.spot and apart(o.thing.spot, thing.spot) is not None for o in own):
-            own = [o for o in own if not o.thing.spot or apart(o.thing.spot, thing.spot) is not None]
+            there = [o for o in own if o.thing.spot and apart(o.thing.spot, thing.spot) is not None]
+            texts = {o.source for o in there}
+            own = [o for o in own if o in together(there) or (not o.thing.spot and o.source not in texts)]
         looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [o for o in own if all(has_look(w, o.thing) for w in looks)]
         if not like or not looks:
@@ -236,7 +240,9 @@ def _bearers(reading: Reading, quotation: int) -> list[Thing]:
     before = max((b for _, b in reading.quotations if first < b < quotation), default=first)
     own = [t for t in reading.things if first <= t.start < end]
     near = [t for t in own if before <= t.start < quotation and t.noun not in WRITINGS]
-    return near or own
+    behind = _WRITTEN_ON.search(reading.text, quotation, end)
+    after = [t for t in own if behind and t.start >= behind.end() - 1][:1]
+    return after or near or own
 
 
 def above_of(parents: Mapping[str, str], region: str) -> list[str]:

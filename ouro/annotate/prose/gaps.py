@@ -35,7 +35,7 @@ RELATIONS: Final = (
     ),
     ("in", r"on top of|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout"),
     ("of", r"of|for"),
-    ("beside", r"by|from|toward|towards|to"),
+    ("beside", r"out of|by|from|toward|towards|to"),
 )
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(RELATIONS)))
 # A relation turned: "the cup is on the saucer" has the saucer have it. "does" is a verb that names none of them.

@@ -103,7 +103,8 @@ def plain(text: str) -> str:
 
 def stands_in(text: str, whole: str) -> bool:
     """Whether a plain text stands in another, one letter in ten apart."""
-    if not text or f" {text} " in f" {whole} " or max(len(text), len(whole)) > _LONGEST:
+    digits = any(c.isdecimal() for c in text)  # which are no letters that one may misread
+    if not text or digits or f" {text} " in f" {whole} " or max(len(text), len(whole)) > _LONGEST:
         return bool(text) and f" {text} " in f" {whole} "
     place = fuzz.partial_ratio_alignment(text, whole) if len(text) <= len(whole) * 1.1 + 1 else None
     if place is None:

@@ -12,6 +12,7 @@ from ouro.annotate.english.kinds import is_known, noun
 from ouro.annotate.english.mentions import Spot, read_spot
 from ouro.annotate.english.phrases import NUMBERS, POSSESSIVES, is_plural, singular
 from ouro.annotate.prose.gaps import PLACE
+from ouro.annotate.prose.likeness import is_colour
 from ouro.annotate.prose.things import AREAS, CARRIERS, Thing, without_shades
 
 _COMPOUND = re.compile(r"\b(?P<number>[a-z]+|\d{1,4})-(?P<noun>[a-z]{3,})\b")
@@ -20,6 +21,7 @@ _VAGUE = re.compile(
 )
 _OTHER = re.compile(r"(?:\w+ )?(?:an)?other\b")
 _PLURAL = re.compile(r"\s+([a-z]{3,}s)\b")
+_PICTURES: Final = frozenset("picture photo photograph frame".split())
 _LED: Final = (" in", " on", " at", " to", " of", " from")
 
 
@@ -34,7 +36,7 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
     """Whether a phrase names a thing: no place in the picture, attribute, "that reads" or "the smaller (one)"."""
     led = masked[max(0, phrase.start - 9) : phrase.start].rstrip().lower().endswith(_LED)
     ground = phrase.noun in ("background", "foreground") and (bool(phrase.looks) or not led)
-    ground = ground or (phrase.noun == "frame" and (len(phrase.words) > 1 or masked[phrase.end : phrase.end + 4] == " of "))
+    ground = ground or (phrase.noun in _PICTURES and _is_in_picture(phrase, masked))
     if phrase.noun in AREAS and not ground and (led or not phrase.determiner or not set(phrase.of) - AREAS):
         return False
     if phrase.determiner == "that" and phrase.plural:
@@ -42,10 +44,17 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
     return masked[phrase.end : phrase.end + 4] != " one" and not _is_attribute(phrase)
 
 
+def _is_in_picture(phrase: NounPhrase, masked: str) -> bool:
+    """ "three framed pictures", "the photo on the left", "the frame of the mirror": things, and not the picture."""
+    of = phrase.noun == "frame" and masked[phrase.end : phrase.end + 4] == " of "
+    return phrase.plural or len(phrase.words) > 1 or of or (phrase.definite and spot_behind(masked, phrase.end) is not None)
+
+
 def _is_attribute(phrase: NounPhrase) -> bool:
     """ "a deep blue", "made of metal", "formal": words that tell how the thing before is."""
     word = phrase.words[-1] if phrase.words else ""
-    colour = any(kind == "color" for kind, _ in readings(word))
+    twice = len(phrase.words) > 1 and is_colour(phrase.words[-2])  # "white cream"
+    colour = is_colour(word) and not twice
     made = bool(readings(word)) and phrase.link in ("of", "from", "in") and not phrase.plural and not phrase.determiner
     bare = not phrase.determiner and not phrase.plural and phrase.noun == word and is_adjective(word)
     return (colour and len(phrase.words) <= 3) or made or bare
@@ -57,12 +66,13 @@ def make_thing(phrase: NounPhrase, sentence: int, masked: str) -> Thing:
     text = masked[phrase.start : phrase.end].lower()
     length = len(phrase.noun.partition(" of ")[0].split())
     before = [w for w in phrase.words[: max(0, len(phrase.words) - length)] if w not in STOP and w != "and"]
+    before += [w for w in phrase.words[len(phrase.words) - length : -1] if readings(w)]  # "paper plates" are of paper
     shades = frozenset(w for w in phrase.of if readings(w)) if phrase.noun in CARRIERS else frozenset[str]()
     return Thing(
         phrase.start, phrase.end, phrase.noun, phrase.words, frozenset(without_shades(before)), sentence, said=shades,
         number=2 if phrase.determiner == "both" and phrase.plural else phrase.number, vague=_VAGUE.match(text) is not None, plural=phrase.plural,
         other=_OTHER.match(text) is not None, definite=phrase.definite or phrase.determiner in POSSESSIVES, negated=phrase.negated,
-        spot=phrase.spot or _spot_behind(masked, phrase.end),
+        spot=phrase.spot or spot_behind(masked, phrase.end),
     )  # fmt: skip
 
 
@@ -79,7 +89,7 @@ def _with_plural(phrase: NounPhrase, masked: str) -> NounPhrase:
     return phrase._replace(end=cut.end(), words=words, noun=noun(" ".join(words)), plural=True)
 
 
-def _spot_behind(masked: str, end: int) -> Spot | None:
+def spot_behind(masked: str, end: int) -> Spot | None:
     place = PLACE.match(masked, min(end + 1, len(masked)))
     spot = read_spot(place["area"]) if place else (None, None)
     return spot if spot != (None, None) else None

@@ -16,12 +16,12 @@ from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import sentences
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
-from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing
+from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
-_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?!other\b|only\b)([a-z-]+)\s+one\Z", re.IGNORECASE)
+_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
 _QUOTED = re.compile(
     r"\"(?P<a>[^\"]*)\"|“(?P<b>[^”]*)”|`(?P<c>[^`]*)`"
     r"|\b(?:says?|saying|reads?|reading):?\s+(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
@@ -166,9 +166,9 @@ class _Reader:
         at = next(several, self._antecedent("one", clause))
         if at < 0:
             return -1
-        name, look = self.things[at].noun, named[1].lower()
-        span = named.start(), named.end()
-        return self._add(Thing(*span, name, (look, name), frozenset([look]), clause.number, number=1, definite=True))
+        name, looks = self.things[at].noun, [named[1].lower()] if named[1] else []
+        one = Thing(named.start(), named.end(), name, (*looks, name), frozenset(looks), clause.number, number=1)
+        return self._add(one._replace(definite=True, spot=spot_behind(self._prose, named.end())))
 
     def _antecedent(self, pronoun: str, clause: _Clause) -> int:
         """What a pronoun speaks of: a person for "she", else the subject, else that of the sentence before."""
@@ -208,7 +208,7 @@ class _Reader:
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate(relation, index, clause)
+            self._relate(relation, index, clause, self._topics if pronoun else ())
             clause.group = [index]
         clause.previous = index
 
@@ -240,8 +240,11 @@ class _Reader:
                 self.things[at] = self.things[at]._replace(spot=None)
         clause.begin(index)
 
-    def _relate(self, relation: str, index: int, clause: _Clause) -> None:
-        """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
+    def _relate(self, relation: str, index: int, clause: _Clause, meant: Iterable[int] = ()) -> None:
+        """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone.
+
+        `meant`: what else a pronoun can speak of.
+        """
         previous = clause.previous
         group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
         left = [clause.subject] if not relation else [previous] if relation == "of" else [*group, previous]
@@ -249,7 +252,7 @@ class _Reader:
             left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
             left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
-        self._link([(at, relation or "does", index) for at in dict.fromkeys(left)])
+        self._link([(at, relation or "does", to) for at in dict.fromkeys(left) for to in dict.fromkeys([index, *meant])])
 
     def _copies(self, previous: int, index: int) -> list[tuple[int, str, int]]:
         """A listed thing stands in the relations of the one before it, or of what has that one."""
@@ -279,7 +282,7 @@ class _Reader:
     def _say(self, words: str, clause: _Clause) -> None:
         """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
         right before: "stars, white and blue", "a table made of wood"."""
-        if clause.previous < 0 or not words.strip():
+        if clause.previous < 0 or not words.strip() or words.split()[0] in ("on", "against"):  # "letters on light blue"
             return
         copula = COPULA.search(words)
         everything = content(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ouro.annotate.english.kinds import is_kind_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.prose.evidence import Evidence, Told, above_of
 from ouro.annotate.prose.likeness import fits, is_living, opposed
 from ouro.annotate.prose.things import CARRIERS, Thing, stem
@@ -14,6 +14,7 @@ from ouro.core.records import Box
 _AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 _INNER: Final = ("in", "of")
 _EXCLUSIVE: Final = ("below", "behind", "front")  # what is there is not in or on it
+_SITES: Final = frozenset(["structure", "route", "course", "land", "body of water", "liquid"])
 _CHAIN = 3  # "croissants" of "a tray" in "the window"
 
 
@@ -49,13 +50,20 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     inner, outer = (b, a) if relation == "has" else (a, b)
     if relation not in ("in", "has"):
         return False
-    if _is_manner(outer):
-        return False
     others = set(evidence.meant(outer))
     links = [link for o in evidence.meant(inner) for link in o.links]
     if any(told in _EXCLUSIVE and o in others for told, o in links):
         return True
+    if _is_manner(outer) or not is_object(outer.noun):
+        return False
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
+
+
+def is_object(noun: str) -> bool:
+    """Whether what is in or on it is on nothing beside it: a table, a basket; a platform, a day or a park holds what
+    other things hold."""
+    kinds = kinds_of(noun) - {"surface"}
+    return bool(kinds) and kinds.isdisjoint(_SITES)
 
 
 def _is_manner(thing: Thing) -> bool:
