@@ -101,7 +101,8 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     word, before = tokens[at][2], tokens[at - 1][2]
     gap = masked[tokens[at - 1][1] : tokens[at][0]]
     if gap.strip() == ",":
-        return is_adjective(before) and word not in DETERMINERS and not is_and(word) and word not in STOP
+        follows = word not in DETERMINERS and not is_and(word) and word not in STOP and not _is_verb_form(word)
+        return is_adjective(before) and follows
     if not gap.isspace():
         return False
     if word in DETERMINERS:

@@ -95,7 +95,11 @@ def _open(q: str, a: str) -> str:
     if re.fullmatch(rf"(?:what|how) {_BE} the {_SCENE}(?: like)?", q):
         return f"it is {a}"
     if match := re.fullmatch(r"what shape (?:is|does) (.+?)(?: have)?", q):
-        return f"{match[1]} is {a}" if is_adjective(a.split()[-1].lower()) else f"{match[1]} is in the shape of {_with_article(a)}"
+        return (
+            f"{match[1]} is {a}"
+            if is_adjective(a.split()[-1].lower())
+            else f"{match[1]} is in the shape of {_with_article(a)}"
+        )
     if match := re.fullmatch(rf"(?:how) {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{subject} is {rest} {a}"

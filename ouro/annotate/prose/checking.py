@@ -45,7 +45,7 @@ _PLAIN: Final = frozenset(
         "across behind between above below slightly very more less most some clearly partially partly fully "
         "mostly directly just only bear hold known called name read say write written text word label color "
         "colour hue shade tone shape size kind type pair group row number addition within inside outside while "
-        "where which overall prominently against out up down off dress clad"
+        "where which overall prominently against out up down off dressed clad"
     ).split()
 )
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
@@ -173,13 +173,19 @@ class Checker:
                     yield f"attribute: {word} {thing.noun}"
                 continue
             looks = _tells_looks(word)
-            if not (self._has(word, thing, bound if readings(word) else own, close) if looks else self._is_compound(word, thing, told)):
+            if not (
+                self._has(word, thing, bound if readings(word) else own, close)
+                if looks
+                else self._is_compound(word, thing, told)
+            ):
                 yield f"attribute: {word} {thing.noun}"
 
     def _acts(self, word: str, own: Sequence[Told]) -> bool:
         """Whether someone is told to do that; the rest of what they do is not told of them."""
         done = {stem(w) for o in own for w in o.thing.said | o.thing.loose}
-        self.refuted = self.refuted or (stem(word) not in done and any(is_act(w) for o in own for w in o.thing.said | o.thing.loose))
+        self.refuted = self.refuted or (
+            stem(word) not in done and any(is_act(w) for o in own for w in o.thing.said | o.thing.loose)
+        )
         return stem(word) in done
 
     def _has(self, word: str, thing: Thing, own: list[Told], close: list[Told]) -> bool:
@@ -210,7 +216,11 @@ class Checker:
 
     def _is_compound(self, word: str, thing: Thing, told: Sequence[Told]) -> bool:
         """False for a modifier that is told of other things alone: a copper handle, where copper are the lamps."""
-        if word not in thing.modifiers or word.endswith(("'s", "’s", "s'")) or (not self._strict and word not in self._evidence.modifiers):
+        if (
+            word not in thing.modifiers
+            or word.endswith(("'s", "’s", "s'"))
+            or (not self._strict and word not in self._evidence.modifiers)
+        ):
             return True
         if any(word in x.thing.words for o in told for relation, x in o.links if relation == "of"):
             return True  # a shuttle model: the model of a shuttle
@@ -302,7 +312,9 @@ class Checker:
         text, others = self._reading.text, [other for _, other in self._links[at]]
         inner = [other for relation, other in self._links[at] if relation == "in"]
         leads = thing.start > start + 12 and _SPOT.search(text, start, thing.start)  # "At the top, she wears a cap"
-        behind = None if self._strict else _SPOT.search(text, thing.end, self._end(thing))  # "a duck on a pond in the middle"
+        behind = (
+            None if self._strict else _SPOT.search(text, thing.end, self._end(thing))
+        )  # "a duck on a pond in the middle"
         things = [at, *(others if leads else ())]
         things += [x for x in inner if behind and self._reading.things[x].start < behind.start()]
         spots = [spot for x in things for spot in self._spots(x)]

@@ -31,7 +31,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
-_WRITTEN_ON = re.compile(r"[\"”`]\W*(?:(?:is|are)\s+)?(?:[a-z]+(?:ed|en)\s+)?(?:on|onto|across|in|inside)\s")
+_WRITTEN_ON = re.compile(r"[\"”`]\W*(?:(?:is|are)\s+)?(?:on|(?:[a-z]+ed|written|seen)\s+(?:on|onto|in))\s")
 _MOST = 64  # things of one noun that are compared
 
 
@@ -118,7 +118,7 @@ class Evidence:
         for one in self.told:
             thing, known = one.thing, before[one.source, one.thing.noun]
             same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
-            same = [o for o in same if not differs(thing, o.thing)]
+            same = [o for o in same if not differs(thing, o.thing) and not _lie_apart(thing, o.thing)]
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])
@@ -135,6 +135,7 @@ class Evidence:
         if topic is None:
             return
         own = [o for o in self.told if o.region == match.region_id and same_thing(o.thing.noun, topic.noun)]
+        own = [o for o in own if o.thing.plural == topic.plural]
         own += [o for o in self.told if o.region == match.region_id and o.thing == topic and o not in own]
         above = [o for o in self.told if o.region == match.parent_id]
         first = next((o for o in above if o.thing.start < match.end and match.start < o.thing.end), None)
@@ -279,6 +280,10 @@ def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
     kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
     told = (one for name, one in names.items() if kinds_of(name) & kinds)
     return next((one for one in told if one.thing.plural == thing.plural), None)
+
+
+def _lie_apart(a: Thing, b: Thing) -> bool:
+    return a.spot is not None and b.spot is not None and apart(a.spot, b.spot) is None
 
 
 def _can_be(thing: Thing, topic: Thing) -> bool:

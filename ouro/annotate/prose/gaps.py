@@ -50,7 +50,7 @@ PLACE: Final = re.compile(
     rf"(?P<area>{_AREA}(?:[- ]{_AREA})?)(?:[- ]hand)?"
     r"(?:\s+(?:side|corner|half|part|edge|area|portion|third|section))?"
     r"(?:\s+of\s+(?:the|this)\s+(?:image|picture|photo|photograph|scene|frame|view))?"
-    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{_FUNCTION})\b|\s+[a-z]{{2,}}s\s+(?:{_FUNCTION})\b)",
+    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{_FUNCTION})\b|\s+[a-z]{{3,}}s\b)",
     re.IGNORECASE,
 )
 """A place of its own, "on the left side": no part of a relation."""

@@ -47,7 +47,12 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
 def _is_in_picture(phrase: NounPhrase, masked: str) -> bool:
     """ "three framed pictures", "the photo on the left", "the frame of the mirror": things, and not the picture."""
     of = phrase.noun == "frame" and masked[phrase.end : phrase.end + 4] == " of "
-    return phrase.plural or len(phrase.words) > 1 or of or (phrase.definite and spot_behind(masked, phrase.end) is not None)
+    return (
+        phrase.plural
+        or len(phrase.words) > 1
+        or of
+        or (phrase.definite and spot_behind(masked, phrase.end) is not None)
+    )
 
 
 def _is_attribute(phrase: NounPhrase) -> bool:

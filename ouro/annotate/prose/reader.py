@@ -204,11 +204,11 @@ class _Reader:
             self._link([] if gap.together else self._copies(clause.previous, index))
             clause.group.append(index)
         elif relation and pronoun:  # "a logo below it"
-            near = dict.fromkeys([index, *self._near(clause.previous)])
+            near = dict.fromkeys([index, *self._near(clause.previous), *self._topics])
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate(relation, index, clause, self._topics if pronoun else ())
+            self._relate(relation, index, clause)
             clause.group = [index]
         clause.previous = index
 
@@ -240,11 +240,8 @@ class _Reader:
                 self.things[at] = self.things[at]._replace(spot=None)
         clause.begin(index)
 
-    def _relate(self, relation: str, index: int, clause: _Clause, meant: Iterable[int] = ()) -> None:
-        """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone.
-
-        `meant`: what else a pronoun can speak of.
-        """
+    def _relate(self, relation: str, index: int, clause: _Clause) -> None:
+        """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
         previous = clause.previous
         group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
         left = [clause.subject] if not relation else [previous] if relation == "of" else [*group, previous]
@@ -252,7 +249,7 @@ class _Reader:
             left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
             left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
-        self._link([(at, relation or "does", to) for at in dict.fromkeys(left) for to in dict.fromkeys([index, *meant])])
+        self._link([(at, relation or "does", index) for at in dict.fromkeys(left)])
 
     def _copies(self, previous: int, index: int) -> list[tuple[int, str, int]]:
         """A listed thing stands in the relations of the one before it, or of what has that one."""
@@ -301,7 +298,9 @@ class _Reader:
         for at, thing in enumerate(self.things):
             if thing.noun in CARRIERS:
                 holders = {x.a for x in self._to[at] if x.relation in ("has", "in", "of", "does")}
-                of = [x.b for x in self._from[at] if x.relation == "of"]  # "the shape of the box", "in the shape of a star"
+                of = [
+                    x.b for x in self._from[at] if x.relation == "of"
+                ]  # "the shape of the box", "in the shape of a star"
                 likes = of if any(x.relation == "in" for x in self._to[at]) else []
                 holders |= set(of) - set(likes)
                 start, end = self._starts[max(0, thing.sentence - 1)], self._starts[thing.sentence]

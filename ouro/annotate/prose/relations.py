@@ -54,6 +54,8 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     links = [link for o in evidence.meant(inner) for link in o.links]
     if any(told in _EXCLUSIVE and o in others for told, o in links):
         return True
+    if any(told == "in" and o not in others and same_thing(o.thing.noun, outer.noun) for told, o in links):
+        return True  # on the lower shelf, not on the top shelf
     if _is_manner(outer) or not is_object(outer.noun):
         return False
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
@@ -96,7 +98,8 @@ def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
 
 def _inside(evidence: Evidence, a: Thing, mine: Iterable[Told], b: Thing) -> bool:
     """Whether a region that shows `b` tells of `a`, or lies around one that does; the whole shows everything."""
-    holders = {p.region for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)}
+    shown = [p for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)]
+    holders = {p.region for p in shown if p.topic and (b.plural or not p.topic.plural)}  # one of two tells nothing
     return any(not opposed(a, one.thing) and holders & set(above_of(evidence.parents, one.region)) for one in mine)
 
 
