@@ -23,8 +23,8 @@ _PREPOSITION = (
     r"|through|across|beneath|within|outside|down|up|the)"
 )
 _CATEGORY = re.compile(  # "what animal is shown?", "what kind of room is this?"
-    rf"{_WH} (?:kind of |type of |sort of )?([\w-]+) {_BE}(?: (?:this|it|that)|(?: being)? (?:shown|depicted|seen|pictured"
-    rf"|displayed|featured|visible)(?: here| in (?:the|this) (?:image|picture|photo|photograph|scene))?)"
+    rf"{_WH} (?:kind of |type of |sort of )?([\w-]+) {_BE}(?: (?:this|it|that)|(?: being)? (?:shown|depicted|seen"
+    rf"|pictured|displayed|featured|visible)(?: here| in (?:the|this) (?:image|picture|photo|photograph|scene))?)"
 )
 _SCENE = r"(?:weather|mood|lighting|season|atmosphere)"  # of the whole picture, not of a thing in it
 _WRITTEN = re.compile(

@@ -8,7 +8,6 @@ matched with them, or spoken of again.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
-from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed, plain, stands_in
+from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed
+from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
-from ouro.annotate.prose.things import WRITINGS, Reading, Thing, stems
+from ouro.annotate.prose.things import Reading, Thing, stems
 from ouro.core.boxes import relative_position
 from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 
@@ -31,7 +31,6 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
-_WRITTEN_ON = re.compile(r"[\"”`]\W*(?:(?:is|are)\s+)?(?:on|(?:[a-z]+ed|written|seen)\s+(?:on|onto|in))\s")
 _MOST = 64  # things of one noun that are compared
 
 
@@ -227,23 +226,11 @@ class Evidence:
             said = [a for a, b in reading.quotations if stands_in(wanted, plain(reading.text[a:b]))]
             if said or f" {wanted} " in f" {plain(reading.text)} ":
                 found.append(region)
-                bearers += [t for q in said for t in _bearers(reading, q)] if said else reading.things
+                bearers += [t for q in said for t in bearers_of(reading, q)] if said else reading.things
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]
         around = {above for region in found for above in above_of(self.parents, region)}
         bearers += [p.topic for p in self.places if p.topic and p.region in around]
         return list(dict.fromkeys(found)), bearers
-
-
-def _bearers(reading: Reading, quotation: int) -> list[Thing]:
-    """The things that can bear the quotation at a character: those between the one before and it, else those of its
-    sentence."""
-    first, end = next((a, b) for a, b in reading.sentences if quotation < b)
-    before = max((b for _, b in reading.quotations if first < b < quotation), default=first)
-    own = [t for t in reading.things if first <= t.start < end]
-    near = [t for t in own if before <= t.start < quotation and t.noun not in WRITINGS]
-    behind = _WRITTEN_ON.search(reading.text, quotation, end)
-    after = [t for t in own if behind and t.start >= behind.end() - 1][:1]
-    return after or near or own
 
 
 def above_of(parents: Mapping[str, str], region: str) -> list[str]:

@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from rapidfuzz import fuzz
-from rapidfuzz.distance import Levenshtein
-
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import kinds_of
 from ouro.annotate.english.mentions import Spot, apart
@@ -31,7 +28,6 @@ _LOOKS: Final = (
 )  # fmt: skip
 _LIVING: Final = frozenset("person adult child people animal crowd family".split())
 SYNONYMS: Final = {word: frozenset(words.split()) for words in _LOOKS for word in words.split()}
-_LONGEST = 2000  # characters of a quotation that is compared letter by letter
 
 
 @lru_cache(maxsize=65536)
@@ -94,21 +90,3 @@ def near_spot(wanted: Spot, spots: Iterable[Spot]) -> bool:
         if steps is not None and steps <= 1:
             return True
     return False
-
-
-def plain(text: str) -> str:
-    """A text for loose comparison: case, blanks and marks apart."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
-
-
-def stands_in(text: str, whole: str) -> bool:
-    """Whether a plain text stands in another, one letter in ten apart."""
-    digits = any(c.isdecimal() for c in text)  # which are no letters that one may misread
-    if not text or digits or f" {text} " in f" {whole} " or max(len(text), len(whole)) > _LONGEST:
-        return bool(text) and f" {text} " in f" {whole} "
-    place = fuzz.partial_ratio_alignment(text, whole) if len(text) <= len(whole) * 1.1 + 1 else None
-    if place is None:
-        return False
-    start = max(0, place.dest_start - place.src_start)
-    ends = range(start + len(text) - 1, start + len(text) + 2)
-    return min(Levenshtein.distance(text, whole[start:end]) for end in ends) <= len(text) // 10

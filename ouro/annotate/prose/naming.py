@@ -75,8 +75,10 @@ def make_thing(phrase: NounPhrase, sentence: int, masked: str) -> Thing:
     shades = frozenset(w for w in phrase.of if readings(w)) if phrase.noun in CARRIERS else frozenset[str]()
     return Thing(
         phrase.start, phrase.end, phrase.noun, phrase.words, frozenset(without_shades(before)), sentence, said=shades,
-        number=2 if phrase.determiner == "both" and phrase.plural else phrase.number, vague=_VAGUE.match(text) is not None, plural=phrase.plural,
-        other=_OTHER.match(text) is not None, definite=phrase.definite or phrase.determiner in POSSESSIVES, negated=phrase.negated,
+        number=2 if phrase.determiner == "both" and phrase.plural else phrase.number,
+        vague=_VAGUE.match(text) is not None, plural=phrase.plural,
+        other=_OTHER.match(text) is not None, 
+        definite=phrase.definite or phrase.determiner in POSSESSIVES, negated=phrase.negated,
         spot=phrase.spot or spot_behind(masked, phrase.end),
     )  # fmt: skip
 
@@ -101,7 +103,8 @@ def spot_behind(masked: str, end: int) -> Spot | None:
 
 
 def extras_of(phrase: NounPhrase, sentence: int, masked: str) -> list[Extra]:
-    """Owners ("the cat's eye"), counted parts ("a three-story house"), likenesses ("a heart-shaped box") and groups ("three rows of ribbons")."""
+    """Owners ("the cat's eye"), counted parts ("a three-story house"), likenesses ("a heart-shaped box") and groups
+    ("three rows of ribbons")."""
     text = masked[phrase.start : phrase.end].lower()
     owners = [w[:-2] for w in phrase.words if w.endswith(("'s", "’s")) and len(w) > 3]
     found = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -17,18 +17,13 @@ from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import sentences
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
 from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
+from ouro.annotate.prose.quotations import find_quotations, without_quotations
 from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
-_QUOTED = re.compile(
-    r"\"(?P<a>[^\"]*)\"|“(?P<b>[^”]*)”|`(?P<c>[^`]*)`"
-    r"|\b(?:says?|saying|reads?|reading):?\s+(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
-    r"(?=\s+(?:at|in|on) (?:the|its) |\s+and (?:a|an|the) |[,;]|\.?\s*$|\.\s)"
-)
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
-_MARKS = str.maketrans(dict.fromkeys('"“”`', ")"))
 _NEAR = 6  # things before a pronoun that it may speak of
 _MOST = 24  # links of a thing that another one may share
 
@@ -38,25 +33,14 @@ Item = NounPhrase | tuple[int, int]  # a pronoun is its characters
 @lru_cache(maxsize=2048)
 def read(text: str) -> Reading:
     """Read a text; the last 2,048 results are kept."""
-    quotations = tuple(m.span(next(g for g in "abcd" if m[g] is not None)) for m in _QUOTED.finditer(text))
-    prose = _without_quotations(text, quotations)
+    quotations = find_quotations(text)
+    prose = without_quotations(text, quotations)
     spans = tuple(sentences(prose))
     reader = _Reader(prose)
     for number, (start, end) in enumerate(spans):
         reader.read_sentence(number, start, end)
     reader.carry()
     return Reading(text, tuple(reader.things), tuple(reader.links), quotations, spans, prose)
-
-
-def _without_quotations(text: str, quotations: Sequence[tuple[int, int]]) -> str:
-    """The text, equally long; a quotation that ends with a sentence's mark ends the sentence."""
-    pieces: list[str] = []
-    at = 0
-    for start, end in quotations:
-        stop = end > start and text[end - 1] in ".!?" and re.match(r"[\"”`](?:\s+[A-Z]|\s*$)", text[end : end + 9])
-        pieces += [text[at:start], "~" * (end - start - bool(stop)), "." * bool(stop)]
-        at = end
-    return "".join([*pieces, text[at:]]).translate(_MARKS)
 
 
 @dataclass

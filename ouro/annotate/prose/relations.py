@@ -14,7 +14,7 @@ from ouro.core.records import Box
 _AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 _INNER: Final = ("in", "of")
 _EXCLUSIVE: Final = ("below", "behind", "front")  # what is there is not in or on it
-_SITES: Final = frozenset(["structure", "route", "course", "land", "body of water", "liquid"])
+_SITES: Final = frozenset(["structure", "route", "course", "land", "body of water", "liquid", "floor", "ground"])
 _CHAIN = 3  # "croissants" of "a tray" in "the window"
 
 
@@ -23,9 +23,9 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     if relation == "in" and is_kind_of(a.noun, "person") and relates(evidence, a, "has", b):  # a woman in a suit
         return True
     mine, yours = evidence.meant(a), set(evidence.meant(b))
-    if relation in ("in", "of") and any(same_thing(b.noun, w) and not is_living(w) for w in evidence.wholes):
-        if all(told != "in" for one in mine for told, _ in one.links):
-            return True  # all that is told in no other thing is in the room, on the page
+    wholes = [w for w in evidence.wholes if same_thing(b.noun, w) and not is_living(w)]
+    if relation in ("in", "of") and wholes and all(told != "in" for one in mine for told, _ in one.links):
+        return True  # all that is told in no other thing is in the room, on the page
     if any(stem(b.noun) in {stem(w) for w in o.thing.modifiers} for o in mine):  # a Yamaha motorcycle
         return True
     if _links(mine, relation, yours) or (relation == "of" and _share(evidence, a, b)):
@@ -64,8 +64,8 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
 def is_object(noun: str) -> bool:
     """Whether what is in or on it is on nothing beside it: a table, a basket; a platform, a day or a park holds what
     other things hold."""
-    kinds = kinds_of(noun) - {"surface"}
-    return bool(kinds) and kinds.isdisjoint(_SITES)
+    kinds = kinds_of(noun) | {noun}
+    return len(kinds) > 1 and kinds.isdisjoint(_SITES)
 
 
 def _is_manner(thing: Thing) -> bool:

@@ -27,7 +27,8 @@ _IRREGULAR: Final = dict(
         "held:hold worn:wear wore:wear seen:see hung:hang lit:light sat:sit stood:stand laid:lay lain:lie lying:lie "
         "eaten:eat ate:eat ridden:ride rode:ride ran:run flown:fly flew:fly drawn:draw written:write shown:show "
         "built:build made:make taken:take given:give thrown:throw caught:catch kept:keep led:lead bent:bend torn:tear "
-        "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread grown:grow asleep:sleep awake:wake alight:light"
+        "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread "
+        " grown:grow asleep:sleep awake:wake alight:light"
     ).split()
 )
 # What is written, as against the thing that bears it.
