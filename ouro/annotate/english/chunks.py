@@ -127,7 +127,9 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; no "parked car"."""
     word, before = tokens[at][2], tokens[at - 1][2]
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
-    if before in DETERMINERS or (is_adjective(before) and not compound and word not in _SURE):
+    material = at > 1 and tokens[at - 2][2] in ("of", "from") and word.endswith("s")  # "a box of metal stands on"
+    material = material and _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")
+    if before in DETERMINERS or (is_adjective(before) and not compound and not material and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)

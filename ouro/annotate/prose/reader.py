@@ -210,6 +210,8 @@ class _Reader:
 
     def _opens(self, index: int, gap: Gap, clause: _Clause) -> bool:
         """Whether a thing behind "and" is no last one of a list: "with a jacket and a helmet is riding"."""
+        if clause.previous == clause.subject and not clause.acts:  # "a cup and two plates are on the table"
+            return False
         if not self._to[clause.previous]:
             return True
         return gap.comma and (self.things[index].definite or self.things[index].plural)

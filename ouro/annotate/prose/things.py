@@ -21,14 +21,14 @@ CARRIERS: Final = frozenset(
     "shades".split()
 )
 # Forms of English verbs that no ending shows.
-_IRREGULAR: Final = dict(
-    pair.split(":")
+_IRREGULAR: Final[dict[str, str]] = dict(
+    (pair.partition(":")[0], pair.partition(":")[2])
     for pair in (
         "held:hold worn:wear wore:wear seen:see hung:hang lit:light sat:sit stood:stand laid:lay lain:lie lying:lie "
         "eaten:eat ate:eat ridden:ride rode:ride ran:run flown:fly flew:fly drawn:draw written:write shown:show "
         "built:build made:make taken:take given:give thrown:throw caught:catch kept:keep led:lead bent:bend torn:tear "
-        "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread "
-        " grown:grow asleep:sleep awake:wake alight:light"
+        "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread grown:grow "
+        "asleep:sleep awake:wake alight:light"
     ).split()
 )
 # What is written, as against the thing that bears it.
