@@ -25,6 +25,7 @@ _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
 _NEAR = 6  # things before a pronoun that it may speak of
+_LONGEST = 400  # characters between two things that relate them
 _MOST = 24  # links of a thing that another one may share
 
 Item = NounPhrase | tuple[int, int]  # a pronoun is its characters
@@ -86,7 +87,7 @@ class _Reader:
         edges = [_span(item)[0] for item in items[1:]] + [end]
         for item, edge in zip(items, edges, strict=False):
             begin, stop = _span(item)
-            gap = read_gap(self._lower[last:begin])
+            gap = read_gap(self._lower[max(last, begin - _LONGEST) : begin])
             if gap.clause is not None:
                 clause = self._next_clause(clause, gap.clause)
             index = self._name(item, clause)
@@ -146,7 +147,8 @@ class _Reader:
 
     def _name_one(self, named: re.Match[str], clause: _Clause) -> int:
         """ "The smaller one": another thing of the last one's name."""
-        several = (at for at in range(len(self.things) - 1, self._starts[-1] - 1, -1) if self.things[at].plural)
+        near = range(max(self._starts[-1], len(self.things) - _MOST), len(self.things))
+        several = (at for at in reversed(near) if self.things[at].plural)
         at = next(several, self._antecedent("one", clause))
         if at < 0:
             return -1
