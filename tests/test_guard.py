@@ -67,9 +67,9 @@ def test_what_is_told_otherwise_or_by_nobody_has_its_reason(text: str, reason: s
 def test_each_sentence_has_its_span_and_the_regions_that_bear_it_out_in_order() -> None:
     text = 'A waiter carries a tray. The sign reads "CAFE ROMA". The dog has a red collar. A car is parked.'
     checks = check_text(text, CAFE_TREE)
-    assert [text[c.start : c.end] for c in checks] == [f"{s.strip(' .')}." for s in text.split(". ")]
+    assert " ".join(text[c.start : c.end] for c in checks) == text
     assert [c.region_ids for c in checks] == [("0",), ("0.0",), ("0.1",), ()]
-    assert checks[3].missing == ("unknown_object: car",)
+    assert checks[3].missing == ("unknown_object: car", "unknown_word: parked")
 
 
 def test_of_a_conflict_settled_by_looking_only_what_was_kept_is_borne_out() -> None:
@@ -81,7 +81,7 @@ def test_of_a_conflict_settled_by_looking_only_what_was_kept_is_borne_out() -> N
 
 
 def _conflict(rule: str) -> Conflict:
-    return Conflict(("0", "0.0"), "color", "car", ("black", "blue"), "blue", rule)
+    return Conflict("colour", "car", ("0", "0.0"), ("black", "blue"), "blue", rule)
 
 
 def _open(said: dict[str, Said]) -> Evidence:
@@ -139,7 +139,7 @@ def test_any_name_leaves_what_is_told(name: str) -> None:
     said = {**CAFE, "0.1": CAFE["0.1"]._replace(name=name)}
     evidence = evidence_of(tree_of(said), "0")
     assert reasons("A brown dog has a red collar.", evidence) == ()
-    assert reasons("The dog is black.", evidence) == ("attribute",)
+    assert "attribute" in reasons("The dog is black.", evidence)
 
 
 def test_four_hundred_children_are_checked_soon() -> None:
@@ -152,5 +152,5 @@ def test_four_hundred_children_are_checked_soon() -> None:
     evidence = Evidence.of(regions, said)
     text = " ".join(f'A red jar has the label "w{k}".' for k in range(400))
     assert not any(c.missing for c in check_text(text, evidence))
-    assert reasons("A green jar is on the shelf.", evidence) == ("attribute",)
+    assert "attribute" in reasons("A green jar is on the shelf.", evidence)
     assert time.process_time() - start < 20

@@ -78,6 +78,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
             chunks.append(Chunk(first, at))
             first = -1
             verb = _is_verb_here(masked, tokens, chunks[-1].first, at) or _is_shared_verb(tokens, chunks[-1].first, at)
+            verb = verb or (_is_verb_form(token[2]) and is_adjective(tokens[at - 1][2]))
         else:
             verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
@@ -113,6 +114,8 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return True
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
+    if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
+        return False  # "a boat that is white lies there"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
 
 

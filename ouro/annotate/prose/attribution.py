@@ -61,7 +61,7 @@ class Attribution:
         kinds = {kind for kind, _ in readings(word)}
         if self._strict or any(kinds & kinds_told(o.thing) for o in close):
             own = close
-        if any(has_look(word, o.thing) for o in own):
+        if any(has_look(word, o.thing) for o in own) or (not self._strict and _part_has(word, thing, own)):
             return True
         if any(kinds & kinds_told(o.thing) for o in own):
             self.refuted = self.refuted or all(kinds & kinds_told(o.thing) for o in own if o.thing.modifiers)
@@ -74,9 +74,6 @@ class Attribution:
             return True
         if not is_colour(word) and any(has_look(word, x.thing) for o in own for told, x in o.links if told == "has"):
             return True  # a window with a glass pane
-        parts = {stem(part) for w in thing.modifiers for part in w.split("-")[-1:] if part.endswith("ed")}
-        if any(stem(x.thing.noun) in parts and has_look(word.split("-")[0], x.thing) for o in own for _, x in o.links):
-            return True  # a gray tiled floor, a gold-framed mirror
         others = [o for o in self._evidence.told if o not in own and any(same_look(word, w) for w in o.thing.looks)]
         if any(is_kind_of(thing.noun, name) for o in others for name in (o.thing.noun, f"body of {o.thing.noun}")):
             return True
@@ -123,3 +120,10 @@ class Attribution:
             if any(told in ("in", "of") and x in owners for told, x in o.links)
             or regions & set(above_of(self._evidence.parents, o.region))
         )
+
+
+def _part_has(word: str, thing: Thing, own: list[Told]) -> bool:
+    """Whether the part that an adjective names has the attribute: a gray tiled floor, a gold-framed mirror."""
+    parts = {stem(part) for w in thing.modifiers for part in w.split("-")[-1:] if part.endswith("ed")}
+    linked = (x.thing for o in own for _, x in o.links)
+    return any(stem(x.noun) in parts and has_look(word.split("-")[0], x) for x in linked)

@@ -23,6 +23,7 @@ from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
+_GROUND = re.compile(r"\b(?:on|against)\b")  # "letters, pink on light blue"
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
 _NEAR = 6  # things before a pronoun that it may speak of
 _LONGEST = 400  # characters between two things that relate them
@@ -267,7 +268,8 @@ class _Reader:
     def _say(self, words: str, clause: _Clause) -> None:
         """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
         right before: "stars, white and blue", "a table made of wood"."""
-        if clause.previous < 0 or not words.strip() or words.split()[0] in ("on", "against"):  # "letters on light blue"
+        words = _GROUND.split(words)[0]
+        if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)
         everything = content(words)
