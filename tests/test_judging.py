@@ -14,7 +14,7 @@ from ouro.vision.protocols import Request, ScoringUnavailable
 from ouro.vision.scripted import ScriptedVLM
 
 TEXT = "A red cup stands on a table."
-SCENE = Scene("i", TEXT, "v")
+SCENE = Scene("i", TEXT, "v", ())
 PAIRS = {"What color is the cup?": "red", "What color is the table?": "brown", "What is on the table?": "a cup"}
 SHARES = {"red": 0.9, "brown": 0.1, "a cup": 0.5}
 RED, BROWN, CUP = (Written(q, a) for q, a in PAIRS.items())
@@ -23,7 +23,9 @@ RED, BROWN, CUP = (Written(q, a) for q, a in PAIRS.items())
 def shares(request: Request, options: tuple[str, ...]) -> tuple[float, float]:
     """Of yes and no, by the answer that stands in the request."""
     assert not request.images and options == ("yes", "no") and TEXT in request.prompt
-    yes = next(share for pair, share in zip((RED, BROWN, CUP), SHARES.values(), strict=True) if pair[0] in request.prompt)
+    yes = next(
+        share for pair, share in zip((RED, BROWN, CUP), SHARES.values(), strict=True) if pair[0] in request.prompt
+    )
     return yes, 1 - yes
 
 
