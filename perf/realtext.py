@@ -70,10 +70,11 @@ class Line(NamedTuple):
 
 def load_cases(folder: Path = CASES) -> list[Case]:
     """The cases of a folder, replies read as the describe stage reads them."""
-    return [_case(json.loads(path.read_text())) for path in sorted((folder / "cases").glob("*.json"))]
+    return [read_case(json.loads(path.read_text())) for path in sorted((folder / "cases").glob("*.json"))]
 
 
-def _case(labels: dict[str, Any]) -> Case:
+def read_case(labels: dict[str, Any]) -> Case:
+    """A tree of the README's form as records."""
     name, (width, height) = labels["name"], labels["size"]
     regions: list[Region] = []
     descriptions: list[Description] = []
@@ -88,7 +89,7 @@ def _case(labels: dict[str, Any]) -> Case:
         if text:
             marks = find_marks(text, parent is None)
             descriptions.append(Description(region_id, name, text, "a 7B VLM", name=one["name"], marks=marks))
-    image = Image(name, f"{name}.png", width, height, labels["source"])
+    image = Image(name, f"{name}.png", width, height, labels.get("source", "own"))
     return Case(name, image, regions, descriptions, labels)
 
 

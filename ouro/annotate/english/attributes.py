@@ -20,7 +20,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     ),
     "material": (
         "wooden wood; metal metallic steel iron aluminum aluminium; plastic; glass crystal; ceramic porcelain clay "
-        "earthenware; leather; stone marble granite concrete brick; paper cardboard; cloth fabric cotton woolen wool "
+        "earthenware; leather; stone marble granite concrete; brick; paper cardboard; cloth fabric cotton woolen wool "
         "knitted velvet denim; wicker straw rattan"
     ),
     "state": "open opened; closed shut",

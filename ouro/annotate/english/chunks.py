@@ -59,7 +59,7 @@ _PLAIN = frozenset(
         "bright dark light large big small round square tall short long wide thick thin old new young soft smooth "
         "rough sharp flat deep clean clear fresh warm cool cold hot dry wet plain heavy strong dense lush ornate "
         "single double modern classic vintage pale faint narrow broad bare blunt loose tight neat crisp raw ripe blank "
-        "simple whole"
+        "simple whole asleep awake alive alight ajar"
     ).split()
 )
 _ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ant|ent|er|est|ing)")
@@ -88,6 +88,7 @@ def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
             chunks.append(Chunk(first, at))
             first = -1
             verb = _is_verb_here(masked, tokens, chunks[-1].first, at) or _is_shared_verb(tokens, chunks[-1].first, at)
+            verb = verb or (_is_verb_form(token[2]) and is_adjective(tokens[at - 1][2]))
         else:
             verb = first < 0 and _opens_no_phrase(masked, tokens, at)
         if first < 0 and not verb and (token[2] in DETERMINERS or not (token[2] in STOP or is_and(token[2]))):
@@ -111,17 +112,20 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     word, before = tokens[at][2], tokens[at - 1][2]
     gap = masked[tokens[at - 1][1] : tokens[at][0]]
     if gap.strip() == ",":
-        return is_adjective(before) and word not in DETERMINERS and not is_and(word) and word not in STOP
+        follows = word not in DETERMINERS and not is_and(word) and word not in STOP and not _is_verb_form(word)
+        return is_adjective(before) and follows
     if not gap.isspace():
         return False
     if word in DETERMINERS:
-        return all(tokens[i][2] in DETERMINERS for i in range(first, at))
+        return before not in POSSESSIVES and all(tokens[i][2] in DETERMINERS for i in range(first, at))
     if is_and(word):
         return _joins(masked, tokens, at)
     if is_and(before):
         return True
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
+    if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
+        return False  # "a boat that is white lies there"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
 
 
@@ -136,7 +140,9 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     """Whether a word behind a noun is its verb: "standing", "parked on", "holds", "visible"; no "parked car"."""
     word, before = tokens[at][2], tokens[at - 1][2]
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
-    if before in DETERMINERS or (is_adjective(before) and not compound and word not in _SURE):
+    material = at > 1 and tokens[at - 2][2] in ("of", "from") and word.endswith("s")  # "a box of metal stands on"
+    material = material and _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")
+    if before in DETERMINERS or (is_adjective(before) and not compound and not material and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:
         return not is_ing_noun(word) and not is_known(word)
@@ -152,7 +158,8 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     if base in _SURE or word in _AFTER_PLURALS:
         return base in _SURE or is_plural(before)
     unknown = word.endswith("s") and not is_known(word) and _before_function_word(masked, tokens, at)
-    return (base in _FINITE or is_verb(word) or unknown) and _agrees(word, before)
+    ends = _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")  # "capped with snow rise in"
+    return (base in _FINITE or is_verb(word) or unknown) and (_agrees(word, before) or ends)
 
 
 def _disagrees(masked: str, tokens: list[Token], first: int, at: int) -> bool:

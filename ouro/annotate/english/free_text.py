@@ -119,7 +119,8 @@ def _joined(masked: str, tokens: list[Token], chunks: list[Chunk], start: int) -
 def _is_bare_adjective(phrase: NounPhrase) -> bool:
     """ "visible", "made", "red" by themselves are no things."""
     last = phrase.words[-1]
-    bare = not phrase.determiner and not phrase.plural and phrase.noun == last
+    twice = len(phrase.words) > 1 and bool(readings(last)) and bool(readings(phrase.words[-2]))  # "white cream"
+    bare = not phrase.determiner and not phrase.plural and phrase.noun == last and not twice
     return bare and (is_adjective(last) or last in ("made", "seen", "visible"))
 
 

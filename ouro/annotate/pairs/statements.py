@@ -13,7 +13,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_known
-from ouro.annotate.prose.things import AREAS, CARRIERS
+from ouro.annotate.prose.things import AREAS, CARRIERS, WRITINGS
 
 _BE = r"(?:is|are|was|were)"
 _DO = r"(?:does|do|did)"
@@ -22,6 +22,11 @@ _PREPOSITION = (
     r"(?:in|on|at|under|behind|above|below|beside|near|next|to|by|inside|along|against|between|over|around|with|from"
     r"|through|across|beneath|within|outside|down|up|the)"
 )
+_CATEGORY = re.compile(  # "what animal is shown?", "what kind of room is this?"
+    rf"{_WH} (?:kind of |type of |sort of )?([\w-]+) {_BE}(?: (?:this|it|that)|(?: being)? (?:shown|depicted|seen"
+    rf"|pictured|displayed|featured|visible)(?: here| in (?:the|this) (?:image|picture|photo|photograph|scene))?)"
+)
+_SCENE = r"(?:weather|mood|lighting|season|atmosphere)"  # of the whole picture, not of a thing in it
 _WRITTEN = re.compile(
     rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)"
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
@@ -62,6 +67,10 @@ def state(question: str, answer: str) -> Statement | None:
 def _polar(q: str) -> str:
     if match := re.fullmatch(rf"{_BE} there (?:any |some )?(.+)", q):
         return f"there is {_with_article(match[1])}"
+    if match := re.fullmatch(rf"{_BE} (?:this|that|it|the scene|the image) (an? .+)", q):
+        return f"there is {match[1]}"
+    if match := re.fullmatch(rf"{_BE} the {_SCENE} (.+)", q):
+        return f"it is {match[1]}"
     if match := re.fullmatch(rf"(?:{_DO}|can|could) (.+)", q):
         return match[1]
     if match := re.fullmatch(rf"(?:{_BE}|has|have) (.+)", q):
@@ -74,15 +83,27 @@ def _open(q: str, a: str) -> str:
     first = q.split()[0] if q else ""
     if match := re.fullmatch(r"how many (.+)", q):
         return _count(match[1], a)
+    if (match := _CATEGORY.fullmatch(q)) and match[1] not in WRITINGS:
+        return f"there is {_with_article(a)}"
     if match := _WRITTEN.fullmatch(q):
         return f'{_owner(match["says"] or match["on"])} reads "{a.strip(chr(34))}"'
     if match := re.fullmatch(rf"where {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{_joined(subject, rest)} {_located(a, rest)}"
+    if match := re.fullmatch(rf"where {_DO} (.+) (\w+)", q):
+        return f"{match[1]} {match[2]} {_located(a, '')}"
+    if re.fullmatch(rf"(?:what|how) {_BE} the {_SCENE}(?: like)?", q):
+        return f"it is {a}"
+    if match := re.fullmatch(r"what shape (?:is|does) (.+?)(?: have)?", q):
+        return (
+            f"{match[1]} is {a}"
+            if is_adjective(a.split()[-1].lower())
+            else f"{match[1]} is in the shape of {_with_article(a)}"
+        )
     if match := re.fullmatch(rf"(?:how) {_BE} (.+)", q):
         subject, rest = _subject(match[1])
         return f"{subject} is {rest} {a}"
-    if match := re.fullmatch(rf"(in|on|at|from) (?:which|what) (?:\w+ )?{_BE} (.+)", q):
+    if match := re.fullmatch(rf"(in|on|at|from) (?:which|what) (?:\w+ )?(?:of the \w+ )?{_BE} (.+)", q):
         subject, rest = _subject(match[2])
         return f"{subject} is {rest} {match[1]} {a}"
     return _asked_thing(q, a) if first in ("what", "which", "who", "whose") else ""

@@ -33,7 +33,8 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     if statement is None:
         return "not_checkable"
     missing, refuted = _check(statement.text, evidence)
-    if any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]:  # "What is the total?"
+    unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
+    if unknown or (missing and statement.polar is None and evidence.is_written(pair.answer)):
         missing, refuted = _check(statement.text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
     if statement.polar is not None:
         holds = not missing

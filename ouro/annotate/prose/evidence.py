@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
-from ouro.annotate.english.mentions import Spot, exact_spot
+from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
-from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed, plain, stands_in
+from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed
+from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
 from ouro.annotate.prose.things import Reading, Thing, stems
@@ -28,7 +29,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 
 # Words by which a text speaks again of what it has named more exactly.
 _GENERAL: Final = frozenset(
-    "building structure vehicle bike animal creature plant machine device person figure".split()
+    "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
 _MOST = 64  # things of one noun that are compared
 
@@ -57,6 +58,7 @@ class Evidence:
         self.places = places
         self.readings = [reading for _, reading in sources]
         self.parents: dict[str, str] = {}
+        self.wholes = frozenset(p.topic.noun for p in places if p.topic and not p.frames)  # what the picture shows
         self._regions, self._texts = [region for region, _ in sources], texts
         self.told = [one for n, (region, reading) in enumerate(sources) for one in _told(n, region, reading)]
         self._by_noun: dict[str, list[Told]] = defaultdict(list)
@@ -115,11 +117,11 @@ class Evidence:
         for one in self.told:
             thing, known = one.thing, before[one.source, one.thing.noun]
             same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
-            same = [o for o in same if not differs(thing, o.thing)]
+            same = [o for o in same if not differs(thing, o.thing) and not _lie_apart(thing, o.thing)]
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])
-            elif thing.definite and thing.noun in _GENERAL and (topic := _of_kind(thing.noun, names[one.source])):
+            elif thing.definite and thing.noun in _GENERAL and (topic := _of_kind(thing, names[one.source])):
                 _join([topic, one])
                 self._by_noun[thing.noun] = [o for o in self._by_noun[thing.noun] if o is not one]
             elif len(known) < _MOST:
@@ -132,6 +134,7 @@ class Evidence:
         if topic is None:
             return
         own = [o for o in self.told if o.region == match.region_id and same_thing(o.thing.noun, topic.noun)]
+        own = [o for o in own if o.thing.plural == topic.plural]
         own += [o for o in self.told if o.region == match.region_id and o.thing == topic and o not in own]
         above = [o for o in self.told if o.region == match.parent_id]
         first = next((o for o in above if o.thing.start < match.end and match.start < o.thing.end), None)
@@ -157,6 +160,10 @@ class Evidence:
     def meant(self, thing: Thing) -> list[Told]:
         """The things that a thing can be: not opposed to it, of its modifiers and number where there are such."""
         own = [o for o in self.alike(thing.noun) if not opposed(thing, o.thing)]
+        if thing.spot and any(o.thing.spot and apart(o.thing.spot, thing.spot) is not None for o in own):
+            there = [o for o in own if o.thing.spot and apart(o.thing.spot, thing.spot) is not None]
+            texts = {o.source for o in there}
+            own = [o for o in own if o in together(there) or (not o.thing.spot and o.source not in texts)]
         looks = [w for w in thing.modifiers if not w.isdecimal()]
         like = [o for o in own if all(has_look(w, o.thing) for w in looks)]
         if not like or not looks:
@@ -204,6 +211,12 @@ class Evidence:
             regions -= set(sorted({o.region for o in together([one])} & regions)[1:])
         return len(regions)
 
+    def is_written(self, text: str) -> bool:
+        """Whether a text stands in the picture, in quotation marks or read by OCR."""
+        wanted = plain(text)
+        quoted = (r.text[a:b] for r in self.readings for a, b in r.quotations)
+        return any(stands_in(wanted, plain(one)) for one in (*quoted, *(text for _, text in self._texts)))
+
     def quoted(self, text: str) -> tuple[list[str], list[Thing]]:
         """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
@@ -213,11 +226,19 @@ class Evidence:
             said = [a for a, b in reading.quotations if stands_in(wanted, plain(reading.text[a:b]))]
             if said or f" {wanted} " in f" {plain(reading.text)} ":
                 found.append(region)
-                ends = {n for n, (a, b) in enumerate(reading.sentences) if not said or any(a <= q < b for q in said)}
-                bearers += [t for t in reading.things if t.sentence in ends]
+                bearers += [t for q in said for t in bearers_of(reading, q)] if said else reading.things
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]
-        bearers += [p.topic for p in self.places if p.topic and p.region in found]
+        around = {above for region in found for above in above_of(self.parents, region)}
+        bearers += [p.topic for p in self.places if p.topic and p.region in around]
         return list(dict.fromkeys(found)), bearers
+
+
+def above_of(parents: Mapping[str, str], region: str) -> list[str]:
+    """A region and those around it, from the inside out."""
+    found = [region]
+    while (above := parents.get(found[-1])) is not None and above not in found:
+        found.append(above)
+    return found
 
 
 def together(told: Iterable[Told]) -> list[Told]:
@@ -242,9 +263,14 @@ def _told(source: int, region: str, reading: Reading) -> list[Told]:
     return [one for one in things if not one.thing.negated]
 
 
-def _of_kind(noun: str, names: dict[str, Told]) -> Told | None:
-    kinds = kinds_of(noun) | {noun}
-    return next((one for name, one in names.items() if kinds_of(name) & kinds), None)
+def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
+    kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
+    told = (one for name, one in names.items() if kinds_of(name) & kinds)
+    return next((one for one in told if one.thing.plural == thing.plural), None)
+
+
+def _lie_apart(a: Thing, b: Thing) -> bool:
+    return a.spot is not None and b.spot is not None and apart(a.spot, b.spot) is None
 
 
 def _can_be(thing: Thing, topic: Thing) -> bool:

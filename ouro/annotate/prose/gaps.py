@@ -35,7 +35,7 @@ RELATIONS: Final = (
     ),
     ("in", r"on top of|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout"),
     ("of", r"of|for"),
-    ("beside", r"by|from|toward|towards|to"),
+    ("beside", r"out of|by|from|toward|towards|to"),
 )
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(RELATIONS)))
 # A relation turned: "the cup is on the saucer" has the saucer have it. "does" is a verb that names none of them.
@@ -44,18 +44,19 @@ INVERSE: Final = {
     "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
 }  # fmt: skip
 
+_FUNCTION = "|".join(sorted((STOP | DETERMINERS) - {"of"}))
 PLACE: Final = re.compile(
     rf"\b(?:on|in|at|to|near|along|towards?|from)\s+(?:(?:the|its|his|her)\s+)?(?:far\s+|very\s+)?"
     rf"(?P<area>{_AREA}(?:[- ]{_AREA})?)(?:[- ]hand)?"
     r"(?:\s+(?:side|corner|half|part|edge|area|portion|third|section))?"
     r"(?:\s+of\s+(?:the|this)\s+(?:image|picture|photo|photograph|scene|frame|view))?"
-    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{'|'.join(sorted((STOP | DETERMINERS) - {'of'}))})\b)",
+    rf"(?=\s*(?:$|[.,;:!?)\"])|\s+(?:and|{_FUNCTION})\b|\s+[a-z]{{3,}}s\b)",
     re.IGNORECASE,
 )
 """A place of its own, "on the left side": no part of a relation."""
 
 _VERB = r"(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?"
-_ACTS = re.compile(rf"\s*,?\s*(?:(?:that|which|who|also|all|both|each)\s+)*{_VERB}|[a-z]+s)\b")
+_ACTS = re.compile(rf"\s*,?\s*(?:(?:that|which|who|also|all|both|each)\s+)*{_VERB}|(?!(?:{_FUNCTION})\b)[a-z]+s)\b")
 _HAS = re.compile(rf"\s*,?\s*{_VERB})\b")
 COPULA: Final = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
 _CLAUSE = re.compile(r"[;:]|\bwhile\b|\bwhereas\b|\bbut\b")
@@ -104,6 +105,11 @@ def _relation(text: str) -> tuple[str, str, str]:
         return "", text, rest
     number = next(n for n in range(len(RELATIONS)) if found[f"r{n}"] is not None)
     return RELATIONS[number][0], text[: found.start()], text
+
+
+def is_act(word: str) -> bool:
+    """Whether a word tells what someone does: "running"; not "wearing", which relates two things."""
+    return word.endswith("ing") and _RELATION.fullmatch(word) is None
 
 
 def acts(after: str) -> bool:

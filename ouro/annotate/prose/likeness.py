@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from rapidfuzz import fuzz
-from rapidfuzz.distance import Levenshtein
-
 from ouro.annotate.english.attributes import exclude_each_other, readings
+from ouro.annotate.english.kinds import kinds_of
 from ouro.annotate.english.mentions import Spot, apart
 from ouro.annotate.prose.things import Thing, stem
 
@@ -20,8 +18,8 @@ _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",
     "lower bottom", "big large huge", "small tiny little", "old elderly aged", "blurred blurry", "ornate decorated",
 )  # fmt: skip
+_LIVING: Final = frozenset("person adult child people animal crowd family".split())
 SYNONYMS: Final = {word: frozenset(words.split()) for words in _LOOKS for word in words.split()}
-_LONGEST = 2000  # characters of a quotation that is compared letter by letter
 
 
 @lru_cache(maxsize=65536)
@@ -33,6 +31,11 @@ def same_look(a: str, b: str) -> bool:
 def has_look(word: str, thing: Thing) -> bool:
     """Whether anything that is said of a thing tells the attribute."""
     return any(same_look(word, other) for other in thing.looks | thing.loose)
+
+
+def is_living(noun: str) -> bool:
+    """Whether a noun names people or an animal."""
+    return not _LIVING.isdisjoint(kinds_of(noun) | {noun})
 
 
 def is_colour(word: str) -> bool:
@@ -74,20 +77,3 @@ def near_spot(wanted: Spot, spots: Iterable[Spot]) -> bool:
         if steps is not None and steps <= 1:
             return True
     return False
-
-
-def plain(text: str) -> str:
-    """A text for loose comparison: case, blanks and marks apart."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
-
-
-def stands_in(text: str, whole: str) -> bool:
-    """Whether a plain text stands in another, one letter in ten apart."""
-    if not text or f" {text} " in f" {whole} " or max(len(text), len(whole)) > _LONGEST:
-        return bool(text) and f" {text} " in f" {whole} "
-    place = fuzz.partial_ratio_alignment(text, whole) if len(text) <= len(whole) * 1.1 + 1 else None
-    if place is None:
-        return False
-    start = max(0, place.dest_start - place.src_start)
-    ends = range(start + len(text) - 1, start + len(text) + 2)
-    return min(Levenshtein.distance(text, whole[start:end]) for end in ends) <= len(text) // 10

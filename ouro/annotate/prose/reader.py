@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,19 +16,17 @@ from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import sentences
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
-from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing
+from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
+from ouro.annotate.prose.quotations import find_quotations, without_quotations
 from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 
 _PRONOUN = re.compile(r"\b(?:it|its|itself|he|she|him|his|her|they|them|their|one)\b", re.IGNORECASE)
 _PERSONAL = frozenset("he she him his her".split())
-_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?!other\b|only\b)([a-z-]+)\s+one\Z", re.IGNORECASE)
-_QUOTED = re.compile(
-    r"\"(?P<a>[^\"]*)\"|“(?P<b>[^”]*)”|`(?P<c>[^`]*)`"
-    r"|\b(?:says?|saying|reads?|reading):?\s+(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
-    r"(?=\s+(?:at|in|on) (?:the|its) |\s+and (?:a|an|the) |[,;]|\.?\s*$|\.\s)"
-)
-_MARKS = str.maketrans(dict.fromkeys('"“”`', ")"))
+_ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
+_GROUND = re.compile(r"\b(?:on|against)\b")  # "letters, pink on light blue"
+_RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
 _NEAR = 6  # things before a pronoun that it may speak of
+_LONGEST = 400  # characters between two things that relate them
 _MOST = 24  # links of a thing that another one may share
 
 Item = NounPhrase | tuple[int, int]  # a pronoun is its characters
@@ -37,25 +35,14 @@ Item = NounPhrase | tuple[int, int]  # a pronoun is its characters
 @lru_cache(maxsize=2048)
 def read(text: str) -> Reading:
     """Read a text; the last 2,048 results are kept."""
-    quotations = tuple(m.span(next(g for g in "abcd" if m[g] is not None)) for m in _QUOTED.finditer(text))
-    prose = _without_quotations(text, quotations)
+    quotations = find_quotations(text)
+    prose = without_quotations(text, quotations)
     spans = tuple(sentences(prose))
     reader = _Reader(prose)
     for number, (start, end) in enumerate(spans):
         reader.read_sentence(number, start, end)
     reader.carry()
     return Reading(text, tuple(reader.things), tuple(reader.links), quotations, spans, prose)
-
-
-def _without_quotations(text: str, quotations: Sequence[tuple[int, int]]) -> str:
-    """The text, equally long; a quotation that ends with a sentence's mark ends the sentence."""
-    pieces: list[str] = []
-    at = 0
-    for start, end in quotations:
-        stop = end > start and text[end - 1] in ".!?" and re.match(r"[\"”`](?:\s+[A-Z]|\s*$)", text[end : end + 9])
-        pieces += [text[at:start], "~" * (end - start - bool(stop)), "." * bool(stop)]
-        at = end
-    return "".join([*pieces, text[at:]]).translate(_MARKS)
 
 
 @dataclass
@@ -66,6 +53,7 @@ class _Clause:
     number: int
     subject: int = -1
     previous: int = -1
+    acts: bool = False  # its subject has a verb
     group: list[int] = field(default_factory=list[int])
     pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     subjects: dict[int, None] = field(default_factory=dict[int, None])
@@ -100,7 +88,7 @@ class _Reader:
         edges = [_span(item)[0] for item in items[1:]] + [end]
         for item, edge in zip(items, edges, strict=False):
             begin, stop = _span(item)
-            gap = read_gap(self._lower[last:begin])
+            gap = read_gap(self._lower[max(last, begin - _LONGEST) : begin])
             if gap.clause is not None:
                 clause = self._next_clause(clause, gap.clause)
             index = self._name(item, clause)
@@ -160,12 +148,14 @@ class _Reader:
 
     def _name_one(self, named: re.Match[str], clause: _Clause) -> int:
         """ "The smaller one": another thing of the last one's name."""
-        at = self._antecedent("one", clause)
+        near = range(max(self._starts[-1], len(self.things) - _MOST), len(self.things))
+        several = (at for at in reversed(near) if self.things[at].plural)
+        at = next(several, self._antecedent("one", clause))
         if at < 0:
             return -1
-        name, look = self.things[at].noun, named[1].lower()
-        span = named.start(), named.end()
-        return self._add(Thing(*span, name, (look, name), frozenset([look]), clause.number, number=1, definite=True))
+        name, looks = self.things[at].noun, [named[1].lower()] if named[1] else []
+        one = Thing(named.start(), named.end(), name, (*looks, name), frozenset(looks), clause.number, number=1)
+        return self._add(one._replace(definite=True, spot=spot_behind(self._prose, named.end())))
 
     def _antecedent(self, pronoun: str, clause: _Clause) -> int:
         """What a pronoun speaks of: a person for "she", else the subject, else that of the sentence before."""
@@ -194,13 +184,14 @@ class _Reader:
             clause.pending.append((relation, index))
         elif self._leads(index, gap, relation, after, clause):
             self._lead(index, clause)
+            clause.acts = acts(after)
         elif clause.subject < 0:  # "On the chest of the suit, ..."
             self._relate(relation, index, clause)
         elif gap.listed:
             self._link([] if gap.together else self._copies(clause.previous, index))
             clause.group.append(index)
         elif relation and pronoun:  # "a logo below it"
-            near = dict.fromkeys([index, *self._near(clause.previous)])
+            near = dict.fromkeys([index, *self._near(clause.previous), *self._topics])
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
@@ -216,10 +207,14 @@ class _Reader:
             return True
         if relation or not acts(after):
             return False
-        return not gap.listed or (clearly_acts(after) and self._opens(index, gap, clause))
+        if not gap.listed or (gap.comma and clause.acts and not self.things[index].plural):
+            return True
+        return clearly_acts(after) and self._opens(index, gap, clause)
 
     def _opens(self, index: int, gap: Gap, clause: _Clause) -> bool:
         """Whether a thing behind "and" is no last one of a list: "with a jacket and a helmet is riding"."""
+        if clause.previous == clause.subject and not clause.acts:  # "a cup and two plates are on the table"
+            return False
         if not self._to[clause.previous]:
             return True
         return gap.comma and (self.things[index].definite or self.things[index].plural)
@@ -271,15 +266,17 @@ class _Reader:
     # ---- attributes ------------------------------------------------------------------------------------------------
 
     def _say(self, words: str, clause: _Clause) -> None:
-        """What follows "is" is said of the subject; colours right behind a thing of that: "stars, white and blue"."""
+        """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
+        right before: "stars, white and blue", "a table made of wood"."""
+        words = _GROUND.split(words)[0]
         if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
-        direct = not copula and bool(everything) and bool(readings(everything[0]))
-        self._update(clause.previous if direct else clause.head, told, frozenset(everything))
-        self._update(clause.previous, frozenset(), frozenset(everything))
+        for_head = copula is not None and _RELATIVE.match(words) is None
+        self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
+        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))
 
     def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
         thing = self.things[at]
@@ -291,10 +288,15 @@ class _Reader:
         for at, thing in enumerate(self.things):
             if thing.noun in CARRIERS:
                 holders = {x.a for x in self._to[at] if x.relation in ("has", "in", "of", "does")}
-                holders |= {x.b for x in self._from[at] if x.relation == "of"}
+                of = [
+                    x.b for x in self._from[at] if x.relation == "of"
+                ]  # "the shape of the box", "in the shape of a star"
+                likes = of if any(x.relation == "in" for x in self._to[at]) else []
+                holders |= set(of) - set(likes)
                 start, end = self._starts[max(0, thing.sentence - 1)], self._starts[thing.sentence]
                 for holder in holders or range(start, end):
                     self._update(holder, thing.looks, frozenset())
+                self._link([(holder, "of", like) for holder in holders for like in likes])
 
 
 def _span(item: Item) -> tuple[int, int]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ouro.annotate.english.kinds import is_kind_of
-from ouro.annotate.prose.evidence import Evidence, Told
-from ouro.annotate.prose.likeness import fits, opposed
+from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
+from ouro.annotate.prose.evidence import Evidence, Told, above_of
+from ouro.annotate.prose.likeness import fits, is_living, opposed
 from ouro.annotate.prose.things import CARRIERS, Thing, stem
 from ouro.core.records import Box
 
 _AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 _INNER: Final = ("in", "of")
+_EXCLUSIVE: Final = ("below", "behind", "front")  # what is there is not in or on it
+_SITES: Final = frozenset(["structure", "route", "course", "land", "body of water", "liquid", "floor", "ground"])
+_CHAIN = 3  # "croissants" of "a tray" in "the window"
 
 
 def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
@@ -20,12 +23,19 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     if relation == "in" and is_kind_of(a.noun, "person") and relates(evidence, a, "has", b):  # a woman in a suit
         return True
     mine, yours = evidence.meant(a), set(evidence.meant(b))
+    wholes = [w for w in evidence.wholes if same_thing(b.noun, w) and not is_living(w)]
+    if relation in ("in", "of") and wholes and all(told != "in" for one in mine for told, _ in one.links):
+        return True  # all that is told in no other thing is in the room, on the page
     if any(stem(b.noun) in {stem(w) for w in o.thing.modifiers} for o in mine):  # a Yamaha motorcycle
         return True
     if _links(mine, relation, yours) or (relation == "of" and _share(evidence, a, b)):
         return True
     if _links(mine, relation, set(evidence.alike(b.noun))):
         return False  # of another one of the name: on the lower shelf
+    if relation in ("in", "of") and any(told in _EXCLUSIVE and o in yours for one in mine for told, o in one.links):
+        return False
+    if relation == "in" and _chained(mine, yours):
+        return True
     if relation in ("in", "of") and _inside(evidence, a, mine, b):
         return True
     return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
@@ -42,11 +52,39 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
         return False
     others = set(evidence.meant(outer))
     links = [link for o in evidence.meant(inner) for link in o.links]
-    return any(told in _INNER and o not in others and o.thing.noun not in CARRIERS for told, o in links)
+    if any(told in _EXCLUSIVE and o in others for told, o in links):
+        return True
+    if any(told == "in" and o not in others and same_thing(o.thing.noun, outer.noun) for told, o in links):
+        return True  # on the lower shelf, not on the top shelf
+    if _is_manner(outer) or not is_object(outer.noun):
+        return False
+    return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
+
+
+def is_object(noun: str) -> bool:
+    """Whether what is in or on it is on nothing beside it: a table, a basket; a platform, a day or a park holds what
+    other things hold."""
+    kinds = kinds_of(noun) | {noun}
+    return len(kinds) > 1 and kinds.isdisjoint(_SITES)
+
+
+def _is_manner(thing: Thing) -> bool:
+    """ "in black ink", "in gold letters", "in bright color": how something is, and no place that it is in."""
+    return thing.noun in CARRIERS or (thing.number is None and not thing.definite)
 
 
 def _links(mine: Iterable[Told], relation: str, yours: set[Told]) -> bool:
     return any(other in yours and fits(relation, told) for one in mine for told, other in one.links)
+
+
+def _chained(mine: Iterable[Told], yours: set[Told]) -> bool:
+    """Whether what something is in, on or of is in, on or of the other in its turn."""
+    found = set(mine)
+    for _ in range(_CHAIN):
+        found = {other for one in found for told, other in one.links if told in _INNER}
+        if found & yours:
+            return True
+    return False
 
 
 def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
@@ -60,17 +98,9 @@ def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
 
 def _inside(evidence: Evidence, a: Thing, mine: Iterable[Told], b: Thing) -> bool:
     """Whether a region that shows `b` tells of `a`, or lies around one that does; the whole shows everything."""
-    holders = {p.region for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)}
-    return any(not opposed(a, one.thing) and holders & set(_above(evidence, one.region)) for one in mine)
-
-
-def _above(evidence: Evidence, region: str) -> list[str]:
-    """A region and those around it, without the whole."""
-    found: list[str] = []
-    while region in evidence.parents and region not in found:
-        found.append(region)
-        region = evidence.parents[region]
-    return found
+    shown = [p for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)]
+    holders = {p.region for p in shown if p.topic and (b.plural or not p.topic.plural)}  # one of two tells nothing
+    return any(not opposed(a, one.thing) and holders & set(above_of(evidence.parents, one.region)) for one in mine)
 
 
 def _lies(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:

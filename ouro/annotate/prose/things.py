@@ -20,6 +20,21 @@ CARRIERS: Final = frozenset(
     "color colour hue shade tone tint finish texture appearance shape pattern look coloring surface design expression "
     "shades".split()
 )
+# Forms of English verbs that no ending shows.
+_IRREGULAR: Final[dict[str, str]] = dict(
+    (pair.partition(":")[0], pair.partition(":")[2])
+    for pair in (
+        "held:hold worn:wear wore:wear seen:see hung:hang lit:light sat:sit stood:stand laid:lay lain:lie lying:lie "
+        "eaten:eat ate:eat ridden:ride rode:ride ran:run flown:fly flew:fly drawn:draw written:write shown:show "
+        "built:build made:make taken:take given:give thrown:throw caught:catch kept:keep led:lead bent:bend torn:tear "
+        "broken:break swum:swim bound:bind fed:feed driven:drive sewn:sew woven:weave spread:spread grown:grow "
+        "asleep:sleep awake:wake alight:light"
+    ).split()
+)
+# What is written, as against the thing that bears it.
+WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
+# What everybody has without being told: "in her hand", "on its back".
+BODY: Final = frozenset("body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot".split())
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 _DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
 
@@ -82,6 +97,7 @@ class Reading(NamedTuple):
 def stem(word: str) -> str:
     """A word without its ending, so that forms of one word are equal: "parked", "parks"; "wood", "wooden"."""
     word = singular(word.lower().replace("’", "'").removesuffix("'s").rstrip("'"))
+    word = _IRREGULAR.get(word, word)
     end = next((e for e in _ENDS if word.endswith(e) and len(word) - len(e) >= 3), "")
     if not end:
         return word
