@@ -55,8 +55,8 @@ def print_case(case: Case) -> None:
         indent = "  " * path.count(".")
         print(f"{indent}{path} {description.name}{meant}\n{indent}  {' '.join(description.text.split())}")
     for conflict in outline.conflicts:
-        kept = f"{conflict.kept!r} by {conflict.rule}" if conflict.rule else "open"
-        print(f"conflict, {conflict.about}: {' or '.join(conflict.values)}: {kept}")
+        outcome = f"{conflict.kept!r} by {conflict.rule}" if conflict.rule else "open"
+        print(f"conflict, {conflict.about}: {' or '.join(conflict.values)}: {outcome}")
     print(f"\noutline: {outline.text}")
     merges = load_merges(CASES)[case.name]
     for name, text in (("careful", merges["good_merge"]), ("careless", merges["bad_merges"][0]["text"])):
@@ -74,10 +74,10 @@ def _once(text: str) -> Callable[[Request], str]:
 
 def draw(case: Case) -> PILImage.Image:
     """The photograph with each region's box and path."""
-    found = find_spec(Path(case.labels["image"]).parts[0])
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(Path(case.labels["image"]).parts[0])
+    if spec is None or not spec.submodule_search_locations:
         raise SystemExit(f"the picture of {case.name} comes with {case.labels['package']}, which is not installed here")
-    folder = Path(found.submodule_search_locations[0]).parent
+    folder = Path(spec.submodule_search_locations[0]).parent
     picture = PILImage.open(folder / case.labels["image"]).convert("RGB")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(18)
     for colour, region in zip(COLOURS, case.regions[1:], strict=False):

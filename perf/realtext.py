@@ -97,40 +97,40 @@ def read_case(labels: dict[str, Any]) -> Case:
 
 
 class Matching(NamedTuple):
-    """Matches found, those of them that are right, and those to find."""
+    """Numbers of matches, of those of them that are right, and of labels."""
 
-    found: int
-    right: int
-    wanted: int
+    n_matches: int
+    n_right: int
+    n_labels: int
 
     @property
     def precision(self) -> float:
-        return self.right / max(self.found, 1)
+        return self.n_right / max(self.n_matches, 1)
 
     @property
     def recall(self) -> float:
-        return self.right / max(self.wanted, 1)
+        return self.n_right / max(self.n_labels, 1)
 
 
 def matching(cases: Sequence[Case]) -> Matching:
     """A match ("same" or "among") is right when it overlaps a phrase that the labels accept for its region there."""
-    found = right = wanted = 0
+    n_matches = n_right = n_labels = 0
     for case in cases:
         accepted = {key: spans for one in case.labels["regions"] for key, spans in _accepted(case, one).items()}
-        wanted += len(accepted)
+        n_labels += len(accepted)
         [related] = relate([(case.regions, case.descriptions)], Merge(settle="none"))
-        said = {region: d.text for region, d in related.tree.descriptions.items()}
+        texts = {region: d.text for region, d in related.tree.descriptions.items()}
         hits = set[tuple[str, str]]()
         for match in related.matches:
             if match.how == "part":
                 continue
-            found += 1
+            n_matches += 1
             key = match.region_id, match.parent_id
             phrases = accepted.get(key, [])
-            if any(_overlaps(said[match.parent_id], match, phrase) for phrase in phrases):
-                right += 1
+            if any(_overlaps(texts[match.parent_id], match, phrase) for phrase in phrases):
+                n_right += 1
                 hits.add(key)
-    return Matching(found, right, wanted)
+    return Matching(n_matches, n_right, n_labels)
 
 
 def _accepted(case: Case, one: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
@@ -171,8 +171,8 @@ def concatenation(case: Case) -> str:
     whole = case.regions[0].box
     boxes = {r.region_id: r.box for r in case.regions}
     first, *rest = case.descriptions
-    placed = (f"At the {relative_position(boxes[d.region_id], whole)}: {d.text}" for d in rest)
-    return " ".join([first.text, *placed])
+    sentences = (f"At the {relative_position(boxes[d.region_id], whole)}: {d.text}" for d in rest)
+    return " ".join([first.text, *sentences])
 
 
 def length_ratio(cases: Sequence[Case], texts: Sequence[str]) -> float:
@@ -185,11 +185,11 @@ def broken_sentences(case: Case, scene: Scene) -> list[str]:
 
     The whole picture's own must stand in its description word for word.
     """
-    root, own = f"{case.name}/0", case.texts[f"{case.name}/0"]
+    root, root_text = f"{case.name}/0", case.texts[f"{case.name}/0"]
     broken: list[str] = []
     for sentence in scene.sentences:
         text = scene.text[sentence.start : sentence.end]
-        changed = sentence.region_ids == (root,) and text not in own and not scene.conflicts
+        changed = sentence.region_ids == (root,) and text not in root_text and not scene.conflicts
         if changed or _is_broken(text):
             broken.append(text)
     return broken
@@ -206,7 +206,7 @@ class Repeats(NamedTuple):
     """Facts that several regions tell; told again at all; told again by a sentence that tells little else."""
 
     facts: int
-    again: int
+    repeats: int
     idle: int
 
 
@@ -216,26 +216,26 @@ def repeats(cases: Sequence[Case], scenes: Sequence[Scene]) -> Repeats:
     A sentence tells a fact when it has its content words, of which one stands outside of "the ..." (which refers to a
     thing and does not tell of it). Idle: less than a quarter of the sentence's content words are news.
     """
-    again = idle = total = 0
+    n_repeats = idle = total = 0
     for case, scene in zip(cases, scenes, strict=True):
         names = {d.region_id: content(d.name).senses for d in case.descriptions}
         for repeat in case.labels["repeats"]:
             fact = content(repeat["fact"]).words
             tellers: set[tuple[str, ...]] = set()
-            said: list[Any] = []
+            contents: list[Any] = []
             is_idle = False
             for sentence in scene.sentences:
                 text = _without_place(scene.text[sentence.start : sentence.end])
                 about = frozenset[str]().union(*(names.get(r, frozenset()) for r in sentence.region_ids))
                 if fact <= content(text).senses | about and fact & content(_asserted(text)).senses:
-                    fresh = news(text, said)
+                    fresh = news(text, contents)
                     is_idle |= bool(tellers) and len(fresh) * 4 < len(content(text).words)
                     tellers.add(sentence.region_ids)
-                said.append(content(text))
+                contents.append(content(text))
             total += 1
-            again += len(tellers) > 1
+            n_repeats += len(tellers) > 1
             idle += is_idle
-    return Repeats(total, again, idle)
+    return Repeats(total, n_repeats, idle)
 
 
 def _without_place(text: str) -> str:
@@ -261,7 +261,7 @@ class Settling(NamedTuple):
     """Labelled conflicts (refinements apart), those recorded, and those settled as the label says by a looker that
     knows the label; recorded refinements; conflicts that no label has."""
 
-    wanted: int
+    n_labels: int
     recorded: int
     settled: int
     refinements: int
@@ -277,23 +277,23 @@ def settling(cases: Sequence[Case]) -> Settling:
         looked = _look(case, related.conflicts, labels)
         matched = [_label_of(case, conflict, labels) for conflict in looked]
         for label in labels:
-            records = [c for c, own in zip(looked, matched, strict=True) if own is label]
+            records = [c for c, match in zip(looked, matched, strict=True) if match is label]
             if label["kind"] == "refinement":
                 totals[3] += bool(records)
                 continue
             totals[0] += 1
             totals[1] += bool(records)
             totals[2] += any(c.kept and _shares(c.kept, label["right"] or "") for c in records)
-        totals[4] += sum(own is None for own in matched)
+        totals[4] += sum(match is None for match in matched)
     return Settling(*totals)
 
 
 def _label_of(case: Case, conflict: Conflict, labels: list[dict[str, Any]]) -> dict[str, Any] | None:
     regions = {r.split("/", 1)[1] for r in conflict.region_ids}
     for label in labels:
-        told = {r.removesuffix("/ocr").removesuffix("/box") for r in label["regions"]}
+        label_regions = {r.removesuffix("/ocr").removesuffix("/box") for r in label["regions"]}
         values = label["values"]
-        if regions == told and all(any(_shares(a, b) for b in values) for a in conflict.values):
+        if regions == label_regions and all(any(_shares(a, b) for b in values) for a in conflict.values):
             return label
     return None
 
@@ -307,8 +307,8 @@ def _look(case: Case, conflicts: list[Conflict], labels: list[dict[str, Any]]) -
     pictures = {case.name: PILImage.new("RGB", (case.image.width, case.image.height))}
 
     def sees(request: Request, options: tuple[str, ...]) -> tuple[float, ...]:
-        asked = next(c for c in conflicts if c.about in request.prompt and {*options} <= {*c.values})
-        label = _label_of(case, asked, labels)
+        conflict = next(c for c in conflicts if c.about in request.prompt and {*options} <= {*c.values})
+        label = _label_of(case, conflict, labels)
         right = (label or {}).get("right") or ""
         pairs = [(option.casefold(), right.casefold()) for option in options]
         scores = [fuzz.partial_ratio(*pair) + fuzz.ratio(*pair) / 2 for pair in pairs]
@@ -338,11 +338,11 @@ def guarding(cases: Sequence[Case], folder: Path = CASES) -> Guarding:
     totals = [0] * 6
     for case in cases:
         evidence = evidence_of_case(case)
-        own = merges[case.name]
-        checks = check_text(own["good_merge"], evidence)
+        merge = merges[case.name]
+        checks = check_text(merge["good_merge"], evidence)
         totals[0] += len(checks)
         totals[1] += sum(bool(check.missing) for check in checks)
-        for bad in own["bad_merges"]:
+        for bad in merge["bad_merges"]:
             struck = {bad["text"][c.start : c.end]: bool(c.missing) for c in check_text(bad["text"], evidence)}
             wrong = [planted["sentence"] for planted in bad["planted"]]
             totals[2] += len(wrong)
@@ -405,7 +405,7 @@ def evidence_of_case(case: Case) -> Evidence:
 def measure(cases: Sequence[Case], folder: Path = CASES) -> list[Line]:
     """All lines of the table."""
     unbounded = 100_000
-    found, conflicts, guard = matching(cases), settling(cases), guarding(cases, folder)
+    matches, conflicts, guard = matching(cases), settling(cases), guarding(cases, folder)
     pairs = supporting(cases, folder)
     outlined = scenes_of(cases, Merge(writer="outline", max_tokens=unbounded))
     merges = load_merges(folder)
@@ -413,7 +413,7 @@ def measure(cases: Sequence[Case], folder: Path = CASES) -> list[Line]:
         scene_of(case, Merge(writer="vlm", max_tokens=1024), ScriptedVLM(_once(merges[case.name]["good_merge"])))
         for case in cases
     ]
-    told = repeats(cases, outlined)
+    totals = repeats(cases, outlined)
     broken = sum(len(broken_sentences(case, scene)) for case, scene in zip(cases, outlined, strict=True))
     n_lines = sum(len(scene.sentences) for scene in outlined)
     length = length_ratio(cases, [scene.text for scene in outlined])
@@ -422,15 +422,15 @@ def measure(cases: Sequence[Case], folder: Path = CASES) -> list[Line]:
     struck = guard.good_struck / guard.good
     caught = guard.planted_struck / guard.planted
     return [
-        _line("matches: precision", found.precision, f"{found.right} of {found.found}", ">=", 0.97),
-        _line("matches: recall", found.recall, f"{found.right} of {found.wanted}", ">=", 0.88),
-        _line("conflicts recorded", conflicts.recorded / conflicts.wanted, f"{conflicts.recorded} of "
-              f"{conflicts.wanted}; {conflicts.unlabelled} that no label has", ">=", 1.0),
-        _line("conflicts settled by a looker", conflicts.settled / conflicts.wanted,
-              f"{conflicts.settled} of {conflicts.wanted}", ">=", 1.0),
+        _line("matches: precision", matches.precision, f"{matches.n_right} of {matches.n_matches}", ">=", 0.97),
+        _line("matches: recall", matches.recall, f"{matches.n_right} of {matches.n_labels}", ">=", 0.88),
+        _line("conflicts recorded", conflicts.recorded / conflicts.n_labels, f"{conflicts.recorded} of "
+              f"{conflicts.n_labels}; {conflicts.unlabelled} that no label has", ">=", 1.0),
+        _line("conflicts settled by a looker", conflicts.settled / conflicts.n_labels,
+              f"{conflicts.settled} of {conflicts.n_labels}", ">=", 1.0),
         _line("outline: broken sentences", broken, f"of {n_lines}", "<=", 0),
-        _line("outline: facts told again idly", told.idle / told.facts, f"{told.idle} of {told.facts}; told again at "
-              f"all, with news beside them: {told.again}", "<=", 0.05),
+        _line("outline: facts told again idly", totals.idle / totals.facts, f"{totals.idle} of {totals.facts}; told "
+              f"again at all, with news beside them: {totals.repeats}", "<=", 0.05),
         _line("outline: length", length, "of concatenation", "<=", 0.9),
         _line("guard: true sentences struck", struck, f"{guard.good_struck} of {guard.good}; in careless merges "
               f"{guard.other_struck} of {guard.other}", "<=", 0.02),

@@ -123,8 +123,10 @@ class TextOnly:
         on_replies: OnReplies | None = None,
     ) -> list[str]:
         """One reply a request; see ouro.vision.protocols.VisionLM."""
-        asked = [Request((), request.prompt) for request in requests]
-        replies = self.model.generate(asked, max_new_tokens=max_new_tokens, progress=progress, on_replies=on_replies)
+        text_requests = [Request((), request.prompt) for request in requests]
+        replies = self.model.generate(
+            text_requests, max_new_tokens=max_new_tokens, progress=progress, on_replies=on_replies
+        )
         self.replies += replies
         return replies
 
@@ -139,11 +141,11 @@ def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     n_sentences, struck = 0, list[str]()
     for case in cases:
         vlm = TextOnly(model)
-        made = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
-        [scene] = made.scenes
+        merged = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
+        [scene] = merged.scenes
         lost = [d.text for d in scene.decisions if d.rule == STRUCK]
-        written += made.written
-        print(f"{case.name}: {', '.join(made.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
+        written += merged.written
+        print(f"{case.name}: {', '.join(merged.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
         print(f"  wrote: {' '.join(vlm.replies[0].split())[:600]}")
         text = read_reply(vlm.replies[0], 10 * MERGE_TOKENS).text
         checks = check_text(text, evidence_of_case(case))
@@ -162,20 +164,20 @@ def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
 
 def judge_pairs(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     """Let it write pairs from every outline, and print how support judged them."""
-    wanted = Synthesize(
+    params = Synthesize(
         writer="vlm", template="instructed", aspects=("object details",),
         max_new_tokens=PAIR_TOKENS,
     )  # fmt: skip
     reasons: Counter[str] = Counter()
-    kept = 0
+    n_pairs = 0
     for case in cases:
         merged = merge_shard([case.image], case.regions, case.descriptions, Merge(writer="outline"))
         pictures = {case.name: PILImage.new("RGB", (28, 28))}
-        made = synthesize_shard(pictures, merged.scenes, TextOnly(model), wanted)
-        kept += len(made.pairs)
-        reasons.update(r.reason for r in made.rejected)
-        for pair in made.pairs[:2]:
+        synthesized = synthesize_shard(pictures, merged.scenes, TextOnly(model), params)
+        n_pairs += len(synthesized.pairs)
+        reasons.update(r.reason for r in synthesized.rejected)
+        for pair in synthesized.pairs[:2]:
             print(f"  kept: {pair.question} {pair.answer}")
-        for one in made.rejected[:2]:
+        for one in synthesized.rejected[:2]:
             print(f"  {one.reason}: {one.detail[:140]}")
-    print(f"pairs: kept {kept}, rejected {dict(reasons)}")
+    print(f"pairs: kept {n_pairs}, rejected {dict(reasons)}")

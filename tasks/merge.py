@@ -33,9 +33,9 @@ def address(params: Params) -> Address:
     with the file of `_tokenizer`, whose content is in the address. The annotator is there only where it is asked, and
     nano's own module where it writes. Raises MissingModel and ServedAdapter."""
     file, asks = _tokenizer(params), params.merge.asks
-    asked = [annotator_code(params.model)] if asks else []
+    annotator_modules = [annotator_code(params.model)] if asks else []
     template = ["ouro.nano.merging"] if params.merge.writer == "template" else []
-    code = code_of("ouro.annotate.merge", "ouro.core.tokens", *template, *asked, SHARDS)
+    code = code_of("ouro.annotate.merge", "ouro.core.tokens", *template, *annotator_modules, SHARDS)
     tokenizer = fingerprint_files([file]) if file.is_file() else ""
     model = f"{tokenizer}+{fingerprint(params.model)}" if asks else tokenizer
     return Address(params.merge.model_dump(mode="json"), model, code)

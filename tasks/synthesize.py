@@ -29,11 +29,11 @@ def address(params: Params) -> Address:
     """`synthesize_images` asks the writer, reads, filters, and asks about pairs. With the template writer and nothing
     asked about them no model is in the address; nano's writer and rules are, where they are used. Raises MissingModel,
     and ServedAdapter."""
-    wanted, template = params.synthesize, params.synthesize.writer == "template"
-    asked = [] if template and not wanted.asks else [annotator_code(params.model)]
+    settings, template = params.synthesize, params.synthesize.writer == "template"
+    annotator_modules = [] if template and not settings.asks else [annotator_code(params.model)]
     nano = ["ouro.nano.writer"] * template + ["ouro.nano.support"] * (_rules(params) is not None)
-    code = code_of("ouro.annotate.synthesize", *nano, *asked, SHARDS)
-    return Address(wanted.model_dump(mode="json"), fingerprint(params.model) if asked else "", code)
+    code = code_of("ouro.annotate.synthesize", *nano, *annotator_modules, SHARDS)
+    return Address(settings.model_dump(mode="json"), fingerprint(params.model) if annotator_modules else "", code)
 
 
 @shard_task(name="synthesize", task_run_name="synthesize, {name}")
@@ -49,12 +49,12 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
 
     def make() -> None:
         described = read_shard(scenes, Scene)
-        made = synthesize_images(
+        synthesized = synthesize_images(
             read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
             partial(annotator, params.model), params.synthesize, progress, _logged(name), _rules(params),
         )  # fmt: skip
-        meta = made.meta(len(described))
-        write_shard(out, QAPair, made.pairs, n_in=made.n_in, rejected=made.rejected, meta=meta)
+        meta = synthesized.meta(len(described))
+        write_shard(out, QAPair, synthesized.pairs, n_in=synthesized.n_in, rejected=synthesized.rejected, meta=meta)
 
     if produce(
         "synthesize", out, inputs=[images, scenes], **where._asdict(), cache=layout.cache, make=make,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ouro.annotate.merge import merge_shard as merge_any
-from ouro.annotate.merging.budget import Line, confirmations, joined, within_budget
+from ouro.annotate.merging.budget import Line, confirmations, join_lines, within_budget
 from ouro.annotate.merging.provenance import Piece, plain
 from ouro.core.params import Merge
 from ouro.core.records import Description, Image, Region, Scene
@@ -26,9 +26,9 @@ def line(text: str, region: str = "0", *, filler: bool = False, leans_on: int = 
 
 
 def short(lines: list[Line], max_tokens: int, confirmed: dict[str, int] | None = None) -> tuple[str, list[str]]:
-    made = within_budget(lines, "0", max_tokens, count_words, confirmed or {})
-    assert all(d.kind == "budget" for d in made.lost)
-    return plain(joined(made.lines, "0")), [d.rule for d in made.lost]
+    result = within_budget(lines, "0", max_tokens, count_words, confirmed or {})
+    assert all(d.kind == "budget" for d in result.lost)
+    return plain(join_lines(result.lines, "0")), [d.rule for d in result.lost]
 
 
 ROOM = [
@@ -77,8 +77,8 @@ def test_an_endless_sentence_is_cut_at_a_word() -> None:
 
 
 def test_an_endless_word_is_cut() -> None:
-    made = within_budget([line("x" * 90)], "0", 20, len, {})
-    assert plain(joined(made.lines, "0")) == "x" * 20
+    result = within_budget([line("x" * 90)], "0", 20, len, {})
+    assert plain(join_lines(result.lines, "0")) == "x" * 20
 
 
 # ---- facts -------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ ends = st.sampled_from(
 )
 phrases = st.builds("".join, st.tuples(first, looks, names, ends))
 sentence = st.lists(phrases, min_size=1, max_size=3).map(" and ".join)
-plausible = st.lists(sentence, min_size=1, max_size=4).map(lambda said: ". ".join(said) + ".")
+plausible = st.lists(sentence, min_size=1, max_size=4).map(lambda phrases: ". ".join(phrases) + ".")
 wild = st.text(alphabet=st.sampled_from("ab .,!?\"“”'’-\n\t<>&é中。ßİ the cup "), max_size=60) | st.text(max_size=60)
 texts = plausible | wild
 
@@ -126,12 +126,12 @@ def trees(draw: st.DrawFn) -> tuple[list[Image], list[Region], list[Description]
         kind = "text" if text else "object"
         box = (float(x), float(y), x + 10.0, y + 10.0)
         regions.append(Region(f"i/0.{k}", "i", parent.region_id, parent.level + 1, box, 0.9, "rpn", text, kind))
-    said = [
+    descriptions = [
         Description(r.region_id, "i", draw(texts), "v", name=draw(texts))
         for r in regions
         if r.level == 0 or draw(st.booleans())
     ]
-    return [Image("i", "i.png", 90, 90, "s", captions=(draw(texts),))], regions, said
+    return [Image("i", "i.png", 90, 90, "s", captions=(draw(texts),))], regions, descriptions
 
 
 @settings(deadline=None)
@@ -139,16 +139,16 @@ def trees(draw: st.DrawFn) -> tuple[list[Image], list[Region], list[Description]
 def test_spans_fit_and_no_text_is_over_its_budget(
     tree: tuple[list[Image], list[Region], list[Description]], max_tokens: int, writer: str
 ) -> None:
-    images, regions, said = tree
+    images, regions, descriptions = tree
     params = Merge(max_tokens=max_tokens, writer=writer)  # type: ignore[arg-type]
-    merged = merge_shard(images, regions, said, params)
+    merged = merge_shard(images, regions, descriptions, params)
     assert len(merged.scenes) + len(merged.rejected) == 1
-    assert bool(merged.rejected) is not any(c.isalnum() for c in said[0].text)
+    assert bool(merged.rejected) is not any(c.isalnum() for c in descriptions[0].text)
     for scene in merged.scenes:
         assert all(count_words(text) <= max_tokens for _, text in scene.region_texts)
         assert dict(scene.region_texts)["i/0"] == scene.text
         check_spans(scene, {r.region_id for r in regions})
-    assert merge_shard(images, regions, said, params) == merged
+    assert merge_shard(images, regions, descriptions, params) == merged
 
 
 @settings(deadline=None)
@@ -157,12 +157,14 @@ def test_every_sentence_of_a_child_is_in_the_outline_or_in_a_decision(
     tree: tuple[list[Image], list[Region], list[Description]],
 ) -> None:
     """By its words without the marks' ones: trimming leaves out what it marks, and nothing else."""
-    images, regions, said = tree
-    merged = merge_shard(images, regions, said, Merge(max_tokens=100_000, writer="outline"))
+    images, regions, descriptions = tree
+    merged = merge_shard(images, regions, descriptions, Merge(max_tokens=100_000, writer="outline"))
     for scene in merged.scenes:
-        told = " ".join([scene.text, *(d.text for d in scene.decisions)])
-        names = set(re.findall(r"cup|mug|sofa|couch|dog|table|star", " ".join(d.text.split(",")[0] for d in said)))
-        assert names <= set(re.findall(r"cup|mug|sofa|couch|dog|table|star", told))
+        words = " ".join([scene.text, *(d.text for d in scene.decisions)])
+        names = set(
+            re.findall(r"cup|mug|sofa|couch|dog|table|star", " ".join(d.text.split(",")[0] for d in descriptions))
+        )
+        assert names <= set(re.findall(r"cup|mug|sofa|couch|dog|table|star", words))
 
 
 def check_spans(scene: Scene, ids: set[str]) -> None:

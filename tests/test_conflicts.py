@@ -16,16 +16,16 @@ HERE: Box = (200.0, 200.0, 700.0, 700.0)
 SMALL_WORDS = frozenset("a an the of or and with but is are that all to be on in at".split())
 
 
-def told(tree: Tree) -> list[Conflict]:
+def conflicts_of(tree: Tree) -> list[Conflict]:
     """The conflicts of a tree, settled by rules."""
     matches = match_regions(tree.regions, tree.descriptions)
-    found = find_conflicts(tree.regions, tree.descriptions, matches)
-    return settle_by_rules(found, tree.regions, tree.descriptions, matches)
+    conflicts = find_conflicts(tree.regions, tree.descriptions, matches)
+    return settle_by_rules(conflicts, tree.regions, tree.descriptions, matches)
 
 
-def between(text: str, name: str, said: str) -> list[tuple[str, tuple[str, ...], str, str]]:
+def between(text: str, name: str, child_text: str) -> list[tuple[str, tuple[str, ...], str, str]]:
     """(kind, values, kept, rule) of the conflicts of a whole and one child."""
-    return [(c.kind, c.values, c.kept, c.rule) for c in told(tree_of(text, [(name, HERE, said)]))]
+    return [(c.kind, c.values, c.kept, c.rule) for c in conflicts_of(tree_of(text, [(name, HERE, child_text)]))]
 
 
 CLOSE_UP = "close_up_tells_looks"
@@ -33,7 +33,7 @@ WHOLE = "whole_tells_numbers_places_times"
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "said", "expected"),
+    ("text", "name", "child_text", "expected"),
     [
         ("A red van stops.", "a van", "A dark blue van.", ("colour", ("red", "dark blue"), "dark blue", CLOSE_UP)),
         ("A van stops. The van is red.", "a van", "The van is white.", ("colour", ("red", "white"), "white", CLOSE_UP)),
@@ -93,13 +93,13 @@ WHOLE = "whole_tells_numbers_places_times"
     ],
 )
 def test_a_conflict_is_recorded_and_settled(
-    text: str, name: str, said: str, expected: tuple[str, tuple[str, str], str, str]
+    text: str, name: str, child_text: str, expected: tuple[str, tuple[str, str], str, str]
 ) -> None:
-    assert between(text, name, said) == [expected]
+    assert between(text, name, child_text) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "said"),
+    ("text", "name", "child_text"),
     [
         ("A red van stops.", "a van", "A crimson and white van."),  # white is more, not other
         ("A blue van.", "a van", "A dark blue van."),
@@ -115,15 +115,15 @@ def test_a_conflict_is_recorded_and_settled(
         ("A red van.", "a bus", "A green bus."),  # no match
     ],
 )
-def test_what_agrees_or_is_of_another_thing_is_no_conflict(text: str, name: str, said: str) -> None:
-    assert between(text, name, said) == []
+def test_what_agrees_or_is_of_another_thing_is_no_conflict(text: str, name: str, child_text: str) -> None:
+    assert between(text, name, child_text) == []
 
 
 def test_a_conflict_among_twins_stays_open() -> None:
     """Of three red balls one is said to be blue: which one is meant is not sure, so nothing is settled."""
     kids = [("a ball", (100.0 * at, 0.0, 100.0 * at + 90, 90.0), "A blue ball.") for at in range(3)]
     tree = tree_of("A red ball lies there.", kids)
-    assert told(tree) == []
+    assert conflicts_of(tree) == []
     matches = match_regions(*tree_of("A red ball lies there.", kids[:1])[:2])
     [conflict] = find_conflicts(tree.regions, tree.descriptions, matches)
     twice = [*matches, replace(matches[0], region_id="i/0.1")]
@@ -132,26 +132,26 @@ def test_a_conflict_among_twins_stays_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "kept", "rule"), [(0.95, "Main Street", "ocr_tells_text"), (0.4, "Main Streef", "annotator_tells_text")]
+    ("score", "value", "rule"), [(0.95, "Main Street", "ocr_tells_text"), (0.4, "Main Streef", "annotator_tells_text")]
 )
-def test_two_readings_of_a_text_are_settled_by_the_score_of_ocr(score: float, kept: str, rule: str) -> None:
+def test_two_readings_of_a_text_are_settled_by_the_score_of_ocr(score: float, value: str, rule: str) -> None:
     tree = tree_of("A street.", [("a sign", HERE, 'A sign that says "Main Streef".')])
     regions = [tree.regions[0], replace(tree.regions[1], text="Main Street", score=score)]
-    [conflict] = told(tree._replace(regions=regions))
+    [conflict] = conflicts_of(tree._replace(regions=regions))
     assert (conflict.region_ids, conflict.values) == (("i/0.0", "i/0.0"), ("Main Streef", "Main Street"))
-    assert (conflict.kept, conflict.rule) == (kept, rule)
+    assert (conflict.kept, conflict.rule) == (value, rule)
 
 
 @pytest.mark.parametrize("read", ["main  street", "MAIN STREET.", "", "Something quite different"])
 def test_readings_that_are_loosely_the_same_or_of_another_text_are_none(read: str) -> None:
     tree = tree_of("A street.", [("a sign", HERE, 'A sign that says "Main Street".')])
     regions: list[Region] = [tree.regions[0], replace(tree.regions[1], text=read)]
-    assert told(tree._replace(regions=regions)) == []
+    assert conflicts_of(tree._replace(regions=regions)) == []
 
 
 def test_what_is_settled_already_is_left_as_it_is() -> None:
     tree = tree_of("A red van.", [("a van", HERE, "A white van.")])
-    [conflict] = told(tree)
+    [conflict] = conflicts_of(tree)
     looked = replace(conflict, kept="red", rule="look")
     assert settle_by_rules([looked], tree.regions, tree.descriptions, []) == [looked]
 
@@ -166,21 +166,23 @@ def test_all_conflicts_of_the_ten_trees_are_recorded_and_few_others() -> None:
     missed: list[str] = []
     others = listed = 0
     for name, tree in realtext_trees().items():
-        found, known = told(tree), set[Conflict]()
+        conflicts, labelled = conflicts_of(tree), set[Conflict]()
         for label in tree.conflicts:
             ids = tuple(f"{name}/{path.removesuffix('/ocr')}" for path in label["regions"])
-            alike = {c for c in found if c.region_ids == ids and all(map(shared, c.values, label["values"]))}
+            alike = {c for c in conflicts if c.region_ids == ids and all(map(shared, c.values, label["values"]))}
             missed += [] if alike else [f"{name}: {label['about']}"]
-            known |= alike
+            labelled |= alike
             listed += 1
-        others += len(set(found) - known)
+        others += len(set(conflicts) - labelled)
     assert missed == []
     assert others <= listed // 10
 
 
-@pytest.mark.parametrize("said", ["", "图片中是一只红色的猫。", "<|im_end|> <b>red</b>", "red " * 5000, '"' * 2000])
-def test_texts_that_are_none_make_no_conflict(said: str) -> None:
-    assert between("A red van.", "a van", said) == [] and between(said, "a van", "A red van.") == []
+@pytest.mark.parametrize(
+    "child_text", ["", "图片中是一只红色的猫。", "<|im_end|> <b>red</b>", "red " * 5000, '"' * 2000]
+)
+def test_texts_that_are_none_make_no_conflict(child_text: str) -> None:
+    assert between("A red van.", "a van", child_text) == [] and between(child_text, "a van", "A red van.") == []
 
 
 def test_without_matches_or_descriptions_there_is_nothing_to_compare() -> None:

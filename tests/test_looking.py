@@ -32,7 +32,7 @@ COLOUR = Conflict("colour", "colour of the cup", ("i/0", "i/0.0"), ("red", "dark
 
 def looker(**likely: float) -> ScriptedVLM:
     """Knows how likely each value is, whatever it is offered first; spaces of values are underscores here."""
-    return ScriptedVLM({}, weights=lambda r, own: [likely.get(o.replace(" ", "_"), 0.0) for o in own])
+    return ScriptedVLM({}, weights=lambda r, options: [likely.get(o.replace(" ", "_"), 0.0) for o in options])
 
 
 def settled(conflict: Conflict, vlm: ScriptedVLM, margin: float = 0.2) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def test_all_conflicts_of_a_shard_are_one_wave_and_settled_ones_are_not_asked() 
             return super().choose(requests, options)
 
     done = replace(COLOUR, kept="red", rule="close_up")
-    vlm = Counted({}, weights=lambda r, own: [float(o == "red") for o in own])
+    vlm = Counted({}, weights=lambda r, choices: [float(o == "red") for o in choices])
     got = look([COLOUR, done, replace(COLOUR, about="colour of the saucer")], [WHOLE, CUP], PICTURES, vlm, 0.2)
     assert calls == [4]
     assert [(c.kept, c.rule) for c in got] == [("red", LOOKED), ("red", "close_up"), ("red", LOOKED)]
@@ -133,10 +133,13 @@ def test_with_a_scripted_looker_each_conflict_of_a_tree_is_settled_as_its_case_s
     """Of the conflicts whose right value is one of those told; the others are told compatible things."""
     case = json.loads(file.read_text())
     regions = [Region(f"i/{r['path']}", "i", None, 0, tuple(r["box"]), 1.0, "rpn") for r in case["regions"]]
-    told = [c for c in case["conflicts"] if c["right"] in c["values"]]
-    ids = [tuple(f"i/{path.partition('/')[0]}" for path in c["regions"]) for c in told]
-    conflicts = [Conflict("attribute", c["about"], own, tuple(c["values"])) for c, own in zip(told, ids, strict=True)]
-    right = {c["about"]: c["right"] for c in told}
+    labels = [c for c in case["conflicts"] if c["right"] in c["values"]]
+    ids = [tuple(f"i/{path.partition('/')[0]}" for path in c["regions"]) for c in labels]
+    conflicts = [
+        Conflict("attribute", c["about"], region_ids, tuple(c["values"]))
+        for c, region_ids in zip(labels, ids, strict=True)
+    ]
+    right = {c["about"]: c["right"] for c in labels}
 
     def judge(request: Request, options: tuple[str, ...]) -> Sequence[float]:
         about = request.prompt.partition(": ")[2].partition("?\n")[0]
@@ -144,7 +147,7 @@ def test_with_a_scripted_looker_each_conflict_of_a_tree_is_settled_as_its_case_s
 
     pictures = {"i": PILImage.new("RGB", tuple(case["size"]))}
     got = look(conflicts, regions, pictures, ScriptedVLM({}, weights=judge), 0.2)
-    assert [(c.kept, c.rule) for c in got] == [(c["right"], LOOKED) for c in told]
+    assert [(c.kept, c.rule) for c in got] == [(c["right"], LOOKED) for c in labels]
 
 
 def test_a_real_model_looks_at_a_crop_of_a_drawn_scene() -> None:
@@ -160,17 +163,17 @@ def test_a_real_model_looks_at_a_crop_of_a_drawn_scene() -> None:
 # ---- asking for matches ----------------------------------------------------------------------------------------
 
 PARENT = Description("i/0", "i", "The image shows a man in a dark uniform, a flag and two medals.", "m", name="a man")
-OWN = Description("i/0.0", "i", "A navy jacket with gold buttons.", "m", name="a navy jacket")
+JACKET = Description("i/0.0", "i", "A navy jacket with gold buttons.", "m", name="a navy jacket")
 
 
 def chooser(phrase: str, share: float = 0.8) -> ScriptedVLM:
     rest = 1 - share
     return ScriptedVLM(
-        {}, weights=lambda r, own: [share if o == phrase else rest / (len(own) - 1) for o in own]
+        {}, weights=lambda r, options: [share if o == phrase else rest / (len(options) - 1) for o in options]
     )  # fmt: skip
 
 
-def asked(
+def ask(
     vlm: ScriptedVLM, *descriptions: Description, matches: Sequence[Match] = ()
 ) -> list[tuple[str, str, str, float]]:
     regions = [WHOLE, CUP, replace(CUP, region_id="i/0.1"), HANDLE]
@@ -183,65 +186,65 @@ def asked(
 
 def test_a_name_that_shares_no_word_is_matched_with_the_phrase_that_the_model_chooses() -> None:
     vlm = chooser("a dark uniform")
-    assert asked(vlm, PARENT, OWN) == [("i/0.0", "a dark uniform", "same", 0.8)]
+    assert ask(vlm, PARENT, JACKET) == [("i/0.0", "a dark uniform", "same", 0.8)]
     [request] = vlm.asked
     assert request.images == () and "Which of these does a navy jacket mean?" in request.prompt
     assert f"- a dark uniform\n- a flag\n- two medals\n- {NONE_OF_THEM}\n" in request.prompt
 
 
 def test_none_of_them_and_an_unsure_choice_are_no_match() -> None:
-    assert asked(chooser(NONE_OF_THEM), PARENT, OWN) == []
-    assert asked(chooser("a dark uniform", 0.45), PARENT, OWN) == []
+    assert ask(chooser(NONE_OF_THEM), PARENT, JACKET) == []
+    assert ask(chooser("a dark uniform", 0.45), PARENT, JACKET) == []
 
 
 def test_what_lexical_matching_found_is_neither_asked_nor_offered() -> None:
     flag = Match("i/0.1", "i/0", 41, 47, "same", "head", 1.0)
     assert PARENT.text[41:47] == "a flag"
-    other = replace(OWN, region_id="i/0.1", name="a banner")
+    other = replace(JACKET, region_id="i/0.1", name="a banner")
     vlm = chooser("a dark uniform")
-    assert asked(vlm, PARENT, OWN, other, matches=[flag]) == [("i/0.0", "a dark uniform", "same", 0.8)]
+    assert ask(vlm, PARENT, JACKET, other, matches=[flag]) == [("i/0.0", "a dark uniform", "same", 0.8)]
     assert len(vlm.asked) == 1 and "- a flag" not in vlm.asked[0].prompt
 
 
 def test_what_is_denied_is_not_offered() -> None:
     vlm = chooser("a flag")
-    asked(vlm, replace(PARENT, text="A flag beside medals. There are no people."), OWN)
+    ask(vlm, replace(PARENT, text="A flag beside medals. There are no people."), JACKET)
     assert "- A flag\n- medals\n- none of them\n" in vlm.asked[0].prompt
 
 
 def test_phrases_within_marks_are_not_offered() -> None:
     vlm = chooser("a flag")
-    asked(vlm, replace(PARENT, marks=(Mark(0, 16, "lead_in"), Mark(41, 47, "guess"))), OWN)
+    ask(vlm, replace(PARENT, marks=(Mark(0, 16, "lead_in"), Mark(41, 47, "guess"))), JACKET)
     assert "- a flag" not in vlm.asked[0].prompt
 
 
 def test_a_phrase_that_two_regions_choose_is_the_likelier_one_s() -> None:
-    twin = replace(OWN, region_id="i/0.1", name="a coat")
+    twin = replace(JACKET, region_id="i/0.1", name="a coat")
 
     def judge(request: Request, options: tuple[str, ...]) -> Sequence[float]:
         share = 0.9 if "does a coat" in request.prompt else 0.8
         return [share if o == "a dark uniform" else (1 - share) / (len(options) - 1) for o in options]
 
-    assert [m[0] for m in asked(ScriptedVLM({}, weights=judge), PARENT, OWN, twin)] == ["i/0.1"]
-    assert asked(chooser("a dark uniform"), PARENT, OWN, twin) == []  # equally likely: ambiguous
+    assert [m[0] for m in ask(ScriptedVLM({}, weights=judge), PARENT, JACKET, twin)] == ["i/0.1"]
+    assert ask(chooser("a dark uniform"), PARENT, JACKET, twin) == []  # equally likely: ambiguous
 
 
 def test_a_group_may_be_shared() -> None:
-    twin = replace(OWN, region_id="i/0.1", name="a coat")
-    got = asked(chooser("two medals"), PARENT, OWN, twin)
+    twin = replace(JACKET, region_id="i/0.1", name="a coat")
+    got = ask(chooser("two medals"), PARENT, JACKET, twin)
     assert [(m[0], m[2]) for m in got] == [("i/0.0", "among"), ("i/0.1", "among")]
 
 
 def test_a_child_of_a_region_without_description_is_looked_for_above_it() -> None:
-    grandchild = replace(OWN, region_id="i/0.0.0")
-    assert asked(chooser("a dark uniform"), PARENT, grandchild) == [("i/0.0.0", "a dark uniform", "same", 0.8)]
+    grandchild = replace(JACKET, region_id="i/0.0.0")
+    assert ask(chooser("a dark uniform"), PARENT, grandchild) == [("i/0.0.0", "a dark uniform", "same", 0.8)]
 
 
 def test_regions_without_a_name_and_parents_of_one_word_ask_nothing() -> None:
     vlm = ScriptedVLM({})  # would raise
-    assert asked(vlm, PARENT, replace(OWN, name="")) == []
-    assert asked(vlm, replace(PARENT, text="wet"), OWN) == []
-    assert asked(vlm) == []
+    assert ask(vlm, PARENT, replace(JACKET, name="")) == []
+    assert ask(vlm, replace(PARENT, text="wet"), JACKET) == []
+    assert ask(vlm) == []
 
 
 # ---- params ----------------------------------------------------------------------------------------------------

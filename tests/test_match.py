@@ -19,12 +19,12 @@ SMALL: Box = (310.0, 110.0, 350.0, 150.0)
 
 def matched(tree: Tree) -> dict[str, tuple[str, str, str]]:
     """Path of the child -> what of the parent's text it is, how, and by which rule."""
-    found = match_regions(tree.regions, tree.descriptions)
-    return {m.region_id.split("/")[1]: (tree.texts[m.parent_id][m.start : m.end], m.how, m.evidence) for m in found}
+    matches = match_regions(tree.regions, tree.descriptions)
+    return {m.region_id.split("/")[1]: (tree.texts[m.parent_id][m.start : m.end], m.how, m.evidence) for m in matches}
 
 
-def only(text: str, name: str, said: str = "", box: Box = CENTER) -> tuple[str, str, str] | None:
-    return matched(tree_of(text, [(name, box, said or f"The image shows {name}.")])).get("0.0")
+def only(text: str, name: str, child_text: str = "", box: Box = CENTER) -> tuple[str, str, str] | None:
+    return matched(tree_of(text, [(name, box, child_text or f"The image shows {name}.")])).get("0.0")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def only(text: str, name: str, said: str = "", box: Box = CENTER) -> tuple[str, 
     ],
 )
 def test_a_name_is_found(text: str, name: str, expected: tuple[str, str, str]) -> None:
-    found = only(text, name)
-    assert found == expected
+    match = only(text, name)
+    assert match == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_name_is_found(text: str, name: str, expected: tuple[str, str, str]) -
     ],
 )  # fmt: skip
 def test_what_a_text_does_not_name_is_not_matched(text: str, name: str) -> None:
-    assert only(text, name, said="Nothing.") is None
+    assert only(text, name, child_text="Nothing.") is None
 
 
 def test_a_place_decides_and_the_opposite_place_forbids() -> None:
@@ -110,10 +110,10 @@ def test_an_ordinal_is_counted_in_reading_order() -> None:
 
 
 def test_a_thing_that_is_spoken_of_again_is_one_thing() -> None:
-    found = matched(
+    matches = matched(
         tree_of("A truck stops. The truck is red.", [("a truck", LEFT, "A truck."), ("a van", RIGHT, "A van.")])
     )
-    assert found == {"0.0": ("A truck", "same", "head")}
+    assert matches == {"0.0": ("A truck", "same", "head")}
 
 
 def test_no_fifth_tower_by_kind_alone() -> None:
@@ -132,8 +132,11 @@ def test_a_quotation_is_the_text_that_ocr_reads_in_it() -> None:
         Region("i/0", "i", None, 0, (0, 0, 1000, 800), 1.0, "image"),
         Region("i/0.0", "i", "i/0", 1, LEFT, 0.9, "ocr", "FRESH FISH EVERY DAV", "text"),
     ]
-    said = [Description("i/0", "i", text, "a"), Description("i/0.0", "i", "Some text.", "a", name="a line of text")]
-    [match] = match_regions(regions, said)
+    descriptions = [
+        Description("i/0", "i", text, "a"),
+        Description("i/0.0", "i", "Some text.", "a", name="a line of text"),
+    ]
+    [match] = match_regions(regions, descriptions)
     assert (text[match.start : match.end], match.how, match.evidence) == ("FRESH FISH EVERY DAY", "same", "text")
 
 
@@ -145,27 +148,35 @@ def test_a_grandchild_is_looked_for_in_the_parent_and_in_the_root() -> None:
     ]
     texts = ["A man with a medal smiles.", "A man wears a medal.", "A gold medal."]
     names = ["", "a man", "a medal"]
-    said = [Description(r.region_id, "i", t, "a", name=n) for r, t, n in zip(regions, texts, names, strict=True)]
-    found = match_regions(regions, said)
-    assert [(m.region_id, m.parent_id, m.evidence) for m in found] == [
+    descriptions = [
+        Description(r.region_id, "i", t, "a", name=n) for r, t, n in zip(regions, texts, names, strict=True)
+    ]
+    matches = match_regions(regions, descriptions)
+    assert [(m.region_id, m.parent_id, m.evidence) for m in matches] == [
         ("i/0.0", "i/0", "head"),
         ("i/0.0.0", "i/0.0", "head"),
         ("i/0.0.0", "i/0", "head"),
     ]
-    assert match_regions(list(reversed(regions)), said) == sorted(found, key=lambda m: m.region_id, reverse=True)
+    assert match_regions(list(reversed(regions)), descriptions) == sorted(
+        matches, key=lambda m: m.region_id, reverse=True
+    )
 
 
 def test_without_a_name_the_description_names_the_thing() -> None:
-    assert only("A kettle boils.", "", said="The image shows a close-up of a kettle.") == ("A kettle", "same", "head")
+    assert only("A kettle boils.", "", child_text="The image shows a close-up of a kettle.") == (
+        "A kettle",
+        "same",
+        "head",
+    )
 
 
-def rate(found: list[Match], right: int, labelled: int) -> tuple[float, float]:
-    return right / max(1, len(found)), right / labelled
+def rate(matches: list[Match], right: int, labelled: int) -> tuple[float, float]:
+    return right / max(1, len(matches)), right / labelled
 
 
 def test_the_ten_trees_keep_their_floor() -> None:
     """In the parent: precision at least 97%, recall at least 88%. All matches in the root are right."""
-    found: list[Match] = []
+    matches: list[Match] = []
     right = labelled = 0
     for tree in realtext_trees().values():
         labelled += sum(bool(label["match"]) for label in tree.labels.values())
@@ -177,21 +188,21 @@ def test_the_ten_trees_keep_their_floor() -> None:
             if match.parent_id != parents[match.region_id]:
                 assert overlaps(match, text, label["match_root"]), match
                 continue
-            found.append(match)
+            matches.append(match)
             right += any(overlaps(match, text, phrase) for phrase in (label["match"], *label["match_also"]))
-    precision, recall = rate(found, right, labelled)
+    precision, recall = rate(matches, right, labelled)
     assert precision >= 0.97 and recall >= 0.88, (precision, recall)
 
 
 def test_other_scenes_keep_the_floor_too() -> None:
-    found: list[Match] = []
+    matches: list[Match] = []
     right = labelled = 0
     for tree in scenes_to_match().values():
         labelled += sum(bool(label["match"]) for label in tree.labels.values())
         here = [m for m in match_regions(tree.regions, tree.descriptions) if m.how != "part"]
-        found += here
+        matches += here
         right += sum(overlaps(m, tree.texts[m.parent_id], tree.labels[m.region_id]["match"]) for m in here)
-    precision, recall = rate(found, right, labelled)
+    precision, recall = rate(matches, right, labelled)
     assert precision >= 0.97 and recall >= 0.88, (precision, recall)
 
 
@@ -209,8 +220,8 @@ def test_other_scenes_keep_the_floor_too() -> None:
     ],
 )
 def test_names_that_are_none_have_one_outcome(name: str, expected: str | None) -> None:
-    found = only("A dog and a cat sit there.", name, said="A cat.")
-    assert (found and found[0]) == expected
+    match = only("A dog and a cat sit there.", name, child_text="A cat.")
+    assert (match and match[0]) == expected
 
 
 @pytest.mark.parametrize("text", ["", ".", "图片中是一只猫。", "<b>", "a" * 5000, "a " * 5000])
@@ -234,6 +245,6 @@ def test_four_hundred_children_of_a_long_text_take_seconds() -> None:
         for at in range(400)
     ]
     start = time.perf_counter()
-    found = matched(tree_of(text, kids))
+    matches = matched(tree_of(text, kids))
     assert time.perf_counter() - start < 30
-    assert len({f[0] for f in found.values()}) == len(found)  # each thing once
+    assert len({f[0] for f in matches.values()}) == len(matches)  # each thing once

@@ -36,8 +36,8 @@ def _tree() -> tuple[list[Image], list[Region], list[Description]]:
 
 
 def test_insertions_say_which_region_each_stretch_came_from() -> None:
-    images, regions, said = _tree()
-    [scene], rejected, cut, written = merge_shard(images, regions, said, Merge())
+    images, regions, descriptions = _tree()
+    [scene], rejected, cut, written = merge_shard(images, regions, descriptions, Merge())
     assert (rejected, cut, written) == ([], 0, {"template": 1})
     assert scene.text == "a table at the top left. the table has a red star at the top left."
     came = {(scene.text[i.start : i.end], i.region_id) for i in scene.insertions}
@@ -46,33 +46,33 @@ def test_insertions_say_which_region_each_stretch_came_from() -> None:
 
 
 def test_an_image_without_a_description_is_rejected_with_a_reason() -> None:
-    images, regions, said = _tree()
-    scenes, rejected, _, _ = merge_shard(images, regions, said[1:], Merge())
+    images, regions, descriptions = _tree()
+    scenes, rejected, _, _ = merge_shard(images, regions, descriptions[1:], Merge())
     assert scenes == [] and [r.reason for r in rejected] == ["not_described"]
 
 
 def test_the_parts_of_a_region_without_a_description_join_the_region_above_it() -> None:
     """The star lies at the top left of the table and of the image; the table was rejected as "empty_reply"."""
-    images, regions, said = _tree()
-    [scene], *_ = merge_shard(images, regions, [said[0], said[2]], Merge())
+    images, regions, descriptions = _tree()
+    [scene], *_ = merge_shard(images, regions, [descriptions[0], descriptions[2]], Merge())
     assert scene.text == "a table. there is a red star at the top left."
     assert {i.region_id for i in scene.insertions} == {"i/0.0.0"}
     assert [r for r, _ in scene.region_texts] == ["i/0", "i/0.0.0"]
 
 
 def test_each_sentence_knows_its_regions() -> None:
-    images, regions, said = _tree()
-    [scene], *_ = merge_shard(images, regions, said, Merge())
-    told = [(scene.text[s.start : s.end], s.region_ids) for s in scene.sentences]
-    assert told == [
+    images, regions, descriptions = _tree()
+    [scene], *_ = merge_shard(images, regions, descriptions, Merge())
+    sentences = [(scene.text[s.start : s.end], s.region_ids) for s in scene.sentences]
+    assert sentences == [
         ("a table at the top left.", ("i/0.0",)),
         ("the table has a red star at the top left.", ("i/0.0", "i/0.0.0")),
     ]
 
 
 def test_the_tree_holds_each_regions_own_description() -> None:
-    images, regions, said = _tree()
-    [scene], *_ = merge_shard(images, regions, said[:1] + said[2:], Merge())
+    images, regions, descriptions = _tree()
+    [scene], *_ = merge_shard(images, regions, descriptions[:1] + descriptions[2:], Merge())
     star = (
         '{"box":[0.0,0.0,10.0,10.0],"children":[],"description":"a red star","kind":"object","position":"top left",'
         '"region_id":"i/0.0.0"}'
@@ -88,33 +88,33 @@ def test_the_tree_holds_each_regions_own_description() -> None:
 
 
 def test_captions_stay_beside_or_come_first() -> None:
-    [image], regions, said = _tree()
+    [image], regions, descriptions = _tree()
     image = replace(image, captions=("Toys on a table", "  "))
-    [beside], *_ = merge_shard([image], regions, said, Merge())
-    [before], *_ = merge_shard([image], regions, said, Merge(captions="concatenated"))
+    [beside], *_ = merge_shard([image], regions, descriptions, Merge())
+    [before], *_ = merge_shard([image], regions, descriptions, Merge(captions="concatenated"))
     assert before.text == f"Toys on a table. {beside.text}"
     assert before.sentences[0].region_ids == ("i/0",)
     assert dict(before.region_texts)["i/0.0"] == dict(beside.region_texts)["i/0.0"]
 
 
 def test_a_writer_that_needs_the_annotator_says_so_without_one() -> None:
-    images, regions, said = _tree()
+    images, regions, descriptions = _tree()
     with pytest.raises(ValueError, match=r"merge\.writer vlm: got no annotator"):
-        merge_shard(images, regions, said, Merge(writer="vlm"))
+        merge_shard(images, regions, descriptions, Merge(writer="vlm"))
 
 
 def test_text_that_is_not_the_templates_is_outlined() -> None:
-    images, regions, said = _tree()
-    said[0] = replace(said[0], text="The image shows a kitchen with a table.")
-    merged = merge_shard(images, regions, said, Merge())
+    images, regions, descriptions = _tree()
+    descriptions[0] = replace(descriptions[0], text="The image shows a kitchen with a table.")
+    merged = merge_shard(images, regions, descriptions, Merge())
     assert merged.written == {"outline: not_the_template": 1}
     assert merged.scenes[0].text.startswith("The image shows a kitchen with a table. ")
-    assert merge_any(images, regions, said, Merge(writer="outline")).scenes[0].text == merged.scenes[0].text
+    assert merge_any(images, regions, descriptions, Merge(writer="outline")).scenes[0].text == merged.scenes[0].text
 
 
 def test_long_descriptions_lose_sentences_and_are_counted() -> None:
-    images, regions, said = _tree()
-    [scene], _, cut, _ = merge_shard(images, regions, said, Merge(max_tokens=8))
+    images, regions, descriptions = _tree()
+    [scene], _, cut, _ = merge_shard(images, regions, descriptions, Merge(max_tokens=8))
     assert (scene.text, cut) == ("a table at the top left.", 1)
     assert scene.decisions[-1] == Decision(
         "budget", "i/0.0", "the table has a red star at the top left.", "least_informative_first"
@@ -123,17 +123,17 @@ def test_long_descriptions_lose_sentences_and_are_counted() -> None:
 
 def test_tokens_are_counted_with_the_counter_given() -> None:
     """By letters, both sentences are 66 long; 65 leave no room for the second."""
-    images, regions, said = _tree()
-    assert merge_shard(images, regions, said, Merge(max_tokens=66), count=len).cut == 0
-    assert merge_shard(images, regions, said, Merge(max_tokens=65), count=len).cut == 1
+    images, regions, descriptions = _tree()
+    assert merge_shard(images, regions, descriptions, Merge(max_tokens=66), count=len).cut == 0
+    assert merge_shard(images, regions, descriptions, Merge(max_tokens=65), count=len).cut == 1
 
 
 def _shard(tmp_path: Path) -> tuple[str, Layout]:
     name, layout = "shard-00000.parquet", Layout(tmp_path, tmp_path / "cache")
-    images, regions, said = _tree()
+    images, regions, descriptions = _tree()
     write_shard(layout.images / name, Image, images, n_in=1)
     write_shard(layout.regions / name, Region, regions, n_in=3)
-    write_shard(layout.descriptions / name, Description, said, n_in=3)
+    write_shard(layout.descriptions / name, Description, descriptions, n_in=3)
     return name, layout
 
 

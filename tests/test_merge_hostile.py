@@ -25,8 +25,8 @@ STREET = {
 }
 
 
-def merged(said: dict[str, Said], writer: str = "outline", reply: str = "", **params: Any) -> Merged:
-    regions, descriptions = records_of(said)
+def merged(parts: dict[str, Said], writer: str = "outline", reply: str = "", **params: Any) -> Merged:
+    regions, descriptions = records_of(parts)
     return merge_records(regions, descriptions, writer, reply, **params)
 
 
@@ -34,7 +34,7 @@ def merge_records(
     regions: list[Region], descriptions: list[Description], writer: Any = "outline", reply: str = "", **params: Any
 ) -> Merged:
     vlm = ScriptedVLM(lambda _: reply, remember=2)
-    made = merge_shard(
+    result = merge_shard(
         [IMAGE],
         regions,
         descriptions,
@@ -42,15 +42,15 @@ def merge_records(
         vlm=vlm,
         template=merge_nano,
     )
-    assert len(made.scenes) + len(made.rejected) == 1
-    assert made.written.total() == len(made.scenes)
+    assert len(result.scenes) + len(result.rejected) == 1
+    assert result.written.total() == len(result.scenes)
     limit = Merge(**params).max_tokens
-    assert all(count_words(text) <= limit for scene in made.scenes for _, text in scene.region_texts)
-    return made
+    assert all(count_words(text) <= limit for scene in result.scenes for _, text in scene.region_texts)
+    return result
 
 
-def text_of(made: Merged) -> str:
-    return made.scenes[0].text
+def text_of(result: Merged) -> str:
+    return result.scenes[0].text
 
 
 NAMES = {
@@ -72,9 +72,9 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
 def test_any_name_leaves_the_descriptions_as_they_are(name: str, writer: str) -> None:
     """A name labels and matches; the text of a region does not depend on it."""
-    made = merged({**STREET, "0.0": STREET["0.0"]._replace(name=name)}, writer)
-    assert "red double-decker bus" in text_of(made) and len(text_of(made)) < 400
-    assert "It is red." not in text_of(made) and "<|" not in text_of(made)
+    result = merged({**STREET, "0.0": STREET["0.0"]._replace(name=name)}, writer)
+    assert "red double-decker bus" in text_of(result) and len(text_of(result)) < 400
+    assert "It is red." not in text_of(result) and "<|" not in text_of(result)
 
 
 @pytest.mark.parametrize("word", ["street", "Street.", "a", "…street", "街道"])
@@ -84,8 +84,8 @@ def test_a_parent_of_one_word_keeps_it(word: str) -> None:
 
 @pytest.mark.parametrize("nothing", ["", " ", "...", "\n"])
 def test_a_whole_that_says_nothing_is_rejected_and_a_region_that_does_is_not_there(nothing: str) -> None:
-    made = merged({**STREET, "0": Said("", nothing)})
-    assert [r.reason for r in made.rejected] == ["not_described"]
+    result = merged({**STREET, "0": Said("", nothing)})
+    assert [r.reason for r in result.rejected] == ["not_described"]
     assert merged({**STREET, "0.0": Said("left", nothing)}).scenes[0].text == text_of(
         merged({k: v for k, v in STREET.items() if k != "0.0"})
     )
@@ -95,28 +95,33 @@ def test_four_hundred_children_are_told_within_the_budget_and_soon() -> None:
     boxes = [(9.0 * (k % 20), 9.0 * (k // 20), 9.0 * (k % 20) + 8, 9.0 * (k // 20) + 8) for k in range(400)]
     regions = [Region("0", "i", None, 0, (0.0, 0.0, 180.0, 180.0), 1.0, "image", "", "scene")]
     regions += [Region(f"0.{k}", "i", "0", 1, box, 0.9, "rpn") for k, box in enumerate(boxes)]
-    said = [Description("0", "i", "The image shows a shelf with many jars.", "v", name="a shelf")]
-    said += [
+    descriptions = [Description("0", "i", "The image shows a shelf with many jars.", "v", name="a shelf")]
+    descriptions += [
         Description(f"0.{k}", "i", f"The image shows a jar with the label w{k}.", "v", name="a jar") for k in range(400)
     ]
     start = time.process_time()
-    whole = merge_records(regions, said, max_tokens=100_000)
+    whole = merge_records(regions, descriptions, max_tokens=100_000)
     assert {f"w{k}" for k in range(400)} <= set(text_of(whole).replace(".", "").split())
-    short = merge_records(regions, said)
-    told = [d for d in short.scenes[0].decisions if d.kind == "budget"]
-    assert len(short.scenes[0].sentences) + len(told) == len(whole.scenes[0].sentences)
+    short = merge_records(regions, descriptions)
+    decisions = [d for d in short.scenes[0].decisions if d.kind == "budget"]
+    assert len(short.scenes[0].sentences) + len(decisions) == len(whole.scenes[0].sentences)
     assert time.process_time() - start < 20
 
 
 def test_a_chain_of_forty_levels_is_merged() -> None:
     regions = [Region("0", "i", None, 0, (0.0, 0.0, 90.0, 90.0), 1.0, "image", "", "scene")]
-    said = [Description("0", "i", "The image shows a room.", "v")]
+    descriptions = [Description("0", "i", "The image shows a room.", "v")]
     for k in range(1, 41):
         parent = regions[-1].region_id
         regions.append(Region(f"{parent}.0", "i", parent, k, (0.0, 0.0, 90.0 - k, 90.0 - k), 0.9, "rpn"))
-        said.append(Description(f"{parent}.0", "i", f"The image shows a box of size {k}.", "v", name="a box"))
+        descriptions.append(Description(f"{parent}.0", "i", f"The image shows a box of size {k}.", "v", name="a box"))
     for writer in WRITERS:
-        assert merge_records(regions, said, writer, max_tokens=5000).scenes[0].region_texts[-1][1].endswith("size 40.")
+        assert (
+            merge_records(regions, descriptions, writer, max_tokens=5000)
+            .scenes[0]
+            .region_texts[-1][1]
+            .endswith("size 40.")
+        )
 
 
 def test_conflicts_among_twins_change_neither() -> None:
@@ -128,12 +133,15 @@ def test_conflicts_among_twins_change_neither() -> None:
 
 
 def test_regions_whose_parent_is_unknown_or_whose_image_is_another_are_not_there() -> None:
-    regions, said = records_of(STREET)
+    regions, descriptions = records_of(STREET)
     orphan = replace(regions[1], region_id="0.9", parent_id="0.8")
     alien = replace(regions[1], region_id="j/0", image_id="j")
-    strange = [replace(said[1], region_id="0.9", text="a lost cat"), replace(said[1], region_id="j/0", image_id="j")]
-    made = merge_records([*regions, orphan, alien], [*said, *strange])
-    assert "cat" not in text_of(made) and text_of(made) == text_of(merge_records(regions, said))
+    strange = [
+        replace(descriptions[1], region_id="0.9", text="a lost cat"),
+        replace(descriptions[1], region_id="j/0", image_id="j"),
+    ]
+    result = merge_records([*regions, orphan, alien], [*descriptions, *strange])
+    assert "cat" not in text_of(result) and text_of(result) == text_of(merge_records(regions, descriptions))
 
 
 REPLIES = {
@@ -152,9 +160,9 @@ REPLIES = {
 
 @pytest.mark.parametrize(("reply", "reason"), REPLIES.values(), ids=REPLIES.keys())
 def test_a_writer_that_gives_no_description_leaves_the_outline(reply: str, reason: str) -> None:
-    made = merged(STREET, "vlm", reply)
-    assert made.written == {f"outline: {reason}": 1}
-    assert text_of(made) == text_of(merged(STREET))
+    result = merged(STREET, "vlm", reply)
+    assert result.written == {f"outline: {reason}": 1}
+    assert text_of(result) == text_of(merged(STREET))
 
 
 def test_markup_and_control_tokens_of_a_true_reply_do_not_reach_the_scene() -> None:
@@ -176,21 +184,21 @@ def test_any_text_of_a_region_is_merged(text: str, writer: str) -> None:
 
 @pytest.mark.parametrize("ocr", ["x" * 5000, '"', "a\nb", "<|im_end|>", "EXIT " * 400, "出口"])
 def test_any_ocr_text_stands_once_or_is_marked_as_read(ocr: str) -> None:
-    regions, said = records_of(STREET)
+    regions, descriptions = records_of(STREET)
     regions[1] = replace(regions[1], text=ocr, kind="text")
-    assert merge_records(regions, said, max_tokens=20_000).scenes
+    assert merge_records(regions, descriptions, max_tokens=20_000).scenes
 
 
 def test_a_conflict_of_any_value_changes_no_more_than_that_value() -> None:
     from ouro.annotate.merging.settled import with_settled
 
-    said = [Description("0", "i", "A red bus.", "v")]
+    descriptions = [Description("0", "i", "A red bus.", "v")]
     for values in (("", "x"), ("red", ""), ("(", "["), ("a" * 3000, "b"), (".*", "blue")):
         conflict = Conflict("colour", "the bus", ("0", "0.0"), values, values[1], "look")
-        [made] = with_settled(said, [], [conflict]).descriptions
-        assert made.text in ("A red bus.", "A bus.")
+        [description] = with_settled(descriptions, [], [conflict]).descriptions
+        assert description.text in ("A red bus.", "A bus.")
 
 
 def test_images_without_regions_are_rejected() -> None:
-    made = merge_shard([Image("i", "i.png", 9, 9, "s")], [], [], Merge(writer="outline"))
-    assert ([r.reason for r in made.rejected], made.scenes) == (["not_described"], [])
+    result = merge_shard([Image("i", "i.png", 9, 9, "s")], [], [], Merge(writer="outline"))
+    assert ([r.reason for r in result.rejected], result.scenes) == (["not_described"], [])

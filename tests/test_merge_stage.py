@@ -35,10 +35,10 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     whole = Region("0/0", "0", None, 0, (0.0, 0.0, 256.0, 256.0), 1.0, "image")
     cup = Region("0/0.0", "0", "0/0", 1, (20.0, 20.0, 120.0, 120.0), 0.9, "rpn")
     texts = {"0/0": ("A table with a red cup.", "a table"), "0/0.0": ("A blue cup with a handle.", "a blue cup")}
-    said = [Description(r, "0", text, "test", name=name) for r, (text, name) in texts.items()]
+    descriptions = [Description(r, "0", text, "test", name=name) for r, (text, name) in texts.items()]
     write_shard(layout.images / NAME, Image, [Image("0", "0.png", 256, 256, "0.png")], n_in=1)
     write_shard(layout.regions / NAME, Region, [whole, cup], n_in=2)
-    write_shard(layout.descriptions / NAME, Description, said, n_in=2)
+    write_shard(layout.descriptions / NAME, Description, descriptions, n_in=2)
     return layout
 
 

@@ -17,10 +17,12 @@ from ouro.nano.scenes import draw_scene
 SCENES = [draw_scene(np.random.default_rng([41, i])) for i in range(40)]
 
 
-def merged(own: str, *children: tuple[str, str]) -> str:
-    made = merge_nano(Piece(own, "0"), [((Piece(text, f"0.{i}"),), place) for i, (text, place) in enumerate(children)])
-    assert made is not None
-    return plain(made.marked)
+def merged(parent: str, *children: tuple[str, str]) -> str:
+    result = merge_nano(
+        Piece(parent, "0"), [((Piece(text, f"0.{i}"),), place) for i, (text, place) in enumerate(children)]
+    )
+    assert result is not None
+    return plain(result.marked)
 
 
 def test_what_is_written_is_read_and_written_again_as_it_was() -> None:
@@ -66,10 +68,10 @@ def test_namesakes_are_told_apart_by_their_place() -> None:
 
 
 def test_the_close_up_tells_looks_and_the_loser_is_recorded() -> None:
-    made = merge_nano(Piece("a table with a red star", "0"), [((Piece("a blue star", "0.0"),), "left")])
-    assert made is not None and plain(made.marked) == "a table with a blue star at the left."
-    assert [(d.kind, d.region_id, d.text) for d in made.decisions] == [("contradiction", "0", "red")]
-    assert told_by(made.marked) == ("0", "0.0")
+    result = merge_nano(Piece("a table with a red star", "0"), [((Piece("a blue star", "0.0"),), "left")])
+    assert result is not None and plain(result.marked) == "a table with a blue star at the left."
+    assert [(d.kind, d.region_id, d.text) for d in result.decisions] == [("contradiction", "0", "red")]
+    assert told_by(result.marked) == ("0", "0.0")
 
 
 def test_a_detailed_whole_is_merged_into_itself() -> None:
@@ -92,9 +94,11 @@ def test_the_last_reading_of_a_sign_is_ocrs() -> None:
 
 
 def test_a_child_in_other_words_is_left_out_and_recorded() -> None:
-    made = merge_nano(Piece("a table", "0"), [((Piece("a black dotted", "0.0"),), "left")])
-    assert made is not None and plain(made.marked) == "a table."
-    assert [(d.region_id, d.text, d.rule) for d in made.decisions] == [("0.0", "a black dotted", "not_nanos_language")]
+    result = merge_nano(Piece("a table", "0"), [((Piece("a black dotted", "0.0"),), "left")])
+    assert result is not None and plain(result.marked) == "a table."
+    assert [(d.region_id, d.text, d.rule) for d in result.decisions] == [
+        ("0.0", "a black dotted", "not_nanos_language")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ KITCHEN = {
 }
 
 
-def lines(said: dict[str, Said], root: str = "0") -> list[str]:
-    return [plain(line.marked) for line in outline(tree_of(said), root).lines]
+def lines(parts: dict[str, Said], root: str = "0") -> list[str]:
+    return [plain(line.marked) for line in outline(tree_of(parts), root).lines]
 
 
-def written(said: dict[str, Said]) -> Outline:
-    return outline(tree_of(said), "0")
+def written(parts: dict[str, Said]) -> Outline:
+    return outline(tree_of(parts), "0")
 
 
 def test_the_whole_stays_and_each_region_follows_under_its_place() -> None:
@@ -63,19 +63,19 @@ def test_a_regions_own_text_has_places_in_its_own_frame() -> None:
 
 
 def test_every_line_knows_its_region_what_it_speaks_on_from_and_filler() -> None:
-    made = written(KITCHEN).lines
-    assert [(line.region_ids, line.leans_on, line.filler) for line in made] == [
+    kitchen_lines = written(KITCHEN).lines
+    assert [(line.region_ids, line.leans_on, line.filler) for line in kitchen_lines] == [
         (("0",), -1, False), (("0",), -1, False), (("0",), -1, True),
         (("0.0",), 0, False), (("0.0",), 3, False), (("0.0.0",), -1, False), (("0.1",), -1, False),
     ]  # fmt: skip
 
 
 def entry(text: str, name: str = "", match: str = "", how: str = "same") -> str:
-    said = {
+    parts = {
         "0": Said("", "A street with a bus, two dogs and a shop sign.", "a street"),
         "0.0": Said("left", text, name, match, how),
     }
-    return " ".join(lines(said)[1:])
+    return " ".join(lines(parts)[1:])
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_bare_phrase_among_a_childs_sentences_becomes_one() -> None:
 
 
 def test_captions_come_first_and_are_not_said_again() -> None:
-    made = outline(tree_of({"0": Said("", "A dog on a beach. The dog is brown.")}), "0", ["A dog on a beach."])
-    assert [plain(line.marked) for line in made.lines] == ["A dog on a beach.", "The dog is brown."]
+    scene = outline(tree_of({"0": Said("", "A dog on a beach. The dog is brown.")}), "0", ["A dog on a beach."])
+    assert [plain(line.marked) for line in scene.lines] == ["A dog on a beach.", "The dog is brown."]
 
 
 def test_a_thing_named_above_gets_only_what_it_lacks() -> None:
@@ -154,9 +154,9 @@ def test_what_goes_of_a_sentence_is_recorded() -> None:
         "0": Said("", "A house with red shutters stands by a road.", "a house"),
         "0.0": Said("left", "The image shows a balcony with red shutters.", "a balcony"),
     }
-    made = written(street)
-    assert plain(made.lines[1].marked) == "At the left is a balcony."
-    assert [(d.region_id, d.text, d.rule) for d in made.decisions] == [("0.0", "with red shutters.", "said_before")]
+    result = written(street)
+    assert plain(result.lines[1].marked) == "At the left is a balcony."
+    assert [(d.region_id, d.text, d.rule) for d in result.decisions] == [("0.0", "with red shutters.", "said_before")]
 
 
 def test_the_last_line_of_a_list_ends_like_a_sentence() -> None:
@@ -174,8 +174,8 @@ def test_a_noun_behind_the_is_no_verb() -> None:
 
 def trimmed(text: str) -> list[str]:
     return [
-        kept.text or f"({kept.reason})"
-        for kept in trim(Description("0.0", "i", text, "v", marks=find_marks(text, False)))
+        sentence.text or f"({sentence.reason})"
+        for sentence in trim(Description("0.0", "i", text, "v", marks=find_marks(text, False)))
     ]
 
 
@@ -216,8 +216,8 @@ def test_without(text: str, cut: str, expected: str | None) -> None:
 # ---- inscriptions ------------------------------------------------------------------------------------------------
 
 
-def read(said: str, text: str, score: float = 0.95) -> str:
-    return with_reading(said, Region("0.0", "i", "0", 1, (0.0, 0.0, 9.0, 9.0), score, "ocr", text, "text")).text
+def read(description: str, text: str, score: float = 0.95) -> str:
+    return with_reading(description, Region("0.0", "i", "0", 1, (0.0, 0.0, 9.0, 9.0), score, "ocr", text, "text")).text
 
 
 def test_one_letter_in_ten_may_differ() -> None:
@@ -237,9 +237,9 @@ def test_a_text_stands_once_quoted() -> None:
 
 def test_a_reading_that_stands_keeps_the_sentence_whole() -> None:
     text = 'It says "GO HOME." The wall is red.'
-    said = [Description("0.0", "i", text, "v")]
+    descriptions = [Description("0.0", "i", text, "v")]
     conflict = Conflict("text", "what is written", ("0.0", "0.0"), ("GO HOME.", "GO HOME"), "GO HOME", "ocr_tells_text")
-    assert with_settled(said, [], [conflict]).descriptions[0].text == 'It says "GO HOME". The wall is red.'
+    assert with_settled(descriptions, [], [conflict]).descriptions[0].text == 'It says "GO HOME". The wall is red.'
 
 
 def test_a_text_that_is_quoted_in_parts_is_not_said_again() -> None:
@@ -252,10 +252,12 @@ def test_a_text_that_is_quoted_in_parts_is_not_said_again() -> None:
 # ---- settled conflicts -------------------------------------------------------------------------------------------
 
 
-def settled(text: str, value: str, kept: str, kind: str = "colour", about: str = "the car", rule: str = "look") -> str:
-    said = [Description("0", "i", text, "v"), Description("0.0", "i", f"a {kept} thing", "v")]
-    conflict = Conflict(kind, about, ("0", "0.0"), (value, kept or "x"), kept, rule)
-    return with_settled(said, [], [conflict]).descriptions[0].text
+def settled(
+    text: str, value: str, value_kept: str, kind: str = "colour", about: str = "the car", rule: str = "look"
+) -> str:
+    descriptions = [Description("0", "i", text, "v"), Description("0.0", "i", f"a {value_kept} thing", "v")]
+    conflict = Conflict(kind, about, ("0", "0.0"), (value, value_kept or "x"), value_kept, rule)
+    return with_settled(descriptions, [], [conflict]).descriptions[0].text
 
 
 def test_what_stands_takes_the_place_of_what_lost_near_what_it_is_about() -> None:
@@ -279,10 +281,10 @@ def test_a_dropped_value_goes_where_it_is_a_modifier() -> None:
 
 def test_open_conflicts_change_nothing_and_matches_move_along() -> None:
     assert settled("A red car.", "red", "blue", rule="") == "A red car."
-    said = [Description("0", "i", "A red car and a dog.", "v")]
+    descriptions = [Description("0", "i", "A red car and a dog.", "v")]
     dog = Match("0.1", "0", 14, 19, "same", "head", 1.0)
     moved = with_settled(
-        said, [dog], [Conflict("colour", "the car", ("0", "0.0"), ("red", "orange"), "orange", "look")]
+        descriptions, [dog], [Conflict("colour", "the car", ("0", "0.0"), ("red", "orange"), "orange", "look")]
     )
     text = moved.descriptions[0].text
     assert text[moved.matches[0].start : moved.matches[0].end] == "a dog"

@@ -11,23 +11,23 @@ from ouro.annotate.merging.tails import Context, without_told_end, without_told_
 
 
 def test_a_modifier_is_news_where_its_noun_was_without_it() -> None:
-    told = [content("A red car stands by a house."), content("The door is green.")]
-    assert news("There is a red car.", told) == frozenset()
-    assert news("There is a red door.", told) == {"red"}
-    assert news("The automobile is by the house.", told) == frozenset()
-    assert news("There is no car.", told) == {"no"}
+    earlier = [content("A red car stands by a house."), content("The door is green.")]
+    assert news("There is a red car.", earlier) == frozenset()
+    assert news("There is a red door.", earlier) == {"red"}
+    assert news("The automobile is by the house.", earlier) == frozenset()
+    assert news("There is no car.", earlier) == {"no"}
 
 
 def test_what_is_quoted_is_news_unless_it_was_quoted() -> None:
-    told = [content("The storefront of a bakery."), content('A sign reads "Fresh bread".')]
-    assert news('The awning has the word "BAKERY" on it.', told) >= {"bakery"}
-    assert news('It reads "fresh bread".', told) == frozenset()
+    earlier = [content("The storefront of a bakery."), content('A sign reads "Fresh bread".')]
+    assert news('The awning has the word "BAKERY" on it.', earlier) >= {"bakery"}
+    assert news('It reads "fresh bread".', earlier) == frozenset()
 
 
 def test_writing_with_a_look_of_its_own_is_news() -> None:
-    told = [content("A yellow sign with text."), content("The taxi has black wheels.")]
-    assert news("A yellow sign with black letters.", told) == {"black"}
-    assert news("A yellow sign with letters.", told) == frozenset()
+    earlier = [content("A yellow sign with text."), content("The taxi has black wheels.")]
+    assert news("A yellow sign with black letters.", earlier) == {"black"}
+    assert news("A yellow sign with letters.", earlier) == frozenset()
 
 
 def test_filled_with_and_full_of_tell_only_what_is_in_it() -> None:

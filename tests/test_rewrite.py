@@ -28,22 +28,25 @@ GOOD = (
 
 
 def merged(
-    reply: Callable[[Request], str] | str, said: dict[str, Said] | None = None, **params: Any
+    reply: Callable[[Request], str] | str, parts: dict[str, Said] | None = None, **params: Any
 ) -> tuple[Merged, list[Request]]:
     """What comes out, and what was asked."""
     vlm = ScriptedVLM(reply if callable(reply) else lambda _: reply)
-    regions, descriptions = records_of(said or YARD)
-    made = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm", **params), vlm=vlm)
-    return made, vlm.asked
+    regions, descriptions = records_of(parts or YARD)
+    result = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm", **params), vlm=vlm)
+    return result, vlm.asked
 
 
 def test_a_true_reply_is_the_scene_and_each_sentence_has_its_regions() -> None:
-    made, asked = merged(GOOD)
-    [scene] = made.scenes
-    assert (scene.text, made.written, len(asked)) == (GOOD, {"vlm": 1}, 1)
-    told = {scene.text[s.start : s.end]: s.region_ids for s in scene.sentences}
-    assert "0.1" in told["At the bottom right is a white goat."] and "0.1" in told["It has long horns."]
-    assert "0" in told["Two goats are in the yard."]
+    result, requests = merged(GOOD)
+    [scene] = result.scenes
+    assert (scene.text, result.written, len(requests)) == (GOOD, {"vlm": 1}, 1)
+    regions_by_text = {scene.text[s.start : s.end]: s.region_ids for s in scene.sentences}
+    assert (
+        "0.1" in regions_by_text["At the bottom right is a white goat."]
+        and "0.1" in regions_by_text["It has long horns."]
+    )
+    assert "0" in regions_by_text["Two goats are in the yard."]
     assert {i.region_id for i in scene.insertions} <= {"0.0", "0.1"}
 
 
@@ -64,26 +67,26 @@ def test_a_false_sentence_is_asked_for_again_and_replaced() -> None:
         assert f"1. {false}" in request.prompt and "helicopter" in request.prompt
         return "1. At the bottom right is a white goat."
 
-    made, asked = merged(reply)
-    assert (made.scenes[0].text, len(asked)) == (GOOD, 2)
+    result, requests = merged(reply)
+    assert (result.scenes[0].text, len(requests)) == (GOOD, 2)
 
 
 def test_what_stays_false_is_struck_and_recorded() -> None:
     false = "A purple helicopter hovers above."
-    made, asked = merged(f"{GOOD} {false}")
-    [scene] = made.scenes
-    assert (scene.text, len(asked), made.written) == (GOOD, 2, {"vlm": 1})
+    result, requests = merged(f"{GOOD} {false}")
+    [scene] = result.scenes
+    assert (scene.text, len(requests), result.written) == (GOOD, 2, {"vlm": 1})
     assert [(d.text, d.rule) for d in scene.decisions if d.rule == "not_borne_out"] == [(false, "not_borne_out")]
 
 
 def test_where_too_much_is_struck_the_outline_stands() -> None:
-    made, _ = merged("A purple helicopter hovers above. Three dragons sing. The barn is red.")
-    assert made.written == {"outline: too_much_struck": 1}
-    assert made.scenes[0].text == outline_of(YARD)
+    result, _ = merged("A purple helicopter hovers above. Three dragons sing. The barn is red.")
+    assert result.written == {"outline: too_much_struck": 1}
+    assert result.scenes[0].text == outline_of(YARD)
 
 
-def outline_of(said: dict[str, Said]) -> str:
-    regions, descriptions = records_of(said)
+def outline_of(parts: dict[str, Said]) -> str:
+    regions, descriptions = records_of(parts)
     return merge_shard([IMAGE], regions, descriptions, Merge(writer="outline")).scenes[0].text
 
 
@@ -99,8 +102,8 @@ def outline_of(said: dict[str, Said]) -> str:
     ],
 )
 def test_where_the_reply_is_no_description_the_outline_stands(reply: str, reason: str) -> None:
-    made, _ = merged(reply)
-    assert made.written == {f"outline: {reason}": 1} and made.scenes[0].text == outline_of(YARD)
+    result, _ = merged(reply)
+    assert result.written == {f"outline: {reason}": 1} and result.scenes[0].text == outline_of(YARD)
 
 
 def test_a_refused_request_leaves_the_outline() -> None:
@@ -109,13 +112,13 @@ def test_a_refused_request_leaves_the_outline() -> None:
             return [Refused("too long")] * len(requests)
 
     regions, descriptions = records_of(YARD)
-    made = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm"), vlm=Refusing({}))
-    assert made.written == {"outline: refused": 1}
+    result = merge_shard([IMAGE], regions, descriptions, Merge(writer="vlm"), vlm=Refusing({}))
+    assert result.written == {"outline: refused": 1}
 
 
 def test_markup_prefaces_and_control_tokens_never_reach_the_scene() -> None:
-    made, _ = merged(f"Here is the description:\n\n**{GOOD}**<|im_end|>\n<|im_start|>user")
-    assert made.scenes[0].text == GOOD
+    result, _ = merged(f"Here is the description:\n\n**{GOOD}**<|im_end|>\n<|im_start|>user")
+    assert result.scenes[0].text == GOOD
 
 
 DEEP = {
@@ -132,9 +135,9 @@ def test_a_deep_tree_is_written_bottom_up() -> None:
     def reply(request: Request) -> str:
         return branch if "whole picture: The image shows a red wooden barn" in request.prompt else f"{GOOD} {branch}"
 
-    made, asked = merged(reply, DEEP)
-    assert len(asked) >= 2 and f"- a barn, at the top left: {branch}" in asked[-1].prompt
-    assert "a brass handle" in dict(made.scenes[0].region_texts)["0.0"]
+    result, requests = merged(reply, DEEP)
+    assert len(requests) >= 2 and f"- a barn, at the top left: {branch}" in requests[-1].prompt
+    assert "a brass handle" in dict(result.scenes[0].region_texts)["0.0"]
 
 
 def test_a_tree_that_fits_no_request_is_outlined() -> None:
@@ -142,9 +145,9 @@ def test_a_tree_that_fits_no_request_is_outlined() -> None:
         "0": YARD["0"],
         **{f"0.{k}": Said("left", f"The image shows a goat with a bell number {k}.", "a goat") for k in range(400)},
     }
-    made, asked = merged(GOOD, crowd)
-    assert made.written == {"outline: too_long": 1} and asked == []
-    assert count_words(made.scenes[0].text) <= Merge().max_tokens
+    result, requests = merged(GOOD, crowd)
+    assert result.written == {"outline: too_long": 1} and requests == []
+    assert count_words(result.scenes[0].text) <= Merge().max_tokens
 
 
 def test_scenes_are_asked_for_in_waves() -> None:
@@ -156,15 +159,17 @@ def test_scenes_are_asked_for_in_waves() -> None:
             calls.append(len(requests))
             return super().generate(requests, max_new_tokens=max_new_tokens)
 
-    own_regions, own = records_of(YARD)
+    own_regions, yard_descriptions = records_of(YARD)
     images = [replace(IMAGE, image_id=name) for name in "ijk"]
     regions = [
         replace(r, image_id=name, region_id=f"{name}/{r.region_id}", parent_id=r.parent_id and f"{name}/{r.parent_id}")
         for name in "ijk"
         for r in own_regions
     ]
-    descriptions = [replace(d, image_id=name, region_id=f"{name}/{d.region_id}") for name in "ijk" for d in own]
+    descriptions = [
+        replace(d, image_id=name, region_id=f"{name}/{d.region_id}") for name in "ijk" for d in yard_descriptions
+    ]
     vlm = Counting(lambda request: f"{GOOD} A purple helicopter hovers above." if len(calls) == 1 else "")
-    made = merge_shard(images, regions, descriptions, Merge(writer="vlm"), vlm=vlm)
-    assert calls == [3, 3] and len(made.scenes) == 3
-    assert not any(re.search("helicopter", scene.text) for scene in made.scenes)
+    result = merge_shard(images, regions, descriptions, Merge(writer="vlm"), vlm=vlm)
+    assert calls == [3, 3] and len(result.scenes) == 3
+    assert not any(re.search("helicopter", scene.text) for scene in result.scenes)

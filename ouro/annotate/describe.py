@@ -62,18 +62,18 @@ def describe_images(
     `max_pixels`.
     """
     train = training_images(images)
-    wanted = regions_of(train, regions)
-    made = Described([], [], len(wanted), {"held_out_regions": len(regions) - len(wanted)})
+    train_regions = regions_of(train, regions)
+    described = Described([], [], len(train_regions), {"held_out_regions": len(regions) - len(train_regions)})
     names = Counter[str]()
     for chunk in chunk_images(train):
-        pictures, own = Pictures(chunk, folder, max_pixels), regions_of(chunk, wanted)
+        pictures, chunk_regions = Pictures(chunk, folder, max_pixels), regions_of(chunk, train_regions)
         vlm = load(params.batch_size, params.batch_tokens)
-        part = describe_regions(own, pictures, vlm, params, progress, seed, derive_name)
-        made.descriptions.extend(part.descriptions)
-        made.rejected.extend(part.rejected)
+        part = describe_regions(chunk_regions, pictures, vlm, params, progress, seed, derive_name)
+        described.descriptions.extend(part.descriptions)
+        described.rejected.extend(part.rejected)
         names.update(part.meta["names"])
-    made.meta.update(word_counts(made.descriptions), names=dict(sorted(names.items())))
-    return made
+    described.meta.update(word_counts(described.descriptions), names=dict(sorted(names.items())))
+    return described
 
 
 def describe_shard(
@@ -86,8 +86,8 @@ def describe_shard(
     derive_name: DeriveName | None = None,
 ) -> tuple[list[Description], list[Rejected]]:
     """Descriptions and rejected regions of `describe_regions`."""
-    made = describe_regions(regions, pictures, vlm, params, progress, seed, derive_name)
-    return made.descriptions, made.rejected
+    described = describe_regions(regions, pictures, vlm, params, progress, seed, derive_name)
+    return described.descriptions, described.rejected
 
 
 def describe_regions(
@@ -110,23 +110,23 @@ def describe_regions(
     prompts = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
     requests = [_request(r, pictures[r.image_id], p, params) for r, p in zip(regions, prompts, strict=True)]
     answers = ask_regions(requests, vlm, params, progress)
-    made = Described([], [], len(regions), {"names": Counter[str]()})
+    described = Described([], [], len(regions), {"names": Counter[str]()})
     for region, prompt, request, answer in zip(regions, prompts, requests, answers, strict=True):
         reading = _read(answer.text, region, request.prompt, params)
         text = "" if reading.reason == "refused" else with_text(reading.text, region.text)
         if not text:
             detail = answer.text.why if isinstance(answer.text, Refused) else repr(answer.text)[:200]
-            made.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
+            described.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
             continue
         name = _name(answer, text, request.prompt, derive_name if params.name == "derived" else None)
         if name:
-            made.meta["names"][name.outcome] += 1
+            described.meta["names"][name.outcome] += 1
         description = Description(
             region.region_id, region.image_id, text, vlm.fingerprint[:16], prompt, name.text if name else "",
             *_confidence(answer.text if reading.text else ""), find_marks(text, region.parent_id is None),
         )  # fmt: skip
-        made.descriptions.append(description)
-    return made
+        described.descriptions.append(description)
+    return described
 
 
 def _name(answer: Answer, text: str, prompt: str, derive_name: DeriveName | None) -> Name | None:

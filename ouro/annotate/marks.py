@@ -99,8 +99,8 @@ def find_marks(text: str, whole: bool) -> tuple[Mark, ...]:
     What stands in quotation marks is never looked at.
     """
     masked = mask(text)
-    found = [mark for start, end in sentences(text) for mark in _in_sentence(masked, start, end, whole)]
-    return tuple(_apart(found))
+    marks = [mark for start, end in sentences(text) for mark in _in_sentence(masked, start, end, whole)]
+    return tuple(_apart(marks))
 
 
 def lead_in_end(text: str) -> int:
@@ -110,24 +110,24 @@ def lead_in_end(text: str) -> int:
 
 def _in_sentence(masked: str, start: int, end: int, whole: bool) -> Iterator[Mark]:
     lead = _LEAD_IN.match(masked, start, end)
-    said = start
+    content_start = start
     if lead and lead.end() > start:
         yield Mark(start, lead.end(), "lead_in")
-        said = lead.end()
+        content_start = lead.end()
     for pattern, kind in (*_SENTENCE, *(() if whole else ((_FRAME_SENTENCE, "frame"),))):
-        if pattern.match(masked, start, end) or (kind == "frame" and pattern.match(masked, said, end)):
+        if pattern.match(masked, start, end) or (kind == "frame" and pattern.match(masked, content_start, end)):
             yield Mark(start, end, kind)
     for pattern, kind in (*_CLAUSE, *(() if whole else _CROP)):
-        for match in pattern.finditer(masked, said, end):
+        for match in pattern.finditer(masked, content_start, end):
             yield Mark(match.start(), match.end(), kind)
 
 
-def _apart(found: list[Mark]) -> Iterator[Mark]:
+def _apart(marks: list[Mark]) -> Iterator[Mark]:
     """In order, without those that overlap a longer one before or behind them."""
-    kept: list[Mark] = []
-    for mark in sorted(found, key=lambda m: (m.start, -m.end)):
-        if not kept or mark.start >= kept[-1].end:
-            kept.append(mark)
-        elif mark.end - mark.start > kept[-1].end - kept[-1].start:
-            kept[-1] = mark
-    return iter(kept)
+    disjoint_marks: list[Mark] = []
+    for mark in sorted(marks, key=lambda m: (m.start, -m.end)):
+        if not disjoint_marks or mark.start >= disjoint_marks[-1].end:
+            disjoint_marks.append(mark)
+        elif mark.end - mark.start > disjoint_marks[-1].end - disjoint_marks[-1].start:
+            disjoint_marks[-1] = mark
+    return iter(disjoint_marks)

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ouro.annotate.merging.budget import Count, Line, joined, lines_of
+from ouro.annotate.merging.budget import Count, Line, join_lines, lines_of
 from ouro.annotate.merging.outline import outline
 from ouro.annotate.merging.provenance import Composed, Marked, Piece, plain
 from ouro.annotate.merging.relating import Related, relate
@@ -45,7 +45,7 @@ class Template(Protocol):
     `children`: (merged description, place in the parent such as "top left") in reading order.
     """
 
-    def __call__(self, own: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None: ...
+    def __call__(self, piece: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None: ...
 
 
 class Merged(NamedTuple):
@@ -109,8 +109,8 @@ def merge_shard(
     tasks, rejected = _tasks(images, regions, descriptions)
     compositions: dict[int, Composition] = {}
     if params.writer == "template" and template is not None:
-        found = ((at, _by_template(task, template, params)) for at, task in enumerate(tasks))
-        compositions = {at: made for at, made in found if made is not None}
+        attempts = ((at, _by_template(task, template, params)) for at, task in enumerate(tasks))
+        compositions = {at: composition for at, composition in attempts if composition is not None}
     rest = [at for at in range(len(tasks)) if at not in compositions]
     composed = _compose([tasks[at] for at in rest], params, count, vlm, pictures)
     compositions |= dict(zip(rest, composed, strict=True))
@@ -134,25 +134,32 @@ def merge_region(
     task = Task(image, root, [root, *below], list(descriptions))
     composition = _by_template(task, template, params) if params.writer == "template" and template else None
     composition = composition or _compose([task], params, count_words, None, None)[0]
-    return plain(joined(composition.lines[root.region_id], root.region_id))
+    return plain(join_lines(composition.lines[root.region_id], root.region_id))
 
 
 def _tasks(
     images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description]
 ) -> tuple[list[Task], list[Rejected]]:
-    said = {d.region_id: d for d in descriptions if any(c.isalnum() for c in d.text)}
+    by_region = {d.region_id: d for d in descriptions if any(c.isalnum() for c in d.text)}
     by_image: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
         by_image[region.image_id].append(region)
     tasks: list[Task] = []
     rejected: list[Rejected] = []
     for image in images:
-        own = by_image[image.image_id]
-        root = next((r for r in own if r.parent_id is None), None)
-        if root is None or root.region_id not in said:
+        image_regions = by_image[image.image_id]
+        root = next((r for r in image_regions if r.parent_id is None), None)
+        if root is None or root.region_id not in by_region:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
         else:
-            tasks.append(Task(image, root, own, [said[r.region_id] for r in own if r.region_id in said]))
+            tasks.append(
+                Task(
+                    image,
+                    root,
+                    image_regions,
+                    [by_region[r.region_id] for r in image_regions if r.region_id in by_region],
+                )
+            )
     return tasks, rejected
 
 
@@ -166,20 +173,20 @@ def _by_template(task: Task, template: Template, params: Merge) -> Composition |
     composed: dict[str, Composed] = {}
     n_unread = 0
     for region in reversed(list(tree.subtree(task.root.region_id))):
-        own = Piece(" ".join(tree.descriptions[region.region_id].text.split()), region.region_id)
+        piece = Piece(" ".join(tree.descriptions[region.region_id].text.split()), region.region_id)
         children = [
             (composed[child.region_id].marked, relative_position(child.box, region.box))
             for child in tree.children(region.region_id)
         ]
-        made = template(own, children)
-        if made is None:
+        branch = template(piece, children)
+        if branch is None:
             n_unread += 1
             if children or region is task.root or n_unread > UNREAD * len(task.descriptions):
                 return None
-        composed[region.region_id] = made or Composed((own,), [])
-    lines = {region: lines_of(made.marked) for region, made in composed.items()}
+        composed[region.region_id] = branch or Composed((piece,), [])
+    lines = {region: lines_of(branch.marked) for region, branch in composed.items()}
     lines[task.root.region_id] = _captions(task, params) + lines[task.root.region_id]
-    decisions = [decision for made in composed.values() for decision in made.decisions]
+    decisions = [decision for branch in composed.values() for decision in branch.decisions]
     return Composition("template", lines, decisions)
 
 
@@ -201,7 +208,9 @@ def _compose(
         raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
     roots = [task.root.region_id for task in tasks]
     rewritings = rewrite_trees([one.tree for one in related], roots, vlm, params, count)
-    return [_rewritten(task, w, made, params) for task, w, made in zip(tasks, outlines, rewritings, strict=True)]
+    return [
+        _rewritten(task, w, rewriting, params) for task, w, rewriting in zip(tasks, outlines, rewritings, strict=True)
+    ]
 
 
 def _outlined(task: Task, related: Related, params: Merge) -> Composition:
@@ -215,19 +224,19 @@ def _outlined(task: Task, related: Related, params: Merge) -> Composition:
     return Composition("outline", lines, decisions, related.matches, related.conflicts)
 
 
-def _rewritten(task: Task, outlined: Composition, made: Rewriting, params: Merge) -> Composition:
+def _rewritten(task: Task, outlined: Composition, rewriting: Rewriting, params: Merge) -> Composition:
     """What the annotator wrote in place of the outline, which stands where it wrote nothing that can be used."""
-    lines = outlined.lines | dict(made.branches)
-    if made.reason:
-        return outlined._replace(writer=f"outline: {made.reason}", lines=lines)
-    lines[task.root.region_id] = _captions(task, params) + made.lines
-    return outlined._replace(writer="vlm", lines=lines, decisions=[*outlined.decisions, *made.decisions])
+    lines = outlined.lines | dict(rewriting.branches)
+    if rewriting.reason:
+        return outlined._replace(writer=f"outline: {rewriting.reason}", lines=lines)
+    lines[task.root.region_id] = _captions(task, params) + rewriting.lines
+    return outlined._replace(writer="vlm", lines=lines, decisions=[*outlined.decisions, *rewriting.decisions])
 
 
 def _captions(task: Task, params: Merge) -> list[Line]:
     """The collection's captions, before the description (VILA^2 section 2.1, "concatenated")."""
     if params.captions != "concatenated":
         return []
-    said = [" ".join(c.split()).rstrip(" .") for c in task.image.captions if any(x.isalnum() for x in c)]
+    captions = [" ".join(c.split()).rstrip(" .") for c in task.image.captions if any(x.isalnum() for x in c)]
     root = task.root.region_id
-    return [Line((Piece(f"{caption}.", root),), (root,)) for caption in dict.fromkeys(said)]
+    return [Line((Piece(f"{caption}.", root),), (root,)) for caption in dict.fromkeys(captions)]

@@ -66,7 +66,7 @@ def clean_name(reply: str, expected: str = "") -> Name:
 
 def _first_line(reply: str) -> str:
     """The first line with a letter or a digit, as plain text."""
-    lines = without_tags(apart_from_thinking(reply).said).splitlines()
+    lines = without_tags(apart_from_thinking(reply).answer).splitlines()
     return next((text for line in lines if (text := plain_text(line))), "")
 
 
@@ -74,6 +74,6 @@ def _unwrapped(line: str) -> str:
     """A line without label, lead-in, and the marks around it."""
     text = line.strip(_AROUND)
     for pattern in (_LABEL, _LEAD):
-        found = pattern.match(text)
-        text = text[found.end() :].strip(_AROUND) if found else text
+        match = pattern.match(text)
+        text = text[match.end() :].strip(_AROUND) if match else text
     return " ".join(text.split())

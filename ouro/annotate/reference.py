@@ -83,9 +83,9 @@ def _recursive_describe(run: _Run, node: Node) -> None:
     if descriptions:
         below = run.regions[first + 1 :]
         inside = {r.region_id for r in (region, *below)}
-        said = [d for d in run.descriptions if d.region_id in inside]
+        inside_descriptions = [d for d in run.descriptions if d.region_id in inside]
         run.merged[region.region_id] = merge_region(  # 15: d <- Merge(d, D); 17
-            run.image, region, below, said, run.params.merge, run.template
+            run.image, region, below, inside_descriptions, run.params.merge, run.template
         )
 
 

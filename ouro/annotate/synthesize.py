@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS = 32  # of the round trip: a single word or phrase, and room for a sentence
 
-Told = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
 class Synthesized(NamedTuple):
@@ -74,8 +74,8 @@ def synthesize_images(
     writer: Callable[[int], VisionLM],
     answerer: Callable[[int], VisionLM],
     params: Synthesize,
-    progress: Told | None = None,
-    answered: Told | None = None,
+    progress: Progress | None = None,
+    answered: Progress | None = None,
     rules: Rules | None = None,
 ) -> Synthesized:
     """The pairs of a shard's scenes; the files of their images lie in `folder`.
@@ -84,16 +84,16 @@ def synthesize_images(
     those of a template language, in place of the rules on free text. Raises ImageError for a file that is damaged or
     has more than `max_pixels`, and ScoringUnavailable.
     """
-    made = Synthesized([], [], 0)
+    synthesized = Synthesized([], [], 0)
     for chunk in chunk_images(images):
         pictures = Pictures(chunk, folder, max_pixels)
-        own = [scene for scene in scenes if scene.image_id in pictures]
+        chunk_scenes = [scene for scene in scenes if scene.image_id in pictures]
         vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.asks else None
-        written = synthesize_shard(pictures, own, vlm, params, progress, checker, answered, rules)
-        made.pairs.extend(written.pairs)
-        made.rejected.extend(written.rejected)
-        made = made._replace(n_in=made.n_in + written.n_in)
-    return made
+        written = synthesize_shard(pictures, chunk_scenes, vlm, params, progress, checker, answered, rules)
+        synthesized.pairs.extend(written.pairs)
+        synthesized.rejected.extend(written.rejected)
+        synthesized = synthesized._replace(n_in=synthesized.n_in + written.n_in)
+    return synthesized
 
 
 def synthesize_shard(
@@ -101,9 +101,9 @@ def synthesize_shard(
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
-    progress: Told | None = None,
+    progress: Progress | None = None,
     answerer: VisionLM | None = None,
-    answered: Told | None = None,
+    answered: Progress | None = None,
     rules: Rules | None = None,
 ) -> Synthesized:
     """The pairs of a shard. `answerer`: the annotator that is asked about pairs (None: nothing asks it); `answered` is
@@ -171,7 +171,7 @@ def _write_pairs(
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
-    progress: Told | None,
+    progress: Progress | None,
 ) -> Iterator[_Reply]:
     """VLM(I, P, d0) for each scene and aspect, all in one batch, parsed to pieces."""
     tasks = [(scene, aspect) for scene in scenes for aspect in params.aspects]
@@ -239,17 +239,18 @@ def _round_trip(
     candidates: Sequence[_AcceptedPair],
     answerer: VisionLM,
     params: Synthesize,
-    answered: Told | None,
+    answered: Progress | None,
 ) -> tuple[list[_AcceptedPair], list[Rejected]]:
     """Pairs with their agreement as confidence, and those below `synthesize.min_agreement` as rejected; of pairs
     whose support was asked only the unsure are asked about, unless `synthesize.round_trip` says so."""
     bounds = (params.max_pixels,)
-    asked = [k for k in candidates if params.round_trip or k.unsure or params.support != "asked"]
+    questions = [k for k in candidates if params.round_trip or k.unsure or params.support != "asked"]
     requests = [
-        Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds) for k in asked
+        Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds)
+        for k in questions
     ]
     answers = answerer.generate(requests, max_new_tokens=ANSWER_TOKENS, progress=answered) if requests else []
-    replies = dict(zip((k.record_id for k in asked), answers, strict=True))
+    replies = dict(zip((k.record_id for k in questions), answers, strict=True))
     agreeing: list[_AcceptedPair] = []
     rejected: list[Rejected] = []
     for candidate in candidates:

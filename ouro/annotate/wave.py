@@ -33,15 +33,15 @@ def ask_regions(
     requests: Sequence[Request], vlm: VisionLM, params: Describe, progress: Progress | None = None
 ) -> list[Answer]:
     """One Answer per request, in order; `progress` gets the number of requests that are done."""
-    wanted = [r._replace(confidence=params.confidence) for r in requests]
+    vlm_requests = [r._replace(confidence=params.confidence) for r in requests]
     if params.name != "asked":
-        replies = vlm.generate(wanted, max_new_tokens=params.max_new_tokens, progress=progress)
+        replies = vlm.generate(vlm_requests, max_new_tokens=params.max_new_tokens, progress=progress)
         return [Answer(reply, None) for reply in replies]
     if not (params.structured and isinstance(vlm, Structuring) and vlm.takes_schemas):
-        return _ask_plainly(wanted, vlm, params, progress)
-    answers = _ask_structured(wanted, vlm, params, progress)
+        return _ask_plainly(vlm_requests, vlm, params, progress)
+    answers = _ask_structured(vlm_requests, vlm, params, progress)
     rest = [i for i, answer in enumerate(answers) if answer is None]
-    plain = dict(zip(rest, _ask_plainly([wanted[i] for i in rest], vlm, params, None), strict=True))
+    plain = dict(zip(rest, _ask_plainly([vlm_requests[i] for i in rest], vlm, params, None), strict=True))
     return [answer or plain[i] for i, answer in enumerate(answers)]
 
 
@@ -59,8 +59,10 @@ def _ask_structured(
     requests: Sequence[Request], vlm: VisionLM, params: Describe, progress: Progress | None
 ) -> list[Answer | None]:
     """None for a request whose reply has not the form."""
-    wanted = [r._replace(prompt=STRUCTURED.format(prompt=r.prompt), schema=STRUCTURED_SCHEMA) for r in requests]
-    replies = vlm.generate(wanted, max_new_tokens=params.max_new_tokens + STRUCTURE_TOKENS, progress=progress)
+    schema_requests = [
+        r._replace(prompt=STRUCTURED.format(prompt=r.prompt), schema=STRUCTURED_SCHEMA) for r in requests
+    ]
+    replies = vlm.generate(schema_requests, max_new_tokens=params.max_new_tokens + STRUCTURE_TOKENS, progress=progress)
     return [read_structured(reply) for reply in replies]
 
 
@@ -70,12 +72,12 @@ def read_structured(reply: str) -> Answer | None:
     The text keeps the probabilities of the reply as a whole.
     """
     try:
-        found: Any = json.loads(reply[reply.index("{") : reply.rindex("}") + 1])
+        value: Any = json.loads(reply[reply.index("{") : reply.rindex("}") + 1])
     except (ValueError, RecursionError):
         return None
-    if isinstance(reply, Refused) or not isinstance(found, dict):
+    if isinstance(reply, Refused) or not isinstance(value, dict):
         return None
-    text, name = found.get("text"), found.get("name")
+    text, name = value.get("text"), value.get("name")
     if not isinstance(text, str) or not isinstance(name, str) or not text.strip():
         return None
     if isinstance(reply, Reply):

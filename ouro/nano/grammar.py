@@ -63,11 +63,11 @@ class Reading(NamedTuple):
 def read(marked: Marked) -> Reading | None:
     """What a text says; None where a sentence of it is not nano's."""
     text = plain(marked)
-    said = _read(text)
-    if said is None:
+    reading = _read(text)
+    if reading is None:
         return None
-    opening, more = (tuple(_owned(thing, marked) for thing in things) for things in (said.opening, said.more))
-    return said._replace(opening=opening, more=more)
+    opening, more = (tuple(_owned(thing, marked) for thing in things) for things in (reading.opening, reading.more))
+    return reading._replace(opening=opening, more=more)
 
 
 def _owned(thing: Thing, marked: Marked) -> Thing:
@@ -86,10 +86,10 @@ def _read(text: str) -> Reading | None:
     things = _holder(text, start, end - len(SOME) if vague else end)
     n_opening, order = len(things), list[int]()
     for start, end in spans[1:] if things else ():
-        told = _later(text, start, end, things)
-        if not told:
+        indices = _later(text, start, end, things)
+        if not indices:
             return None
-        order += told
+        order += indices
     parts = tuple(things[:n_opening]), tuple(things[n_opening:])
     return Reading(*parts, tuple(dict.fromkeys(order)), vague) if things else None
 
@@ -145,8 +145,8 @@ def _thing(phrase: re.Match[str]) -> Thing:
     looks = phrase["looks"].split()
     color, pattern = (next((w for w in looks if w in words), "") for words in (COLORS, PATTERNS))
     place = phrase["place"] or ""
-    at, placed = str(phrase.start("noun")), str(phrase.start("place")) if place else ""
-    return Thing(phrase["noun"], color, pattern, (phrase["says"] or "").strip('"“”'), place, at, placed)
+    at, place_start = str(phrase.start("noun")), str(phrase.start("place")) if place else ""
+    return Thing(phrase["noun"], color, pattern, (phrase["says"] or "").strip('"“”'), place, at, place_start)
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------
@@ -157,13 +157,13 @@ def write(reading: Reading, owner: str) -> Marked:
     things = reading.things
     named = Counter(thing.noun for thing in things)
     if len(things) == 1 and things[0].noun in CONTAINERS and things[0].parts and not things[0].place:
-        pieces = [*_said(things[0]), Piece(" with ", things[0].region_id), *_list(things[0].parts)]
+        pieces = [*_pieces(things[0]), Piece(" with ", things[0].region_id), *_list(things[0].parts)]
         return (*pieces, Piece(".", owner))
     pieces = [*_list(reading.opening), Piece(".", owner)]
     for at in dict.fromkeys((*reading.order, *range(len(things)))):
         thing = things[at]
         if at >= len(reading.opening):
-            pieces += [Piece(" ", owner), Piece("there is ", thing.region_id), *_said(thing), Piece(".", owner)]
+            pieces += [Piece(" ", owner), Piece("there is ", thing.region_id), *_pieces(thing), Piece(".", owner)]
         if thing.parts:
             where = f" {_at(thing.place)}" if named[thing.noun] > 1 and thing.place else ""
             pieces.append(Piece(" ", owner))
@@ -176,11 +176,11 @@ def _list(things: Sequence[Thing]) -> list[Piece]:
     pieces: list[Piece] = []
     for i, thing in enumerate(things):
         joint = "" if i == 0 else " and " if i == len(things) - 1 else ", "
-        pieces += [Piece(joint, thing.region_id), *_said(thing)] if joint else _said(thing)
+        pieces += [Piece(joint, thing.region_id), *_pieces(thing)] if joint else _pieces(thing)
     return pieces
 
 
-def _said(thing: Thing) -> list[Piece]:
+def _pieces(thing: Thing) -> list[Piece]:
     where = [Piece(f" {_at(thing.place)}", thing.placed_by or thing.region_id)] if thing.place else []
     return [Piece(phrase_of(thing), thing.region_id), *where]
 

@@ -21,9 +21,9 @@ def merged_description(scene: Scene) -> str:
 
 
 def _merge(text: str, region_id: str, parts: list[tuple[Marked, str]]) -> Marked:
-    made = merge_nano(Piece(text, region_id), parts)
-    assert made is not None, f"nano's language has no {text!r}"
-    return made.marked
+    composed = merge_nano(Piece(text, region_id), parts)
+    assert composed is not None, f"nano's language has no {text!r}"
+    return composed.marked
 
 
 def _order(slot: str) -> tuple[int, ...]:

@@ -17,18 +17,18 @@ from ouro.core.records import Decision
 from ouro.nano.grammar import SOME, Reading, Thing, phrase_of, read, write
 from ouro.nano.scenes import CONTAINERS
 
-CLOSE_UP, SAID, VAGUE, UNREAD = "close_up_tells_looks", "said_before", "vague_mention", "not_nanos_language"
+CLOSE_UP, REPEATED, VAGUE, UNREAD = "close_up_tells_looks", "said_before", "vague_mention", "not_nanos_language"
 
 
-def merge_nano(own: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None:
+def merge_nano(piece: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None:
     """Merge(d, {d_j}) in nano's language; None where the parent's text is not in it.
 
     `children`: (merged description, place in the parent such as "top left") in reading order.
     """
-    base = read((own,))
+    base = read((piece,))
     if base is None or not children:
-        return Composed((own,), []) if base else None
-    decisions = [Decision("redundancy", own.region_id, SOME.strip(), VAGUE)] if base.vague else []
+        return Composed((piece,), []) if base else None
+    decisions = [Decision("redundancy", piece.region_id, SOME.strip(), VAGUE)] if base.vague else []
     joining: list[tuple[Reading, str]] = []
     for marked, place in children:
         child = read(marked)
@@ -36,9 +36,9 @@ def merge_nano(own: Piece, children: Sequence[tuple[Marked, str]]) -> Composed |
             decisions.append(Decision("contradiction", region_at(marked, 0), plain(marked), UNREAD))
         else:
             joining.append((child, place))
-    things = _Things(base, own.region_id, decisions, [child.opening[0].noun for child, _ in joining])
+    things = _Things(base, piece.region_id, decisions, [child.opening[0].noun for child, _ in joining])
     things.join(joining)
-    return Composed(write(things.reading(), own.region_id), decisions)
+    return Composed(write(things.reading(), piece.region_id), decisions)
 
 
 class _Things:
@@ -65,13 +65,13 @@ class _Things:
         matches = self._matches(leads)
         for i, (child, place) in enumerate(children):
             lead = child.opening[0]
-            placed = lead._replace(place=place, placed_by=lead.region_id)
-            again = (k for k, thing in enumerate(self.things) if _covers(thing, placed))
-            at = matches[i] if i in matches else next(again, len(self.things))
+            candidate = lead._replace(place=place, placed_by=lead.region_id)
+            rivals = (k for k, thing in enumerate(self.things) if _covers(thing, candidate))
+            at = matches[i] if i in matches else next(rivals, len(self.things))
             if at < len(self.things):
                 self.things[at] = self._one(self.things[at], lead, place)
             else:
-                self.things.append(placed)
+                self.things.append(candidate)
             self.order.append(at)
             for thing in (*child.opening[1:], *child.more):  # where they are in the parent is not known
                 self._beside(thing)
@@ -79,7 +79,7 @@ class _Things:
     def _beside(self, thing: Thing) -> None:
         """A thing that a child has beside its own."""
         if any(other.noun == thing.noun for other in self.things):
-            self.decisions.append(Decision("redundancy", thing.region_id, phrase_of(thing), SAID))
+            self.decisions.append(Decision("redundancy", thing.region_id, phrase_of(thing), REPEATED))
         else:
             self.things.append(thing._replace(place="", placed_by=""))
 
@@ -121,7 +121,7 @@ class _Things:
                 parts.append(part)
                 continue
             less, parts[at] = (theirs[at], part) if _detail(part) > _detail(theirs[at]) else (part, theirs[at])
-            self.decisions.append(Decision("redundancy", less.region_id, phrase_of(less), SAID))
+            self.decisions.append(Decision("redundancy", less.region_id, phrase_of(less), REPEATED))
         return tuple(parts)
 
 

@@ -15,5 +15,5 @@ def derive_name(text: str) -> str:
     """ "a red striped ring" of an object, "a table" of "a table with a ring and a star", "a sign" of "a sign that says
     milk". "" of a scene with several containers, which has no main object, and of text in other words.
     """
-    found = _CONTAINER.match(text) or _ITEM.match(text)
-    return found[0] if found else ""
+    match = _CONTAINER.match(text) or _ITEM.match(text)
+    return match[0] if match else ""

@@ -33,7 +33,7 @@ class Item(NamedTuple):
     slot: str
 
 
-class Told(NamedTuple):
+class Facts(NamedTuple):
     """The facts of a description."""
 
     items: tuple[Item, ...]
@@ -43,7 +43,7 @@ class Told(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def read_facts(description: str) -> Told:
+def read_facts(description: str) -> Facts:
     """The facts of a description in nano's language; what is in other words is not among them."""
     facts = stated_facts(description)
     named = sorted({tuple(name.split(" on ")) for kind, name, _ in facts if kind != "sign" and " on " in name})
@@ -54,7 +54,7 @@ def read_facts(description: str) -> Told:
     )
     containers = {name: value for kind, name, value in facts if kind == "where" and name in CONTAINERS}
     signs = {name: value for kind, name, value in facts if kind == "sign"}
-    return Told(items, containers, signs, frozenset(re.findall(r"\w+", description)))
+    return Facts(items, containers, signs, frozenset(re.findall(r"\w+", description)))
 
 
 def _value(facts: set[Fact], kind: str, name: str) -> str:
@@ -63,27 +63,27 @@ def _value(facts: set[Fact], kind: str, name: str) -> str:
 
 def _bare_items(description: str) -> list[tuple[str, ...]]:
     """Shapes of which nothing is told: "a table with a star and a ring"."""
-    found: list[tuple[str, ...]] = []
+    items: list[tuple[str, ...]] = []
     for sentence in description.split(". "):
         holder = re.match(r"(?:the|a|an) (\w+)", sentence)
         kind = holder[1] if holder and holder[1] in CONTAINERS else "floor"
-        found += [(shape, kind) for shape in re.findall(rf"\b(?:a|an) (?:\w+ ){{0,2}}({'|'.join(SHAPES)})\b", sentence)]
-    return list(dict.fromkeys(found))
+        items += [(shape, kind) for shape in re.findall(rf"\b(?:a|an) (?:\w+ ){{0,2}}({'|'.join(SHAPES)})\b", sentence)]
+    return list(dict.fromkeys(items))
 
 
 def check_pair(pair: Written, description: str) -> str:
     """ "" when the description bears the pair out, else the reason, one of `pairs.support.support`."""
-    told, answer = read_facts(description), pair.answer.lower().strip(" .")
+    facts, answer = read_facts(description), pair.answer.lower().strip(" .")
     question = " ".join(pair.question.lower().rstrip("? ").split())
     for form, answers in _FORMS:
         if match := form.fullmatch(question):
-            right = answers(told, match.groupdict())
-            return _judge(right, answer, told)
-    is_said = set(answer.split()) - {"yes", "no"} <= told.words
+            right = answers(facts, match.groupdict())
+            return _judge(right, answer, facts)
+    is_said = set(answer.split()) - {"yes", "no"} <= facts.words
     return "not_checkable" if is_said else "answer_not_in_description"
 
 
-def _judge(right: list[str] | None, answer: str, told: Told) -> str:
+def _judge(right: list[str] | None, answer: str, facts: Facts) -> str:
     if right is None:
         return "question_names_unknown_object"
     if answer in right:
@@ -92,36 +92,36 @@ def _judge(right: list[str] | None, answer: str, told: Told) -> str:
         return "contradicts_description"
     if answer in NUMBERS:
         return "count_not_supported"
-    return "attribute_of_another_object" if set(answer.split()) <= told.words else "answer_not_in_description"
+    return "attribute_of_another_object" if set(answer.split()) <= facts.words else "answer_not_in_description"
 
 
-def _find(told: Told, asked: dict[str, str | None]) -> list[Item]:
+def _find(facts: Facts, fields: dict[str, str | None]) -> list[Item]:
     return [
         i
-        for i in told.items
-        if all(not asked.get(k) or asked[k] == getattr(i, k) for k in ("shape", "holder", "color"))
+        for i in facts.items
+        if all(not fields.get(k) or fields[k] == getattr(i, k) for k in ("shape", "holder", "color"))
     ]
 
 
-def _field(name: str) -> Callable[[Told, dict[str, str | None]], list[str] | None]:
-    def values(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-        items = _find(told, asked)
+def _field(name: str) -> Callable[[Facts, dict[str, str | None]], list[str] | None]:
+    def values(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+        items = _find(facts, fields)
         return [value for i in items if (value := str(getattr(i, name)))] if items else None
 
     return values
 
 
-def _container(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    kind = str(asked["kind"])
-    return [told.containers[kind]] if kind in told.containers else None
+def _container(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+    kind = str(fields["kind"])
+    return [facts.containers[kind]] if kind in facts.containers else None
 
 
-def _beside(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    axis, step = _SIDES[str(asked["side"])]
+def _beside(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+    axis, step = _SIDES[str(fields["side"])]
     out: list[str] = []
-    items = _find(told, asked)
+    items = _find(facts, fields)
     for one in items:
-        places = [(o, _spot(o.slot)) for o in told.items if o.holder == one.holder and o != one and o.slot]
+        places = [(o, _spot(o.slot)) for o in facts.items if o.holder == one.holder and o != one and o.slot]
         spot = _spot(one.slot)
         there = [(o, s) for o, s in places if one.slot and (s[axis] - spot[axis]) * step > 0]
         in_line = [o.shape for o, s in there if s[1 - axis] == spot[1 - axis]]
@@ -134,18 +134,18 @@ def _spot(slot: str) -> tuple[int, int]:
     return column, row
 
 
-def _count(told: Told, asked: dict[str, str | None]) -> list[str] | None:
+def _count(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
     """Of "objects" on a holder, shapes by name, containers together or by name."""
-    what = str(asked["plural"])
+    what = str(fields["plural"])
     if what == "containers":
-        n = len(told.containers)
+        n = len(facts.containers)
     elif kind := next((k for k in CONTAINERS if what in (plural(k), _plural_of_f(k))), None):
-        n = int(kind in told.containers)
+        n = int(kind in facts.containers)
     else:
         shape = next((s for s in SHAPES if plural(s) == what), "")
         if not shape and what != "objects":
             return None
-        items = _find(told, {"shape": shape, "holder": asked.get("holder")})
+        items = _find(facts, {"shape": shape, "holder": fields.get("holder")})
         n = len(items)
     return [NUMBERS[n]] if 0 < n < len(NUMBERS) else None
 
@@ -154,25 +154,25 @@ def _plural_of_f(word: str) -> str:
     return f"{word[:-1]}ves" if word.endswith("f") else f"{word}es"
 
 
-def _sign(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    return [w for holder, w in told.signs.items() if asked["holder"] in (None, holder)] or None
+def _sign(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+    return [w for holder, w in facts.signs.items() if fields["holder"] in (None, holder)] or None
 
 
-def _exists(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    if asked.get("kind"):
-        known = asked["kind"] in told.containers or (asked["kind"] == "sign" and bool(told.signs))
-        return ["yes" if known else "no"]
-    items = _find(told, {"shape": asked["shape"]})
-    right = any(i.color == asked["color"] for i in items)
+def _exists(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+    if fields.get("kind"):
+        exists = fields["kind"] in facts.containers or (fields["kind"] == "sign" and bool(facts.signs))
+        return ["yes" if exists else "no"]
+    items = _find(facts, {"shape": fields["shape"]})
+    right = any(i.color == fields["color"] for i in items)
     return ["yes"] if right else [] if any(not i.color and not i.pattern for i in items) else ["no"]
 
 
-def _loose(told: Told, asked: dict[str, str | None]) -> list[str] | None:
-    return ["yes" if any(i.holder == "floor" for i in told.items) else "no"]
+def _loose(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
+    return ["yes" if any(i.holder == "floor" for i in facts.items) else "no"]
 
 
 _KIND = rf"(?P<kind>{'|'.join(CONTAINERS)})"
-_FORMS: list[tuple[re.Pattern[str], Callable[[Told, dict[str, str | None]], list[str] | None]]] = [
+_FORMS: list[tuple[re.Pattern[str], Callable[[Facts, dict[str, str | None]], list[str] | None]]] = [
     (re.compile(rf"what color is the (?:{_COLOR} )?{_SHAPE}{_ON}"), _field("color")),
     (re.compile(rf"what pattern is the (?:{_COLOR} )?{_SHAPE}{_ON}"), _field("pattern")),
     (re.compile(rf"what shape is the {_COLOR} object{_ON}"), _field("shape")),

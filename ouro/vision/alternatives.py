@@ -67,10 +67,10 @@ def option_shares(steps: Sequence[Step], options: Sequence[str]) -> tuple[float,
     fitting: list[int] = []
     for step in steps:
         for token, probability in step.probabilities.items():
-            own = _fitting(before + token, texts)
-            if not _plain(before + token) or (token == step.token and len(own) > 1):
+            fits = _fitting(before + token, texts)
+            if not _plain(before + token) or (token == step.token and len(fits) > 1):
                 continue  # says nothing yet; or is decided by the tokens that follow
-            _add(sums, own, reached * probability)
+            _add(sums, fits, reached * probability)
         before += step.token
         fitting = _fitting(before, texts)
         if len(fitting) < 2 and _plain(before):
@@ -99,11 +99,11 @@ def _fitting(reply: str, texts: Sequence[str]) -> list[int]:
     beginning = [n for n, text in enumerate(texts) if text.startswith(stripped)]
     if beginning:
         return beginning
-    said = [
+    fits = [
         n for n, text in enumerate(texts) if plain.startswith(text) and not plain[len(text) : len(text) + 1].isalnum()
     ]
-    longest = max((len(texts[n]) for n in said), default=0)
-    return [n for n in said if len(texts[n]) == longest]
+    longest = max((len(texts[n]) for n in fits), default=0)
+    return [n for n in fits if len(texts[n]) == longest]
 
 
 def _shared_length(a: str, b: str) -> int:

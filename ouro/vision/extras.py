@@ -63,8 +63,8 @@ class Extras:
     async def _try_each(self, ask: Ask, request: Request, refusal: type[Exception]) -> None:
         """Ask with one extra at a time, until a form of schema is taken."""
         for name in _ALL:
-            known = self._taken | self._refused
-            if name in known or (name in SCHEMA_FORMS and (not request.schema or known_form(self._taken))):
+            names = self._taken | self._refused
+            if name in names or (name in SCHEMA_FORMS and (not request.schema or known_form(self._taken))):
                 continue
             if name == LOGPROBS and not request.confidence:
                 continue

@@ -148,12 +148,12 @@ class HFVisionLM:
         """
         check_options(requests, options)
         paths = [decisive_paths([self._spellings(option) for option in choices]) for choices in options]
-        rows = [rows_of(own) for own in paths]
-        forced = [(request, ids) for request, own in zip(requests, rows, strict=True) for ids in own]
+        rows = [rows_of(option_paths) for option_paths in paths]
+        forced = [(request, ids) for request, option_paths in zip(requests, rows, strict=True) for ids in option_paths]
         logits = iter(self._forced_logits(forced))
         return [
-            option_probabilities(own, ids, [next(logits) for _ in ids], len(choices))
-            for own, ids, choices in zip(paths, rows, options, strict=True)
+            option_probabilities(option_paths, ids, [next(logits) for _ in ids], len(choices))
+            for option_paths, ids, choices in zip(paths, rows, options, strict=True)
         ]
 
     def _spellings(self, option: str) -> list[Ids]:
@@ -204,8 +204,8 @@ class HFVisionLM:
                     part = take_rows(inputs, rows, images, shared=prepared.grids is not None)
                     if self.shares:
                         self.shares.images = images
-                wanted = any(requests[i].confidence for i in rows)
-                for i, reply in zip(rows, self._generate(part, limit, wanted), strict=True):
+                confidence = any(requests[i].confidence for i in rows)
+                for i, reply in zip(rows, self._generate(part, limit, confidence), strict=True):
                     replies[i] = reply if requests[i].confidence else str(reply)
         return replies
 

@@ -119,7 +119,7 @@ class OpenAIVisionLM:
             return ()
 
         shares = self._run(requests, work, equal, lambda i, share: None)
-        return [share or normalised([0.0] * len(own)) for share, own in zip(shares, options, strict=True)]
+        return [share or normalised([0.0] * len(choices)) for share, choices in zip(shares, options, strict=True)]
 
     async def _reply(self, request: Request, max_new_tokens: int, send: Send) -> str:
         from ouro.vision.transport import choice_of, reply_of

@@ -57,9 +57,9 @@ def decisive_paths(options: Sequence[Sequence[Ids]]) -> list[Path]:
     """The shortest beginnings that tell options apart; `options` holds the token ids of each one's spellings, with the
     end token. A spelling that another option has, too, is taken whole."""
     paths: dict[Path, None] = {}
-    for number, own in enumerate(options):
+    for number, encodings in enumerate(options):
         others = [ids for other, all_ids in enumerate(options) if other != number for ids in all_ids]
-        for ids in own:
+        for ids in encodings:
             lengths = range(1, len(ids) + 1)
             length = next((n for n in lengths if all(other[:n] != ids[:n] for other in others)), len(ids))
             paths[Path(number, ids[:length])] = None
@@ -96,8 +96,8 @@ def normalised(weights: Sequence[float]) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def end_tokens(model: Any, *known: int | None) -> list[int]:
-    """The ids after which a reply has ended: those of the model's generation settings and those that are `known`."""
-    own = model.generation_config.eos_token_id
-    ids = own if isinstance(own, list) else [own]
-    return sorted({i for i in (*ids, *known) if i is not None})
+def end_tokens(model: Any, *extra_ids: int | None) -> list[int]:
+    """The ids after which a reply has ended: those of the model's generation settings and `extra_ids`."""
+    setting = model.generation_config.eos_token_id
+    ids = setting if isinstance(setting, list) else [setting]
+    return sorted({i for i in (*ids, *extra_ids) if i is not None})

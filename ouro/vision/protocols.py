@@ -165,11 +165,11 @@ def split_by_length(requests: Sequence[Request]) -> list[list[int]]:
 
 
 def _plan(
-    requests: Sequence[Request], wanted: Sequence[int], size: int, tokens: Sequence[int] | None, budget: int | None
+    requests: Sequence[Request], indices: Sequence[int], size: int, tokens: Sequence[int] | None, budget: int | None
 ) -> list[list[int]]:
     """`plan_batches` of the requests with these indices."""
     lengths = tokens if tokens is not None else [_count_pixels(r) for r in requests]
-    question_counts = Counter(id(requests[i].images[0]) for i in wanted if requests[i].images)
+    question_counts = Counter(id(requests[i].images[0]) for i in indices if requests[i].images)
     picture_numbers: dict[int, int] = {}
 
     def sort_key(i: int) -> tuple[int, str, int, int, str]:
@@ -181,7 +181,7 @@ def _plan(
         return -lengths[i], "", picture, -len(prompt), prompt
 
     groups: list[list[int]] = []
-    for i in sorted(wanted, key=sort_key):
+    for i in sorted(indices, key=sort_key):
         full = not groups or len(groups[-1]) == size
         if full or (budget is not None and (len(groups[-1]) + 1) * lengths[groups[-1][0]] > budget):
             groups.append([])

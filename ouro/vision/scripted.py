@@ -57,7 +57,7 @@ class ScriptedVLM:
         self._note(requests)
         if self.weights is None:
             raise ScoringUnavailable("ScriptedVLM: got no `weights`, expected a function of request and options")
-        return [normalised(self.weights(r, own)) for r, own in zip(requests, options, strict=True)]
+        return [normalised(self.weights(r, choices)) for r, choices in zip(requests, options, strict=True)]
 
     def _note(self, requests: Sequence[Request]) -> None:
         self.asked += requests

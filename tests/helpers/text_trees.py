@@ -38,11 +38,11 @@ def _case(case: dict[str, Any]) -> Tree:
     image = case["name"]
     regions, descriptions = [], []
     for r in case["regions"]:
-        own, parent = f"{image}/{r['path']}", r["path"].rpartition(".")[0]
+        region_id, parent = f"{image}/{r['path']}", r["path"].rpartition(".")[0]
         above = f"{image}/{parent}" if parent else None
         box = _box(r["box"])
-        regions.append(Region(own, image, above, r["path"].count("."), box, 1.0, "rpn", r["ocr"], r["kind"]))
-        descriptions.append(Description(own, image, plain_text(r["reply"]), "a", name=r["name"]))
+        regions.append(Region(region_id, image, above, r["path"].count("."), box, 1.0, "rpn", r["ocr"], r["kind"]))
+        descriptions.append(Description(region_id, image, plain_text(r["reply"]), "a", name=r["name"]))
     labels = {region.region_id: r for region, r in zip(regions, case["regions"], strict=True)}
     return Tree(regions, descriptions, labels, case["conflicts"])
 
@@ -67,10 +67,10 @@ def tree_of(text: str, children: Sequence[tuple[str, Box, str]], image: str = "i
     """A whole picture of 1000 x 800 with children (name, box, text), whose ids are "i/0.0", "i/0.1", ..."""
     regions = [Region(f"{image}/0", image, None, 0, SIZE, 1.0, "image", kind="scene")]
     descriptions = [Description(f"{image}/0", image, plain_text(text), "a")]
-    for at, (name, box, said) in enumerate(children):
-        own = f"{image}/0.{at}"
-        regions.append(Region(own, image, f"{image}/0", 1, box, 1.0, "rpn"))
-        descriptions.append(Description(own, image, plain_text(said), "a", name=name))
+    for at, (name, box, reply) in enumerate(children):
+        region_id = f"{image}/0.{at}"
+        regions.append(Region(region_id, image, f"{image}/0", 1, box, 1.0, "rpn"))
+        descriptions.append(Description(region_id, image, plain_text(reply), "a", name=name))
     return Tree(regions, descriptions, {}, [])
 
 

@@ -29,12 +29,12 @@ class Said(NamedTuple):
     ocr: str = ""
 
 
-def tree_of(said: Mapping[str, Said], conflicts: tuple[Conflict, ...] = ()) -> Tree:
-    """The tree, with the matches that `said` gives."""
-    regions, descriptions = records_of(said)
+def tree_of(parts: Mapping[str, Said], conflicts: tuple[Conflict, ...] = ()) -> Tree:
+    """The tree, with the matches that `parts` gives."""
+    regions, descriptions = records_of(parts)
     texts = {d.region_id: d.text for d in descriptions}
     matches: list[Match] = []
-    for path, region in said.items():
+    for path, region in parts.items():
         if region.match:
             parent = path.rsplit(".", 1)[0]
             at = texts[parent].index(region.match)
@@ -42,11 +42,11 @@ def tree_of(said: Mapping[str, Said], conflicts: tuple[Conflict, ...] = ()) -> T
     return build_tree(regions, descriptions, matches, conflicts)
 
 
-def records_of(said: Mapping[str, Said]) -> tuple[list[Region], list[Description]]:
+def records_of(parts: Mapping[str, Said]) -> tuple[list[Region], list[Description]]:
     """Regions and descriptions in the order given."""
     regions: list[Region] = []
     descriptions: list[Description] = []
-    for path, region in said.items():
+    for path, region in parts.items():
         whole = path == "0"
         box: Box = (0.0, 0.0, 90.0, 90.0) if whole else PLACES[region.place]
         parent = None if whole else path.rsplit(".", 1)[0]

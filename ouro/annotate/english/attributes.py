@@ -67,13 +67,13 @@ def attribute(word: str) -> tuple[str, int] | None:
 @lru_cache(maxsize=65536)
 def readings(word: str) -> frozenset[tuple[str, int]]:
     """All that a word says: "orange-red" is orange and red, "peach-colored" peach, "reddish" red; none for others."""
-    if known := attribute(word):
-        return frozenset([known])
+    if reading := attribute(word):
+        return frozenset([reading])
     parts = [p for p in word.split("-") if p not in ("colored", "coloured", "ish")]
     stems = [stem for p in parts for stem in ((p, p[:-3], p[:-4]) if p.endswith("ish") else (p,))]
     if not 1 <= len(parts) <= 3 or (len(parts) == 1 and parts[0] == word and not word.endswith("ish")):
         return frozenset()
-    return frozenset(found for stem in stems if (found := attribute(stem)))
+    return frozenset(reading for stem in stems if (reading := attribute(stem)))
 
 
 def clashes(first: Collection[str], second: Collection[str]) -> list[Clash]:
@@ -97,8 +97,8 @@ def exclude_each_other(first: Collection[str], second: Collection[str]) -> bool:
 
 
 def _by_kind(words: Collection[str]) -> dict[str, list[tuple[str, int]]]:
-    found: dict[str, list[tuple[str, int]]] = {}
+    by_kind: dict[str, list[tuple[str, int]]] = {}
     for word in words:
-        if known := attribute(word):
-            found.setdefault(known[0], []).append((word, known[1]))
-    return found
+        if reading := attribute(word):
+            by_kind.setdefault(reading[0], []).append((word, reading[1]))
+    return by_kind

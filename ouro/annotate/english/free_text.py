@@ -83,13 +83,13 @@ class NounPhrase(NamedTuple):
 def read_phrases(text: str) -> tuple[NounPhrase, ...]:
     """All noun phrases, in order. What stands in quotation marks names nothing; an empty text has none."""
     masked = mask(text)
-    found: list[NounPhrase] = []
+    phrases: list[NounPhrase] = []
     for number, (start, end) in enumerate(sentences(text)):
         tokens = tokens_of(masked, start, end)
-        phrases = _joined(masked, tokens, find_chunks(masked, tokens), start)
-        phrases = _placed(masked, _described(masked, phrases), start, end)
-        found += [p._replace(sentence=number) for p in phrases]
-    return tuple(found)
+        sentence_phrases = _merge_groups(masked, tokens, find_chunks(masked, tokens), start)
+        sentence_phrases = _add_spots(masked, _add_looks(masked, sentence_phrases), start, end)
+        phrases += [p._replace(sentence=number) for p in sentence_phrases]
+    return tuple(phrases)
 
 
 def read_name(name: str) -> NounPhrase | None:
@@ -97,7 +97,7 @@ def read_name(name: str) -> NounPhrase | None:
     return next(iter(read_phrases(name[:300])), None)
 
 
-def _joined(masked: str, tokens: list[Token], chunks: list[Chunk], start: int) -> list[NounPhrase]:
+def _merge_groups(masked: str, tokens: list[Token], chunks: list[Chunk], start: int) -> list[NounPhrase]:
     """Chunks as phrases; "a row of" and "one of" go with what follows them, other complements are noted."""
     phrases: list[NounPhrase] = []
     at = 0
@@ -185,14 +185,14 @@ def _owner(word: str) -> str:
     return next((word[: -len(end)] for end in ("'s", "’s", "s'", "s’") if word.endswith(end) and len(word) > 3), "")
 
 
-def _described(masked: str, phrases: list[NounPhrase]) -> list[NounPhrase]:
+def _add_looks(masked: str, phrases: list[NounPhrase]) -> list[NounPhrase]:
     """With what the sentence says of each: "the cup is red"; "the rim of the cup is red" is said of the rim."""
     out = list(phrases)
     for at, phrase in enumerate(phrases):
-        said = _predicate(masked, phrase.end)
-        if said:
+        words = _predicate(masked, phrase.end)
+        if words:
             at = _subject(phrases, at)
-            out[at] = out[at]._replace(looks=out[at].looks | said)
+            out[at] = out[at]._replace(looks=out[at].looks | words)
     return out
 
 
@@ -206,26 +206,26 @@ def _subject(phrases: list[NounPhrase], at: int) -> int:
 def _predicate(masked: str, end: int) -> frozenset[str]:
     """Attributes behind "is" or "are", up to the next preposition."""
     match = _COPULA.match(masked, end)
-    said: list[str] = []
+    words: list[str] = []
     for word in WORD.findall(match[1].lower()) if match else ():
         if word in BOUNDARY and not is_and(word):
             break
-        said.append(word)
-    return frozenset(w for w in said if readings(w))
+        words.append(word)
+    return frozenset(w for w in words if readings(w))
 
 
-def _placed(masked: str, phrases: list[NounPhrase], start: int, end: int) -> list[NounPhrase]:
+def _add_spots(masked: str, phrases: list[NounPhrase], start: int, end: int) -> list[NounPhrase]:
     """With the places: of the phrase right before it, of the verb's subject, or of what follows "At the top, ..."."""
     places = [(m.start(), m.end(), read_spot(m["spot"])) for m in _PLACE.finditer(masked, start, end)]
-    kept = [p for p in phrases if not any(a <= p.start < b for a, b, _ in places)]
-    out = [p._replace(spot=_adjective_spot(p)) for p in kept]
+    candidates = [p for p in phrases if not any(a <= p.start < b for a, b, _ in places)]
+    out = [p._replace(spot=_adjective_spot(p)) for p in candidates]
     for first, last, spot in places:
-        before = [at for at, p in enumerate(kept) if p.end <= first]
-        after = [at for at, p in enumerate(kept) if p.start >= last]
+        before = [at for at, p in enumerate(candidates) if p.end <= first]
+        after = [at for at, p in enumerate(candidates) if p.start >= last]
         if before:
-            last_one = kept[before[-1]]
+            last_one = candidates[before[-1]]
             close = masked[last_one.end : first].isspace() and last_one.link not in ("of", "in", "on", "at")
-            at = before[-1] if close else _subject(kept, before[-1])
+            at = before[-1] if close else _subject(candidates, before[-1])
         elif after:
             at = after[0]
         else:

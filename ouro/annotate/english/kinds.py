@@ -31,10 +31,10 @@ class TableError(OuroError, ValueError):
 def table() -> dict[str, Any]:
     """The file as JSON. Raises TableError when it was changed without its SHA-256 here."""
     content = FILE.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != SHA256:
         raise TableError(
-            f"{FILE.name}: its SHA-256 is {found}, expected {SHA256}; a changed table needs it in kinds.py"
+            f"{FILE.name}: its SHA-256 is {digest}, expected {SHA256}; a changed table needs it in kinds.py"
         )
     return json.loads(content)
 
@@ -120,9 +120,9 @@ def kinds_of(name: str) -> frozenset[str]:
 
     A kind's kinds count by the everyday part only, whose words have one sense: a cup is a vessel, but no ship.
     """
-    own = _together(noun(name)) | {noun(name)}
-    near = _union(_above(one) for one in own)
-    return (near | _union(_everyday().get(kind, frozenset()) for kind in near)) - own
+    names = _together(noun(name)) | {noun(name)}
+    near = _union(_above(one) for one in names)
+    return (near | _union(_everyday().get(kind, frozenset()) for kind in near)) - names
 
 
 @lru_cache(maxsize=65536)
@@ -133,9 +133,9 @@ def synonyms_of(name: str) -> frozenset[str]:
 
 def _above(name: str) -> frozenset[str]:
     """The kinds by the table; a compound whose kinds are not in it is a kind of its last word: sandcastle, castle."""
-    known = _kinds().get(name)
-    if known is not None:
-        return known
+    kinds = _kinds().get(name)
+    if kinds is not None:
+        return kinds
     _, space, last = name.rpartition(" ")
     ends = [last] if space else _closed(name)
     return frozenset(ends)

@@ -43,8 +43,10 @@ def ask_matches(
     questions = list(_questions(regions, descriptions, matches))
     requests = [Request((), which_phrase_prompt(q.name, q.parent.text, q.options())) for q in questions]
     shares = vlm.choose(requests, [q.options() for q in questions]) if questions else []
-    found = [match for q, own in zip(questions, shares, strict=True) if (match := _match(q, own))]
-    return [match for match in found if match.how == "among" or _is_likeliest(match, found)]
+    candidates = [
+        match for q, probabilities in zip(questions, shares, strict=True) if (match := _match(q, probabilities))
+    ]
+    return [match for match in candidates if match.how == "among" or _is_likeliest(match, candidates)]
 
 
 def _questions(
@@ -54,13 +56,13 @@ def _questions(
     described = {d.region_id: d for d in descriptions}
     matched = {match.region_id for match in matches}
     for region in regions:
-        own = described.get(region.region_id)
+        description = described.get(region.region_id)
         parent = _nearest_described(region, by_id, described)
-        if own is None or not own.name or parent is None or region.region_id in matched:
+        if description is None or not description.name or parent is None or region.region_id in matched:
             continue
         phrases = _free_phrases(parent, [m for m in matches if m.parent_id == parent.region_id])
         if phrases:
-            yield _Question(region.region_id, own.name, parent, phrases)
+            yield _Question(region.region_id, description.name, parent, phrases)
 
 
 def _nearest_described(
@@ -76,11 +78,11 @@ def _free_phrases(parent: Description, matches: Sequence[Match]) -> tuple[NounPh
     """The parent's noun phrases that may mean one more thing, each wording once: none negated, marked, or matched as
     "same"."""
     taken = [(m.start, m.end) for m in matches if m.how == "same"] + [(m.start, m.end) for m in parent.marks]
-    found: dict[str, NounPhrase] = {}
+    by_wording: dict[str, NounPhrase] = {}
     for phrase in read_phrases(parent.text):
         if not phrase.negated and all(phrase.end <= start or end <= phrase.start for start, end in taken):
-            found.setdefault(parent.text[phrase.start : phrase.end].casefold(), phrase)
-    return tuple(found.values())[:MOST_PHRASES]
+            by_wording.setdefault(parent.text[phrase.start : phrase.end].casefold(), phrase)
+    return tuple(by_wording.values())[:MOST_PHRASES]
 
 
 def _match(question: _Question, shares: Sequence[float]) -> Match | None:
@@ -94,7 +96,7 @@ def _match(question: _Question, shares: Sequence[float]) -> Match | None:
     )
 
 
-def _is_likeliest(match: Match, found: Sequence[Match]) -> bool:
+def _is_likeliest(match: Match, matches: Sequence[Match]) -> bool:
     place = (match.parent_id, match.start)
-    rivals = [m for m in found if m is not match and (m.parent_id, m.start) == place]
+    rivals = [m for m in matches if m is not match and (m.parent_id, m.start) == place]
     return all(match.score > rival.score for rival in rivals)

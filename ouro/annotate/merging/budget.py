@@ -49,14 +49,14 @@ def within_budget(
     lines: Sequence[Line], owner: str, max_tokens: int, count: Count, confirmed: Mapping[str, int]
 ) -> Short:
     """The lines with at most `max_tokens` by `count`. `owner`: the region of the spaces between them."""
-    kept = _kept(lines, max_tokens, count, confirmed)
+    indices = _select_lines(lines, max_tokens, count, confirmed)
     lost = [
         Decision("budget", (line.region_ids or (owner,))[0], plain(line.marked), FILLER if line.filler else LEAST)
         for at, line in enumerate(lines)
-        if at not in kept
+        if at not in indices
     ]
-    short = [lines[at] for at in sorted(kept)]
-    if count(plain(joined(short, owner))) <= max_tokens:
+    short = [lines[at] for at in sorted(indices)]
+    if count(plain(join_lines(short, owner))) <= max_tokens:
         return Short(short, lost)
     first, rest = _cut(short[0].marked, max_tokens, count)
     return Short([short[0]._replace(marked=first, region_ids=told_by(first))], lost + rest)
@@ -75,7 +75,7 @@ def lines_of(marked: Marked) -> list[Line]:
     return lines
 
 
-def joined(lines: Sequence[Line], owner: str) -> Marked:
+def join_lines(lines: Sequence[Line], owner: str) -> Marked:
     """Lines as one text, with spaces between them that are the owner's."""
     pieces: list[Piece] = []
     for line in lines:
@@ -83,12 +83,12 @@ def joined(lines: Sequence[Line], owner: str) -> Marked:
     return tuple(pieces)
 
 
-def _kept(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mapping[str, int]) -> set[int]:
+def _select_lines(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mapping[str, int]) -> set[int]:
     """Indices of the lines that stay."""
-    kept = set(range(len(lines)))
+    indices = set(range(len(lines)))
     texts = [plain(line.marked) for line in lines]
     if count(" ".join(texts)) <= max_tokens:
-        return kept
+        return indices
     words = [content(text).words for text in texts]
     sizes = [count(text) for text in texts]
     uses = Counter(word for line in words for word in line)
@@ -101,12 +101,12 @@ def _kept(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mappi
     heap = [(rank(at), at) for at in range(1, len(lines)) if not waits[at]]
     heapq.heapify(heap)
     total = sum(sizes)
-    while heap and (total > max_tokens or count(" ".join(texts[at] for at in sorted(kept))) > max_tokens):
+    while heap and (total > max_tokens or count(" ".join(texts[at] for at in sorted(indices))) > max_tokens):
         before, at = heapq.heappop(heap)
         if rank(at) != before:  # others went, and their words with them
             heapq.heappush(heap, (rank(at), at))
             continue
-        kept.discard(at)
+        indices.discard(at)
         total -= sizes[at]
         uses.subtract(words[at])
         first = lines[at].leans_on
@@ -114,7 +114,7 @@ def _kept(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mappi
             waits[first] -= 1
             if first > 0 and not waits[first]:
                 heapq.heappush(heap, (rank(first), first))
-    return kept
+    return indices
 
 
 def _cut(marked: Marked, max_tokens: int, count: Count) -> tuple[Marked, list[Decision]]:

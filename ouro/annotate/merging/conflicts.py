@@ -28,7 +28,7 @@ from ouro.core.records import CLOSE_UP, WHOLE, Conflict, Description, Match, Reg
 EXACT = "exact_over_vague"
 CERTAIN = "certain_over_guess"
 OCR = "ocr_tells_text"
-SAID = "annotator_tells_text"
+ANNOTATOR = "annotator_tells_text"
 
 _NAMES: Final = {"color": "colour", "material": "material"}
 _ALIKE = 85.0  # rapidfuzz ratio from which two readings are of one text
@@ -61,17 +61,17 @@ def find_conflicts(
     """
     by_id = {r.region_id: r for r in regions}
     described = {d.region_id: d for d in descriptions}
-    found: list[Conflict] = []
+    conflicts: list[Conflict] = []
     taken = {(m.parent_id, m.start) for m in matches if m.how == "same"}
     for match in matches:
         pair = _pair(match, by_id, described) if match.how != "part" else None
         if pair:
-            found += [*_looks(pair), *_parts(pair, taken), *_numbers(pair), *_names(pair), *_fill(pair)]
+            conflicts += [*_looks(pair), *_parts(pair, taken), *_numbers(pair), *_names(pair), *_fill(pair)]
     for region in regions:
         if region.region_id in described:
-            found += _with_ocr(region, described[region.region_id])
-            found += _with_above(region, by_id, described, matches)
-    return list(dict.fromkeys(found))
+            conflicts += _with_ocr(region, described[region.region_id])
+            conflicts += _with_above(region, by_id, described, matches)
+    return list(dict.fromkeys(conflicts))
 
 
 def _pair(match: Match, by_id: dict[str, Region], described: dict[str, Description]) -> Pair | None:
@@ -80,9 +80,9 @@ def _pair(match: Match, by_id: dict[str, Region], described: dict[str, Descripti
         return None
     there = next((t for t in things_of(whole.text) if t.phrase.start == match.start), None)
     named = read_named(by_id[match.region_id], child, by_id[match.region_id].box)
-    own = things_of(child.text)
-    alike = [t for t in own if named and same_thing(t.phrase.noun, named.name.noun)]
-    here = next(iter([*alike, *own]), None)
+    child_things = things_of(child.text)
+    alike = [t for t in child_things if named and same_thing(t.phrase.noun, named.name.noun)]
+    here = next(iter([*alike, *child_things]), None)
     return Pair(whole, child, there, here, match) if there and here else None
 
 
@@ -109,9 +109,9 @@ def _clash(mine: list[Look], yours: list[Look]) -> tuple[Look, Look] | None:
     """The first two that tell differently: main looks before covers; what agrees once on the whole is no clash."""
     for cover in (False, True):
         theirs = [look for look in yours if look.cover == cover]
-        own = [look for look in mine if not look.cover]
-        if own and theirs and all(differ(a, b) for a in own for b in theirs):
-            return own[0], theirs[0]
+        ours = [look for look in mine if not look.cover]
+        if ours and theirs and all(differ(a, b) for a in ours for b in theirs):
+            return ours[0], theirs[0]
     return None
 
 
@@ -145,8 +145,8 @@ def _numbers(pair: Pair) -> Iterator[Conflict]:
 
 
 def _count(pair: Pair, there: Thing, here: Thing) -> Iterator[Conflict]:
-    again = [p for t in things_of(pair.child.text) if t.phrase.noun == here.phrase.noun for p in t.phrases]
-    mine, yours = quantity(there.phrases), quantity(again)
+    mentions = [p for t in things_of(pair.child.text) if t.phrase.noun == here.phrase.noun for p in t.phrases]
+    mine, yours = quantity(there.phrases), quantity(mentions)
     if mine and yours and (mine.number, mine.degree) != (yours.number, yours.degree):
         yield _conflict(pair, "number", f"number of {there.phrase.words[-1]}", (mine.words, yours.words))
 
@@ -177,9 +177,9 @@ def _with_ocr(region: Region, description: Description) -> Iterator[Conflict]:
     """The annotator's reading of a text, where OCR read the same text otherwise; case, spaces and end marks apart."""
     read = " ".join(region.text.split())
     for start, end in quotations(description.text) if read else ():
-        said = description.text[start:end].strip()
-        if _plain(said) != _plain(read) and fuzz.ratio(_plain(said), _plain(read)) >= _ALIKE:
-            yield Conflict("text", "what is written", (region.region_id, region.region_id), (said, read))
+        quotation = description.text[start:end].strip()
+        if _plain(quotation) != _plain(read) and fuzz.ratio(_plain(quotation), _plain(read)) >= _ALIKE:
+            yield Conflict("text", "what is written", (region.region_id, region.region_id), (quotation, read))
 
 
 def _plain(text: str) -> str:
@@ -190,15 +190,15 @@ def _with_above(
     region: Region, by_id: dict[str, Region], described: dict[str, Description], matches: Sequence[Match]
 ) -> Iterator[Conflict]:
     """With the parent and the root: quoted text, guesses, the time of day."""
-    own = described[region.region_id]
+    description = described[region.region_id]
     for above in _above(region, by_id, described):
         certain = described[above.region_id]
-        yield from _quoted(certain, own)
+        yield from _quoted(certain, description)
         if above.region_id == region.parent_id:
-            yield from _guessed(certain, own, [m for m in matches if m.region_id == region.region_id])
-        mine, yours = time_of_day(certain.text), time_of_day(own.text)
+            yield from _guessed(certain, description, [m for m in matches if m.region_id == region.region_id])
+        mine, yours = time_of_day(certain.text), time_of_day(description.text)
         if above.parent_id is None and mine and yours and mine != yours:
-            yield Conflict("attribute", "time of day", (certain.region_id, own.region_id), (mine, yours))
+            yield Conflict("attribute", "time of day", (certain.region_id, description.region_id), (mine, yours))
 
 
 def _above(region: Region, by_id: dict[str, Region], described: dict[str, Description]) -> Iterator[Region]:
@@ -226,10 +226,10 @@ def _guessed(whole: Description, child: Description, matches: Sequence[Match]) -
         if mark.kind != "guess" or not any(is_and(w) for w in words_of(guess)):
             continue
         nouns = [p.noun for p in read_phrases(guess)]
-        known = next((t for t in things_of(whole.text) for n in nouns if t.phrase.noun == n), None)
-        if known and (matches or not known.many):
-            told = whole.text[known.phrase.start : known.phrase.end]
-            yield Conflict("kind", "what it is", (whole.region_id, child.region_id), (told, guess))
+        thing = next((t for t in things_of(whole.text) for n in nouns if t.phrase.noun == n), None)
+        if thing and (matches or not thing.many):
+            name = whole.text[thing.phrase.start : thing.phrase.end]
+            yield Conflict("kind", "what it is", (whole.region_id, child.region_id), (name, guess))
 
 
 def settle_by_rules(
@@ -258,27 +258,27 @@ def _settled(
     whole, child = conflict.region_ids[:2]
     first, second = conflict.values[:2]
     if conflict.kind == "text":
-        kept, rule = _read(by_id.get(child), whole == child, first, second)
+        value, rule = _read(by_id.get(child), whole == child, first, second)
     elif conflict.about == "time of day":
-        kept, rule = first, WHOLE
+        value, rule = first, WHOLE
     elif conflict.about == "what it is":
-        kept, rule = first, CERTAIN
+        value, rule = first, CERTAIN
     elif (whole, child) not in unique or child not in texts:
         return conflict
     elif conflict.kind == "number":
         vague = first in _VAGUE_WORDS and second not in _VAGUE_WORDS
-        kept, rule = (second, EXACT) if vague else (first, WHOLE)
+        value, rule = (second, EXACT) if vague else (first, WHOLE)
     else:
-        kept, rule = second, CLOSE_UP
-    return replace(conflict, kept=kept, rule=rule)
+        value, rule = second, CLOSE_UP
+    return replace(conflict, kept=value, rule=rule)
 
 
 def _read(region: Region | None, by_ocr: bool, first: str, second: str) -> tuple[str, str]:
     """The better reading of a text: OCR's where its score is high; else what was said, by the close-up of two."""
     if by_ocr:
-        return (second, OCR) if region and region.score >= _TRUSTED else (first, SAID)
+        return (second, OCR) if region and region.score >= _TRUSTED else (first, ANNOTATOR)
     if region and region.text and region.score >= _TRUSTED:
-        return max((second, first), key=lambda said: fuzz.ratio(said, region.text)), OCR
+        return max((second, first), key=lambda reading: fuzz.ratio(reading, region.text)), OCR
     return second, CLOSE_UP
 
 

@@ -27,19 +27,19 @@ class Read(NamedTuple):
     decisions: list[Decision]
 
 
-def with_reading(said: str, region: Region) -> Read:
+def with_reading(text: str, region: Region) -> Read:
     """A region's description with what OCR read in it."""
     reading = " ".join(region.text.split())
     if not letters(reading):
-        return Read(said, [])
-    added = _ADDED.search(said)
-    body = said
-    if added and same_text(_unquoted(said[added.start() :]), reading):
-        body = _ended(said[: added.start()])
+        return Read(text, [])
+    added = _ADDED.search(text)
+    body = text
+    if added and same_text(_unquoted(text[added.start() :]), reading):
+        body = _ended(text[: added.start()])
     is_quoted = any(same_text(body[start:end], reading) for start, end in quotations(body))
     if not is_quoted and not _holds(body, reading):
         return Read(_quoted_at_end(body, reading), [])
-    return Read(body, [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != said else [])
+    return Read(body, [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != text else [])
 
 
 def letters(text: str) -> str:
@@ -64,9 +64,9 @@ def _holds(body: str, reading: str) -> bool:
     anyhow = r"[\W_]*".join(re.findall(r"[^\W_]+", reading))
     if re.search(rf"(?<!\w){anyhow}(?!\w)", body, re.IGNORECASE):
         return True
-    wanted = letters(reading)
+    target = letters(reading)
     parts = [letters(body[start:end]) for start, end in quotations(body)]
-    return sum(len(part) for part in parts if part and part in wanted) >= COVERED * len(wanted)
+    return sum(len(part) for part in parts if part and part in target) >= COVERED * len(target)
 
 
 def _quoted_at_end(body: str, reading: str) -> str:

@@ -47,10 +47,10 @@ def things_of(text: str) -> tuple[Thing, ...]:
 
 def looks_of(text: str, thing: Thing) -> list[Look]:
     """What the text says of a thing: before and behind its name, by its cover, by "it has a ... color"."""
-    found = [look for p in thing.phrases for look in _said(text, p)]
+    looks = [look for p in thing.phrases for look in _looks_in(text, p)]
     for phrase in _spoken_for(text, thing):
-        found += [look._replace(cover=phrase.noun not in _COLOURS) for look in _said(text, phrase)]
-    return list(dict.fromkeys(found))
+        looks += [look._replace(cover=phrase.noun not in _COLOURS) for look in _looks_in(text, phrase)]
+    return list(dict.fromkeys(looks))
 
 
 def _spoken_for(text: str, thing: Thing) -> Iterable[NounPhrase]:
@@ -65,23 +65,23 @@ def _spoken_for(text: str, thing: Thing) -> Iterable[NounPhrase]:
                 yield phrase
 
 
-def _said(text: str, phrase: NounPhrase) -> list[Look]:
+def _looks_in(text: str, phrase: NounPhrase) -> list[Look]:
     words = [w.lower() for w in WORD.findall(text, phrase.start, min(len(text), phrase.end + _AFTER))]
     return [look for kind in KINDS if (look := _look(kind, words, phrase))]
 
 
 def _look(kind: str, words: list[str], phrase: NounPhrase) -> Look | None:
     """The words of one kind, with the shades before them."""
-    kept: list[str] = []
+    values: list[str] = []
     families: set[int] = set()
     left = {w for w in phrase.looks if any(k == kind for k, _ in readings(w))}
     for before, word in zip(["", *words], words, strict=False):
         if word in left:
-            kept.append(f"{before} {word}" if before in SHADES else word)
+            values.append(f"{before} {word}" if before in SHADES else word)
             families |= {family for k, family in readings(word) if k == kind}
             left.discard(word)
     cover = f" {phrase.words[-1]}" if phrase.noun in _COVERS else ""
-    return Look(kind, " and ".join(kept) + cover, frozenset(families)) if kept else None
+    return Look(kind, " and ".join(values) + cover, frozenset(families)) if values else None
 
 
 def differ(a: Look, b: Look) -> bool:
@@ -99,8 +99,8 @@ def _bare(look: Look) -> frozenset[str]:
 
 def quantity(phrases: Iterable[NounPhrase]) -> Quantity | None:
     """The most exact number that is said of several things; None for one thing, or where none is said."""
-    found = [q for p in phrases if p.plural and (q := _quantity(p))]
-    return min(found, key=lambda q: q.number is None, default=None)
+    quantities = [q for p in phrases if p.plural and (q := _quantity(p))]
+    return min(quantities, key=lambda q: q.number is None, default=None)
 
 
 def _quantity(phrase: NounPhrase) -> Quantity | None:

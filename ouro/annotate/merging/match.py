@@ -35,19 +35,19 @@ def match_regions(regions: Sequence[Region], descriptions: Sequence[Description]
     for region in regions:
         if region.parent_id in by_id and region.parent_id in described and region.region_id in described:
             children[region.parent_id].append(region)
-    found: list[Match] = []
+    matches: list[Match] = []
     taken: dict[str, set[int]] = {}
     for parent_id, below in children.items():
-        matches, used = _match_in(by_id[parent_id], described, below, frozenset())
-        found += matches
+        new_matches, used = _match_in(by_id[parent_id], described, below, frozenset())
+        matches += new_matches
         taken[parent_id] = used
     for root in (r for r in regions if r.parent_id is None and r.region_id in described):
         deeper = [
             r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in described
         ]
-        found += _match_in(root, described, deeper, frozenset(taken.get(root.region_id, ())))[0]
+        matches += _match_in(root, described, deeper, frozenset(taken.get(root.region_id, ())))[0]
     order = {r.region_id: at for at, r in enumerate(regions)}
-    return sorted(found, key=lambda m: (order[m.region_id], m.parent_id != by_id[m.region_id].parent_id))
+    return sorted(matches, key=lambda m: (order[m.region_id], m.parent_id != by_id[m.region_id].parent_id))
 
 
 def _match_in(
@@ -58,21 +58,23 @@ def _match_in(
     things = read_things(text)
     named = [n for r in below if (n := read_named(r, described[r.region_id], whole.box))]
     quoted = {at: m for at, n in enumerate(named) if _is_text(n) and (m := _match_text(n, whole, text))}
-    chosen = _assign(named, things, frozenset(quoted), taken)
+    assignment = _assign(named, things, frozenset(quoted), taken)
     matches = list(quoted.values())
     for at, child in enumerate(named):
-        if at in chosen:
-            matches.append(_as_match(child, whole, things[chosen[at][0]], chosen[at][1], _shared(at, chosen)))
+        if at in assignment:
+            matches.append(
+                _as_match(child, whole, things[assignment[at][0]], assignment[at][1], _shared(at, assignment))
+            )
         elif at not in quoted and (other := _match_text(child, whole, text) or _match_whole(child, whole, things)):
             matches.append(other)
-    return matches, {thing for thing, _ in chosen.values() if not things[thing].many} | taken
+    return matches, {thing for thing, _ in assignment.values() if not things[thing].many} | taken
 
 
-Chosen = dict[int, tuple[int, Fit]]
+Assignment = dict[int, tuple[int, Fit]]
 
 
-def _shared(at: int, chosen: Chosen) -> bool:
-    return sum(thing == chosen[at][0] for thing, _ in chosen.values()) > 1
+def _shared(at: int, assignment: Assignment) -> bool:
+    return sum(thing == assignment[at][0] for thing, _ in assignment.values()) > 1
 
 
 def _as_match(child: Named, whole: Region, thing: Thing, fit: Fit, shared: bool) -> Match:
@@ -88,22 +90,22 @@ def _fewer(a: NounPhrase, b: NounPhrase) -> bool:
     return a.number is not None and (b.number is None or a.number < b.number)
 
 
-def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Chosen:
+def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Assignment:
     """Which thing each child is: best fits first, each thing that is one taken once; ties are left, or go by order."""
     fits = _all_fits(named, things, skip, taken)
-    chosen: Chosen = {}
-    held: dict[int, int] = defaultdict(int)
+    assignment: Assignment = {}
+    counts: dict[int, int] = defaultdict(int)
     while True:
         sure = _sure(fits, named, things)
         if sure is None:
             break
         child, thing, fit = sure
-        chosen[child] = (thing, fit)
-        held[thing] += 1
+        assignment[child] = (thing, fit)
+        counts[thing] += 1
         fits.pop(child)
-        _close(fits, thing, things[thing], held[thing])
-    chosen |= _by_order(fits, named, things)
-    return chosen | _only_person(named, things, chosen, skip, taken)
+        _close(fits, thing, things[thing], counts[thing])
+    assignment |= _by_order(fits, named, things)
+    return assignment | _only_person(named, things, assignment, skip, taken)
 
 
 Fits = dict[int, dict[int, Fit]]
@@ -136,17 +138,17 @@ def _ranks(named: list[Named]) -> list[int]:
 
 
 def _only_person(
-    named: list[Named], things: list[Thing], chosen: Chosen, skip: frozenset[int], taken: frozenset[int]
-) -> Chosen:
+    named: list[Named], things: list[Thing], assignment: Assignment, skip: frozenset[int], taken: frozenset[int]
+) -> Assignment:
     """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman".
 
     Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
     """
-    used = taken | {thing for thing, _ in chosen.values()}
-    told = [at for at, t in enumerate(things) if is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
-    ones = [at for at in told if not things[at].many and at not in used]
-    groups = [at for at in told if things[at].many]
-    left = [at for at, n in enumerate(named) if at not in chosen and at not in skip and is_person(n.name.noun)]
+    used = taken | {thing for thing, _ in assignment.values()}
+    people = [at for at, t in enumerate(things) if is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
+    ones = [at for at in people if not things[at].many and at not in used]
+    groups = [at for at in people if things[at].many]
+    left = [at for at, n in enumerate(named) if at not in assignment and at not in skip and is_person(n.name.noun)]
     if len(ones) == len(left) == 1 and may_be_one_person(named[left[0]], things[ones[0]].phrase):
         return {left[0]: (ones[0], Fit(SCORES["person"], "person"))}
     if len(groups) == 1 and not ones:
@@ -181,9 +183,9 @@ def _one_mass(thing: Thing) -> bool:
     return thing.many and thing.phrase.number is None
 
 
-def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
+def _close(fits: Fits, thing: int, what: Thing, n_regions: int) -> None:
     """A thing that is one is taken; of "four towers" no fifth is one by kind alone."""
-    full = what.phrase.number is not None and held >= what.phrase.number
+    full = what.phrase.number is not None and n_regions >= what.phrase.number
     for child in list(fits):
         fit = fits[child].get(thing)
         if fit and (not what.many or (full and fit.rule in ("kind", "general", "person"))):
@@ -192,9 +194,9 @@ def _close(fits: Fits, thing: int, what: Thing, held: int) -> None:
                 del fits[child]
 
 
-def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Chosen:
+def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Assignment:
     """Of texts that nothing else tells apart, as many told of as there are: reading order is the order of telling."""
-    chosen: Chosen = {}
+    assignment: Assignment = {}
     groups: dict[frozenset[int], list[int]] = defaultdict(list)
     for child, options in fits.items():
         if named[child].region.kind not in ("text", "table"):
@@ -206,8 +208,8 @@ def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Chosen:
             order = reading_order([named[at].region.box for at in members])
             for k, thing in zip(order, sorted(options), strict=True):
                 fit = fits[members[k]][thing]
-                chosen[members[k]] = (thing, Fit(fit.score - 0.1, "order"))
-    return chosen
+                assignment[members[k]] = (thing, Fit(fit.score - 0.1, "order"))
+    return assignment
 
 
 def _is_text(child: Named) -> bool:
@@ -234,10 +236,14 @@ def _match_text(child: Named, whole: Region, text: str) -> Match | None:
 def _match_whole(child: Named, whole: Region, things: list[Thing]) -> Match | None:
     """The whole that the child says it is a part of: "the handle of a cup" and a cup."""
     for owner in child.owners:
-        wanted = noun(owner)
+        owner_noun = noun(owner)
         for thing in things:
             there = thing.phrase
-            fits = same_thing(wanted, there.noun) or is_kind_of(there.noun, wanted) or is_kind_of(wanted, there.noun)
-            if fits and attribute(wanted) is None and not there.plural and there.determiner:
+            fits = (
+                same_thing(owner_noun, there.noun)
+                or is_kind_of(there.noun, owner_noun)
+                or is_kind_of(owner_noun, there.noun)
+            )
+            if fits and attribute(owner_noun) is None and not there.plural and there.determiner:
                 return Match(child.region.region_id, whole.region_id, there.start, there.end, "part", "owner", 0.5)
     return None

@@ -39,7 +39,7 @@ from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
 from ouro.core.boxes import relative_position
 from ouro.core.records import Decision, Description, Match, Region
 
-SAID = "said_before"
+REPEATED = "said_before"
 ASIDE = 3  # of a sentence about another region's object more than every third word has to be news
 LONGEST_NAME = 60  # characters; what is longer is a sentence and no name
 _INDEFINITE = re.compile(r"an? ", re.IGNORECASE)
@@ -78,7 +78,7 @@ class _Writer:
         self.tree, self.root = tree, root
         self.lines: list[Line] = []
         self.decisions: list[Decision] = []
-        self.told: dict[str, list[str]] = {}
+        self.texts: dict[str, list[str]] = {}
         named = (d.name for d in tree.descriptions.values())
         self._others = frozenset[str]().union(*(content(noun(name)).words for name in named))  # what regions show
         self.starts: dict[str, list[tuple[int, int]]] = {}  # region -> (character of its text, line) of its sentences
@@ -86,13 +86,13 @@ class _Writer:
     def write(self, captions: Sequence[str]) -> Outline:
         for caption in captions:
             self._tell(self.root, caption, (Piece(caption, self.root),))
-        own = self.tree.descriptions[self.root]
-        for start, end in sentences(own.text):
-            text = own.text[start:end]
-            if captions and not news(text, map(content, self.told[self.root])):
-                self.decisions.append(Decision("redundancy", self.root, text, SAID))
+        description = self.tree.descriptions[self.root]
+        for start, end in sentences(description.text):
+            text = description.text[start:end]
+            if captions and not news(text, map(content, self.texts[self.root])):
+                self.decisions.append(Decision("redundancy", self.root, text, REPEATED))
                 continue
-            filler = any(m.kind == "filler" and m.start < end and start < m.end for m in own.marks)
+            filler = any(m.kind == "filler" and m.start < end and start < m.end for m in description.marks)
             self._tell(self.root, text, (Piece(text, self.root),), filler=filler, at=start)
         for child in self.tree.children(self.root):
             self._child(child, (self.root,))
@@ -102,7 +102,7 @@ class _Writer:
         self, region: str, text: str, marked: Marked, *, filler: bool = False, at: int = 0, leans_on: int = -1
     ) -> None:
         self.starts.setdefault(region, []).append((at, len(self.lines)))
-        self.told.setdefault(region, []).append(text)
+        self.texts.setdefault(region, []).append(text)
         self.lines.append(Line(marked, told_by(marked), filler, leans_on))
 
     def _child(self, region: Region, ancestors: tuple[str, ...]) -> None:
@@ -111,60 +111,60 @@ class _Writer:
         description = self.tree.descriptions[region.region_id]
         entry = _Entry(region, description, ancestors, match, relative_position(region.box, frame))
         first = -1
-        for kept in trim(description):
-            reason = self._objection(entry, kept, first)
+        for sentence in trim(description):
+            reason = self._objection(entry, sentence, first)
             if reason:
-                self.decisions.append(Decision("redundancy", region.region_id, kept.said, reason))
+                self.decisions.append(Decision("redundancy", region.region_id, sentence.sentence, reason))
             else:
-                kept = self._without_told(entry, kept)
-                marked = self._opened(entry, kept) if first < 0 else (Piece(_whole(kept), region.region_id),)
+                sentence = self._without_told(entry, sentence)
+                marked = self._opened(entry, sentence) if first < 0 else (Piece(_whole(sentence), region.region_id),)
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
-                self._tell(region.region_id, kept.text, marked, at=kept.start, leans_on=leans)
+                self._tell(region.region_id, sentence.text, marked, at=sentence.start, leans_on=leans)
         for child in self.tree.children(region.region_id):
             self._child(child, (*ancestors, region.region_id))
 
-    def _objection(self, entry: _Entry, kept: Trimmed, first: int) -> str:
+    def _objection(self, entry: _Entry, sentence: Trimmed, first: int) -> str:
         """Why a sentence is left out; "" where it stays."""
-        if kept.reason:
-            return kept.reason
-        own = self._own_words(entry)
-        words = content(kept.text).words
-        about = not own or _PRONOUN.match(kept.text) is not None or bool(own & words)
+        if sentence.reason:
+            return sentence.reason
+        object_words = self._own_words(entry)
+        words = content(sentence.text).words
+        about = not object_words or _PRONOUN.match(sentence.text) is not None or bool(object_words & words)
         context = self._context(entry)
-        all_told = (said for region in self.told.values() for said in region)
-        told = [content(said) for said in (context.sentences if about else all_told)]
-        known = entry.match is not None and entry.match.how == "same"
-        fresh = news(kept.text, told, content(noun(entry.description.name) if known else "").words)
+        all_texts = (text for region in self.texts.values() for text in region)
+        contents = [content(text) for text in (context.sentences if about else all_texts)]
+        is_same = entry.match is not None and entry.match.how == "same"
+        fresh = news(sentence.text, contents, content(noun(entry.description.name) if is_same else "").words)
         aside = not about and bool(words & self._others)
         enough = len(words) // ASIDE if aside else 0
-        return "" if len(fresh) > enough or (about and is_of_another(kept.text, context)) else SAID
+        return "" if len(fresh) > enough or (about and is_of_another(sentence.text, context)) else REPEATED
 
-    def _without_told(self, entry: _Entry, kept: Trimmed) -> Trimmed:
+    def _without_told(self, entry: _Entry, sentence: Trimmed) -> Trimmed:
         """The sentence without a clause or an end that its region or those above it have told."""
         context = self._context(entry)
-        later = without_told_start(kept.text, context)
+        later = without_told_start(sentence.text, context)
         shorter = without_told_end(later.text, context)
         for part in filter(None, (later.cut, shorter.cut)):
-            self.decisions.append(Decision("redundancy", entry.region.region_id, part, SAID))
-        return kept._replace(text=shorter.text)
+            self.decisions.append(Decision("redundancy", entry.region.region_id, part, REPEATED))
+        return sentence._replace(text=shorter.text)
 
-    def _opened(self, entry: _Entry, kept: Trimmed) -> Marked:
+    def _opened(self, entry: _Entry, sentence: Trimmed) -> Marked:
         """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
         context, name = self._context(entry), _label(entry)
-        is_phrase = kept.lead_in or _STARTS_INDEFINITE.match(kept.text)
+        is_phrase = sentence.lead_in or _STARTS_INDEFINITE.match(sentence.text)
         named = context._replace(sentences=[*context.sentences, name])
-        part = what_it_has(kept.text, named) if name and is_phrase and entry.match else ""
+        part = what_it_has(sentence.text, named) if name and is_phrase and entry.match else ""
         if not part:
-            return _opened(entry, kept)
+            return _opened(entry, sentence)
         name = short_name(name, context)
         verb = "have" if _opens_plural(name) else "has"
         return (Piece(f"{_upper(name)} {at_place(entry.place)} {verb} {part}", entry.region.region_id),)
 
     def _context(self, entry: _Entry) -> Context:
-        said = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.told.get(region, ())]
+        texts = [text for region in (*entry.ancestors, entry.region.region_id) for text in self.texts.get(region, ())]
         above = [self.tree.descriptions[ancestor].name for ancestor in entry.ancestors]
-        return Context(said, _nouns(self._names(entry)), _nouns(above))
+        return Context(texts, _nouns(self._names(entry)), _nouns(above))
 
     def _own_words(self, entry: _Entry) -> frozenset[str]:
         """What a child's own object is called, by itself and by those that name it."""
@@ -173,8 +173,8 @@ class _Writer:
     def _names(self, entry: _Entry) -> list[str]:
         names = [entry.description.name]
         if entry.match is not None:
-            said = self.tree.descriptions[entry.match.parent_id].text
-            names.append(said[entry.match.start : entry.match.end])
+            text = self.tree.descriptions[entry.match.parent_id].text
+            names.append(text[entry.match.start : entry.match.end])
         return names
 
     def _introduction(self, match: Match | None) -> int:
@@ -187,11 +187,11 @@ class _Writer:
 # ---- how an entry begins ---------------------------------------------------------------------------------------
 
 
-def _opened(entry: _Entry, kept: Trimmed) -> Marked:
+def _opened(entry: _Entry, sentence: Trimmed) -> Marked:
     """The first sentence of a child with its place, and with its name where it does not open with it."""
     region, where = entry.region.region_id, at_place(entry.place)
-    text = kept.text
-    if (kept.lead_in and not text.startswith(('"', "“"))) or _STARTS_INDEFINITE.match(text):
+    text = sentence.text
+    if (sentence.lead_in and not text.startswith(('"', "“"))) or _STARTS_INDEFINITE.match(text):
         is_phrase = main_verb(text) is None
         if is_phrase and _names(entry, text):
             verb = "are" if _opens_plural(text) else "is"
@@ -202,10 +202,10 @@ def _opened(entry: _Entry, kept: Trimmed) -> Marked:
     return (Piece(f"{_upper(f'{name} {where}' if name else where)}: {_lower(text)}", region),)
 
 
-def _whole(kept: Trimmed) -> str:
+def _whole(sentence: Trimmed) -> str:
     """A later sentence of a child's; a bare phrase ("A round cover with a label.", of a list) is said to be there."""
-    text = kept.text if _ENDS.search(kept.text) else f"{kept.text}."
-    if main_verb(text) is None and (kept.lead_in or _STARTS_INDEFINITE.match(text) or text != kept.text):
+    text = sentence.text if _ENDS.search(sentence.text) else f"{sentence.text}."
+    if main_verb(text) is None and (sentence.lead_in or _STARTS_INDEFINITE.match(text) or text != sentence.text):
         return f"There {'are' if _opens_plural(text) else 'is'} {_lower(text)}"
     return text
 
@@ -226,8 +226,8 @@ def _label(entry: _Entry) -> str:
 def _definite(entry: _Entry, phrase: str) -> str:
     """ "a helmet" is "the helmet" where the text has named it before."""
     phrase = _lower(phrase)
-    known = entry.match is not None and entry.match.how == "same"
-    return _INDEFINITE.sub("the ", phrase, count=1) if known and _INDEFINITE.match(phrase) else phrase
+    is_same = entry.match is not None and entry.match.how == "same"
+    return _INDEFINITE.sub("the ", phrase, count=1) if is_same and _INDEFINITE.match(phrase) else phrase
 
 
 def _names(entry: _Entry, text: str) -> bool:

@@ -40,7 +40,7 @@ class Related(NamedTuple):
     decisions: list[Decision]
 
 
-class Said(NamedTuple):
+class ImageInputs(NamedTuple):
     """One image's regions and descriptions, in which text stands once, with their marks; and what was left out."""
 
     regions: Sequence[Region]
@@ -56,24 +56,27 @@ def relate(
 ) -> list[Related]:
     """The images of a shard, each given as its regions and descriptions. Raises ValueError where `params` need the
     annotator and there is none, and ScoringUnavailable where it gives no probabilities."""
-    said = [_said(regions, descriptions) for regions, descriptions in images]
-    matches = _match(said, params, vlm)
-    conflicts = [find_conflicts(s.regions, s.descriptions, own) for s, own in zip(said, matches, strict=True)]
-    settled = _settle(said, matches, conflicts, params, vlm, pictures)
-    return [_related(*one) for one in zip(said, matches, settled, strict=True)]
+    inputs = [_read_inputs(regions, descriptions) for regions, descriptions in images]
+    matches = _match(inputs, params, vlm)
+    conflicts = [
+        find_conflicts(s.regions, s.descriptions, image_matches)
+        for s, image_matches in zip(inputs, matches, strict=True)
+    ]
+    settled = _settle(inputs, matches, conflicts, params, vlm, pictures)
+    return [_related(*one) for one in zip(inputs, matches, settled, strict=True)]
 
 
-def _said(regions: Sequence[Region], descriptions: Sequence[Description]) -> Said:
+def _read_inputs(regions: Sequence[Region], descriptions: Sequence[Description]) -> ImageInputs:
     by_id = {region.region_id: region for region in regions}
-    said = Said(regions, [], [])
+    inputs = ImageInputs(regions, [], [])
     for description in descriptions:
         region = by_id[description.region_id]
         text, dropped = with_reading(" ".join(description.text.split()), region)
         marks = description.marks if text == description.text else ()
         name = clean_name(description.name, expected=text).text  # of whatever made it: it is matched and written
-        said.descriptions.append(_marked(replace(description, text=text, name=name, marks=marks), region))
-        said.decisions.extend(dropped)
-    return said
+        inputs.descriptions.append(_marked(replace(description, text=text, name=name, marks=marks), region))
+        inputs.decisions.extend(dropped)
+    return inputs
 
 
 def _marked(description: Description, region: Region) -> Description:
@@ -82,20 +85,23 @@ def _marked(description: Description, region: Region) -> Description:
     return replace(description, marks=find_marks(description.text, region.parent_id is None))
 
 
-def _match(said: Sequence[Said], params: Merge, vlm: VisionLM | None) -> list[list[Match]]:
+def _match(inputs: Sequence[ImageInputs], params: Merge, vlm: VisionLM | None) -> list[list[Match]]:
     """By words, and by asking where words give nothing."""
-    found = [match_regions(s.regions, s.descriptions) for s in said]
-    if params.matcher == "lexical" or not said:
-        return found
-    regions = list(chain.from_iterable(s.regions for s in said))
-    descriptions = list(chain.from_iterable(s.descriptions for s in said))
-    more = ask_matches(regions, descriptions, list(chain.from_iterable(found)), _scoring(vlm, "matcher asked"))
-    images = [{region.region_id for region in s.regions} for s in said]
-    return [[*own, *(m for m in more if m.region_id in ids)] for own, ids in zip(found, images, strict=True)]
+    matches = [match_regions(s.regions, s.descriptions) for s in inputs]
+    if params.matcher == "lexical" or not inputs:
+        return matches
+    regions = list(chain.from_iterable(s.regions for s in inputs))
+    descriptions = list(chain.from_iterable(s.descriptions for s in inputs))
+    more = ask_matches(regions, descriptions, list(chain.from_iterable(matches)), _scoring(vlm, "matcher asked"))
+    images = [{region.region_id for region in s.regions} for s in inputs]
+    return [
+        [*image_matches, *(m for m in more if m.region_id in ids)]
+        for image_matches, ids in zip(matches, images, strict=True)
+    ]
 
 
 def _settle(
-    said: Sequence[Said],
+    inputs: Sequence[ImageInputs],
     matches: Sequence[list[Match]],
     conflicts: list[list[Conflict]],
     params: Merge,
@@ -104,17 +110,20 @@ def _settle(
 ) -> list[list[Conflict]]:
     """As `merge.settle` says."""
     if params.settle == "rules":
-        every = zip(said, matches, conflicts, strict=True)
-        return [settle_by_rules(found, s.regions, s.descriptions, own) for s, own, found in every]
+        every = zip(inputs, matches, conflicts, strict=True)
+        return [
+            settle_by_rules(image_conflicts, s.regions, s.descriptions, image_matches)
+            for s, image_matches, image_conflicts in every
+        ]
     if params.settle == "none" or not any(conflicts):
         return conflicts
     if pictures is None:
         raise ValueError("merge.settle look: got no pictures; expected those of the shard, or merge.settle: rules")
-    regions = chain.from_iterable(s.regions for s in said)
+    regions = chain.from_iterable(s.regions for s in inputs)
     scoring = _scoring(vlm, "settle look")
     every = list(chain.from_iterable(conflicts))
     settled = iter(look(every, regions, pictures, scoring, params.settle_margin, params.settle_max_pixels))
-    return [[next(settled) for _ in own] for own in conflicts]
+    return [[next(settled) for _ in image_conflicts] for image_conflicts in conflicts]
 
 
 def _scoring(vlm: VisionLM | None, knob: str) -> Scoring:
@@ -125,9 +134,9 @@ def _scoring(vlm: VisionLM | None, knob: str) -> Scoring:
     return vlm
 
 
-def _related(said: Said, matches: list[Match], conflicts: list[Conflict]) -> Related:
-    settled = with_settled(said.descriptions, matches, conflicts)
-    by_id = {region.region_id: region for region in said.regions}
+def _related(image: ImageInputs, matches: list[Match], conflicts: list[Conflict]) -> Related:
+    settled = with_settled(image.descriptions, matches, conflicts)
+    by_id = {region.region_id: region for region in image.regions}
     marked = [_marked(d, by_id[d.region_id]) for d in settled.descriptions]
-    tree = build_tree(said.regions, marked, settled.matches, conflicts)
-    return Related(tree, matches, conflicts, [*said.decisions, *settled.decisions])
+    tree = build_tree(image.regions, marked, settled.matches, conflicts)
+    return Related(tree, matches, conflicts, [*image.decisions, *settled.decisions])

@@ -80,19 +80,19 @@ def _senses(word: str) -> frozenset[str]:
     return frozenset(stem(name) for name in synonyms_of(word) if " " not in name)
 
 
-def news(text: str, told: Iterable[Content], known: frozenset[str] = frozenset()) -> frozenset[str]:
+def news(text: str, earlier: Iterable[Content], old_words: frozenset[str] = frozenset()) -> frozenset[str]:
     """The content words of a sentence that were not told, or not with their noun, and what it alone quotes.
 
-    `known`: words that are no news.
+    `old_words`: words that are no news.
     """
-    said = list(told)
+    contents = list(earlier)
     mine = content(text)
-    words = frozenset[str]().union(*(c.senses for c in said)) | known
+    words = frozenset[str]().union(*(c.senses for c in contents)) | old_words
     fresh = set(mine.words - words)
     for modifier, head in mine.pairs:
-        if {modifier, head} & known or {modifier, head} & fresh:
+        if {modifier, head} & old_words or {modifier, head} & fresh:
             continue
-        if not any(modifier in c.senses and head in c.senses for c in said):
+        if not any(modifier in c.senses and head in c.senses for c in contents):
             fresh.add(modifier)
-    quoted = [quotation for c in said for quotation in c.quotations]
+    quoted = [quotation for c in contents for quotation in c.quotations]
     return frozenset(fresh).union(q for q in mine.quotations if not any(q in one for one in quoted))

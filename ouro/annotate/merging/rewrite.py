@@ -48,7 +48,7 @@ PROMPT = (
     "things are. Keep words in quotation marks as they are. Add nothing that is not said above: no thing, colour, "
     "number, place or mood. Do not speak of regions or of what was said."
 )
-AGAIN = (
+CORRECTION = (
     "{prompt}\n\nThese sentences of a first attempt say what is not said above:\n{wrong}\n"
     "Write each of them again so that it says only what is said above, one a line, with its number. Leave out those "
     "that cannot be put right."
@@ -110,8 +110,8 @@ def _rewrite(tree: Tree, root: str, params: Merge, count: Callable[[str], int]) 
             if tree.children(child.region_id):
                 branches[child.region_id] = yield from _rewrite(tree, child.region_id, params, count)
         prompt = _prompt(tree, root, branches, params)
-    lines = {region: made.lines for region, made in branches.items() if made.lines}
-    lines |= {region: below for made in branches.values() for region, below in made.branches.items()}
+    lines = {region: rewriting.lines for region, rewriting in branches.items() if rewriting.lines}
+    lines |= {region: below for rewriting in branches.values() for region, below in rewriting.branches.items()}
     if count(prompt) > LONGEST * params.max_tokens:
         return _failed("too_long", lines)
     reply = yield prompt
@@ -123,7 +123,7 @@ def _rewrite(tree: Tree, root: str, params: Merge, count: Callable[[str], int]) 
     wrong = [check for check in checks if check.missing]
     corrected: dict[int, list[Line]] = {}
     if wrong:
-        reply = yield AGAIN.format(prompt=prompt, wrong=_numbered(text, wrong))
+        reply = yield CORRECTION.format(prompt=prompt, wrong=_numbered(text, wrong))
         corrected = _corrected(reply, wrong, evidence, root)
     return _guarded(text, checks, corrected, tree, root, params)._replace(branches=lines)
 
@@ -136,14 +136,14 @@ def _failed(reason: str, branches: Mapping[str, list[Line]]) -> Rewriting:
 
 
 def _prompt(tree: Tree, root: str, branches: Mapping[str, Rewriting], params: Merge) -> str:
-    regions = "\n".join(_told(tree, root, branches)) or "(none)"
+    regions = "\n".join(_region_lines(tree, root, branches)) or "(none)"
     settled = [line for conflict in tree.conflicts if (line := _settled(conflict))]
     parts = f"\nSettled:\n{chr(10).join(settled)}\n" if settled else ""
     whole = tree.descriptions[root].text
     return PROMPT.format(whole=whole, regions=regions, settled=parts, words=max(1, params.max_tokens * 3 // 4))
 
 
-def _told(tree: Tree, root: str, branches: Mapping[str, Rewriting]) -> list[str]:
+def _region_lines(tree: Tree, root: str, branches: Mapping[str, Rewriting]) -> list[str]:
     """A line a region, indented below its parent; a branch that was written is one line."""
     frame = tree.regions[root].box
     lines: list[str] = []
@@ -168,7 +168,7 @@ def _text(lines: Sequence[Line]) -> str:
 
 
 def _unmarked(description: Description) -> str:
-    return " ".join(kept.text for kept in trim(description) if not kept.reason) or description.text
+    return " ".join(sentence.text for sentence in trim(description) if not sentence.reason) or description.text
 
 
 def _settled(conflict: Conflict) -> str:
@@ -203,10 +203,14 @@ def _read(reply: str, prompt: str, max_tokens: int) -> tuple[str, str]:
     text, reason = read_reply(body, max_tokens, expected=prompt)
     if reason:
         return "", reason
-    said = plain_text(body)
-    if len(text) * 2 < len(said):
+    visible_text = plain_text(body)
+    if len(text) * 2 < len(visible_text):
         return "", "degenerate"
-    return ("", "cut_off") if may_be_cut(body, max_tokens) and whole_sentences(said) != said else (text, "")
+    return (
+        ("", "cut_off")
+        if may_be_cut(body, max_tokens) and whole_sentences(visible_text) != visible_text
+        else (text, "")
+    )
 
 
 def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, root: str) -> dict[int, list[Line]]:
@@ -225,8 +229,8 @@ def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, r
 def _line(text: str, check: SentenceCheck, root: str) -> Line:
     """A sentence as a line. Its characters count as said by the region deepest in the tree that bears it out, by the
     whole where none does."""
-    said = text[check.start : check.end]
-    return Line((Piece(said, _deepest(check.region_ids or (root,))),), check.region_ids, _is_filler(said))
+    sentence = text[check.start : check.end]
+    return Line((Piece(sentence, _deepest(check.region_ids or (root,))),), check.region_ids, _is_filler(sentence))
 
 
 def _deepest(region_ids: Sequence[str]) -> str:
@@ -267,14 +271,16 @@ def _guarded(
         else:
             struck.append(Decision("contradiction", root, text[check.start : check.end], STRUCK))
     wrong = sum(bool(check.missing) for check in checks)
-    made = Rewriting(_leaning(lines), struck, "", len(checks), wrong, len(struck))
+    rewriting = Rewriting(_leaning(lines), struck, "", len(checks), wrong, len(struck))
     if len(struck) > params.max_struck * len(checks):
-        return made._replace(lines=[], reason="too_much_struck")
-    told = frozenset[str]().union(*(content(tree.descriptions[r.region_id].text).words for r in tree.subtree(root)))
-    kept = frozenset[str]().union(*(content(line.marked[0].text).words for line in lines))
-    if len(kept & told) < LEAST * len(told):
-        return made._replace(lines=[], reason="too_little")
-    return made
+        return rewriting._replace(lines=[], reason="too_much_struck")
+    input_words = frozenset[str]().union(
+        *(content(tree.descriptions[r.region_id].text).words for r in tree.subtree(root))
+    )
+    output_words = frozenset[str]().union(*(content(line.marked[0].text).words for line in lines))
+    if len(output_words & input_words) < LEAST * len(input_words):
+        return rewriting._replace(lines=[], reason="too_little")
+    return rewriting
 
 
 def _leaning(lines: Sequence[Line]) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ouro.annotate.merging.budget import Count, Line, confirmations, joined, within_budget
+from ouro.annotate.merging.budget import Count, Line, confirmations, join_lines, within_budget
 from ouro.annotate.merging.provenance import insertions, plain
 from ouro.annotate.merging.tree import tree_json
 from ouro.core.params import Merge
@@ -39,14 +39,14 @@ def make_scene(task: Task, composition: Composition, params: Merge, count: Count
         region: within_budget(lines, region, params.max_tokens, count, confirmed)
         for region, lines in composition.lines.items()
     }
-    kept = short[root].lines
-    text = joined(kept, root)
+    root_lines = short[root].lines
+    text = join_lines(root_lines, root)
     scene = Scene(
         task.image.image_id,
         plain(text),
         insertions(text, root),
-        tuple((r, plain(joined(short[r].lines, r))) for d in task.descriptions if (r := d.region_id) in short),
-        _sentences(kept),
+        tuple((r, plain(join_lines(short[r].lines, r))) for d in task.descriptions if (r := d.region_id) in short),
+        _sentences(root_lines),
         (*composition.decisions, *short[root].lost),
         tree_json(task.root, task.regions, task.descriptions),
         tuple(composition.matches),
@@ -56,15 +56,15 @@ def make_scene(task: Task, composition: Composition, params: Merge, count: Count
 
 
 def _is_long(composition: Composition, params: Merge, count: Count) -> bool:
-    return any(count(plain(joined(lines, ""))) > params.max_tokens for lines in composition.lines.values())
+    return any(count(plain(join_lines(lines, ""))) > params.max_tokens for lines in composition.lines.values())
 
 
 def _sentences(lines: Sequence[Line]) -> tuple[Sentence, ...]:
     """Where each line stands in the joined text."""
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     at = 0
     for line in lines:
         end = at + len(plain(line.marked))
-        found.append(Sentence(at, end, line.region_ids))
+        sentences.append(Sentence(at, end, line.region_ids))
         at = end + 1
-    return tuple(found)
+    return tuple(sentences)

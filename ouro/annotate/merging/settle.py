@@ -40,10 +40,12 @@ def look(
     and ValueError for a conflict of regions that are not among `regions`.
     """
     by_id = {region.region_id: region for region in regions}
-    asked = [n for n, conflict in enumerate(conflicts) if not conflict.rule and len(_distinct(conflict.values)) > 1]
-    smallest = {n: _smallest_region(conflicts[n], by_id) for n in asked}
+    open_indices = [
+        n for n, conflict in enumerate(conflicts) if not conflict.rule and len(_distinct(conflict.values)) > 1
+    ]
+    smallest = {n: _smallest_region(conflicts[n], by_id) for n in open_indices}
     settled = [_without_asking(conflict) for conflict in conflicts]
-    for run in chunks(asked, lambda n: round(area(smallest[n].box)), CHUNK_PIXELS):
+    for run in chunks(open_indices, lambda n: round(area(smallest[n].box)), CHUNK_PIXELS):
         crops = [crop(pictures[smallest[n].image_id], smallest[n].box, CONTEXT) for n in run]
         means = _ask([conflicts[n] for n in run], crops, vlm, max_pixels)
         for n, shares in zip(run, means, strict=True):
@@ -56,12 +58,12 @@ def _ask(
 ) -> list[list[float]]:
     """The probability of each distinct value of the conflicts: the mean over both orders, in one wave."""
     choices = [_distinct(conflict.values) for conflict in conflicts]
-    asked = [
+    questions = [
         (Request((picture,), which_value_prompt(conflict.about, order), (max_pixels,)), order)
-        for conflict, picture, own in zip(conflicts, crops, choices, strict=True)
-        for order in (own, own[::-1])
+        for conflict, picture, values in zip(conflicts, crops, choices, strict=True)
+        for order in (values, values[::-1])
     ]
-    shares = vlm.choose([request for request, _ in asked], [order for _, order in asked])
+    shares = vlm.choose([request for request, _ in questions], [order for _, order in questions])
     return [_mean(one, other[::-1]) for one, other in zip(shares[::2], shares[1::2], strict=True)]
 
 
@@ -77,12 +79,12 @@ def _mean(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 def _distinct(values: Sequence[str]) -> tuple[str, ...]:
     """The values, each once, in order; empty ones are none."""
-    found: dict[str, str] = {}
+    by_wording: dict[str, str] = {}
     for value in values:
         text = " ".join(value.split())
         if text:
-            found.setdefault(text.casefold(), text)
-    return tuple(found.values())
+            by_wording.setdefault(text.casefold(), text)
+    return tuple(by_wording.values())
 
 
 def _smallest_region(conflict: Conflict, regions: Mapping[str, Region]) -> Region:

@@ -70,10 +70,10 @@ def _moved(match: Match, edit: Edit) -> Match:
 def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
     if conflict.kept and not _fits(conflict.kind, value, conflict.kept):
         return None
-    found = _nearest(text, value, conflict.about)
-    if found is None:
+    span = _nearest(text, value, conflict.about)
+    if span is None:
         return None
-    start, end = found
+    start, end = span
     if not conflict.kept:
         shorter = without(text, start, end)
         return Edit(0, len(text), shorter) if shorter is not None else None
@@ -86,15 +86,15 @@ def _edit(text: str, value: str, conflict: Conflict) -> Edit | None:
     return Edit(article.start(), end, f"{right} {conflict.kept}")
 
 
-def _fits(kind: str, value: str, kept: str) -> bool:
+def _fits(kind: str, value: str, right: str) -> bool:
     """Whether one value may stand wherever the other does."""
     if kind == "text":
         return True
     if kind == "number":
-        return _counts_several(value) and _counts_several(kept)
+        return _counts_several(value) and _counts_several(right)
     if kind in ("colour", "material"):
-        return _is_modifier(value) and _is_modifier(kept)
-    return kind == "attribute" and len(value.split()) == len(kept.split()) == 1
+        return _is_modifier(value) and _is_modifier(right)
+    return kind == "attribute" and len(value.split()) == len(right.split()) == 1
 
 
 def _is_modifier(value: str) -> bool:
@@ -113,10 +113,10 @@ def _nearest(text: str, value: str, about: str) -> tuple[int, int] | None:
     best: tuple[int, int, int] | None = None
     topic = content(about).words
     for start, end in sentences(text):
-        found = re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])", re.IGNORECASE).search(text, start, end)
-        if found and value:
+        match = re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])", re.IGNORECASE).search(text, start, end)
+        if match and value:
             shared = len(topic & content(text[start:end]).words)
-            best = max(best, (shared, -found.start(), found.end())) if best else (shared, -found.start(), found.end())
+            best = max(best, (shared, -match.start(), match.end())) if best else (shared, -match.start(), match.end())
     return (-best[1], best[2]) if best else None
 
 

@@ -33,10 +33,10 @@ _NEW_SUBJECT = re.compile(r"\b(?:it|they|he|she|which|that|who|there|while|as)\b
 
 
 class Context(NamedTuple):
-    """Earlier sentences, and canonical words for the described object (`own`) and for those that show it (`above`)."""
+    """Earlier sentences, canonical words for the described object, and for those that show it (`above`)."""
 
     sentences: Sequence[str]
-    own: frozenset[str] = frozenset()
+    object_words: frozenset[str] = frozenset()
     above: frozenset[str] = frozenset()
 
 
@@ -87,13 +87,13 @@ def what_it_has(text: str, context: Context) -> str:
         return ""
     head, rest = text[:at], text[at + len(" with ") :]
     between = words_of(text[first.end : at])
-    known = [content(sentence) for sentence in context.sentences]
+    contents = [content(sentence) for sentence in context.sentences]
     if (
         "," in head
         or (between and between[0] != "of")
         or len(between) > 3
-        or news(head, known)
-        or not news(rest, known)
+        or news(head, contents)
+        or not news(rest, contents)
     ):
         return ""
     return _without_first(rest, context)
@@ -108,7 +108,7 @@ def is_of_another(text: str, context: Context) -> bool:
             continue
         words = content(text[phrase.start : phrase.end]).words
         same = [s for s in context.sentences if words and words <= content(s).senses]
-        owners = content(owner.noun).senses | context.own | context.above
+        owners = content(owner.noun).senses | context.object_words | context.above
         if same and not any(_has_same(text[phrase.start : phrase.end], sentence, owners) for sentence in same):
             return True
     return False
@@ -131,7 +131,9 @@ def _told_from(text: str, context: Context) -> int | None:
         if not _may_end(text, before, gap) or not _stands(text, text[: before.end].rstrip(" ,")):
             continue
         governor, link = _governor(text, phrases, before) if gap == ["and"] else (before, gap[-1:])
-        near = context._replace(own=context.own | content(before.noun).senses | content(governor.noun).senses)
+        near = context._replace(
+            object_words=context.object_words | content(before.noun).senses | content(governor.noun).senses
+        )
         if _is_told(tail, near) and (not _PLACES & {*link} or _is_told_together(after, near)):
             return before.end
     return None
@@ -149,8 +151,8 @@ def _may_end(text: str, before: NounPhrase, gap: list[str]) -> bool:
     return last in _PARTS | _PLACES and all(w in _LINKS or w.endswith(("ed", "ing")) for w in rest)
 
 
-def _stands(text: str, kept: str) -> bool:
-    return is_whole(kept) and (main_verb(text) is None or main_verb(kept) is not None)
+def _stands(text: str, rest: str) -> bool:
+    return is_whole(rest) and (main_verb(text) is None or main_verb(rest) is not None)
 
 
 def _governor(text: str, phrases: Sequence[NounPhrase], phrase: NounPhrase) -> tuple[NounPhrase, list[str]]:
@@ -168,7 +170,7 @@ def _is_told(part: str, context: Context) -> bool:
     for sentence in context.sentences:
         theirs = content(sentence)
         is_said = bool(words) and words <= theirs.senses and not news(part, [theirs])
-        if is_said and _has_same(part, sentence, context.own | context.above):
+        if is_said and _has_same(part, sentence, context.object_words | context.above):
             return True
     return False
 
@@ -176,22 +178,22 @@ def _is_told(part: str, context: Context) -> bool:
 def _is_told_together(phrase: NounPhrase, context: Context) -> bool:
     """Whether a sentence names the thing together with what it is at."""
     place = content(phrase.noun).senses
-    things = context.own - place
-    return any(place & (said := content(sentence).senses) and things & said for sentence in context.sentences)
+    things = context.object_words - place
+    return any(place & (senses := content(sentence).senses) and things & senses for sentence in context.sentences)
 
 
 def _has_same(part: str, sentence: str, owners: frozenset[str]) -> bool:
     """Whether a sentence tells one of the part's things of one of the owners, or of nobody."""
-    wanted = frozenset[str]().union(*(content(p.noun).senses for p in read_phrases(part)))
-    mentions = list(_mentions(sentence, wanted))
-    return not mentions or any(not owner or bool(owner & (owners | wanted)) for owner in mentions)
+    senses = frozenset[str]().union(*(content(p.noun).senses for p in read_phrases(part)))
+    mentions = list(_mentions(sentence, senses))
+    return not mentions or any(not owner or bool(owner & (owners | senses)) for owner in mentions)
 
 
-def _mentions(sentence: str, wanted: frozenset[str]) -> Iterator[frozenset[str]]:
+def _mentions(sentence: str, senses: frozenset[str]) -> Iterator[frozenset[str]]:
     """For each mention of the wanted in a sentence the words for what has it."""
     phrases = read_phrases(sentence)
     for at, phrase in enumerate(phrases):
-        if content(phrase.noun).senses & wanted:
+        if content(phrase.noun).senses & senses:
             owner, _ = _owner(sentence, phrases, at)
             yield content(owner.noun).senses if owner else frozenset()
 

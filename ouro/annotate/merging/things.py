@@ -39,12 +39,12 @@ class Thing(NamedTuple):
     """A thing of a description: the phrase that brings it in, and those that speak of it again."""
 
     phrase: NounPhrase
-    again: tuple[NounPhrase, ...] = ()
+    later_mentions: tuple[NounPhrase, ...] = ()
     context: frozenset[str] = frozenset()  # content words behind it in its clause: "in a red shirt"
 
     @property
     def phrases(self) -> tuple[NounPhrase, ...]:
-        return (self.phrase, *self.again)
+        return (self.phrase, *self.later_mentions)
 
     @property
     def many(self) -> bool:
@@ -79,7 +79,7 @@ def read_things(text: str) -> list[Thing]:
         if at is None:
             things.append(Thing(phrase, context=_content(_CLAUSE_END.split(text[phrase.end : phrase.end + 120], 1)[0])))
         else:
-            things[at] = things[at]._replace(again=(*things[at].again, phrase))
+            things[at] = things[at]._replace(later_mentions=(*things[at].later_mentions, phrase))
     return things
 
 
@@ -116,8 +116,8 @@ def read_named(region: Region, description: Description, within: Box) -> Named |
     name = _opening(plain_text(description.name[:_LONGEST_NAME])) or opening
     if name is None:
         return None
-    told = [t for t in read_things(description.text) if same_thing(t.phrase.noun, name.noun)][:1]
-    looks = name.looks.union(*(t.looks for t in told))
+    things = [t for t in read_things(description.text) if same_thing(t.phrase.noun, name.noun)][:1]
+    looks = name.looks.union(*(t.looks for t in things))
     owners = _owners([name, *([opening] if opening and same_thing(opening.noun, name.noun) else [])])
     size = min(1.0, area(region.box) / max(area(within), 1.0))
     words = _content(description.text[: 2 * _LONGEST_NAME]) - _content(" ".join(name.words))
@@ -133,8 +133,8 @@ def _content(text: str) -> frozenset[str]:
 def _opening(text: str) -> NounPhrase | None:
     """The first thing that a name or a description tells of."""
     start = lead_in_end(text)
-    said = [p for p in read_phrases(text) if p.start >= start or p.end > start]
-    return next((p for p in said if not _names_nothing(p)), None)
+    phrases = [p for p in read_phrases(text) if p.start >= start or p.end > start]
+    return next((p for p in phrases if not _names_nothing(p)), None)
 
 
 def _owners(phrases: Iterable[NounPhrase]) -> tuple[str, ...]:

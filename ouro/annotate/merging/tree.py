@@ -34,8 +34,8 @@ class Tree(NamedTuple):
 
     def match_in(self, region_id: str, ancestors: Sequence[str]) -> Match | None:
         """Where the nearest of its ancestors (nearest last) names the region's object."""
-        found = {match.parent_id: match for match in self.matches.get(region_id, ())}
-        return next((found[a] for a in reversed(ancestors) if a in found), None)
+        by_parent = {match.parent_id: match for match in self.matches.get(region_id, ())}
+        return next((by_parent[a] for a in reversed(ancestors) if a in by_parent), None)
 
 
 def build_tree(

@@ -24,7 +24,7 @@ _RELATIVE = frozenset("that which who where".split())
 class Trimmed(NamedTuple):
     """A sentence as it stands, what remains of it, whether it lost its lead-in, and why it goes ("": it stays)."""
 
-    said: str
+    sentence: str
     text: str
     start: int
     lead_in: bool = False
@@ -43,8 +43,8 @@ def _local(mark: Mark, start: int, end: int) -> Mark:
     return Mark(max(mark.start - start, 0), min(mark.end, end) - start, mark.kind)
 
 
-def _trimmed(said: str, start: int, marks: list[Mark]) -> Trimmed:
-    text, lead_in = said, False
+def _trimmed(sentence: str, start: int, marks: list[Mark]) -> Trimmed:
+    text, lead_in = sentence, False
     has_lead_in = any(mark.kind == "lead_in" and mark.start == 0 for mark in marks)
     for mark in sorted(marks, key=lambda m: -m.start):
         if mark.kind == "lead_in":
@@ -53,18 +53,18 @@ def _trimmed(said: str, start: int, marks: list[Mark]) -> Trimmed:
             text = rest if lead_in else text
         elif (rest := without(text, mark.start, mark.end, leads=has_lead_in)) is not None:
             text = rest
-        elif _share(said, marks) >= MOST:
-            return Trimmed(said, "", start, reason=mark.kind)
-    return Trimmed(said, text, start, lead_in) if words_of(text) else Trimmed(said, "", start, reason="lead_in")
+        elif _share(sentence, marks) >= MOST:
+            return Trimmed(sentence, "", start, reason=mark.kind)
+    return Trimmed(sentence, text, start, lead_in) if words_of(text) else Trimmed(sentence, "", start, reason="lead_in")
 
 
-def _share(said: str, marks: list[Mark]) -> float:
+def _share(sentence: str, marks: list[Mark]) -> float:
     """Of the words that are no lead-in, those that are marked."""
     lead_ins, others = (
-        sum(len(words_of(said[m.start : m.end])) for m in marks if (m.kind == "lead_in") is is_lead_in)
+        sum(len(words_of(sentence[m.start : m.end])) for m in marks if (m.kind == "lead_in") is is_lead_in)
         for is_lead_in in (True, False)
     )
-    return others / max(len(words_of(said)) - lead_ins, 1)
+    return others / max(len(words_of(sentence)) - lead_ins, 1)
 
 
 def without(text: str, start: int, end: int, *, leads: bool = False) -> str | None:
@@ -80,8 +80,8 @@ def without(text: str, start: int, end: int, *, leads: bool = False) -> str | No
     if not before:
         return None
     if not any(c.isalnum() for c in after):  # up to the end of the sentence
-        kept = _JOINT.sub("", before)
-        return with_final_mark(kept, text) if is_whole(kept) and (leads or main_verb(kept) is not None) else None
+        rest = _JOINT.sub("", before)
+        return with_final_mark(rest, text) if is_whole(rest) and (leads or main_verb(rest) is not None) else None
     comma = before.endswith(",")
     if comma and after.startswith(","):
         return f"{before[:-1]}{after[1:]}"
@@ -120,10 +120,10 @@ def _agrees(verb: str, before: str) -> bool:
     return before not in _DANGLING and verb.endswith("s") is not is_plural(before)
 
 
-def with_final_mark(kept: str, text: str) -> str:
+def with_final_mark(rest: str, text: str) -> str:
     """The beginning of a text with the mark that the text ends with."""
     ending = re.search(r"[.!?…]+[\"”’)]*$", text)
-    return f"{kept}{ending.group() if ending else '.'}"
+    return f"{rest}{ending.group() if ending else '.'}"
 
 
 def is_whole(text: str) -> bool:
