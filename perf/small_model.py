@@ -141,11 +141,11 @@ def judge_merges(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     n_sentences, struck = 0, list[str]()
     for case in cases:
         vlm = TextOnly(model)
-        merged = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
-        [scene] = merged.scenes
+        result = merge_shard([case.image], case.regions, case.descriptions, params, vlm=vlm)
+        [scene] = result.scenes
         lost = [d.text for d in scene.decisions if d.rule == STRUCK]
-        written += merged.written
-        print(f"{case.name}: {', '.join(merged.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
+        written += result.written
+        print(f"{case.name}: {', '.join(result.written)}; {len(vlm.replies)} requests, {len(lost)} sentences struck")
         print(f"  wrote: {' '.join(vlm.replies[0].split())[:600]}")
         text = read_reply(vlm.replies[0], 10 * MERGE_TOKENS).text
         checks = check_text(text, evidence_of_case(case))
@@ -173,11 +173,11 @@ def judge_pairs(model: OpenAIVisionLM, cases: Sequence[Case]) -> None:
     for case in cases:
         merged = merge_shard([case.image], case.regions, case.descriptions, Merge(writer="outline"))
         pictures = {case.name: PILImage.new("RGB", (28, 28))}
-        synthesized = synthesize_shard(pictures, merged.scenes, TextOnly(model), params)
-        n_pairs += len(synthesized.pairs)
-        reasons.update(r.reason for r in synthesized.rejected)
-        for pair in synthesized.pairs[:2]:
+        result = synthesize_shard(pictures, merged.scenes, TextOnly(model), params)
+        n_pairs += len(result.pairs)
+        reasons.update(r.reason for r in result.rejected)
+        for pair in result.pairs[:2]:
             print(f"  kept: {pair.question} {pair.answer}")
-        for one in synthesized.rejected[:2]:
+        for one in result.rejected[:2]:
             print(f"  {one.reason}: {one.detail[:140]}")
     print(f"pairs: kept {n_pairs}, rejected {dict(reasons)}")

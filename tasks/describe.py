@@ -45,17 +45,17 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
         return annotator(params.model, batch_size, batch_tokens=batch_tokens)
 
     def make() -> None:
-        described = describe_images(
+        result = describe_images(
             read_shard(images, Image), read_shard(regions, Region), layout.images, params.ingest.max_pixels, load,
             params.describe, params.seed, progress, _derive_name(params),
         )  # fmt: skip
         write_shard(
             out,
             Description,
-            described.descriptions,
-            n_in=described.n_in,
-            rejected=described.rejected,
-            meta=described.meta,
+            result.descriptions,
+            n_in=result.n_in,
+            rejected=result.rejected,
+            meta=result.meta,
         )
 
     if produce(

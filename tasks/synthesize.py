@@ -49,12 +49,12 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
 
     def make() -> None:
         described = read_shard(scenes, Scene)
-        synthesized = synthesize_images(
+        result = synthesize_images(
             read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
             partial(annotator, params.model), params.synthesize, progress, _logged(name), _rules(params),
         )  # fmt: skip
-        meta = synthesized.meta(len(described))
-        write_shard(out, QAPair, synthesized.pairs, n_in=synthesized.n_in, rejected=synthesized.rejected, meta=meta)
+        meta = result.meta(len(described))
+        write_shard(out, QAPair, result.pairs, n_in=result.n_in, rejected=result.rejected, meta=meta)
 
     if produce(
         "synthesize", out, inputs=[images, scenes], **where._asdict(), cache=layout.cache, make=make,

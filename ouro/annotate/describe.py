@@ -63,17 +63,17 @@ def describe_images(
     """
     train = training_images(images)
     train_regions = regions_of(train, regions)
-    described = Described([], [], len(train_regions), {"held_out_regions": len(regions) - len(train_regions)})
+    result = Described([], [], len(train_regions), {"held_out_regions": len(regions) - len(train_regions)})
     names = Counter[str]()
     for chunk in chunk_images(train):
         pictures, chunk_regions = Pictures(chunk, folder, max_pixels), regions_of(chunk, train_regions)
         vlm = load(params.batch_size, params.batch_tokens)
         part = describe_regions(chunk_regions, pictures, vlm, params, progress, seed, derive_name)
-        described.descriptions.extend(part.descriptions)
-        described.rejected.extend(part.rejected)
+        result.descriptions.extend(part.descriptions)
+        result.rejected.extend(part.rejected)
         names.update(part.meta["names"])
-    described.meta.update(word_counts(described.descriptions), names=dict(sorted(names.items())))
-    return described
+    result.meta.update(word_counts(result.descriptions), names=dict(sorted(names.items())))
+    return result
 
 
 def describe_shard(
@@ -86,8 +86,8 @@ def describe_shard(
     derive_name: DeriveName | None = None,
 ) -> tuple[list[Description], list[Rejected]]:
     """Descriptions and rejected regions of `describe_regions`."""
-    described = describe_regions(regions, pictures, vlm, params, progress, seed, derive_name)
-    return described.descriptions, described.rejected
+    result = describe_regions(regions, pictures, vlm, params, progress, seed, derive_name)
+    return result.descriptions, result.rejected
 
 
 def describe_regions(
@@ -110,23 +110,23 @@ def describe_regions(
     prompts = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
     requests = [_request(r, pictures[r.image_id], p, params) for r, p in zip(regions, prompts, strict=True)]
     answers = ask_regions(requests, vlm, params, progress)
-    described = Described([], [], len(regions), {"names": Counter[str]()})
+    result = Described([], [], len(regions), {"names": Counter[str]()})
     for region, prompt, request, answer in zip(regions, prompts, requests, answers, strict=True):
         reading = _read(answer.text, region, request.prompt, params)
         text = "" if reading.reason == "refused" else with_text(reading.text, region.text)
         if not text:
             detail = answer.text.why if isinstance(answer.text, Refused) else repr(answer.text)[:200]
-            described.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
+            result.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
             continue
         name = _name(answer, text, request.prompt, derive_name if params.name == "derived" else None)
         if name:
-            described.meta["names"][name.outcome] += 1
+            result.meta["names"][name.outcome] += 1
         description = Description(
             region.region_id, region.image_id, text, vlm.fingerprint[:16], prompt, name.text if name else "",
             *_confidence(answer.text if reading.text else ""), find_marks(text, region.parent_id is None),
         )  # fmt: skip
-        described.descriptions.append(description)
-    return described
+        result.descriptions.append(description)
+    return result
 
 
 def _name(answer: Answer, text: str, prompt: str, derive_name: DeriveName | None) -> Name | None:
@@ -150,10 +150,10 @@ def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) 
     """
     names = sorted(weights)
     digest = hashlib.sha256(f"{seed}\0{region_id}".encode()).digest()
-    left = int.from_bytes(digest[:8], "big") / 2**64 * sum(weights.values())
+    remainder = int.from_bytes(digest[:8], "big") / 2**64 * sum(weights.values())
     for name in names:
-        left -= weights[name]
-        if left < 0:
+        remainder -= weights[name]
+        if remainder < 0:
             return name
     return names[-1]
 

@@ -85,18 +85,21 @@ def propose_images(
     counters = [
         tool.counting() if isinstance(tool, Counting) else tool for tool in proposers
     ]  # shards in threads share
-    proposed = Proposed([], [], 0, {"images": len(images)})
+    result = Proposed([], [], 0, {"images": len(images)})
     for chunk in chunk_images(images):
-        grown = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], counters, params)
-        proposed.regions.extend(grown.regions)
-        proposed.rejected.extend(grown.rejected)
-        proposed = proposed._replace(n_in=proposed.n_in + grown.n_candidates)
+        shard_result = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], counters, params)
+        result.regions.extend(shard_result.regions)
+        result.rejected.extend(shard_result.rejected)
+        result = result._replace(n_in=result.n_in + shard_result.n_candidates)
         progress(len(chunk))
-    counted = [tool for tool in counters if isinstance(tool, Counting) and tool.skipped]
-    if counted:
-        left_out = {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))}
-        proposed.meta.update(left_out)
-    return proposed
+    counting_tools = [tool for tool in counters if isinstance(tool, Counting) and tool.skipped]
+    if counting_tools:
+        left_out = {
+            "ocr_skipped": sum(t.skipped for t in counting_tools),
+            "why": dict(sorted(counting_tools[0].why.items())),
+        }
+        result.meta.update(left_out)
+    return result
 
 
 def propose_shard(

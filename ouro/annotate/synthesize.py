@@ -84,16 +84,16 @@ def synthesize_images(
     those of a template language, in place of the rules on free text. Raises ImageError for a file that is damaged or
     has more than `max_pixels`, and ScoringUnavailable.
     """
-    synthesized = Synthesized([], [], 0)
+    result = Synthesized([], [], 0)
     for chunk in chunk_images(images):
         pictures = Pictures(chunk, folder, max_pixels)
         chunk_scenes = [scene for scene in scenes if scene.image_id in pictures]
         vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.asks else None
         written = synthesize_shard(pictures, chunk_scenes, vlm, params, progress, checker, answered, rules)
-        synthesized.pairs.extend(written.pairs)
-        synthesized.rejected.extend(written.rejected)
-        synthesized = synthesized._replace(n_in=synthesized.n_in + written.n_in)
-    return synthesized
+        result.pairs.extend(written.pairs)
+        result.rejected.extend(written.rejected)
+        result = result._replace(n_in=result.n_in + written.n_in)
+    return result
 
 
 def synthesize_shard(

@@ -21,9 +21,9 @@ def merged_description(scene: Scene) -> str:
 
 
 def _merge(text: str, region_id: str, parts: list[tuple[Marked, str]]) -> Marked:
-    composed = merge_nano(Piece(text, region_id), parts)
-    assert composed is not None, f"nano's language has no {text!r}"
-    return composed.marked
+    composition = merge_nano(Piece(text, region_id), parts)
+    assert composition is not None, f"nano's language has no {text!r}"
+    return composition.marked
 
 
 def _order(slot: str) -> tuple[int, ...]:

@@ -97,30 +97,32 @@ class _Things:
                     matches[i] = k
         return matches
 
-    def _one(self, mine: Thing, lead: Thing, place: str) -> Thing:
+    def _one(self, thing: Thing, lead: Thing, place: str) -> Thing:
         """Parent's and child's as one: the close-up's looks, text and parts, the whole's place."""
-        looks = ((mine.color, lead.color), (mine.pattern, lead.pattern), (mine.says, lead.says))
+        looks = ((thing.color, lead.color), (thing.pattern, lead.pattern), (thing.says, lead.says))
         color, pattern, says = (self._settled(*pair) for pair in looks)
-        place, placed_by = (mine.place, mine.placed_by) if mine.place else (place, lead.region_id)
-        parts = self._parts(mine.parts, lead.parts)
+        place, placed_by = (thing.place, thing.placed_by) if thing.place else (place, lead.region_id)
+        parts = self._parts(thing.parts, lead.parts)
         return Thing(lead.noun, color, pattern, says, place, lead.region_id, placed_by, parts)
 
-    def _settled(self, mine: str, theirs: str) -> str:
-        if mine and theirs and mine != theirs:
-            self.decisions.append(Decision("contradiction", self.region_id, mine, CLOSE_UP))
-        return theirs or mine
+    def _settled(self, parent_value: str, child_value: str) -> str:
+        if parent_value and child_value and parent_value != child_value:
+            self.decisions.append(Decision("contradiction", self.region_id, parent_value, CLOSE_UP))
+        return child_value or parent_value
 
-    def _parts(self, mine: tuple[Thing, ...], theirs: tuple[Thing, ...]) -> tuple[Thing, ...]:
+    def _parts(self, parent_parts: tuple[Thing, ...], child_parts: tuple[Thing, ...]) -> tuple[Thing, ...]:
         """The child's parts, and those that only the parent saw."""
-        if not theirs:
-            return mine
-        parts = list(theirs)
-        for part in mine:
-            at = next((k for k, their in enumerate(theirs) if their.noun == part.noun and parts[k] is their), None)
+        if not child_parts:
+            return parent_parts
+        parts = list(child_parts)
+        for part in parent_parts:
+            at = next((k for k, their in enumerate(child_parts) if their.noun == part.noun and parts[k] is their), None)
             if at is None:
                 parts.append(part)
                 continue
-            less, parts[at] = (theirs[at], part) if _detail(part) > _detail(theirs[at]) else (part, theirs[at])
+            less, parts[at] = (
+                (child_parts[at], part) if _detail(part) > _detail(child_parts[at]) else (part, child_parts[at])
+            )
             self.decisions.append(Decision("redundancy", less.region_id, phrase_of(less), REPEATED))
         return tuple(parts)
 
@@ -129,7 +131,7 @@ def _covers(thing: Thing, other: Thing) -> bool:
     """Whether it is the other one, at the same place, and says as much of its looks."""
     same = thing.noun == other.noun and thing.place == other.place
     looks = ((thing.color, other.color), (thing.pattern, other.pattern), (thing.says, other.says))
-    return same and all(theirs in ("", mine) for mine, theirs in looks)
+    return same and all(second in ("", first) for first, second in looks)
 
 
 def _detail(thing: Thing) -> int:

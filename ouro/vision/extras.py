@@ -35,7 +35,7 @@ class Extras:
         """Whether a form of schema is left that the server has not refused."""
         return not self._refused.issuperset(SCHEMA_FORMS)
 
-    def _wanted(self, request: Request) -> list[str]:
+    def _names_for(self, request: Request) -> list[str]:
         names = [LOGPROBS] if request.confidence else []
         if request.schema:
             names += [form for form in SCHEMA_FORMS if form not in self._refused][:1]
@@ -47,7 +47,7 @@ class Extras:
         `ask` sends it with these fields and raises `refusal` when the server refuses. Raises that when it refuses the
         request without extras, too, or has taken them before.
         """
-        names = self._wanted(request)
+        names = self._names_for(request)
         try:
             body = await ask(_fields(names, request))
         except refusal:
@@ -55,7 +55,7 @@ class Extras:
                 raise
             body = await ask({})
             await self._try_each(ask, request, refusal)
-            left = self._wanted(request)
+            left = self._names_for(request)
             return await ask(_fields(left, request)) if left else body
         self._taken.update(names)
         return body

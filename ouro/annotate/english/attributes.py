@@ -78,20 +78,20 @@ def readings(word: str) -> frozenset[tuple[str, int]]:
 
 def clashes(first: Collection[str], second: Collection[str]) -> list[Clash]:
     """The words of the two, one pair a kind, that exclude each other; "red and white" excludes no "red"."""
-    mine, yours = _by_kind(first), _by_kind(second)
+    first_kinds, second_kinds = _by_kind(first), _by_kind(second)
     return [
-        Clash(kind, mine[kind][0][0], yours[kind][0][0])
-        for kind in mine
-        if kind in yours and not {f for _, f in mine[kind]} & {f for _, f in yours[kind]}
+        Clash(kind, first_kinds[kind][0][0], second_kinds[kind][0][0])
+        for kind in first_kinds
+        if kind in second_kinds and not {f for _, f in first_kinds[kind]} & {f for _, f in second_kinds[kind]}
     ]
 
 
 def exclude_each_other(first: Collection[str], second: Collection[str]) -> bool:
     """Whether words of place or order tell two things of one name apart: a front wheel is no rear wheel."""
     for groups in _EXCLUDING:
-        mine = {number for number, words in enumerate(groups) if not words.isdisjoint(first)}
-        yours = {number for number, words in enumerate(groups) if not words.isdisjoint(second)}
-        if mine and yours and mine.isdisjoint(yours):
+        first_groups = {number for number, words in enumerate(groups) if not words.isdisjoint(first)}
+        second_groups = {number for number, words in enumerate(groups) if not words.isdisjoint(second)}
+        if first_groups and second_groups and first_groups.isdisjoint(second_groups):
             return True
     return False
 

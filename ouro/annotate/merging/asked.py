@@ -53,12 +53,12 @@ def _questions(
     regions: Sequence[Region], descriptions: Sequence[Description], matches: Sequence[Match]
 ) -> Iterator[_Question]:
     by_id = {region.region_id: region for region in regions}
-    described = {d.region_id: d for d in descriptions}
-    matched = {match.region_id for match in matches}
+    by_region = {d.region_id: d for d in descriptions}
+    matched_ids = {match.region_id for match in matches}
     for region in regions:
-        description = described.get(region.region_id)
-        parent = _nearest_described(region, by_id, described)
-        if description is None or not description.name or parent is None or region.region_id in matched:
+        description = by_region.get(region.region_id)
+        parent = _nearest_described(region, by_id, by_region)
+        if description is None or not description.name or parent is None or region.region_id in matched_ids:
             continue
         phrases = _free_phrases(parent, [m for m in matches if m.parent_id == parent.region_id])
         if phrases:
@@ -66,21 +66,21 @@ def _questions(
 
 
 def _nearest_described(
-    region: Region, by_id: dict[str, Region], described: dict[str, Description]
+    region: Region, by_id: dict[str, Region], by_region: dict[str, Description]
 ) -> Description | None:
     above = by_id.get(region.parent_id or "")
-    while above is not None and above.region_id not in described:
+    while above is not None and above.region_id not in by_region:
         above = by_id.get(above.parent_id or "")
-    return described[above.region_id] if above else None
+    return by_region[above.region_id] if above else None
 
 
 def _free_phrases(parent: Description, matches: Sequence[Match]) -> tuple[NounPhrase, ...]:
     """The parent's noun phrases that may mean one more thing, each wording once: none negated, marked, or matched as
     "same"."""
-    taken = [(m.start, m.end) for m in matches if m.how == "same"] + [(m.start, m.end) for m in parent.marks]
+    spans = [(m.start, m.end) for m in matches if m.how == "same"] + [(m.start, m.end) for m in parent.marks]
     by_wording: dict[str, NounPhrase] = {}
     for phrase in read_phrases(parent.text):
-        if not phrase.negated and all(phrase.end <= start or end <= phrase.start for start, end in taken):
+        if not phrase.negated and all(phrase.end <= start or end <= phrase.start for start, end in spans):
             by_wording.setdefault(parent.text[phrase.start : phrase.end].casefold(), phrase)
     return tuple(by_wording.values())[:MOST_PHRASES]
 

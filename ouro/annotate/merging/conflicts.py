@@ -46,8 +46,8 @@ class Pair(NamedTuple):
 
     whole: Description
     child: Description
-    there: Thing
-    here: Thing
+    whole_thing: Thing
+    child_thing: Thing
     match: Match
 
 
@@ -60,30 +60,30 @@ def find_conflicts(
     value, then OCR's.
     """
     by_id = {r.region_id: r for r in regions}
-    described = {d.region_id: d for d in descriptions}
+    by_region = {d.region_id: d for d in descriptions}
     conflicts: list[Conflict] = []
-    taken = {(m.parent_id, m.start) for m in matches if m.how == "same"}
+    phrase_starts = {(m.parent_id, m.start) for m in matches if m.how == "same"}
     for match in matches:
-        pair = _pair(match, by_id, described) if match.how != "part" else None
+        pair = _pair(match, by_id, by_region) if match.how != "part" else None
         if pair:
-            conflicts += [*_looks(pair), *_parts(pair, taken), *_numbers(pair), *_names(pair), *_fill(pair)]
+            conflicts += [*_looks(pair), *_parts(pair, phrase_starts), *_numbers(pair), *_names(pair), *_fill(pair)]
     for region in regions:
-        if region.region_id in described:
-            conflicts += _with_ocr(region, described[region.region_id])
-            conflicts += _with_above(region, by_id, described, matches)
+        if region.region_id in by_region:
+            conflicts += _with_ocr(region, by_region[region.region_id])
+            conflicts += _with_above(region, by_id, by_region, matches)
     return list(dict.fromkeys(conflicts))
 
 
-def _pair(match: Match, by_id: dict[str, Region], described: dict[str, Description]) -> Pair | None:
-    whole, child = described.get(match.parent_id), described.get(match.region_id)
+def _pair(match: Match, by_id: dict[str, Region], by_region: dict[str, Description]) -> Pair | None:
+    whole, child = by_region.get(match.parent_id), by_region.get(match.region_id)
     if whole is None or child is None or match.region_id not in by_id:
         return None
-    there = next((t for t in things_of(whole.text) if t.phrase.start == match.start), None)
+    whole_thing = next((t for t in things_of(whole.text) if t.phrase.start == match.start), None)
     named = read_named(by_id[match.region_id], child, by_id[match.region_id].box)
     child_things = things_of(child.text)
     alike = [t for t in child_things if named and same_thing(t.phrase.noun, named.name.noun)]
-    here = next(iter([*alike, *child_things]), None)
-    return Pair(whole, child, there, here, match) if there and here else None
+    child_thing = next(iter([*alike, *child_things]), None)
+    return Pair(whole, child, whole_thing, child_thing, match) if whole_thing and child_thing else None
 
 
 def _conflict(pair: Pair, kind: str, about: str, values: tuple[str, str]) -> Conflict:
@@ -93,74 +93,76 @@ def _conflict(pair: Pair, kind: str, about: str, values: tuple[str, str]) -> Con
 def _looks(pair: Pair) -> Iterator[Conflict]:
     """Of the matched thing itself; a group's looks are not its member's."""
     if pair.match.how == "same":
-        yield from _compare(pair, pair.there, pair.here)
+        yield from _compare(pair, pair.whole_thing, pair.child_thing)
 
 
-def _compare(pair: Pair, there: Thing, here: Thing) -> Iterator[Conflict]:
-    mine, yours = looks_of(pair.whole.text, there), looks_of(pair.child.text, here)
+def _compare(pair: Pair, whole_thing: Thing, child_thing: Thing) -> Iterator[Conflict]:
+    whole_looks, child_looks = looks_of(pair.whole.text, whole_thing), looks_of(pair.child.text, child_thing)
     for kind in KINDS:
-        clash = _clash([x for x in mine if x.kind == kind], [x for x in yours if x.kind == kind])
+        clash = _clash([x for x in whole_looks if x.kind == kind], [x for x in child_looks if x.kind == kind])
         if clash:
-            about = f"{_NAMES.get(kind, kind)} of the {there.phrase.noun}"
+            about = f"{_NAMES.get(kind, kind)} of the {whole_thing.phrase.noun}"
             yield _conflict(pair, _NAMES.get(kind, "attribute"), about, (clash[0].value, clash[1].value))
 
 
-def _clash(mine: list[Look], yours: list[Look]) -> tuple[Look, Look] | None:
+def _clash(whole_looks: list[Look], child_looks: list[Look]) -> tuple[Look, Look] | None:
     """The first two that tell differently: main looks before covers; what agrees once on the whole is no clash."""
     for cover in (False, True):
-        theirs = [look for look in yours if look.cover == cover]
-        ours = [look for look in mine if not look.cover]
-        if ours and theirs and all(differ(a, b) for a in ours for b in theirs):
-            return ours[0], theirs[0]
+        second_looks = [look for look in child_looks if look.cover == cover]
+        first_looks = [look for look in whole_looks if not look.cover]
+        if first_looks and second_looks and all(differ(a, b) for a in first_looks for b in second_looks):
+            return first_looks[0], second_looks[0]
     return None
 
 
-def _parts(pair: Pair, taken: set[tuple[str, int]]) -> Iterator[Conflict]:
+def _parts(pair: Pair, phrase_starts: set[tuple[str, int]]) -> Iterator[Conflict]:
     """Of what both tell of the thing: the hair of a woman, the boats on a lake."""
     if pair.match.how != "same":
         return
     for part in things_of(pair.whole.text):
         start = part.phrase.start
-        if part == pair.there or (pair.whole.region_id, start) in taken or not _belongs(pair, part):
+        if part == pair.whole_thing or (pair.whole.region_id, start) in phrase_starts or not _belongs(pair, part):
             continue
         for other in things_of(pair.child.text):
-            if other != pair.here and part.phrase.noun == other.phrase.noun and part.many == other.many:
+            if other != pair.child_thing and part.phrase.noun == other.phrase.noun and part.many == other.many:
                 yield from _compare(pair, part, other)
                 yield from _count(pair, part, other)
 
 
 def _belongs(pair: Pair, part: Thing) -> bool:
     """Whether the whole's sentence about the part is about the matched thing: it stands there, or a pronoun does."""
-    sentences = {p.sentence for p in pair.there.phrases}
+    sentences = {p.sentence for p in pair.whole_thing.phrases}
     before = [p for p in read_phrases(pair.whole.text) if p.sentence == part.phrase.sentence]
     opening = pair.whole.text[: part.phrase.start].rsplit(". ", 1)[-1]
-    near = pair.there.phrase.end <= part.phrase.start < pair.there.phrase.end + 40
-    spoken = next(iter(words_of(opening)), "") in _PRONOUNS and bool(before)
-    return (part.phrase.sentence in sentences and near) or (spoken and pair.there == things_of(pair.whole.text)[0])
+    near = pair.whole_thing.phrase.end <= part.phrase.start < pair.whole_thing.phrase.end + 40
+    is_pronoun = next(iter(words_of(opening)), "") in _PRONOUNS and bool(before)
+    return (part.phrase.sentence in sentences and near) or (
+        is_pronoun and pair.whole_thing == things_of(pair.whole.text)[0]
+    )
 
 
 def _numbers(pair: Pair) -> Iterator[Conflict]:
     if pair.match.how == "same":
-        yield from _count(pair, pair.there, pair.here)
+        yield from _count(pair, pair.whole_thing, pair.child_thing)
 
 
-def _count(pair: Pair, there: Thing, here: Thing) -> Iterator[Conflict]:
-    mentions = [p for t in things_of(pair.child.text) if t.phrase.noun == here.phrase.noun for p in t.phrases]
-    mine, yours = quantity(there.phrases), quantity(mentions)
-    if mine and yours and (mine.number, mine.degree) != (yours.number, yours.degree):
-        yield _conflict(pair, "number", f"number of {there.phrase.words[-1]}", (mine.words, yours.words))
+def _count(pair: Pair, whole_thing: Thing, child_thing: Thing) -> Iterator[Conflict]:
+    mentions = [p for t in things_of(pair.child.text) if t.phrase.noun == child_thing.phrase.noun for p in t.phrases]
+    first, second = quantity(whole_thing.phrases), quantity(mentions)
+    if first and second and (first.number, first.degree) != (second.number, second.degree):
+        yield _conflict(pair, "number", f"number of {whole_thing.phrase.words[-1]}", (first.words, second.words))
 
 
 def _names(pair: Pair) -> Iterator[Conflict]:
     """Two names of one thing that are neither synonyms nor kinds of each other: a pavilion and a pagoda."""
-    mine, yours = pair.there.phrase, pair.here.phrase
-    related = same_thing(mine.noun, yours.noun) or is_kind_of(mine.noun, yours.noun)
-    related = related or is_kind_of(yours.noun, mine.noun)
-    if pair.match.how != "same" or related or yours.noun in mine.words or mine.noun in yours.words:
+    first, second = pair.whole_thing.phrase, pair.child_thing.phrase
+    related = same_thing(first.noun, second.noun) or is_kind_of(first.noun, second.noun)
+    related = related or is_kind_of(second.noun, first.noun)
+    if pair.match.how != "same" or related or second.noun in first.words or first.noun in second.words:
         return
-    person = is_kind_of(mine.noun, "person") and is_kind_of(yours.noun, "person")
-    if of_other_sex(mine.noun, yours.noun) if person else kinds_of(mine.noun) & kinds_of(yours.noun):
-        yield _conflict(pair, "kind", f"what the {mine.noun} is", (" ".join(mine.words), " ".join(yours.words)))
+    person = is_kind_of(first.noun, "person") and is_kind_of(second.noun, "person")
+    if of_other_sex(first.noun, second.noun) if person else kinds_of(first.noun) & kinds_of(second.noun):
+        yield _conflict(pair, "kind", f"what the {first.noun} is", (" ".join(first.words), " ".join(second.words)))
 
 
 def _fill(pair: Pair) -> Iterator[Conflict]:
@@ -175,11 +177,11 @@ def _fill(pair: Pair) -> Iterator[Conflict]:
 
 def _with_ocr(region: Region, description: Description) -> Iterator[Conflict]:
     """The annotator's reading of a text, where OCR read the same text otherwise; case, spaces and end marks apart."""
-    read = " ".join(region.text.split())
-    for start, end in quotations(description.text) if read else ():
+    reading = " ".join(region.text.split())
+    for start, end in quotations(description.text) if reading else ():
         quotation = description.text[start:end].strip()
-        if _plain(quotation) != _plain(read) and fuzz.ratio(_plain(quotation), _plain(read)) >= _ALIKE:
-            yield Conflict("text", "what is written", (region.region_id, region.region_id), (quotation, read))
+        if _plain(quotation) != _plain(reading) and fuzz.ratio(_plain(quotation), _plain(reading)) >= _ALIKE:
+            yield Conflict("text", "what is written", (region.region_id, region.region_id), (quotation, reading))
 
 
 def _plain(text: str) -> str:
@@ -187,36 +189,36 @@ def _plain(text: str) -> str:
 
 
 def _with_above(
-    region: Region, by_id: dict[str, Region], described: dict[str, Description], matches: Sequence[Match]
+    region: Region, by_id: dict[str, Region], by_region: dict[str, Description], matches: Sequence[Match]
 ) -> Iterator[Conflict]:
     """With the parent and the root: quoted text, guesses, the time of day."""
-    description = described[region.region_id]
-    for above in _above(region, by_id, described):
-        certain = described[above.region_id]
+    description = by_region[region.region_id]
+    for above in _above(region, by_id, by_region):
+        certain = by_region[above.region_id]
         yield from _quoted(certain, description)
         if above.region_id == region.parent_id:
             yield from _guessed(certain, description, [m for m in matches if m.region_id == region.region_id])
-        mine, yours = time_of_day(certain.text), time_of_day(description.text)
-        if above.parent_id is None and mine and yours and mine != yours:
-            yield Conflict("attribute", "time of day", (certain.region_id, description.region_id), (mine, yours))
+        first, second = time_of_day(certain.text), time_of_day(description.text)
+        if above.parent_id is None and first and second and first != second:
+            yield Conflict("attribute", "time of day", (certain.region_id, description.region_id), (first, second))
 
 
-def _above(region: Region, by_id: dict[str, Region], described: dict[str, Description]) -> Iterator[Region]:
+def _above(region: Region, by_id: dict[str, Region], by_region: dict[str, Description]) -> Iterator[Region]:
     """Its parent, and the root where that is another; those that are described."""
     parent = by_id.get(region.parent_id or "")
-    root, seen = parent, {region.region_id}
-    while root and root.parent_id in by_id and root.region_id not in seen:
-        seen.add(root.region_id)
+    root, region_ids = parent, {region.region_id}
+    while root and root.parent_id in by_id and root.region_id not in region_ids:
+        region_ids.add(root.region_id)
         root = by_id[root.parent_id]
-    yield from (r for r in dict.fromkeys((parent, root)) if r is not None and r.region_id in described)
+    yield from (r for r in dict.fromkeys((parent, root)) if r is not None and r.region_id in by_region)
 
 
 def _quoted(whole: Description, child: Description) -> Iterator[Conflict]:
     for a, b in quotations(whole.text):
         for c, d in quotations(child.text):
-            mine, yours = whole.text[a:b].strip(), child.text[c:d].strip()
-            if mine.casefold() != yours.casefold() and fuzz.ratio(mine.casefold(), yours.casefold()) >= _ALIKE:
-                yield Conflict("text", "what is written", (whole.region_id, child.region_id), (mine, yours))
+            first, second = whole.text[a:b].strip(), child.text[c:d].strip()
+            if first.casefold() != second.casefold() and fuzz.ratio(first.casefold(), second.casefold()) >= _ALIKE:
+                yield Conflict("text", "what is written", (whole.region_id, child.region_id), (first, second))
 
 
 def _guessed(whole: Description, child: Description, matches: Sequence[Match]) -> Iterator[Conflict]:

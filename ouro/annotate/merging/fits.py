@@ -57,13 +57,13 @@ def fit(child: Named, thing: Thing, rank: int) -> Fit | None:
 
 def _likeness(child: Named, thing: Thing) -> float:
     """What attributes, other parts of compounds and number speak for or against."""
-    shared = (child.looks | set(child.name.modifiers)) & (thing.looks | set(thing.phrase.words))
+    common_words = (child.looks | set(child.name.modifiers)) & (thing.looks | set(thing.phrase.words))
     clash = [c for c in clashes(child.looks, thing.looks) if c.kind not in ("size", "height")]
-    mine, yours = _nouns_before(child.name), _nouns_before(thing.phrase) - {child.name.noun}
-    strange = bool(mine and yours) and mine.isdisjoint(yours)
+    child_nouns, thing_nouns = _nouns_before(child.name), _nouns_before(thing.phrase) - {child.name.noun}
+    strange = bool(child_nouns and thing_nouns) and child_nouns.isdisjoint(thing_nouns)
     number = 0.15 if child.name.plural and not thing.many else 0.03 if thing.many and not child.name.plural else 0.0
     strangeness = (0.05 if thing.many else 0.35) if strange else 0.0
-    return 0.03 * len(shared) - 0.08 * min(2, len(clash)) - strangeness - number
+    return 0.03 * len(common_words) - 0.08 * min(2, len(clash)) - strangeness - number
 
 
 def _nouns_before(phrase: NounPhrase) -> frozenset[str]:

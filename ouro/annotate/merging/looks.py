@@ -74,12 +74,12 @@ def _look(kind: str, words: list[str], phrase: NounPhrase) -> Look | None:
     """The words of one kind, with the shades before them."""
     values: list[str] = []
     families: set[int] = set()
-    left = {w for w in phrase.looks if any(k == kind for k, _ in readings(w))}
+    look_words = {w for w in phrase.looks if any(k == kind for k, _ in readings(w))}
     for before, word in zip(["", *words], words, strict=False):
-        if word in left:
+        if word in look_words:
             values.append(f"{before} {word}" if before in SHADES else word)
             families |= {family for k, family in readings(word) if k == kind}
-            left.discard(word)
+            look_words.discard(word)
     cover = f" {phrase.words[-1]}" if phrase.noun in _COVERS else ""
     return Look(kind, " and ".join(values) + cover, frozenset(families)) if values else None
 
@@ -88,9 +88,9 @@ def differ(a: Look, b: Look) -> bool:
     """Whether two looks of one kind tell differently: other families, or other words; no other shade."""
     if a.families.isdisjoint(b.families):
         return True
-    mine, yours = _bare(a), _bare(b)
-    compound = any("-" in w for w in mine ^ yours)
-    return a.kind == "color" and mine.isdisjoint(yours) and (compound or len(a.families | b.families) == 1)
+    first, second = _bare(a), _bare(b)
+    compound = any("-" in w for w in first ^ second)
+    return a.kind == "color" and first.isdisjoint(second) and (compound or len(a.families | b.families) == 1)
 
 
 def _bare(look: Look) -> frozenset[str]:

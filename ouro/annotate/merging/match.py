@@ -30,44 +30,46 @@ def match_regions(regions: Sequence[Region], descriptions: Sequence[Description]
     A region without a description, or whose parent has none, has no match; nor has one whose name names nothing.
     """
     by_id = {r.region_id: r for r in regions}
-    described = {d.region_id: d for d in descriptions}
+    by_region = {d.region_id: d for d in descriptions}
     children: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
-        if region.parent_id in by_id and region.parent_id in described and region.region_id in described:
+        if region.parent_id in by_id and region.parent_id in by_region and region.region_id in by_region:
             children[region.parent_id].append(region)
     matches: list[Match] = []
-    taken: dict[str, set[int]] = {}
+    indices_by_parent: dict[str, set[int]] = {}
     for parent_id, below in children.items():
-        new_matches, used = _match_in(by_id[parent_id], described, below, frozenset())
+        new_matches, indices = _match_in(by_id[parent_id], by_region, below, frozenset())
         matches += new_matches
-        taken[parent_id] = used
-    for root in (r for r in regions if r.parent_id is None and r.region_id in described):
+        indices_by_parent[parent_id] = indices
+    for root in (r for r in regions if r.parent_id is None and r.region_id in by_region):
         deeper = [
-            r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in described
+            r for r in regions if r.parent_id in by_id and r.parent_id != root.region_id and r.region_id in by_region
         ]
-        matches += _match_in(root, described, deeper, frozenset(taken.get(root.region_id, ())))[0]
+        matches += _match_in(root, by_region, deeper, frozenset(indices_by_parent.get(root.region_id, ())))[0]
     order = {r.region_id: at for at, r in enumerate(regions)}
     return sorted(matches, key=lambda m: (order[m.region_id], m.parent_id != by_id[m.region_id].parent_id))
 
 
 def _match_in(
-    whole: Region, described: dict[str, Description], below: Sequence[Region], taken: frozenset[int]
+    whole: Region, by_region: dict[str, Description], below: Sequence[Region], skip_things: frozenset[int]
 ) -> tuple[list[Match], set[int]]:
     """The regions `below` that the description of `whole` names, and which of its things are taken now."""
-    text = described[whole.region_id].text
+    text = by_region[whole.region_id].text
     things = read_things(text)
-    named = [n for r in below if (n := read_named(r, described[r.region_id], whole.box))]
-    quoted = {at: m for at, n in enumerate(named) if _is_text(n) and (m := _match_text(n, whole, text))}
-    assignment = _assign(named, things, frozenset(quoted), taken)
-    matches = list(quoted.values())
-    for at, child in enumerate(named):
+    names = [n for r in below if (n := read_named(r, by_region[r.region_id], whole.box))]
+    text_matches = {at: m for at, n in enumerate(names) if _is_text(n) and (m := _match_text(n, whole, text))}
+    assignment = _assign(names, things, frozenset(text_matches), skip_things)
+    matches = list(text_matches.values())
+    for at, child in enumerate(names):
         if at in assignment:
             matches.append(
                 _as_match(child, whole, things[assignment[at][0]], assignment[at][1], _shared(at, assignment))
             )
-        elif at not in quoted and (other := _match_text(child, whole, text) or _match_whole(child, whole, things)):
+        elif at not in text_matches and (
+            other := _match_text(child, whole, text) or _match_whole(child, whole, things)
+        ):
             matches.append(other)
-    return matches, {thing for thing, _ in assignment.values() if not things[thing].many} | taken
+    return matches, {thing for thing, _ in assignment.values() if not things[thing].many} | skip_things
 
 
 Assignment = dict[int, tuple[int, Fit]]
@@ -90,13 +92,13 @@ def _fewer(a: NounPhrase, b: NounPhrase) -> bool:
     return a.number is not None and (b.number is None or a.number < b.number)
 
 
-def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Assignment:
+def _assign(names: list[Named], things: list[Thing], skip: frozenset[int], skip_things: frozenset[int]) -> Assignment:
     """Which thing each child is: best fits first, each thing that is one taken once; ties are left, or go by order."""
-    fits = _all_fits(named, things, skip, taken)
+    fits = _all_fits(names, things, skip, skip_things)
     assignment: Assignment = {}
     counts: dict[int, int] = defaultdict(int)
     while True:
-        sure = _sure(fits, named, things)
+        sure = _sure(fits, names, things)
         if sure is None:
             break
         child, thing, fit = sure
@@ -104,60 +106,60 @@ def _assign(named: list[Named], things: list[Thing], skip: frozenset[int], taken
         counts[thing] += 1
         fits.pop(child)
         _close(fits, thing, things[thing], counts[thing])
-    assignment |= _by_order(fits, named, things)
-    return assignment | _only_person(named, things, assignment, skip, taken)
+    assignment |= _by_order(fits, names, things)
+    return assignment | _only_person(names, things, assignment, skip, skip_things)
 
 
 Fits = dict[int, dict[int, Fit]]
 
 
-def _all_fits(named: list[Named], things: list[Thing], skip: frozenset[int], taken: frozenset[int]) -> Fits:
+def _all_fits(names: list[Named], things: list[Thing], skip: frozenset[int], skip_things: frozenset[int]) -> Fits:
     """Child -> thing -> fit, where there is one."""
-    rank = _ranks(named)
+    rank = _ranks(names)
     fits: Fits = {}
-    for at, child in enumerate(named):
+    for at, child in enumerate(names):
         if at in skip:
             continue
-        here = {k: f for k, t in enumerate(things) if k not in taken and (f := fit(child, t, rank[at]))}
-        if here:
-            fits[at] = here
+        options = {k: f for k, t in enumerate(things) if k not in skip_things and (f := fit(child, t, rank[at]))}
+        if options:
+            fits[at] = options
     return fits
 
 
-def _ranks(named: list[Named]) -> list[int]:
+def _ranks(names: list[Named]) -> list[int]:
     """Of each child, the how-many-th of its name it is in reading order, from 1."""
-    ranks = [1] * len(named)
+    ranks = [1] * len(names)
     groups: dict[str, list[int]] = defaultdict(list)
-    for at, child in enumerate(named):
+    for at, child in enumerate(names):
         groups[child.name.noun].append(at)
     for members in groups.values():
         if len(members) > 1:
-            for rank, k in enumerate(reading_order([named[at].region.box for at in members]), start=1):
+            for rank, k in enumerate(reading_order([names[at].region.box for at in members]), start=1):
                 ranks[members[k]] = rank
     return ranks
 
 
 def _only_person(
-    named: list[Named], things: list[Thing], assignment: Assignment, skip: frozenset[int], taken: frozenset[int]
+    names: list[Named], things: list[Thing], assignment: Assignment, skip: frozenset[int], skip_things: frozenset[int]
 ) -> Assignment:
     """Where one person is told of and one person's region is left, they are one: "an astronaut", "a woman".
 
     Where only a group is told of, "several pedestrians", whom a name calls no more than a man or a child is of it.
     """
-    used = taken | {thing for thing, _ in assignment.values()}
+    assigned_things = skip_things | {thing for thing, _ in assignment.values()}
     people = [at for at, t in enumerate(things) if is_person(t.phrase.noun) and (t.phrase.determiner or t.many)]
-    ones = [at for at in people if not things[at].many and at not in used]
+    singles = [at for at in people if not things[at].many and at not in assigned_things]
     groups = [at for at in people if things[at].many]
-    left = [at for at, n in enumerate(named) if at not in assignment and at not in skip and is_person(n.name.noun)]
-    if len(ones) == len(left) == 1 and may_be_one_person(named[left[0]], things[ones[0]].phrase):
-        return {left[0]: (ones[0], Fit(SCORES["person"], "person"))}
-    if len(groups) == 1 and not ones:
-        some = [at for at in left if named[at].name.noun in ANYONE]
+    children = [at for at, n in enumerate(names) if at not in assignment and at not in skip and is_person(n.name.noun)]
+    if len(singles) == len(children) == 1 and may_be_one_person(names[children[0]], things[singles[0]].phrase):
+        return {children[0]: (singles[0], Fit(SCORES["person"], "person"))}
+    if len(groups) == 1 and not singles:
+        some = [at for at in children if names[at].name.noun in ANYONE]
         return {at: (groups[0], Fit(SCORES["person"], "person")) for at in some}
     return {}
 
 
-def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:
+def _sure(fits: Fits, names: list[Named], things: list[Thing]) -> tuple[int, int, Fit] | None:
     """The best fit that nothing rivals: no other thing for the child, and no other child for the thing."""
     ranked = sorted(((f.score, -c, -t) for c, options in fits.items() for t, f in options.items()), reverse=True)
     for score, c, t in ranked:
@@ -168,7 +170,7 @@ def _sure(fits: Fits, named: list[Named], things: list[Thing]) -> tuple[int, int
         if not things[thing].many:
             others = [k for k, options in fits.items() if k != child and thing in options]
             others = [k for k in others if fits[k][thing].score > score - _TIE and _best(fits, k) == thing]
-            if any(named[child].size < 2 * named[k].size for k in others):
+            if any(names[child].size < 2 * names[k].size for k in others):
                 continue
         return child, thing, fits[child][thing]
     return None
@@ -194,18 +196,18 @@ def _close(fits: Fits, thing: int, what: Thing, n_regions: int) -> None:
                 del fits[child]
 
 
-def _by_order(fits: Fits, named: list[Named], things: list[Thing]) -> Assignment:
+def _by_order(fits: Fits, names: list[Named], things: list[Thing]) -> Assignment:
     """Of texts that nothing else tells apart, as many told of as there are: reading order is the order of telling."""
     assignment: Assignment = {}
     groups: dict[frozenset[int], list[int]] = defaultdict(list)
     for child, options in fits.items():
-        if named[child].region.kind not in ("text", "table"):
+        if names[child].region.kind not in ("text", "table"):
             continue
         best = max(f.score for f in options.values())
         groups[frozenset(k for k, f in options.items() if f.score > best - _TIE)].append(child)
     for options, members in groups.items():
         if len(options) == len(members) > 1 and not any(things[k].many for k in options):
-            order = reading_order([named[at].region.box for at in members])
+            order = reading_order([names[at].region.box for at in members])
             for k, thing in zip(order, sorted(options), strict=True):
                 fit = fits[members[k]][thing]
                 assignment[members[k]] = (thing, Fit(fit.score - 0.1, "order"))
@@ -218,15 +220,15 @@ def _is_text(child: Named) -> bool:
 
 def _match_text(child: Named, whole: Region, text: str) -> Match | None:
     """Text that the description quotes: just this text, or a line within a longer quotation; read loosely."""
-    read = " ".join(child.region.text.split()).casefold()
-    if len(read) < 3:
+    reading = " ".join(child.region.text.split()).casefold()
+    if len(reading) < 3:
         return None
     for start, end in quotations(text):
-        quoted = text[start:end].casefold()
-        if fuzz.ratio(read, quoted) >= _LIKE_TEXT:
+        quotation = text[start:end].casefold()
+        if fuzz.ratio(reading, quotation) >= _LIKE_TEXT:
             return Match(child.region.region_id, whole.region_id, start, end, "same", "text", 0.95)
-        if 8 <= len(read) < len(quoted):
-            place = fuzz.partial_ratio_alignment(read, quoted, score_cutoff=_LIKE_TEXT)
+        if 8 <= len(reading) < len(quotation):
+            place = fuzz.partial_ratio_alignment(reading, quotation, score_cutoff=_LIKE_TEXT)
             if place is not None:
                 first, last = start + place.dest_start, start + place.dest_end
                 return Match(child.region.region_id, whole.region_id, first, last, "same", "text", 0.9)
@@ -238,12 +240,12 @@ def _match_whole(child: Named, whole: Region, things: list[Thing]) -> Match | No
     for owner in child.owners:
         owner_noun = noun(owner)
         for thing in things:
-            there = thing.phrase
+            phrase = thing.phrase
             fits = (
-                same_thing(owner_noun, there.noun)
-                or is_kind_of(there.noun, owner_noun)
-                or is_kind_of(owner_noun, there.noun)
+                same_thing(owner_noun, phrase.noun)
+                or is_kind_of(phrase.noun, owner_noun)
+                or is_kind_of(owner_noun, phrase.noun)
             )
-            if fits and attribute(owner_noun) is None and not there.plural and there.determiner:
-                return Match(child.region.region_id, whole.region_id, there.start, there.end, "part", "owner", 0.5)
+            if fits and attribute(owner_noun) is None and not phrase.plural and phrase.determiner:
+                return Match(child.region.region_id, whole.region_id, phrase.start, phrase.end, "part", "owner", 0.5)
     return None

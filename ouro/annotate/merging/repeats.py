@@ -86,13 +86,13 @@ def news(text: str, earlier: Iterable[Content], old_words: frozenset[str] = froz
     `old_words`: words that are no news.
     """
     contents = list(earlier)
-    mine = content(text)
+    sentence = content(text)
     words = frozenset[str]().union(*(c.senses for c in contents)) | old_words
-    fresh = set(mine.words - words)
-    for modifier, head in mine.pairs:
+    fresh = set(sentence.words - words)
+    for modifier, head in sentence.pairs:
         if {modifier, head} & old_words or {modifier, head} & fresh:
             continue
         if not any(modifier in c.senses and head in c.senses for c in contents):
             fresh.add(modifier)
-    quoted = [quotation for c in contents for quotation in c.quotations]
-    return frozenset(fresh).union(q for q in mine.quotations if not any(q in one for one in quoted))
+    quotations = [quotation for c in contents for quotation in c.quotations]
+    return frozenset(fresh).union(q for q in sentence.quotations if not any(q in one for one in quotations))

@@ -70,9 +70,9 @@ class Rewriting(NamedTuple):
     lines: list[Line]
     decisions: list[Decision]
     reason: str = ""
-    written: int = 0
-    again: int = 0
-    struck: int = 0
+    n_sentences: int = 0
+    n_wrong: int = 0
+    n_struck: int = 0
     branches: Mapping[str, list[Line]] = {}
 
 

@@ -42,7 +42,7 @@ def with_settled(
 ) -> Settled:
     """The descriptions with what stands in place of what lost. The marks of a changed text are gone: find them anew."""
     texts = {d.region_id: d.text for d in descriptions}
-    moved = list(matches)
+    new_matches = list(matches)
     decisions: list[Decision] = []
     for conflict in conflicts:
         for region, value in zip(conflict.region_ids, conflict.values, strict=True):
@@ -51,12 +51,12 @@ def with_settled(
             edit = _edit(texts[region], value, conflict)
             if edit is not None:
                 texts[region] = texts[region][: edit.start] + edit.text + texts[region][edit.end :]
-                moved = [_moved(match, edit) if match.parent_id == region else match for match in moved]
+                new_matches = [_moved(match, edit) if match.parent_id == region else match for match in new_matches]
                 decisions.append(Decision("contradiction", region, value, conflict.rule))
-    changed = [
+    new_descriptions = [
         d if texts[d.region_id] == d.text else replace(d, text=texts[d.region_id], marks=()) for d in descriptions
     ]
-    return Settled(changed, moved, decisions)
+    return Settled(new_descriptions, new_matches, decisions)
 
 
 def _moved(match: Match, edit: Edit) -> Match:

@@ -168,8 +168,8 @@ def _is_told(part: str, context: Context) -> bool:
     """Whether one sentence says all that a part of a sentence says, of the same thing or of nobody."""
     words = content(part).words
     for sentence in context.sentences:
-        theirs = content(sentence)
-        is_said = bool(words) and words <= theirs.senses and not news(part, [theirs])
+        earlier = content(sentence)
+        is_said = bool(words) and words <= earlier.senses and not news(part, [earlier])
         if is_said and _has_same(part, sentence, context.object_words | context.above):
             return True
     return False

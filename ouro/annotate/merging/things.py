@@ -95,12 +95,12 @@ def _spoken_of(phrase: NounPhrase, things: list[Thing]) -> int | None:
     if not phrase.definite or phrase.ordinal is not None:
         return None
     alike = [at for at, t in enumerate(things) if t.many == phrase.plural and not opposed(t.phrase, phrase)]
-    named = [at for at in alike if same_thing(things[at].phrase.noun, phrase.noun)]
-    named = [at for at in named if set(phrase.modifiers) <= set(things[at].phrase.words)] or named[:1]
+    same_names = [at for at in alike if same_thing(things[at].phrase.noun, phrase.noun)]
+    same_names = [at for at in same_names if set(phrase.modifiers) <= set(things[at].phrase.words)] or same_names[:1]
     new = [at for at in alike if not things[at].phrase.definite and not phrase.modifiers]
     kinds = [at for at in new if is_kind_of(things[at].phrase.noun, phrase.noun)]
     topic = [at for at in new if phrase.noun in _GENERAL and kinds_of(things[at].phrase.noun) & kinds_of(phrase.noun)]
-    return next(iter(named or kinds or topic), None)
+    return next(iter(same_names or kinds or topic), None)
 
 
 def opposed(a: NounPhrase, b: NounPhrase) -> bool:

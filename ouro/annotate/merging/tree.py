@@ -26,11 +26,11 @@ class Tree(NamedTuple):
 
     def subtree(self, region_id: str) -> Iterator[Region]:
         """The region and all described ones below it, parents first."""
-        waiting = [region_id]
-        while waiting:
-            here = waiting.pop()
-            yield self.regions[here]
-            waiting += reversed(self.below.get(here, ()))
+        stack = [region_id]
+        while stack:
+            current = stack.pop()
+            yield self.regions[current]
+            stack += reversed(self.below.get(current, ()))
 
     def match_in(self, region_id: str, ancestors: Sequence[str]) -> Match | None:
         """Where the nearest of its ancestors (nearest last) names the region's object."""
