@@ -84,14 +84,14 @@ def vlm() -> HFVisionLM:
     return HFVisionLM(NANO, batch_size=4)
 
 
-def _asked() -> tuple[list[Request], list[tuple[str, ...]]]:
+def _make_questions() -> tuple[list[Request], list[tuple[str, ...]]]:
     pictures = [PILImage.fromarray(render(draw_scene(np.random.default_rng(i)))) for i in range(3)]
     requests = [Request((p,), f"is there a {kind}?", (16384,)) for p in pictures for kind in ("table", "shelf", "box")]
     return requests, [("yes", "no")] * len(requests)
 
 
 def test_nano_s_yes_and_no_are_those_of_its_logits(vlm: HFVisionLM) -> None:
-    requests, options = _asked()
+    requests, options = _make_questions()
     got = vlm.choose(requests, options)
     assert isinstance(vlm, Scoring)
     yes, no = (vlm.encoder.text(word)[0] for word in ("yes", "no"))
@@ -106,7 +106,7 @@ def test_nano_s_yes_and_no_are_those_of_its_logits(vlm: HFVisionLM) -> None:
 
 
 def test_the_order_of_options_and_the_other_requests_change_nothing(vlm: HFVisionLM) -> None:
-    requests, options = _asked()
+    requests, options = _make_questions()
     got = vlm.choose(requests, options)
     turned = vlm.choose(requests[::-1], [("no", "yes")] * len(requests))[::-1]
     assert np.allclose(got, [shares[::-1] for shares in turned], atol=1e-4)
@@ -130,7 +130,7 @@ def test_options_with_a_shared_beginning_and_text_without_a_picture(vlm: HFVisio
 
 
 def test_processes_choose_as_one_process_does(vlm: HFVisionLM) -> None:
-    requests, options = _asked()
+    requests, options = _make_questions()
     pool = PooledVLM(NANO, None, "float32", 4, 2, vlm_fingerprint("x", "float32", ""))
     assert isinstance(pool, Scoring)
     assert np.allclose(pool.choose(requests, options), vlm.choose(requests, options), atol=1e-4)

@@ -30,7 +30,7 @@ from ouro.vision.protocols import Refused, Reply, Request, plan_batches, split_b
 from ouro.vision.scripted import ScriptedVLM
 
 NANO = Path(__file__).resolve().parents[1] / "models/nano"
-ASKED = Describe(name="asked")
+ASK_NAMES = Describe(name="asked")
 STRUCTURED = Describe(name="asked", structured=True)
 
 
@@ -115,8 +115,12 @@ def test_a_description_has_the_confidence_of_its_text_and_none_where_ocr_speaks_
     sign = Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 32.0, 32.0), 0.9, "ocr", "milk", "text")
     replies = iter([Reply("a room with a table", 0.123456, 0.0001), Reply("", 0.9, 0.9), "a cup"])
     scripted = ScriptedVLM(lambda r: next(replies))
-    said, _ = describe_shard([_regions()[0], sign, _regions()[1]], _pictures(), scripted, Describe())
-    assert [(d.mean_probability, d.min_probability) for d in said] == [(0.1235, 0.0001), (None, None), (None, None)]
+    descriptions, _ = describe_shard([_regions()[0], sign, _regions()[1]], _pictures(), scripted, Describe())
+    assert [(d.mean_probability, d.min_probability) for d in descriptions] == [
+        (0.1235, 0.0001),
+        (None, None),
+        (None, None),
+    ]
 
 
 def test_confidence_is_not_asked_for_where_it_is_not_wanted() -> None:
@@ -171,9 +175,9 @@ def test_names_and_descriptions_are_those_of_requests_alone_and_a_picture_is_enc
 
 def test_names_are_asked_in_the_same_call_on_the_same_crop() -> None:
     scripted = ScriptedVLM(lambda r: "A red cup." if r.prompt == NAME else "a red cup on a table")
-    made = describe_regions(_regions(), _pictures(), scripted, ASKED)
-    assert [d.name for d in made.descriptions] == ["a red cup"] * 4
-    assert made.meta["names"] == {"kept": 4}
+    result = describe_regions(_regions(), _pictures(), scripted, ASK_NAMES)
+    assert [d.name for d in result.descriptions] == ["a red cup"] * 4
+    assert result.meta["names"] == {"kept": 4}
     long, short = scripted.asked[:4], scripted.asked[4:]
     assert [r.images[0] for r in short] == [r.images[0] for r in long]  # the very same objects
     assert [r.max_pixels for r in short] == [r.max_pixels for r in long]
@@ -182,28 +186,28 @@ def test_names_are_asked_in_the_same_call_on_the_same_crop() -> None:
 
 def test_progress_counts_regions_not_replies() -> None:
     steps: list[int] = []
-    describe_shard(_regions(), _pictures(), ScriptedVLM(lambda r: "a cup"), ASKED, steps.append)
+    describe_shard(_regions(), _pictures(), ScriptedVLM(lambda r: "a cup"), ASK_NAMES, steps.append)
     assert sum(steps) == 4
 
 
 def test_bad_names_are_empty_and_counted_and_the_description_stays() -> None:
     names = iter(["", "x" * 3000, "The cup is red.", Refused("too large")])
     scripted = ScriptedVLM(lambda r: next(names) if r.prompt == NAME else "a red cup")
-    made = describe_regions(_regions(), _pictures(), scripted, ASKED)
-    assert [(d.text, d.name) for d in made.descriptions] == [("a red cup", "")] * 4
-    assert made.meta["names"] == {"empty": 1, "too_long": 1, "sentence": 1, "refused": 1}
+    result = describe_regions(_regions(), _pictures(), scripted, ASK_NAMES)
+    assert [(d.text, d.name) for d in result.descriptions] == [("a red cup", "")] * 4
+    assert result.meta["names"] == {"empty": 1, "too_long": 1, "sentence": 1, "refused": 1}
 
 
 def test_a_rejected_description_has_no_name() -> None:
     scripted = ScriptedVLM(lambda r: "a cup" if r.prompt == NAME else "")
-    made = describe_regions(_regions(), _pictures(), scripted, ASKED)
-    assert len(made.rejected) == 4 and not made.meta["names"]
+    result = describe_regions(_regions(), _pictures(), scripted, ASK_NAMES)
+    assert len(result.rejected) == 4 and not result.meta["names"]
 
 
 def test_derived_names_ask_nothing() -> None:
     scripted = ScriptedVLM(lambda r: "a table with a ring and a star")
-    made = describe_regions(_regions(), _pictures(), scripted, Describe(), derive_name=derive_name)
-    assert {d.name for d in made.descriptions} == {"a table"} and len(scripted.asked) == 4
+    result = describe_regions(_regions(), _pictures(), scripted, Describe(), derive_name=derive_name)
+    assert {d.name for d in result.descriptions} == {"a table"} and len(scripted.asked) == 4
     none = describe_regions(_regions(), _pictures(), scripted, Describe(name="none"), derive_name=derive_name)
     assert {d.name for d in none.descriptions} == {""} and not none.meta["names"]
 
@@ -253,8 +257,8 @@ def test_a_server_that_refuses_logprobs_is_found_out_once() -> None:
     """With them, without, with them alone; then without for ever."""
     with fake_server() as server:
         server.otherwise = refuses("logprobs")
-        asked = [Request((), f"q{k}", confidence=True) for k in range(4)]
-        replies = server.vlm(1).generate(asked, max_new_tokens=4)
+        requests = [Request((), f"q{k}", confidence=True) for k in range(4)]
+        replies = server.vlm(1).generate(requests, max_new_tokens=4)
     assert replies == ["a cup"] * 4 and {type(reply) for reply in replies} == {str}
     assert ["logprobs" in body for body in server.bodies] == [True, False, True, False, False, False]
 
@@ -265,8 +269,8 @@ def test_a_request_refused_with_and_without_extras_is_at_fault_itself() -> None:
 
     with fake_server() as server:
         server.otherwise = too_large
-        asked = [Request((), q, confidence=True) for q in ("large", "small", "large")]
-        first, second, third = server.vlm(1).generate(asked, max_new_tokens=4)
+        requests = [Request((), q, confidence=True) for q in ("large", "small", "large")]
+        first, second, third = server.vlm(1).generate(requests, max_new_tokens=4)
     assert isinstance(first, Refused) and isinstance(second, Reply) and isinstance(third, Refused)
     assert len(server.bodies) == 4  # once known to be taken, the extras are not tried again
 
@@ -316,8 +320,8 @@ def _describes(form: str) -> Callable[[Handler, str], None]:
 def test_name_and_text_come_in_one_structured_reply_in_the_form_that_the_server_takes(form: str) -> None:
     with fake_server() as server:
         server.otherwise = _describes(form)
-        said, _ = describe_shard(_regions(), _pictures(), server.vlm(1), STRUCTURED)
-        assert [(d.text, d.name) for d in said] == [("a red cup", "a cup")] * 4
+        descriptions, _ = describe_shard(_regions(), _pictures(), server.vlm(1), STRUCTURED)
+        assert [(d.text, d.name) for d in descriptions] == [("a red cup", "a cup")] * 4
         last = server.bodies[-1][form]
     schema = json.loads(STRUCTURED_SCHEMA)
     expected = {
@@ -333,11 +337,11 @@ def test_a_server_without_schemas_is_found_out_once_and_asked_plainly() -> None:
         server.otherwise = _describes("none of them")
         vlm = server.vlm(1)
         first, _ = describe_shard(_regions(), _pictures(), vlm, STRUCTURED)
-        asked = len(server.bodies)
+        n_bodies = len(server.bodies)
         second, _ = describe_shard(_regions(), _pictures(), vlm, STRUCTURED)
     assert not vlm.takes_schemas
     assert [(d.text, d.name) for d in first] == [("a plain cup", "the name")] * 4 == [(d.text, d.name) for d in second]
-    assert len(server.bodies) - asked == 8  # a description and a name of each
+    assert len(server.bodies) - n_bodies == 8  # a description and a name of each
 
 
 def test_a_reply_out_of_form_is_asked_again_in_the_plain_form() -> None:
@@ -348,8 +352,8 @@ def test_a_reply_out_of_form_is_asked_again_in_the_plain_form() -> None:
 
     with fake_server() as server:
         server.otherwise = careless
-        said, rejected = describe_shard(_regions(), _pictures(), server.vlm(1), STRUCTURED)
-    assert not rejected and sorted(d.text for d in said) == ["a plain cup"] * 2 + ["a red cup"] * 2
+        descriptions, rejected = describe_shard(_regions(), _pictures(), server.vlm(1), STRUCTURED)
+    assert not rejected and sorted(d.text for d in descriptions) == ["a plain cup"] * 2 + ["a red cup"] * 2
 
 
 def test_a_model_that_takes_no_schema_is_asked_plainly() -> None:

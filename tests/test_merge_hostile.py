@@ -190,12 +190,12 @@ def test_any_ocr_text_stands_once_or_is_marked_as_read(ocr: str) -> None:
 
 
 def test_a_conflict_of_any_value_changes_no_more_than_that_value() -> None:
-    from ouro.annotate.merging.settled import with_settled
+    from ouro.annotate.merging.settled import apply_settled
 
     descriptions = [Description("0", "i", "A red bus.", "v")]
     for values in (("", "x"), ("red", ""), ("(", "["), ("a" * 3000, "b"), (".*", "blue")):
         conflict = Conflict("colour", "the bus", ("0", "0.0"), values, values[1], "look")
-        [description] = with_settled(descriptions, [], [conflict]).descriptions
+        [description] = apply_settled(descriptions, [], [conflict]).descriptions
         assert description.text in ("A red bus.", "A bus.")
 
 

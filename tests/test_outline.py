@@ -8,7 +8,7 @@ from ouro.annotate.marks import find_marks
 from ouro.annotate.merging.inscriptions import same_text, with_reading
 from ouro.annotate.merging.outline import Outline, outline
 from ouro.annotate.merging.provenance import plain
-from ouro.annotate.merging.settled import with_settled
+from ouro.annotate.merging.settled import apply_settled
 from ouro.annotate.merging.trimming import main_verb, trim, without
 from ouro.core.records import Conflict, Description, Match, Region
 from tests.helpers.trees import Said, tree_of
@@ -239,7 +239,7 @@ def test_a_reading_that_stands_keeps_the_sentence_whole() -> None:
     text = 'It says "GO HOME." The wall is red.'
     descriptions = [Description("0.0", "i", text, "v")]
     conflict = Conflict("text", "what is written", ("0.0", "0.0"), ("GO HOME.", "GO HOME"), "GO HOME", "ocr_tells_text")
-    assert with_settled(descriptions, [], [conflict]).descriptions[0].text == 'It says "GO HOME". The wall is red.'
+    assert apply_settled(descriptions, [], [conflict]).descriptions[0].text == 'It says "GO HOME". The wall is red.'
 
 
 def test_a_text_that_is_quoted_in_parts_is_not_said_again() -> None:
@@ -257,7 +257,7 @@ def settled(
 ) -> str:
     descriptions = [Description("0", "i", text, "v"), Description("0.0", "i", f"a {value_kept} thing", "v")]
     conflict = Conflict(kind, about, ("0", "0.0"), (value, value_kept or "x"), value_kept, rule)
-    return with_settled(descriptions, [], [conflict]).descriptions[0].text
+    return apply_settled(descriptions, [], [conflict]).descriptions[0].text
 
 
 def test_what_stands_takes_the_place_of_what_lost_near_what_it_is_about() -> None:
@@ -283,7 +283,7 @@ def test_open_conflicts_change_nothing_and_matches_move_along() -> None:
     assert settled("A red car.", "red", "blue", rule="") == "A red car."
     descriptions = [Description("0", "i", "A red car and a dog.", "v")]
     dog = Match("0.1", "0", 14, 19, "same", "head", 1.0)
-    moved = with_settled(
+    moved = apply_settled(
         descriptions, [dog], [Conflict("colour", "the car", ("0", "0.0"), ("red", "orange"), "orange", "look")]
     )
     text = moved.descriptions[0].text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ouro.annotate.merging.repeats import content, news
-from ouro.annotate.merging.tails import Context, without_told_end, without_told_start
+from ouro.annotate.merging.tails import Context, drop_repeated_end, drop_repeated_start
 
 # ---- repeats -----------------------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ PARK = Context(
     ],
 )
 def test_an_end_goes_where_it_was_told_of_this_thing(text: str, expected: str) -> None:
-    assert without_told_end(text, PARK).text == expected
+    assert drop_repeated_end(text, PARK).text == expected
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_an_end_goes_where_it_was_told_of_this_thing(text: str, expected: str) -
     ],
 )
 def test_a_first_clause_goes_where_it_was_told(text: str, expected: str, gone: str) -> None:
-    assert without_told_start(text, PARK) == (expected, gone)
+    assert drop_repeated_start(text, PARK) == (expected, gone)
 
 
 def test_an_endless_sentence_is_left_as_it_is() -> None:
     endless = "The bench is green and the leg is red " * 2000
-    assert without_told_end(endless, PARK).text == endless
+    assert drop_repeated_end(endless, PARK).text == endless

@@ -199,7 +199,7 @@ def _compose(
 ) -> list[Composition]:
     """Match, settle and write the given images."""
     related = relate([(task.regions, task.descriptions) for task in tasks], params, vlm, pictures)
-    outlines = [_outlined(task, one, params) for task, one in zip(tasks, related, strict=True)]
+    outlines = [_write_outline(task, one, params) for task, one in zip(tasks, related, strict=True)]
     if params.writer == "template":
         return [w._replace(writer="outline: not_the_template") for w in outlines]
     if params.writer == "outline" or not tasks:
@@ -209,11 +209,12 @@ def _compose(
     roots = [task.root.region_id for task in tasks]
     rewritings = rewrite_trees([one.tree for one in related], roots, vlm, params, count)
     return [
-        _rewritten(task, w, rewriting, params) for task, w, rewriting in zip(tasks, outlines, rewritings, strict=True)
+        _use_rewriting(task, w, rewriting, params)
+        for task, w, rewriting in zip(tasks, outlines, rewritings, strict=True)
     ]
 
 
-def _outlined(task: Task, related: Related, params: Merge) -> Composition:
+def _write_outline(task: Task, related: Related, params: Merge) -> Composition:
     """The outline of every region of an image."""
     root = task.root.region_id
     whole = outline(related.tree, root, [plain(line.marked) for line in _captions(task, params)])
@@ -224,7 +225,7 @@ def _outlined(task: Task, related: Related, params: Merge) -> Composition:
     return Composition("outline", lines, decisions, related.matches, related.conflicts)
 
 
-def _rewritten(task: Task, outlined: Composition, rewriting: Rewriting, params: Merge) -> Composition:
+def _use_rewriting(task: Task, outlined: Composition, rewriting: Rewriting, params: Merge) -> Composition:
     """What the annotator wrote in place of the outline, which stands where it wrote nothing that can be used."""
     lines = outlined.lines | dict(rewriting.branches)
     if rewriting.reason:

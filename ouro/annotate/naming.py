@@ -49,7 +49,7 @@ def clean_name(reply: str, expected: str = "") -> Name:
     """
     if isinstance(reply, Refused):
         return Name("", "refused")
-    text = _unwrapped(_first_line(reply))
+    text = _unwrap(_first_line(reply))
     if not text or text.casefold() in _NONE:
         return Name("", "empty")
     if len(text) > MOST_CHARACTERS or len(text.split()) > MOST_WORDS:
@@ -70,7 +70,7 @@ def _first_line(reply: str) -> str:
     return next((text for line in lines if (text := plain_text(line))), "")
 
 
-def _unwrapped(line: str) -> str:
+def _unwrap(line: str) -> str:
     """A line without label, lead-in, and the marks around it."""
     text = line.strip(_AROUND)
     for pattern in (_LABEL, _LEAD):

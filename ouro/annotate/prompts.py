@@ -82,18 +82,18 @@ NONE_OF_THEM: Final = "none of them"
 
 def which_value_prompt(about: str, values: Sequence[str]) -> str:
     """With a crop: which of the values is right? (ours)"""
-    return f"Which is right about this image: {about}?\n{_listed(values)}\nAnswer with one of these only."
+    return f"Which is right about this image: {about}?\n{_list_options(values)}\nAnswer with one of these only."
 
 
 def which_phrase_prompt(name: str, text: str, phrases: Sequence[str]) -> str:
     """Text alone: which of a description's phrases means the thing that is called `name` elsewhere? (ours)"""
     return (
         f"Here is a description of an image:\n{text}\n\nA close-up of a part of it shows {name}. Which of these does "
-        f"{name} mean?\n{_listed(phrases)}\nAnswer with one of these only."
+        f"{name} mean?\n{_list_options(phrases)}\nAnswer with one of these only."
     )
 
 
-def _listed(options: Sequence[str]) -> str:
+def _list_options(options: Sequence[str]) -> str:
     return "\n".join(f"- {option}" for option in options)
 
 

@@ -50,7 +50,7 @@ def _ask_plainly(
 ) -> list[Answer]:
     names = [r._replace(prompt=NAME, most_tokens=NAME_TOKENS, confidence=False) for r in requests]
     replies = vlm.generate(
-        [*requests, *names], max_new_tokens=max(params.max_new_tokens, NAME_TOKENS), progress=_halved(progress)
+        [*requests, *names], max_new_tokens=max(params.max_new_tokens, NAME_TOKENS), progress=_halve(progress)
     )
     return [Answer(*both) for both in zip(replies[: len(requests)], replies[len(requests) :], strict=True)]
 
@@ -85,7 +85,7 @@ def read_structured(reply: str) -> Answer | None:
     return Answer(text, name)
 
 
-def _halved(progress: Progress | None) -> Progress | None:
+def _halve(progress: Progress | None) -> Progress | None:
     """A progress that counts two replies as one region."""
     if progress is None:
         return None

@@ -66,14 +66,16 @@ def read(marked: Marked) -> Reading | None:
     reading = _read(text)
     if reading is None:
         return None
-    opening, more = (tuple(_owned(thing, marked) for thing in things) for things in (reading.opening, reading.more))
+    opening, more = (
+        tuple(_add_owners(thing, marked) for thing in things) for things in (reading.opening, reading.more)
+    )
     return reading._replace(opening=opening, more=more)
 
 
-def _owned(thing: Thing, marked: Marked) -> Thing:
+def _add_owners(thing: Thing, marked: Marked) -> Thing:
     """With the regions of its characters: `_read` leaves offsets in their place, so that a text is read once."""
     region, placer = (region_at(marked, int(at)) if at else "" for at in (thing.region_id, thing.placed_by))
-    return thing._replace(region_id=region, placed_by=placer, parts=tuple(_owned(p, marked) for p in thing.parts))
+    return thing._replace(region_id=region, placed_by=placer, parts=tuple(_add_owners(p, marked) for p in thing.parts))
 
 
 @lru_cache(maxsize=4096)  # a child's text is read again at every level above it

@@ -100,12 +100,12 @@ class _Things:
     def _one(self, thing: Thing, lead: Thing, place: str) -> Thing:
         """Parent's and child's as one: the close-up's looks, text and parts, the whole's place."""
         looks = ((thing.color, lead.color), (thing.pattern, lead.pattern), (thing.says, lead.says))
-        color, pattern, says = (self._settled(*pair) for pair in looks)
+        color, pattern, says = (self._settle(*pair) for pair in looks)
         place, placed_by = (thing.place, thing.placed_by) if thing.place else (place, lead.region_id)
         parts = self._parts(thing.parts, lead.parts)
         return Thing(lead.noun, color, pattern, says, place, lead.region_id, placed_by, parts)
 
-    def _settled(self, parent_value: str, child_value: str) -> str:
+    def _settle(self, parent_value: str, child_value: str) -> str:
         if parent_value and child_value and parent_value != child_value:
             self.decisions.append(Decision("contradiction", self.region_id, parent_value, CLOSE_UP))
         return child_value or parent_value

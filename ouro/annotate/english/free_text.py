@@ -106,10 +106,10 @@ def _merge_groups(masked: str, tokens: list[Token], chunks: list[Chunk], start: 
         words = [tokens[i][2] for i in range(chunks[at].first, chunks[at].last)]
         after = chunks[at + 1] if at + 1 < len(chunks) and _is_of(tokens, chunks[at], chunks[at + 1]) else None
         if after and (words[-1] in _GROUPS or all(w in DETERMINERS or w in _GROUPS for w in words)):
-            phrase = _grouped(phrase, _phrase(masked, tokens, after, start), words)
+            phrase = _group(phrase, _phrase(masked, tokens, after, start), words)
             at += 1
         elif after:
-            phrase = _completed(phrase, _content(tokens, after))
+            phrase = _complete(phrase, _content(tokens, after))
         if phrase.noun and not _is_bare_adjective(phrase):
             phrases.append(phrase)
         at += 1
@@ -128,7 +128,7 @@ def _is_of(tokens: list[Token], chunk: Chunk, after: Chunk) -> bool:
     return after.first == chunk.last + 1 and tokens[chunk.last][2] == "of"
 
 
-def _grouped(group: NounPhrase, inner: NounPhrase, words: list[str]) -> NounPhrase:
+def _group(group: NounPhrase, inner: NounPhrase, words: list[str]) -> NounPhrase:
     """What is in a group, with the group's characters: "one of the cups" is one cup, "a row of lights" lights."""
     one = words[0] in ("one", "each", "another") and words[-1] in DETERMINERS
     number = 1 if one else inner.number if words[-1] in _GROUPS else NUMBERS.get(words[0], inner.number)
@@ -140,7 +140,7 @@ def _grouped(group: NounPhrase, inner: NounPhrase, words: list[str]) -> NounPhra
     )  # fmt: skip
 
 
-def _completed(phrase: NounPhrase, of: tuple[str, ...]) -> NounPhrase:
+def _complete(phrase: NounPhrase, of: tuple[str, ...]) -> NounPhrase:
     """With its complement; "body of water" is one name."""
     whole = f"{phrase.noun} of {' '.join(of)}"
     return phrase._replace(of=(*phrase.of, *of), noun=whole if is_known(whole) else phrase.noun)

@@ -58,15 +58,15 @@ def _groups() -> dict[str, frozenset[int]]:
 @lru_cache(maxsize=1)
 def _kinds() -> dict[str, frozenset[str]]:
     """Name -> the kinds that the table gives it by its own name."""
-    return _turned([line for part in table()["kinds"].values() for line in part.items()])
+    return _turn([line for part in table()["kinds"].values() for line in part.items()])
 
 
 @lru_cache(maxsize=1)
 def _everyday() -> dict[str, frozenset[str]]:
-    return _turned(table()["kinds"]["everyday"].items())
+    return _turn(table()["kinds"]["everyday"].items())
 
 
-def _turned(lines: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+def _turn(lines: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
     """Lines of kind and names as name -> kinds."""
     kinds: dict[str, set[str]] = {}
     for kind, names in lines:

@@ -69,8 +69,8 @@ def find_conflicts(
             conflicts += [*_looks(pair), *_parts(pair, phrase_starts), *_numbers(pair), *_names(pair), *_fill(pair)]
     for region in regions:
         if region.region_id in by_region:
-            conflicts += _with_ocr(region, by_region[region.region_id])
-            conflicts += _with_above(region, by_id, by_region, matches)
+            conflicts += _compare_with_ocr(region, by_region[region.region_id])
+            conflicts += _compare_with_above(region, by_id, by_region, matches)
     return list(dict.fromkeys(conflicts))
 
 
@@ -175,7 +175,7 @@ def _fill(pair: Pair) -> Iterator[Conflict]:
             yield _conflict(pair, "attribute", f"amount of {full['what']}", values)
 
 
-def _with_ocr(region: Region, description: Description) -> Iterator[Conflict]:
+def _compare_with_ocr(region: Region, description: Description) -> Iterator[Conflict]:
     """The annotator's reading of a text, where OCR read the same text otherwise; case, spaces and end marks apart."""
     reading = " ".join(region.text.split())
     for start, end in quotations(description.text) if reading else ():
@@ -188,16 +188,16 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .,:;!")
 
 
-def _with_above(
+def _compare_with_above(
     region: Region, by_id: dict[str, Region], by_region: dict[str, Description], matches: Sequence[Match]
 ) -> Iterator[Conflict]:
     """With the parent and the root: quoted text, guesses, the time of day."""
     description = by_region[region.region_id]
     for above in _above(region, by_id, by_region):
         certain = by_region[above.region_id]
-        yield from _quoted(certain, description)
+        yield from _compare_quotations(certain, description)
         if above.region_id == region.parent_id:
-            yield from _guessed(certain, description, [m for m in matches if m.region_id == region.region_id])
+            yield from _compare_guesses(certain, description, [m for m in matches if m.region_id == region.region_id])
         first, second = time_of_day(certain.text), time_of_day(description.text)
         if above.parent_id is None and first and second and first != second:
             yield Conflict("attribute", "time of day", (certain.region_id, description.region_id), (first, second))
@@ -213,7 +213,7 @@ def _above(region: Region, by_id: dict[str, Region], by_region: dict[str, Descri
     yield from (r for r in dict.fromkeys((parent, root)) if r is not None and r.region_id in by_region)
 
 
-def _quoted(whole: Description, child: Description) -> Iterator[Conflict]:
+def _compare_quotations(whole: Description, child: Description) -> Iterator[Conflict]:
     for a, b in quotations(whole.text):
         for c, d in quotations(child.text):
             first, second = whole.text[a:b].strip(), child.text[c:d].strip()
@@ -221,7 +221,7 @@ def _quoted(whole: Description, child: Description) -> Iterator[Conflict]:
                 yield Conflict("text", "what is written", (whole.region_id, child.region_id), (first, second))
 
 
-def _guessed(whole: Description, child: Description, matches: Sequence[Match]) -> Iterator[Conflict]:
+def _compare_guesses(whole: Description, child: Description, matches: Sequence[Match]) -> Iterator[Conflict]:
     """A guess at what something is, where the whole names one of its alternatives as certain."""
     for mark in find_marks(child.text, whole=False):
         guess = child.text[mark.start : mark.end].strip(" ,.")
@@ -251,10 +251,10 @@ def settle_by_rules(
     for match in matches:
         places[match.parent_id, match.start] += match.how != "part"
     unique = {(m.parent_id, m.region_id) for m in matches if m.how == "same" and places[m.parent_id, m.start] == 1}
-    return [_settled(c, by_id, texts, unique) if not c.rule else c for c in conflicts]
+    return [_settle(c, by_id, texts, unique) if not c.rule else c for c in conflicts]
 
 
-def _settled(
+def _settle(
     conflict: Conflict, by_id: dict[str, Region], texts: dict[str, str], unique: set[tuple[str, str]]
 ) -> Conflict:
     whole, child = conflict.region_ids[:2]

@@ -63,7 +63,7 @@ def _match_in(
     for at, child in enumerate(names):
         if at in assignment:
             matches.append(
-                _as_match(child, whole, things[assignment[at][0]], assignment[at][1], _shared(at, assignment))
+                _as_match(child, whole, things[assignment[at][0]], assignment[at][1], _is_shared(at, assignment))
             )
         elif at not in text_matches and (
             other := _match_text(child, whole, text) or _match_whole(child, whole, things)
@@ -75,7 +75,7 @@ def _match_in(
 Assignment = dict[int, tuple[int, Fit]]
 
 
-def _shared(at: int, assignment: Assignment) -> bool:
+def _is_shared(at: int, assignment: Assignment) -> bool:
     return sum(thing == assignment[at][0] for thing, _ in assignment.values()) > 1
 
 

@@ -28,11 +28,11 @@ from ouro.annotate.merging.provenance import Marked, Piece, told_by
 from ouro.annotate.merging.repeats import content, news
 from ouro.annotate.merging.tails import (
     Context,
+    drop_repeated_end,
+    drop_repeated_start,
     is_of_another,
     short_name,
     what_it_has,
-    without_told_end,
-    without_told_start,
 )
 from ouro.annotate.merging.tree import Tree
 from ouro.annotate.merging.trimming import Trimmed, main_verb, trim
@@ -116,8 +116,12 @@ class _Writer:
             if reason:
                 self.decisions.append(Decision("redundancy", region.region_id, sentence.sentence, reason))
             else:
-                sentence = self._without_told(entry, sentence)
-                marked = self._opened(entry, sentence) if first < 0 else (Piece(_whole(sentence), region.region_id),)
+                sentence = self._drop_repeats(entry, sentence)
+                marked = (
+                    self._open_sentence(entry, sentence)
+                    if first < 0
+                    else (Piece(_complete_sentence(sentence), region.region_id),)
+                )
                 leans = self._introduction(match) if first < 0 else first
                 first = len(self.lines) if first < 0 else first
                 self._tell(region.region_id, sentence.text, marked, at=sentence.start, leans_on=leans)
@@ -140,23 +144,23 @@ class _Writer:
         enough = len(words) // ASIDE if aside else 0
         return "" if len(fresh) > enough or (about and is_of_another(sentence.text, context)) else REPEATED
 
-    def _without_told(self, entry: _Entry, sentence: Trimmed) -> Trimmed:
+    def _drop_repeats(self, entry: _Entry, sentence: Trimmed) -> Trimmed:
         """The sentence without a clause or an end that its region or those above it have told."""
         context = self._context(entry)
-        later = without_told_start(sentence.text, context)
-        shorter = without_told_end(later.text, context)
+        later = drop_repeated_start(sentence.text, context)
+        shorter = drop_repeated_end(later.text, context)
         for part in filter(None, (later.cut, shorter.cut)):
             self.decisions.append(Decision("redundancy", entry.region.region_id, part, REPEATED))
         return sentence._replace(text=shorter.text)
 
-    def _opened(self, entry: _Entry, sentence: Trimmed) -> Marked:
+    def _open_sentence(self, entry: _Entry, sentence: Trimmed) -> Marked:
         """The first sentence of a child with its place; of a thing that is named above only what that lacks."""
         context, name = self._context(entry), _label(entry)
         is_phrase = sentence.lead_in or _STARTS_INDEFINITE.match(sentence.text)
         named = context._replace(sentences=[*context.sentences, name])
         part = what_it_has(sentence.text, named) if name and is_phrase and entry.match else ""
         if not part:
-            return _opened(entry, sentence)
+            return _open_sentence(entry, sentence)
         name = short_name(name, context)
         verb = "have" if _opens_plural(name) else "has"
         return (Piece(f"{_upper(name)} {at_place(entry.place)} {verb} {part}", entry.region.region_id),)
@@ -187,7 +191,7 @@ class _Writer:
 # ---- how an entry begins ---------------------------------------------------------------------------------------
 
 
-def _opened(entry: _Entry, sentence: Trimmed) -> Marked:
+def _open_sentence(entry: _Entry, sentence: Trimmed) -> Marked:
     """The first sentence of a child with its place, and with its name where it does not open with it."""
     region, where = entry.region.region_id, at_place(entry.place)
     text = sentence.text
@@ -202,7 +206,7 @@ def _opened(entry: _Entry, sentence: Trimmed) -> Marked:
     return (Piece(f"{_upper(f'{name} {where}' if name else where)}: {_lower(text)}", region),)
 
 
-def _whole(sentence: Trimmed) -> str:
+def _complete_sentence(sentence: Trimmed) -> str:
     """A later sentence of a child's; a bare phrase ("A round cover with a label.", of a list) is said to be there."""
     text = sentence.text if _ENDS.search(sentence.text) else f"{sentence.text}."
     if main_verb(text) is None and (sentence.lead_in or _STARTS_INDEFINITE.match(text) or text != sentence.text):

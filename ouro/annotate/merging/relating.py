@@ -17,7 +17,7 @@ from ouro.annotate.merging.conflicts import find_conflicts, settle_by_rules
 from ouro.annotate.merging.inscriptions import with_reading
 from ouro.annotate.merging.match import match_regions
 from ouro.annotate.merging.settle import look
-from ouro.annotate.merging.settled import with_settled
+from ouro.annotate.merging.settled import apply_settled
 from ouro.annotate.merging.tree import Tree, build_tree
 from ouro.annotate.naming import clean_name
 from ouro.core.records import Conflict, Decision, Description, Match, Region
@@ -63,7 +63,7 @@ def relate(
         for s, image_matches in zip(inputs, matches, strict=True)
     ]
     settled = _settle(inputs, matches, conflicts, params, vlm, pictures)
-    return [_related(*one) for one in zip(inputs, matches, settled, strict=True)]
+    return [_relate_image(*one) for one in zip(inputs, matches, settled, strict=True)]
 
 
 def _read_inputs(regions: Sequence[Region], descriptions: Sequence[Description]) -> ImageInputs:
@@ -74,12 +74,12 @@ def _read_inputs(regions: Sequence[Region], descriptions: Sequence[Description])
         text, dropped = with_reading(" ".join(description.text.split()), region)
         marks = description.marks if text == description.text else ()
         name = clean_name(description.name, expected=text).text  # of whatever made it: it is matched and written
-        inputs.descriptions.append(_marked(replace(description, text=text, name=name, marks=marks), region))
+        inputs.descriptions.append(_add_marks(replace(description, text=text, name=name, marks=marks), region))
         inputs.decisions.extend(dropped)
     return inputs
 
 
-def _marked(description: Description, region: Region) -> Description:
+def _add_marks(description: Description, region: Region) -> Description:
     if description.marks:
         return description
     return replace(description, marks=find_marks(description.text, region.parent_id is None))
@@ -134,9 +134,9 @@ def _scoring(vlm: VisionLM | None, knob: str) -> Scoring:
     return vlm
 
 
-def _related(image: ImageInputs, matches: list[Match], conflicts: list[Conflict]) -> Related:
-    settled = with_settled(image.descriptions, matches, conflicts)
+def _relate_image(image: ImageInputs, matches: list[Match], conflicts: list[Conflict]) -> Related:
+    settled = apply_settled(image.descriptions, matches, conflicts)
     by_id = {region.region_id: region for region in image.regions}
-    marked = [_marked(d, by_id[d.region_id]) for d in settled.descriptions]
+    marked = [_add_marks(d, by_id[d.region_id]) for d in settled.descriptions]
     tree = build_tree(image.regions, marked, settled.matches, conflicts)
     return Related(tree, matches, conflicts, [*image.decisions, *settled.decisions])

@@ -113,22 +113,22 @@ def _rewrite(tree: Tree, root: str, params: Merge, count: Callable[[str], int]) 
     lines = {region: rewriting.lines for region, rewriting in branches.items() if rewriting.lines}
     lines |= {region: below for rewriting in branches.values() for region, below in rewriting.branches.items()}
     if count(prompt) > LONGEST * params.max_tokens:
-        return _failed("too_long", lines)
+        return _fail("too_long", lines)
     reply = yield prompt
     text, reason = _read(reply, prompt, params.max_tokens)
     if reason:
-        return _failed(reason, lines)
+        return _fail(reason, lines)
     evidence = evidence_of(tree, root)
     checks = check_text(text, evidence)
     wrong = [check for check in checks if check.missing]
     corrected: dict[int, list[Line]] = {}
     if wrong:
-        reply = yield CORRECTION.format(prompt=prompt, wrong=_numbered(text, wrong))
-        corrected = _corrected(reply, wrong, evidence, root)
-    return _guarded(text, checks, corrected, tree, root, params)._replace(branches=lines)
+        reply = yield CORRECTION.format(prompt=prompt, wrong=_number(text, wrong))
+        corrected = _read_corrections(reply, wrong, evidence, root)
+    return _apply_checks(text, checks, corrected, tree, root, params)._replace(branches=lines)
 
 
-def _failed(reason: str, branches: Mapping[str, list[Line]]) -> Rewriting:
+def _fail(reason: str, branches: Mapping[str, list[Line]]) -> Rewriting:
     return Rewriting([], [], reason, branches=branches)
 
 
@@ -137,7 +137,7 @@ def _failed(reason: str, branches: Mapping[str, list[Line]]) -> Rewriting:
 
 def _prompt(tree: Tree, root: str, branches: Mapping[str, Rewriting], params: Merge) -> str:
     regions = "\n".join(_region_lines(tree, root, branches)) or "(none)"
-    settled = [line for conflict in tree.conflicts if (line := _settled(conflict))]
+    settled = [line for conflict in tree.conflicts if (line := _conflict_line(conflict))]
     parts = f"\nSettled:\n{chr(10).join(settled)}\n" if settled else ""
     whole = tree.descriptions[root].text
     return PROMPT.format(whole=whole, regions=regions, settled=parts, words=max(1, params.max_tokens * 3 // 4))
@@ -151,7 +151,7 @@ def _region_lines(tree: Tree, root: str, branches: Mapping[str, Rewriting]) -> l
     def tell(region: Region, indent: str) -> None:
         written = branches.get(region.region_id)
         is_written = written is not None and bool(written.lines)
-        text = _text(written.lines) if written and is_written else _unmarked(tree.descriptions[region.region_id])
+        text = _text(written.lines) if written and is_written else _strip_marks(tree.descriptions[region.region_id])
         name = tree.descriptions[region.region_id].name.strip()[:LONGEST_NAME]
         place = at_place(relative_position(region.box, frame))
         lines.append(f"{indent}- {f'{name}, ' if name else ''}{place}: {text}")
@@ -167,11 +167,11 @@ def _text(lines: Sequence[Line]) -> str:
     return " ".join(plain(line.marked) for line in lines)
 
 
-def _unmarked(description: Description) -> str:
+def _strip_marks(description: Description) -> str:
     return " ".join(sentence.text for sentence in trim(description) if not sentence.reason) or description.text
 
 
-def _settled(conflict: Conflict) -> str:
+def _conflict_line(conflict: Conflict) -> str:
     others = [value for value in conflict.values if value != conflict.kept]
     if conflict.kept and others:
         return f"- {conflict.about}: {conflict.kept}, not {' or '.join(others)}"
@@ -183,7 +183,7 @@ def _depth(tree: Tree, root: str) -> int:
     return 1 + max(below) if below else 0
 
 
-def _numbered(text: str, wrong: Sequence[SentenceCheck]) -> str:
+def _number(text: str, wrong: Sequence[SentenceCheck]) -> str:
     """The wrong sentences with their numbers, each with the words that nobody said ("reason: words")."""
     lines: list[str] = []
     for at, check in enumerate(wrong, start=1):
@@ -213,7 +213,9 @@ def _read(reply: str, prompt: str, max_tokens: int) -> tuple[str, str]:
     )
 
 
-def _corrected(reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, root: str) -> dict[int, list[Line]]:
+def _read_corrections(
+    reply: str, wrong: Sequence[SentenceCheck], evidence: Evidence, root: str
+) -> dict[int, list[Line]]:
     """By where the wrong sentence starts: what stands in its place, if that is borne out."""
     corrected: dict[int, list[Line]] = {}
     numbered = [match for line in reply.splitlines() if (match := _NUMBERED.match(line))]
@@ -252,7 +254,7 @@ def evidence_of(tree: Tree, root: str) -> Evidence:
     )
 
 
-def _guarded(
+def _apply_checks(
     text: str,
     checks: Sequence[SentenceCheck],
     corrected: Mapping[int, list[Line]],
@@ -271,7 +273,7 @@ def _guarded(
         else:
             struck.append(Decision("contradiction", root, text[check.start : check.end], STRUCK))
     wrong = sum(bool(check.missing) for check in checks)
-    rewriting = Rewriting(_leaning(lines), struck, "", len(checks), wrong, len(struck))
+    rewriting = Rewriting(_link_lines(lines), struck, "", len(checks), wrong, len(struck))
     if len(struck) > params.max_struck * len(checks):
         return rewriting._replace(lines=[], reason="too_much_struck")
     input_words = frozenset[str]().union(
@@ -283,7 +285,7 @@ def _guarded(
     return rewriting
 
 
-def _leaning(lines: Sequence[Line]) -> list[Line]:
+def _link_lines(lines: Sequence[Line]) -> list[Line]:
     """Each line with the one that it speaks on from: a pronoun's is the one before, else the first of its region."""
     first: dict[str, int] = {}
     out: list[Line] = []

@@ -37,7 +37,7 @@ class Edit(NamedTuple):
     text: str
 
 
-def with_settled(
+def apply_settled(
     descriptions: Sequence[Description], matches: Sequence[Match], conflicts: Iterable[Conflict]
 ) -> Settled:
     """The descriptions with what stands in place of what lost. The marks of a changed text are gone: find them anew."""
@@ -51,7 +51,7 @@ def with_settled(
             edit = _edit(texts[region], value, conflict)
             if edit is not None:
                 texts[region] = texts[region][: edit.start] + edit.text + texts[region][edit.end :]
-                new_matches = [_moved(match, edit) if match.parent_id == region else match for match in new_matches]
+                new_matches = [_move(match, edit) if match.parent_id == region else match for match in new_matches]
                 decisions.append(Decision("contradiction", region, value, conflict.rule))
     new_descriptions = [
         d if texts[d.region_id] == d.text else replace(d, text=texts[d.region_id], marks=()) for d in descriptions
@@ -59,7 +59,7 @@ def with_settled(
     return Settled(new_descriptions, new_matches, decisions)
 
 
-def _moved(match: Match, edit: Edit) -> Match:
+def _move(match: Match, edit: Edit) -> Match:
     """A match where it stands after an edit."""
     longer = len(edit.text) - (edit.end - edit.start)
     start = match.start + longer if match.start >= edit.end else min(match.start, edit.start + len(edit.text))

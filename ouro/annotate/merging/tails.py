@@ -47,9 +47,9 @@ class Shorter(NamedTuple):
     cut: str = ""
 
 
-def without_told_end(text: str, context: Context) -> Shorter:
+def drop_repeated_end(text: str, context: Context) -> Shorter:
     """The sentence without what was told at its end."""
-    end = _told_from(text, context)
+    end = _find_repeat(text, context)
     return (
         Shorter(text)
         if end is None
@@ -59,17 +59,17 @@ def without_told_end(text: str, context: Context) -> Shorter:
 
 def short_name(name: str, context: Context) -> str:
     """ "the cup of coffee" as "the cup" where that it holds coffee was context."""
-    end = _told_from(name, context)
+    end = _find_repeat(name, context)
     return name if end is None else name[:end]
 
 
-def without_told_start(text: str, context: Context) -> Shorter:
+def drop_repeated_start(text: str, context: Context) -> Shorter:
     """The sentence without a first clause that was told: "The tire is black and the rim is silver." keeps its rim, and
     "The sign is red and has a frame." its subject and the frame. A clause that speaks on from the first keeps it."""
     for joint in _AND.finditer(mask(text), 0, _LONGEST):
         start, rest = text[: joint.start()], text[joint.end() :]
         at = main_verb_at(start)
-        if at is None or not _is_told(start, context):
+        if at is None or not _is_repeated(start, context):
             continue
         if joint["verb"] and not _PRONOUN.fullmatch(start[:at].strip()):
             return Shorter(f"{start[:at]}{joint['verb']}{rest}", start[at:])
@@ -119,10 +119,10 @@ def _without_first(rest: str, context: Context) -> str:
     first, *others = read_phrases(rest) or (None,)
     if first is None or not others or words_of(rest[first.end : others[0].start]) != ["and"]:
         return rest
-    return rest[others[0].start :] if _is_told(rest[: first.end], context) else rest
+    return rest[others[0].start :] if _is_repeated(rest[: first.end], context) else rest
 
 
-def _told_from(text: str, context: Context) -> int | None:
+def _find_repeat(text: str, context: Context) -> int | None:
     """Where the end that was told begins; None without one that can go."""
     phrases = read_phrases(text) if len(text) <= _LONGEST else ()
     for before, after in pairwise(phrases):
@@ -134,7 +134,7 @@ def _told_from(text: str, context: Context) -> int | None:
         near = context._replace(
             object_words=context.object_words | content(before.noun).senses | content(governor.noun).senses
         )
-        if _is_told(tail, near) and (not _PLACES & {*link} or _is_told_together(after, near)):
+        if _is_repeated(tail, near) and (not _PLACES & {*link} or _is_repeated_together(after, near)):
             return before.end
     return None
 
@@ -164,7 +164,7 @@ def _governor(text: str, phrases: Sequence[NounPhrase], phrase: NounPhrase) -> t
     return phrase, []
 
 
-def _is_told(part: str, context: Context) -> bool:
+def _is_repeated(part: str, context: Context) -> bool:
     """Whether one sentence says all that a part of a sentence says, of the same thing or of nobody."""
     words = content(part).words
     for sentence in context.sentences:
@@ -175,7 +175,7 @@ def _is_told(part: str, context: Context) -> bool:
     return False
 
 
-def _is_told_together(phrase: NounPhrase, context: Context) -> bool:
+def _is_repeated_together(phrase: NounPhrase, context: Context) -> bool:
     """Whether a sentence names the thing together with what it is at."""
     place = content(phrase.noun).senses
     things = context.object_words - place

@@ -36,14 +36,14 @@ def trim(description: Description) -> Iterator[Trimmed]:
     text = description.text
     for start, end in sentences(text):
         marks = [m for m in description.marks if m.start < end and start < m.end]
-        yield _trimmed(text[start:end], start, [_local(m, start, end) for m in marks])
+        yield _trim_sentence(text[start:end], start, [_local(m, start, end) for m in marks])
 
 
 def _local(mark: Mark, start: int, end: int) -> Mark:
     return Mark(max(mark.start - start, 0), min(mark.end, end) - start, mark.kind)
 
 
-def _trimmed(sentence: str, start: int, marks: list[Mark]) -> Trimmed:
+def _trim_sentence(sentence: str, start: int, marks: list[Mark]) -> Trimmed:
     text, lead_in = sentence, False
     has_lead_in = any(mark.kind == "lead_in" and mark.start == 0 for mark in marks)
     for mark in sorted(marks, key=lambda m: -m.start):
