@@ -171,6 +171,7 @@ def lines(result: Score) -> list[str]:
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
+        out += [f"    {reason}: {one}" for reason, details in account.details.items() for one in details]
     return out
 
 

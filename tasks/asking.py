@@ -20,6 +20,7 @@ from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, ask, l
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
+from ouro.benchmarks.loaders.reading import STAGE
 from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, locate, prompt_of
 from ouro.benchmarks.pictures import FilePictures, Pictures, StoredPictures
 from ouro.benchmarks.predictions import read_predictions
@@ -114,7 +115,9 @@ def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") ->
         if not _is_table(folder):
             raise
         return _hub_source(bench, str(folder), "test")
-    return Source(bench, partial(bench.load, paths), FilePictures([folder, data], max_pixels))
+    load = partial(bench.load, paths)
+    pictures = FilePictures(folder, max_pixels, lambda: (item.image for item in _items(load())), bench.picture_parts)
+    return Source(bench, load, pictures)
 
 
 def check_benchmarks(params: Params) -> None:
@@ -180,11 +183,10 @@ def _items(entries: Iterable[Entry]) -> Iterator[Item]:
     return (entry for entry in entries if isinstance(entry, Item))
 
 
-def _reject_unasked(load: Callable[[], Iterator[Entry]], reasons: Mapping[str, str]) -> Iterator[Entry]:
+def _reject_unasked(load: Callable[[], Iterator[Entry]], rejected: Mapping[str, Rejected]) -> Iterator[Entry]:
     """The entries, with items whose picture could not be shown as rejected records."""
     for entry in load():
-        reason = reasons.get(entry.item_id, "") if isinstance(entry, Item) else ""
-        yield Rejected("benchmark", entry.item_id, reason, entry.image) if reason and isinstance(entry, Item) else entry
+        yield rejected.get(entry.item_id, entry) if isinstance(entry, Item) else entry
 
 
 def _settings(bench: Benchmark, params: Params, k: int, boxes: Mapping[str, Sequence[Box]] | None) -> Settings:
@@ -236,17 +238,17 @@ def _write_replies(
     pictures: Pictures,
     settings: Settings,
     progress: Progress,
-) -> dict[str, str]:
-    """Write the reply to each question as a line of JSON; returns the reason for each id without a reply."""
-    reasons: dict[str, str] = {}
+) -> dict[str, Rejected]:
+    """Write the reply to each question as a line of JSON; returns why others have none, by their ids."""
+    rejected: dict[str, Rejected] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             requests = (Question(item, image) for item, image in questions)
-            for item, reply, reason in ask(requests, asker, pictures, settings, progress):
+            for item, reply, reason, detail in ask(requests, asker, pictures, settings, progress):
                 if reply is None:
-                    reasons[item.item_id] = reason
+                    rejected[item.item_id] = Rejected(STAGE, item.item_id, reason, detail)
                 else:
                     line = {"question_id": item.item_id, "prediction": reply}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -254,13 +256,17 @@ def _write_replies(
         temporary.unlink(missing_ok=True)
         raise
     os.replace(temporary, path)
-    return reasons
+    return rejected
 
 
 def _judge_replies(load: Callable[[], Iterator[Entry]], metric: Metric, path: Path) -> tuple[Samples, Account]:
     if not path.stat().st_size:
-        reasons = Counter(entry.reason for entry in load() if isinstance(entry, Rejected))
-        raise BenchmarkFileError(f"{path.parent.name}: no question could be asked; rejected: {dict(reasons) or 'none'}")
+        every = [entry for entry in load() if isinstance(entry, Rejected)]
+        reasons = Counter(entry.reason for entry in every)
+        first = f", the first: {every[0].detail}" if every else ""
+        raise BenchmarkFileError(
+            f"{path.parent.name}: no question could be asked; rejected: {dict(reasons) or 'none'}{first}"
+        )
     with read_predictions(path) as predictions:
         return judge(load(), metric, lambda item: predictions.reply(item.item_id))
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CONSTANT, SHUFFLED = "constant", "shuffled"
 CHUNK = 10_000  # items that are judged at once
+MAX_DETAILS = 3  # rejections of one reason that are told in words
 Group = tuple[str, str]  # kind and key: what a constant answer is chosen for
 
 
@@ -82,12 +83,14 @@ class Samples:
 
 
 class Account(NamedTuple):
-    """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected."""
+    """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected, by
+    reason; `details`: of each reason the first ones in words."""
 
     n_in: int
     n_out: int
     missing: int
     rejected: dict[str, int]
+    details: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Score:
             "benchmark": self.bench.name, "title": self.bench.title, "family": self.bench.family,
             "split": self.bench.split, "protocol": self.protocol, "reported": self.metric.names[0],
             "macro": self.metric.macro, "points": self.metric.points, "n": self.account.n_out, "images": self.images,
-            "missing": self.account.missing, "rejected": self.account.rejected, "unreadable": self.unreadable,
+            "missing": self.account.missing, "rejected": self.account.rejected,
+            "rejected details": self.account.details, "unreadable": self.unreadable,
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
             "control figures": {name: figure.to_json() for name, figure in self.controls.items()},
@@ -153,7 +157,7 @@ def judge(
     Raises MissingPredictions when items have no reply (how many, which), unless those count as wrong, and
     BenchmarkFileError when there is no item.
     """
-    samples, rejected, missing = Samples(metric.names), Counter[str](), list[str]()
+    samples, rejected, missing = Samples(metric.names), Rejections(), list[str]()
     without = 0
     for items in _chunks(_items(entries, rejected), 0 if metric.whole else CHUNK):
         replies = [reply(item) for item in items]
@@ -171,18 +175,31 @@ def judge(
             "them as wrong with --allow-missing"
         )
     if not len(samples):
-        raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected) or 'none'}")
-    return samples, Account(
-        len(samples) + sum(rejected.values()), len(samples), without, dict(sorted(rejected.items()))
-    )
+        raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected.counts) or 'none'}")
+    counts = dict(sorted(rejected.counts.items()))
+    return samples, Account(len(samples) + sum(counts.values()), len(samples), without, counts, rejected.details)
 
 
-def _items(entries: Iterable[Item | Rejected], rejected: Counter[str]) -> Iterator[Item]:
+class Rejections:
+    """Counts by reason, and the first details of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.details: dict[str, list[str]] = {}
+
+    def add(self, one: Rejected) -> None:
+        self.counts[one.reason] += 1
+        listed = self.details.setdefault(one.reason, [])
+        if one.detail and len(listed) < MAX_DETAILS:
+            listed.append(f"{one.record_id}: {one.detail}")
+
+
+def _items(entries: Iterable[Item | Rejected], rejected: Rejections) -> Iterator[Item]:
     for one in entries:
         if isinstance(one, Item):
             yield one
         else:
-            rejected[one.reason] += 1
+            rejected.add(one)
 
 
 def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

@@ -62,6 +62,7 @@ class Benchmark:
     columns:   of its usual Hugging Face form; None where there is none
     template:  of the prompt; `blank` that of an item without choices, where it differs
     option:    how a choice is written
+    picture_parts: how many last parts of its path name a picture: 2 where many are called image.png
     metric:    by its name in ouro.benchmarks.scoring; `protocols`: the ways to count it, the first is ours
     """
 
@@ -79,6 +80,7 @@ class Benchmark:
     max_new_tokens: int = 16
     blank: str = ""
     option: str = "{letter}. {choice}"
+    picture_parts: int = 1
 
     @property
     def table(self) -> int:
@@ -185,13 +187,13 @@ _ALL = (
         Columns(
             item_id="", answers="answer", answer="letter", choices="choices", context="hint", kind="subject",
         ),
-        LETTER, "choice-strict", ("strict", "lenient"),
+        LETTER, "choice-strict", ("strict", "lenient"), picture_parts=2,
     ),
     Benchmark(
         "iconqa", "IconQA", GENERAL, "test", choices.iconqa, (("problems.json", "pid_splits.json"),),
         "the download iconqa_data of iconqa.github.io",
         Columns(image="query_image", answers="", answer="iconqa", choices="choices", kind="ques_type"),
-        ICON_LETTER, "iconqa", ("iconqa",), blank=ICON_BLANK,
+        ICON_LETTER, "iconqa", ("iconqa",), blank=ICON_BLANK, picture_parts=2,
     ),
     Benchmark(
         "docvqa", "DocVQA", DOCUMENT, "val", documents.docvqa, (("val_v1.0_withQT.json",),),
@@ -225,7 +227,7 @@ _ALL = (
         "wtq", "WTQ", DOCUMENT, "test", tables.wtq,
         (("pristine-unseen-tables.tagged",), ("pristine-unseen-tables.tsv",), ("document.jsonl",)),
         "WikiTableQuestions 1.0.2, data or tagged/data, or WikiTableQuestions of the DUE benchmark (duebenchmark.com)",
-        None, "{question}", "denotation", ("official",), 64,
+        None, "{question}", "denotation", ("official",), 64, picture_parts=2,
     ),
     Benchmark(
         "textvqa", "TextVQA", TEXT, "val", text.textvqa, (("TextVQA_0.5.1_val.json",),),
