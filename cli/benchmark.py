@@ -39,7 +39,13 @@ def benchmark(
     ] = None,
     hub: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DATASET[@SPLIT]", help="A Hugging Face dataset, or its folder, instead of --data."),
+        typer.Option(
+            metavar="NAME=DATASET[:CONFIG][@SPLIT]", help="A Hugging Face dataset, or its folder, instead of --data."
+        ),
+    ] = None,
+    hub_pictures: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DATASET[:CONFIG][@SPLIT]", help="The second table with its pictures (GQA)."),
     ] = None,
     controls: Annotated[bool, typer.Option(help="Also: most frequent answer, and other pictures (asks twice).")] = True,
     track: Annotated[bool, typer.Option(help="Log the scores to MLflow.")] = True,
@@ -57,7 +63,9 @@ def benchmark(
       ouro benchmark --benchmarks docvqa --adapter models/adapter --k 5 --limit 500 --out runs/boot
       ouro benchmark --benchmarks gqa --backend openai --url http://127.0.0.1:8000/v1 \\
         --model Qwen/Qwen2-VL-7B-Instruct --profile paper --out runs/served
-      ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA@validation --out runs/base
+      ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA:DocVQA@validation --out runs/base
+      ouro benchmark --benchmarks gqa --hub gqa=lmms-lab/GQA:testdev_balanced_instructions@testdev \\
+        --hub-pictures gqa=lmms-lab/GQA:testdev_balanced_images@testdev --out runs/base
     """
     from tasks.settings import CommandOptions, apply_options
 
@@ -66,8 +74,9 @@ def benchmark(
     )
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
-        names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub), controls, adapter, track
-    )
+        names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub),
+        _pairs("--hub-pictures", hub_pictures), controls, adapter, track,
+    )  # fmt: skip
     run(run_params, options)
 
 
@@ -93,6 +102,7 @@ class Options(NamedTuple):
     limit: int
     protocols: Mapping[str, str]
     hubs: Mapping[str, str]
+    hub_pictures: Mapping[str, str]
     controls: bool
     adapter: Path | None
     track: bool
@@ -111,8 +121,10 @@ def run(params: Params, options: Options) -> None:
     from tasks.asking import source_of
 
     check_folder(options.out)
+    hubs, pictures = options.hubs, options.hub_pictures
     sources = [
-        source_of(name, params, options.data, options.hubs.get(name, "")) for name in dict.fromkeys(options.benchmarks)
+        source_of(name, params, options.data, hubs.get(name, ""), pictures.get(name, ""))
+        for name in dict.fromkeys(options.benchmarks)
     ]
     for source in sources:
         if source.bench.metric != "contextual":

@@ -57,14 +57,19 @@ class Source:
     regions: Callable[[int], dict[str, list[Box]]] | None = None
 
 
-def source_of(name: str, params: Params, data: Path | None = None, hub: str = "", layout: Layout = PIPELINE) -> Source:
+def source_of(
+    name: str, params: Params, data: Path | None = None, hub: str = "", hub_pictures: str = "",
+    layout: Layout = PIPELINE,
+) -> Source:  # fmt: skip
     """A benchmark by its name: the held-out questions of `layout`, any other as `open_source` has it.
 
     `data`: by default benchmark.folder. Raises BenchmarkFileError.
     """
     if name == HELD_OUT:
         return _held_out_source(layout, params)
-    return open_source(benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub)
+    return open_source(
+        benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub, hub_pictures
+    )
 
 
 def question_files(layout: Layout) -> list[Path]:
@@ -100,21 +105,21 @@ def _held_out_source(layout: Layout, params: Params) -> Source:
     return Source(bench, partial(bench.load, question_files(layout)), pictures, regions)
 
 
-def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") -> Source:
-    """The benchmark below `data`/<name> (official files, or its Hugging Face columns), or `hub`: NAME[@SPLIT].
+def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "", hub_pictures: str = "") -> Source:
+    """The benchmark below `data`/<name> (official files, or its Hugging Face columns), or the data set `hub`,
+    NAME[:CONFIG][@SPLIT], whose pictures may stand in a second one.
 
     Raises BenchmarkFileError: what is missing, and where to get it.
     """
     folder = data / bench.name
-    name, _, split = hub.partition("@")
-    if name:
-        return _hub_source(bench, name, split or "test")
+    if hub:
+        return _hub_source(bench, hub, hub_pictures)
     try:
         paths = locate(bench, folder)
     except BenchmarkFileError:
         if not _is_table(folder):
             raise
-        return _hub_source(bench, str(folder), "test")
+        return _hub_source(bench, str(folder), hub_pictures)
     load = partial(bench.load, paths)
     pictures = FilePictures(folder, max_pixels, lambda: (item.image for item in _items(load())), bench.picture_parts)
     return Source(bench, load, pictures)
@@ -132,10 +137,11 @@ def _is_table(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in marks) or any(folder.rglob("*.parquet"))
 
 
-def _hub_source(bench: Benchmark, name: str, split: str) -> Source:
-    from ouro.benchmarks.loaders.hf import open_table
+def _hub_source(bench: Benchmark, hub: str, hub_pictures: str) -> Source:
+    from ouro.benchmarks.loaders.hf import named, open_table
 
-    table = open_table(name, columns_of(bench), split)
+    name, config, split = named(hub)
+    table = open_table(name, columns_of(bench), split, config, hub_pictures)
     return Source(bench, table.items, table)
 
 

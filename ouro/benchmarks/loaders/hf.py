@@ -39,6 +39,7 @@ from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
 from ouro.benchmarks.loaders.splits import open_split
 from ouro.benchmarks.loaders.text import language
 from ouro.benchmarks.pictures import AMBIGUOUS, MAX_LISTED, MISSING, Absent
+from ouro.core.hf_folders import DatasetName, DatasetNameError, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,20 +267,33 @@ def _referring_items(entry: Entry, columns: Columns, number: int, size: tuple[in
 # ---- opening ---------------------------------------------------------------------------------------
 
 
-def open_table(source: str, columns: Columns, split: str = "test", config: str = "", pictures: str = "") -> HubTable:
-    """A local folder or a data set of the hub. `pictures`: the second data set, or its config on the hub (GQA).
+def open_table(source: str, columns: Columns, split: str = "", config: str = "", pictures: str = "") -> HubTable:
+    """A local folder or a data set of the hub. `pictures`: the second data set (GQA), as NAME[:CONFIG][@SPLIT], by
+    default of the same split.
 
-    Raises BenchmarkFileError: not found, no such split, a column missing.
+    Raises BenchmarkFileError: not found, no such split or config (it lists those that are there), a column missing.
     """
     rows = open_split(source, split, config)
     _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
     if not columns.picture_id:
         return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
-        raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
-    second = open_split(pictures, split, "") if Path(pictures).exists() else open_split(source, split, pictures)
+        raise BenchmarkFileError(
+            f"{source}: its pictures stand in a second data set (columns id, image): name it too. Fix: --hub-pictures "
+            "gqa=lmms-lab/GQA:testdev_balanced_images@testdev"
+        )
+    name, second_config, second_split = named(pictures)
+    second = open_split(name, second_split or split, second_config)
     _check(pictures, second, ("id", columns.image))
     return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
+
+
+def named(text: str) -> DatasetName:
+    """The parts of NAME[:CONFIG][@SPLIT]. Raises BenchmarkFileError."""
+    try:
+        return parse_name(text)
+    except DatasetNameError as error:
+        raise BenchmarkFileError(str(error)) from error
 
 
 def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:
