@@ -34,6 +34,9 @@ def score(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="Another way to count, e.g. vqaeval, lenient, plain.")
     ] = "",
+    reply_key: Annotated[
+        str, typer.Option(metavar="KEY", help="Where each reply stands, if several keys of a line could hold it.")
+    ] = "",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Questions without a prediction count as wrong.")
     ] = False,
@@ -52,7 +55,7 @@ def score(
       ouro score vqav2 --annotations data/benchmarks/vqav2 --predictions replies.jsonl --protocol vqaeval
       ouro score textcaps --annotations TextCaps_0.1_val.json --predictions replies.jsonl --protocol plain --json
     """
-    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_))
+    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_, reply_key))
 
 
 class Options(NamedTuple):
@@ -66,6 +69,7 @@ class Options(NamedTuple):
     controls: bool
     out: Path | None
     json: bool
+    reply_key: str = ""
     seed: int = 0
     resamples: int = 2000
 
@@ -92,7 +96,7 @@ def run(options: Options) -> None:
     annotations = options.annotations
     paths = locate(bench, annotations[0]) if len(annotations) == 1 and annotations[0].is_dir() else annotations
     load = partial(bench.load, paths)
-    with read_predictions(options.predictions) as predictions, _progress(options) as advance:
+    with read_predictions(options.predictions, key=options.reply_key) as predictions, _progress(options) as advance:
         reply_to = predictions.reply
         try:
             samples, account = judge(

@@ -182,7 +182,8 @@ def test_a_collection_takes_a_config_too(tmp_path: Path, readme: str) -> None:
     def first(rows: Any) -> str:
         return next(iter(rows))["questionId"]
 
-    assert [first(open_dataset(f"hf:{folder}{tail}", "image")) for tail in (":DocVQA@validation", ":DocVQA@test", ":InfographicVQA@validation")] == [
+    tails = (":DocVQA@validation", ":DocVQA@test", ":InfographicVQA@validation")
+    assert [first(open_dataset(f"hf:{folder}{tail}", "image")) for tail in tails] == [
         "v", "t", "i",
     ]  # fmt: skip
     with pytest.raises(DatasetError, match="the configs DocVQA, InfographicVQA: name one"):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.benchmarks.items import Item
-from ouro.benchmarks.predictions import encodable
+from ouro.benchmarks.reply_keys import encodable
 from ouro.core.boxes import area
 from ouro.core.crops import crop
 from ouro.core.images import CHUNK_PIXELS, ImageError, chunks
