@@ -34,6 +34,9 @@ def benchmark(
     url: Url = None,
     k: Annotated[int, typer.Option(min=0, metavar="K", help="Largest regions shown beside each picture.")] = 0,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="Only the first N questions of each (0: all).")] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Length of a reply, thinking included (0: the benchmark's own).")
+    ] = 0,
     protocol: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PROTOCOL", help="Another way to count one of them.")
     ] = None,
@@ -75,7 +78,7 @@ def benchmark(
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
         names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub),
-        _pairs("--hub-pictures", hub_pictures), controls, adapter, track,
+        _pairs("--hub-pictures", hub_pictures), controls, adapter, track, max_new_tokens,
     )  # fmt: skip
     run(run_params, options)
 
@@ -106,6 +109,7 @@ class Options(NamedTuple):
     controls: bool
     adapter: Path | None
     track: bool
+    max_new_tokens: int = 0
 
 
 def run(params: Params, options: Options) -> None:
@@ -158,7 +162,7 @@ def _one(source: object, params: Params, options: Options) -> list[Score]:
         score = run_benchmark(
             source, params, options.out, k=options.k, limit=options.limit,
             protocol=options.protocols.get(name, ""), controls=options.controls, cache=CACHE,
-            adapter=options.adapter, progress=advance,
+            adapter=options.adapter, max_new_tokens=options.max_new_tokens, progress=advance,
         )  # fmt: skip
     if score is None:
         screen.say(f"{source.bench.title}: no metric of its own; its replies are in {options.out / name}")
@@ -177,9 +181,11 @@ def _write_run(params: Params, options: Options) -> None:
     adapter = str(options.adapter or params.model.adapter)
     label = f"{model} + {adapter}" if adapter else model
     content = {"label": label, "model": model, "adapter": adapter, "k": options.k, "limit": options.limit}
-    served = params.model.model_copy(update={"dtype": params.benchmark.dtype})
+    served = params.model.model_copy(update={"dtype": params.benchmark.dtype, "max_new_tokens": options.max_new_tokens})
     content |= {"fingerprint": fingerprint(served, options.adapter), "seed": params.seed}
-    write_json(options.out / RUN, {**content, "dtype": params.benchmark.dtype})
+    write_json(
+        options.out / RUN, {**content, "dtype": params.benchmark.dtype, "max_new_tokens": options.max_new_tokens}
+    )
 
 
 def table(scores: Sequence[Score]) -> list[str]:
@@ -193,7 +199,14 @@ def _track(params: Params, options: Options, scores: Sequence[Score]) -> None:
     from tasks import tracking
 
     with tracking.run("benchmark model") as run:
-        run.params({"model": params.model.model_dump(), "k": options.k, "limit": options.limit})
+        run.params(
+            {
+                "model": params.model.model_dump(),
+                "k": options.k,
+                "limit": options.limit,
+                "max_new_tokens": options.max_new_tokens,
+            }
+        )
         for s in scores:
             e, name = s.reported, s.bench.name
             values = {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "unreadable": s.unreadable}

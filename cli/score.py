@@ -173,6 +173,9 @@ def lines(result: Score) -> list[str]:
             f"  grounded margin (above other pictures): {figure(result.margin.reported(result.metric.macro), points)}"
         )
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
+    if account.thought:
+        length = "; ask with a larger --max-new-tokens" if account.cut else ""
+        out.append(f"  replies with thinking: {account.thought}, cut before an answer (wrong): {account.cut}{length}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
         out += [f"    {reason}: {one}" for reason, details in account.details.items() for one in details]

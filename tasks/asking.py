@@ -147,14 +147,15 @@ def _hub_source(bench: Benchmark, hub: str, hub_pictures: str) -> Source:
 
 def run_benchmark(
     source: Source, params: Params, out: Path, *, k: int, limit: int, protocol: str, controls: bool, cache: Path,
-    adapter: Path | None, progress: Progress = lambda n: None,
+    adapter: Path | None, max_new_tokens: int = 0, progress: Progress = lambda n: None,
 ) -> Score | None:  # fmt: skip
     """Ask, store, judge; None where the benchmark has no metric (its replies are stored). Writes out/<benchmark>.
 
-    `limit`: only the first so many questions. With `controls` the questions are asked about other pictures, too.
-    Raises BenchmarkFileError when no question is left.
+    `limit`: only the first so many questions; `max_new_tokens`: length of a reply (0: the benchmark's own). With
+    `controls` the questions are asked about other pictures, too. Raises BenchmarkFileError when no question is left.
     """
     bench = source.bench
+    bench = replace(bench, max_new_tokens=max_new_tokens or bench.max_new_tokens)
     metric = None if bench.metric == "contextual" else metric_of(bench, protocol)
     folder = out / bench.name
     boxes = source.regions(k) if source.regions and k else None

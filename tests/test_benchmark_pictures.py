@@ -10,6 +10,7 @@ import pytest
 from asked import Scripted
 from PIL import Image as PILImage
 
+from cli.app import app
 from ouro.benchmarks.loaders.registry import benchmark
 from ouro.core.params import load_params
 from ouro.vision.protocols import Request
@@ -161,3 +162,24 @@ def test_a_path_does_not_lead_out_of_the_folder(tmp_path: Path, model: Scripted,
     paint(tmp_path / "outside.png", "red")
     chartqa(tmp_path / "chartqa", name.format(str(tmp_path).strip("/")))
     assert run(tmp_path, "chartqa").account.rejected == {"missing_image": 1}
+
+
+def test_the_length_of_a_reply_is_an_option_that_the_run_records(
+    tmp_path: Path, model: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And another length is another question: the reply that was cut is not kept for it."""
+    chartqa(tmp_path / "chartqa", "own.png")
+    words = ["benchmark", "--benchmarks", "chartqa", "--data", str(tmp_path), "--no-controls", "--no-track"]
+    monkeypatch.setattr("cli.benchmark.CACHE", tmp_path / "cache")
+    model.reply = lambda r: "<think>It is"
+    app([*words, "--out", str(tmp_path / "a")], standalone_mode=False)
+    model.reply = lambda r: "<think>It is red</think>red"
+    app([*words, "--out", str(tmp_path / "b"), "--max-new-tokens", "4096"], standalone_mode=False)
+    assert model.lengths == {16, 4096}
+    runs = [json.loads((tmp_path / name / "run.json").read_text())["max_new_tokens"] for name in "ab"]
+    scores = [json.loads((tmp_path / name / "chartqa/scores.json").read_text()) for name in "ab"]
+    assert runs == [0, 4096]
+    assert [one["thinking"] for one in scores] == [
+        {"replies": 2, "cut before an answer": 2}, {"replies": 2, "cut before an answer": 0},
+    ]  # fmt: skip
+    assert [one["figures"]["relaxed accuracy"]["micro"]["value"] for one in scores] == [0.0, 1.0]

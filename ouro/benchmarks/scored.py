@@ -22,6 +22,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
 from ouro.benchmarks.predictions import MAX_LISTED, listed
 from ouro.benchmarks.ratios import Ratios, differences, estimates
+from ouro.benchmarks.thinking import spoken
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
@@ -84,13 +85,16 @@ class Samples:
 
 class Account(NamedTuple):
     """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected, by
-    reason; `details`: of each reason the first ones in words."""
+    reason; `details`: of each reason the first ones in words. Of the replies: in how many the model thought aloud, and
+    how many were cut before there was an answer (they are wrong)."""
 
     n_in: int
     n_out: int
     missing: int
     rejected: dict[str, int]
     details: dict[str, list[str]]
+    thought: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,9 @@ class Score:
             "split": self.bench.split, "protocol": self.protocol, "reported": self.metric.names[0],
             "macro": self.metric.macro, "points": self.metric.points, "n": self.account.n_out, "images": self.images,
             "missing": self.account.missing, "rejected": self.account.rejected,
-            "rejected details": self.account.details, "unreadable": self.unreadable,
+            "rejected details": self.account.details,
+            "thinking": {"replies": self.account.thought, "cut before an answer": self.account.cut},
+            "unreadable": self.unreadable,
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
             "control figures": {name: figure.to_json() for name, figure in self.controls.items()},
@@ -152,21 +158,25 @@ def judge(
     allow_missing: bool = False,
     progress: Callable[[int], None] = lambda n: None,
 ) -> tuple[Samples, Account]:
-    """Judge the reply to each item; in = out + rejected.
+    """Judge the answer in the reply to each item, without thinking; in = out + rejected.
 
     Raises MissingPredictions when items have no reply (how many, which), unless those count as wrong, and
     BenchmarkFileError when there is no item.
     """
     samples, rejected, missing = Samples(metric.names), Rejections(), list[str]()
-    without = 0
+    without = thought = cut = 0
     for items in _chunks(_items(entries, rejected), 0 if metric.whole else CHUNK):
         replies = [reply(item) for item in items]
         for item, text in zip(items, replies, strict=True):
             if text is None:
                 without += 1
                 missing += [item.item_id] if len(missing) < MAX_LISTED else []
-        every = metric.judge(items, [metric.absent if text is None else text for text in replies])
-        for item, text, judged in zip(items, replies, every, strict=True):
+        answers = [None if text is None else spoken(text) for text in replies]
+        thought += sum(answer is not None and answer.thought for answer in answers)
+        cut += sum(answer is not None and answer.cut for answer in answers)
+        texts = [None if answer is None or answer.cut else answer.answer for answer in answers]
+        every = metric.judge(items, [metric.absent if text is None else text for text in texts])
+        for item, text, judged in zip(items, texts, every, strict=True):
             samples.add(item, metric.nothing(judged) if text is None else judged)
         progress(len(items))
     if without and not allow_missing:
@@ -177,7 +187,9 @@ def judge(
     if not len(samples):
         raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected.counts) or 'none'}")
     counts = dict(sorted(rejected.counts.items()))
-    return samples, Account(len(samples) + sum(counts.values()), len(samples), without, counts, rejected.details)
+    return samples, Account(
+        len(samples) + sum(counts.values()), len(samples), without, counts, rejected.details, thought, cut
+    )
 
 
 class Rejections:
