@@ -50,7 +50,7 @@ def benchmark(
         list[str] | None,
         typer.Option(metavar="NAME=DATASET[:CONFIG][@SPLIT]", help="The second table with its pictures (GQA)."),
     ] = None,
-    controls: Annotated[bool, typer.Option(help="Also: most frequent answer, and other pictures (asks twice).")] = True,
+    controls: Annotated[bool, typer.Option(help="Also: best constant answer, and other pictures (asks twice).")] = True,
     track: Annotated[bool, typer.Option(help="Log the scores to MLflow.")] = True,
     set_: Set = None,
     params: ParamsFile = None,

@@ -40,7 +40,7 @@ def score(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Questions without a prediction count as wrong.")
     ] = False,
-    controls: Annotated[bool, typer.Option(help="Score the most frequent answer, too.")] = True,
+    controls: Annotated[bool, typer.Option(help="Score the best constant answer, too.")] = True,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Writes scores.json, samples.parquet.")] = None,
     json_: AsJson = False,
 ) -> None:
@@ -165,7 +165,7 @@ def lines(result: Score) -> list[str]:
     out += _kinds(result.metric.names[0], result.figures[result.metric.names[0]], points)
     for name in result.metric.names[1:]:
         out.append(f"  {name}: {figure(result.figures[name].micro, points)}")
-    controls = {"most frequent answer": result.constant, "other pictures": result.shuffled}
+    controls = {"best constant answer": result.constant, "other pictures": result.shuffled}
     control_texts = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
     out += [f"  controls: {', '.join(control_texts)}"] if control_texts else []
     if result.margin:
@@ -173,6 +173,7 @@ def lines(result: Score) -> list[str]:
             f"  grounded margin (above other pictures): {figure(result.margin.reported(result.metric.macro), points)}"
         )
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
+    out += [f"  note: {note}" for note in result.notes]
     if account.thought:
         length = "; ask with a larger --max-new-tokens" if account.cut else ""
         out.append(f"  replies with thinking: {account.thought}, cut before an answer (wrong): {account.cut}{length}")

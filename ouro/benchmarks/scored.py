@@ -1,7 +1,7 @@
 """A benchmark's replies judged one by one and added up.
 
-What a model scores is reported beside what explains it away: `constant`, the score of each kind's most frequent answer
-(what a model without eyes but with the benchmark's priors would guess), and `shuffled`, its own score when it is shown
+What a model scores is reported beside what explains it away: `constant`, the score of each kind's best constant answer
+(ouro.benchmarks.constants), and `shuffled`, its own score when it is shown
 other pictures (ouro.benchmarks.asking). The grounded margin is what it keeps above the latter: what it sees, not what
 it guesses.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ouro.benchmarks.constants import constant_answers
 from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 CONSTANT, SHUFFLED = "constant", "shuffled"
 CHUNK = 10_000  # items that are judged at once
 MAX_DETAILS = 3  # rejections of one reason that are told in words
-Group = tuple[str, str]  # kind and key: what a constant answer is chosen for
 
 
 class MissingPredictions(BenchmarkFileError):
@@ -103,6 +103,7 @@ class Score:
 
     controls: CONSTANT and SHUFFLED, as far as they were made: what they score in the reported figure
     margin:   the grounded margin, where the model was shown other pictures, too; p is that of none
+    notes:    what must be known of figures that are what they are by definition
     """
 
     bench: Benchmark
@@ -114,6 +115,7 @@ class Score:
     figures: dict[str, Ratios[Estimate]]
     controls: dict[str, Ratios[Estimate]]
     margin: Ratios[Difference] | None
+    notes: list[str]
 
     @property
     def reported(self) -> Estimate:
@@ -143,6 +145,7 @@ class Score:
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
             "control figures": {name: figure.to_json() for name, figure in self.controls.items()},
+            "notes": self.notes,
             "margin": self.margin.to_json() if self.margin else None,
         }  # fmt: skip
 
@@ -220,23 +223,13 @@ def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def constant_answers(entries: Iterable[Item | Rejected], metric: Metric) -> dict[Group, str]:
-    """Each kind's (and key's) most frequent reference, in the metric's normal form; of equally frequent ones the first
-    by alphabet."""
-    counts: dict[Group, Counter[str]] = {}
-    for one in entries:
-        if isinstance(one, Item) and one.references:
-            counts.setdefault((one.kind, one.key), Counter()).update(map(metric.normal, one.references))
-    return {group: min(count, key=lambda answer: (-count[answer], answer)) for group, count in counts.items()}
-
-
 def with_constant(samples: Samples, load: Callable[[], Iterable[Item | Rejected]], metric: Metric) -> Samples:
     """The samples beside those of `constant_answers`, counted on the benchmark's own answers; as they are where it has
     none."""
-    answers = constant_answers(load(), metric)
+    answers = constant_answers(load, metric)
     if not answers:
         return samples
-    return samples.beside(CONSTANT, judge(load(), metric, lambda item: answers.get((item.kind, item.key), ""))[0])
+    return samples.beside(CONSTANT, judge(load(), metric, lambda item: answers[item.kind, item.key])[0])
 
 
 def score(
@@ -253,5 +246,16 @@ def score(
     unreadable = 1 - sum(samples.readable) / len(samples)
     return Score(
         bench, protocol or bench.protocols[0], metric, account, unreadable, len(set(samples.images)), figures,
-        controls, margin,
+        controls, margin, _notes(metric, samples),
     )  # fmt: skip
+
+
+def _notes(metric: Metric, samples: Samples) -> list[str]:
+    notes = [metric.alone] if metric.alone and len(set(samples.images)) == 1 else []
+    sums: dict[str, float] = {}
+    for kind, bottom in zip(samples.kinds, samples.figure(metric.names[0])[1], strict=True):
+        sums[kind] = sums.get(kind, 0.0) + float(bottom)
+    empty = sorted(kind for kind, bottom in sums.items() if not bottom)
+    if empty:
+        notes.append(f"{metric.names[0]} of {', '.join(empty)} is 0 by definition: there is nothing to divide by")
+    return notes
