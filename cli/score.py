@@ -174,6 +174,9 @@ def lines(result: Score) -> list[str]:
         )
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
     out += [f"  note: {note}" for note in result.notes]
+    if account.forms:
+        mixed = "a mixture: " if len(account.forms) > 1 else ""
+        out.append(f"  boxes written as: {mixed}{', '.join(f'{form} {n}' for form, n in account.forms.items())}")
     if account.thought:
         length = "; ask with a larger --max-new-tokens" if account.cut else ""
         out.append(f"  replies with thinking: {account.thought}, cut before an answer (wrong): {account.cut}{length}")

@@ -26,6 +26,7 @@ from ouro.benchmarks.pictures import FilePictures, Pictures, StoredPictures
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_score
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
+from ouro.benchmarks.scoring.grounding import convention_of, resized
 from ouro.core.artifacts import read_all
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     Entry = Item | Rejected
 
+QWEN = "qwen2.5-vl"  # the protocol whose boxes are pixels of the picture as the model sees it
 Progress = Callable[[int], None]
 
 
@@ -156,12 +158,13 @@ def run_benchmark(
     """
     bench = source.bench
     bench = replace(bench, max_new_tokens=max_new_tokens or bench.max_new_tokens)
+    protocol = protocol or convention(bench, params)
     metric = None if bench.metric == "contextual" else metric_of(bench, protocol)
     folder = out / bench.name
     boxes = source.regions(k) if source.regions and k else None
     with closing(ReplyStore(cache / "replies.db")) as store:
         asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
-        load = partial(_limited, source.load, limit)
+        load = partial(_limited, partial(_shown, source.load, params) if protocol == QWEN else source.load, limit)
         questions = ((item, item.image) for item in _items(load()))
         rejected = _write_replies(folder / PREDICTIONS, questions, asker, source.pictures, settings, progress)
         load = partial(_reject_unasked, load, rejected)
@@ -180,6 +183,25 @@ def run_benchmark(
     result = score(bench, protocol, metric, samples, account, seed=params.seed, resamples=resamples)
     write_score(folder, result, samples)
     return result
+
+
+def convention(bench: Benchmark, params: Params) -> str:
+    """RefCOCO: the protocol that reads boxes as the model's family writes them; "" for a family that is not known,
+    which leaves it to the replies' form, and for other benchmarks."""
+    if bench.metric != "refcoco":
+        return ""
+    name, config = params.model.name, Path(params.model.base) / "config.json"
+    if params.model.backend != "openai":
+        name = str(json.loads(config.read_bytes()).get("model_type", "")) if config.is_file() else params.model.base
+    return convention_of(name) or ""
+
+
+def _shown(load: Callable[[], Iterator[Entry]], params: Params) -> Iterator[Entry]:
+    """The entries with the size at which Qwen2.5-VL sees each picture, within benchmark.max_pixels."""
+    for entry in load():
+        if isinstance(entry, Item) and entry.size:
+            entry = replace(entry, shown=resized(entry.size, params.benchmark.max_pixels))
+        yield entry
 
 
 def _limited(load: Callable[[], Iterator[Entry]], limit: int) -> Iterator[Entry]:

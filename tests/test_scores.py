@@ -81,7 +81,9 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
      {"testA-7_1-0": "[312, 347, 573, 694]", "testA-7_1-1": "there",
       "testA-8_1-0": "<|box_start|>(104,139),(901,694)<|box_end|>"}, 2 / 3, 1 / 3),
     ("refcoco: sentences/refcoco_val.jsonl", "iou-0.5",
-     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0),
+     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.0, 0.5),  # fractions, and bare numbers: none
+    ("refcoco: sentences/refcoco_val.jsonl", "thousandths",
+     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0.5),
     ("held-out: test_questions.json", "evalai",  # the mean of color, 1 of 2, and count, 1 of 1
      {"0": "Red.", "1": "red", "2": "two"}, 0.75, 0),
     ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),

@@ -17,7 +17,7 @@ from ouro.benchmarks.scoring.captions import Tokenizer, cider
 from ouro.benchmarks.scoring.choice import Mode, blank_match, choose_option
 from ouro.benchmarks.scoring.denotation import same_denotation, split_items
 from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_answer
-from ouro.benchmarks.scoring.grounding import hit, parse_box
+from ouro.benchmarks.scoring.grounding import BARE, NAMED, Convention, Reading, hit, named_by, place_box, read_box
 from ouro.benchmarks.scoring.key_values import NO_VALUE, Pair, answered, match_pairs
 from ouro.benchmarks.scoring.relaxed import relaxed_accuracy
 from ouro.benchmarks.scoring.vqa import Rule, normal_form, soft_accuracy
@@ -41,10 +41,12 @@ class Part(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """One part for each of a metric's names, and whether the reply could be read at all."""
+    """One part for each of a metric's names, whether the reply could be read at all, and in which form it is written
+    where replies have several."""
 
     parts: tuple[Part, ...]
     readable: bool
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +213,37 @@ def _pope(protocol: str) -> Metric:
 
 
 def _refcoco(protocol: str) -> Metric:
-    def judge(item: Item, reply: str) -> Judged:
-        assert item.box is not None and item.size is not None  # its loaders reject records without
-        box = parse_box(reply, item.size)
-        return Judged((Part(float(hit(box, item.box))),), box is not None)
+    """All replies at once: the convention of a run is one."""
 
-    return Metric(("recall at IoU 0.5",), _each(judge), macro=True)
+    def judge(items: Sequence[Item], replies: Sequence[str]) -> list[Judged]:
+        readings = [read_box(reply) for reply in replies]
+        convention = cast("Convention", protocol) if protocol in NAMED else _convention(readings)
+        return [_located(item, reading, convention) for item, reading in zip(items, readings, strict=True)]
+
+    return Metric(("recall at IoU 0.5",), judge, macro=True, whole=True)
+
+
+def _convention(readings: Sequence[Reading]) -> Convention | None:
+    """The one that the replies name by their form; None for several, or no box at all.
+
+    Raises BenchmarkFileError where all boxes are bare numbers.
+    """
+    conventions = named_by(readings)
+    bare = sum(reading.form == BARE for reading in readings)
+    if bare and not conventions:
+        raise BenchmarkFileError(
+            f"RefCOCO: {bare} replies are boxes of bare numbers, which are thousandths, fractions, pixels or percent: "
+            "the replies do not say which. Fix: --protocol thousandths (Qwen2-VL, Qwen3-VL, InternVL), qwen2.5-vl (its "
+            "pixels of the resized picture), pixels (of the picture's file), fractions or percent"
+        )
+    return conventions[0] if len(conventions) == 1 else None
+
+
+def _located(item: Item, reading: Reading, convention: Convention | None) -> Judged:
+    assert item.box is not None and item.size is not None  # its loaders reject records without
+    box = place_box(reading, convention, item.size, item.shown)
+    form = convention or reading.form if box is not None else f"{reading.form}, not read"
+    return Judged((Part(float(hit(box, item.box))),), box is not None, form)
 
 
 def _cider(protocol: str) -> Metric:

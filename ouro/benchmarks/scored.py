@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ class Samples:
 class Account(NamedTuple):
     """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected, by
     reason; `details`: of each reason the first ones in words. Of the replies: in how many the model thought aloud, and
-    how many were cut before there was an answer (they are wrong)."""
+    how many were cut before there was an answer (they are wrong); `forms`: how many are written in which form."""
 
     n_in: int
     n_out: int
@@ -95,6 +96,7 @@ class Account(NamedTuple):
     details: dict[str, list[str]]
     thought: int = 0
     cut: int = 0
+    forms: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class Score:
             "missing": self.account.missing, "rejected": self.account.rejected,
             "rejected details": self.account.details,
             "thinking": {"replies": self.account.thought, "cut before an answer": self.account.cut},
+            "forms": dict(self.account.forms),
             "unreadable": self.unreadable,
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
@@ -168,6 +171,7 @@ def judge(
     """
     samples, rejected, missing = Samples(metric.names), Rejections(), list[str]()
     without = thought = cut = 0
+    forms = Counter[str]()
     for items in _chunks(_items(entries, rejected), 0 if metric.whole else CHUNK):
         replies = [reply(item) for item in items]
         for item, text in zip(items, replies, strict=True):
@@ -180,6 +184,7 @@ def judge(
         texts = [None if answer is None or answer.cut else answer.answer for answer in answers]
         every = metric.judge(items, [metric.absent if text is None else text for text in texts])
         for item, text, judged in zip(items, texts, every, strict=True):
+            forms.update([judged.form] if judged.form and text is not None else [])
             samples.add(item, metric.nothing(judged) if text is None else judged)
         progress(len(items))
     if without and not allow_missing:
@@ -191,7 +196,14 @@ def judge(
         raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected.counts) or 'none'}")
     counts = dict(sorted(rejected.counts.items()))
     return samples, Account(
-        len(samples) + sum(counts.values()), len(samples), without, counts, rejected.details, thought, cut
+        len(samples) + sum(counts.values()),
+        len(samples),
+        without,
+        counts,
+        rejected.details,
+        thought,
+        cut,
+        dict(forms.most_common()),
     )
 
 

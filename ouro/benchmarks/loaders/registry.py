@@ -20,6 +20,7 @@ from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.loaders import beyond, captions, choices, documents, general, pairs, tables, text
 from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
+from ouro.benchmarks.scoring.grounding import NAMED
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected
@@ -277,7 +278,7 @@ _ALL = (
         "refcoco", "RefCOCO", BEYOND, "val, testA, testB", beyond.refcoco,
         (("refcoco_testA.jsonl", "refcoco_testB.jsonl", "refcoco_val.jsonl"), ("refcoco_val.jsonl",)),
         "JSON lines that other repositories made of refs(unc).p, or a Hugging Face data set; pictures: COCO train2014",
-        Columns(answers="answer", answer="box", box="bbox", kind="split"), REGION, "refcoco", ("iou-0.5",), 64,
+        Columns(answers="answer", answer="box", box="bbox", kind="split"), REGION, "refcoco", ("iou-0.5", *NAMED), 64,
     ),
     Benchmark(
         "contextual", "ConTextual", BEYOND, "val", beyond.contextual, (("contextual_val.csv",),),
