@@ -217,7 +217,7 @@ def _refcoco(protocol: str) -> Metric:
 
     def judge(items: Sequence[Item], replies: Sequence[str]) -> list[Judged]:
         readings = [read_box(reply) for reply in replies]
-        convention = cast("Convention", protocol) if protocol in NAMED else _convention(readings)
+        convention = protocol if protocol in NAMED else _convention(readings)
         return [_located(item, reading, convention) for item, reading in zip(items, readings, strict=True)]
 
     return Metric(("recall at IoU 0.5",), judge, macro=True, whole=True)
