@@ -72,8 +72,10 @@ def _parquet(source: str, by_split: dict[str, list[str]], split: str) -> Any:
 def _of_hub(source: str, split: str, config: str) -> Any:
     import datasets
 
-    names = [str(one) for one in datasets.get_dataset_split_names(source, config or None)]
-    return datasets.load_dataset(source, config or None, split=choose_split(source, names, split, USUAL))
+    if split:
+        return datasets.load_dataset(source, config or None, split=split)  # its errors list configs and splits
+    loaded: Any = datasets.load_dataset(source, config or None)
+    return loaded[choose_split(source, list(loaded), "", USUAL)]
 
 
 def _refuse_config(source: str, config: str) -> None:
