@@ -34,7 +34,7 @@ def value(result: Any) -> float:
 @pytest.mark.parametrize(
     "key",
     ["response", "pred", "text", "output", "model_answer", "modelAnswer", "predicted_answer", "generated_text",
-     "raw_output", "Response", "completion", "hypothesis", "predicted_label", "qwen2_vl"],
+     "raw_output", "Response", "completion", "hypothesis", "predicted_label", "qwen2_vl", "my_model", "\u56de\u7b54"],
 )  # fmt: skip
 def test_two_keys_that_could_be_the_reply_are_an_error_that_names_the_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str

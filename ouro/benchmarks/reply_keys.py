@@ -36,7 +36,6 @@ _BESIDE = (
         "difficulty system role host user".split()
     )
 )
-_KNOWN = _BESIDE | _REPLY
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _HALVES = re.compile("[\ud800-\udfff]")
 _TEXT_PARTS = ("text", "output_text")
@@ -60,8 +59,14 @@ def candidates(record: dict[str, Any]) -> list[str]:
     named = [key for key in record if _could_be(key)]
     named = [key for key in named if not isinstance(record[key], list) or _is_parts(record[key])] or named
     if named and set(named) <= MAY_BE_TRUTH:
-        named += [key for key, value in record.items() if isinstance(value, str) and key and not _words(key) & _KNOWN]
+        named += [key for key, value in record.items() if isinstance(value, str) and not _is_known(key)]
     return named
+
+
+def _is_known(key: str) -> bool:
+    """Whether a key's name says what stands there."""
+    words = _words(key)
+    return bool(words & (_ABOUT | _TRUTH | _REPLY)) or (bool(words) and words <= _BESIDE)
 
 
 def _could_be(key: str) -> bool:
