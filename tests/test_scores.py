@@ -84,6 +84,13 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
      {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.0, 0.5),  # fractions, and bare numbers: none
     ("refcoco: sentences/refcoco_val.jsonl", "thousandths",
      {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0.5),
+    # the box (30, 25, 55, 50) of a picture of 96 x 72, which Qwen2.5-VL sees as 84 x 84; the other replies: "None"
+    *((case, protocol, {first: box}, 1 / n, 1 - 1 / n)
+      for case, first, n in (("refcoco: refcoco_testA.jsonl", "testA-7_1-0", 3),
+                             ("refcoco: sentences/refcoco_val.jsonl", "val-0", 2))
+      for protocol, box in (("thousandths", "[312, 347, 573, 694]"), ("fractions", "[0.312, 0.347, 0.573, 0.694]"),
+                            ("pixels", "[30, 25, 55, 50]"), ("percent", "[31, 35, 57, 69]"),
+                            ("qwen2.5-vl", "[26, 29, 48, 58]"))),
     ("held-out: test_questions.json", "evalai",  # the mean of color, 1 of 2, and count, 1 of 1
      {"0": "Red.", "1": "red", "2": "two"}, 0.75, 0),
     ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),
