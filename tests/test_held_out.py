@@ -32,6 +32,7 @@ from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import benchmark
+from ouro.benchmarks.pictures import Absent
 from ouro.benchmarks.run_folder import read_run
 from ouro.benchmarks.scored import Score
 from ouro.core.layout import Layout
@@ -174,6 +175,9 @@ class Fresh:
 
     def digest(self, image: str) -> str:
         return image
+
+    def absence(self, image: str) -> Absent:
+        return Absent("missing_image", image)
 
     def open(self, image: str) -> PILImage.Image:
         picture = PILImage.new("RGB", (10, 10), (int(image[1:]), 0, 0))
