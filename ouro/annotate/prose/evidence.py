@@ -20,6 +20,7 @@ from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
 from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed
+from ouro.annotate.prose.passages import Passages
 from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
@@ -65,6 +66,7 @@ class Evidence:
         self._index_words()
         self._join_again()
         self._alike: dict[str, tuple[Told, ...]] = {}
+        self.passages = Passages([("", reading) for _, reading in sources])
 
     @staticmethod
     def of_text(text: str) -> Evidence:
@@ -92,6 +94,7 @@ class Evidence:
         evidence = Evidence([*told.items()], places, [(r.region_id, r.text) for r in regions if r.text])
         evidence.parents = {r.region_id: r.parent_id for r in regions if r.parent_id}
         evidence.read_words |= stems(" ".join(d.name for d in descriptions))
+        evidence.passages = Passages([(d.name, told[d.region_id]) for d in descriptions])
         for match in matches:
             if match.how == "same":
                 evidence._join_matched(match)
