@@ -36,7 +36,7 @@ _RELATED = re.compile(r",? (?:in relation|relative|compared) to .+")
 def subject_of(question: str) -> str:
     """What a question is about, as a noun phrase with its complements: "the man in the coat" of "What is the man in
     the coat doing?"; "" where it asks for that."""
-    match = _ASKED.search(question)
+    match = _ASKED.search(question.rstrip("?？ "))
     rest = _RELATED.sub("", match["rest"]) if match else ""
     rest = _FRAMED.sub("", rest)
     first = rest.split()[0].lower() if rest else ""

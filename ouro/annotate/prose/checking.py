@@ -14,14 +14,14 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.attribution import Attribution
-from ouro.annotate.prose.evidence import Evidence, Told
+from ouro.annotate.prose.evidence import FIGURE, Evidence, Told
 from ouro.annotate.prose.likeness import (
     has_look,
     is_colour,
     is_living,
     near_spot,
 )
-from ouro.annotate.prose.relations import competes, relates
+from ouro.annotate.prose.relations import APART, competes, relates, told_near
 from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
 from ouro.annotate.prose.words import PLAIN, is_named, is_said
 
@@ -32,6 +32,7 @@ _DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little talle
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
+_CARRIES = frozenset("carry carries carrying".split())  # what is held or worn: the relation tells
 _OTHERS = re.compile(r"\b(?:another|others?)\b", re.IGNORECASE)  # "one woman ..., while the other ..."
 
 
@@ -60,7 +61,7 @@ class Checker:
     def missing(self, number: int) -> list[str]:
         """What of a sentence is not borne out, as "reason: words" (REASONS); each once."""
         self.regions, self.refuted, self._attribution.refuted = [], False, False
-        found = [*self._things(number), *self._words(number), *self._relations(number), *self._quotations(number)]
+        found = [*self._things(number), *self._words(number), *self._figures(number), *self._relations(number), *self._quotations(number)]
         self.regions = list(dict.fromkeys(self.regions))
         self.refuted = self.refuted or self._attribution.refuted
         return list(dict.fromkeys(found))
@@ -98,7 +99,7 @@ class Checker:
         degrees = {m.start("word") for m in _DEGREE.finditer(self._reading.prose, *self._reading.sentences[number])}
         for match in WORD.finditer(self._reading.prose, *self._reading.sentences[number]):
             word = match.group().lower()
-            if match.start() in degrees or word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
+            if match.start() in degrees or word in _CARRIES or word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -109,7 +110,8 @@ class Checker:
         What people and animals do is a fact; how things are put together is said in many ways.
         """
         form = word.group().lower()
-        if self._strict or (is_adjective(form) and not form.endswith("ed")):
+        joins = re.match(r"\s+(?:an?|the|its|two|several)\s", self._reading.text[word.end() : word.end() + 12])
+        if self._strict or (is_adjective(form) and not form.endswith("ed") and not (joins and form.endswith("ing"))):
             return False
         things = [self._reading.things[at] for at in self._own[number]]
         before = [t for t in things if t.end <= word.start()]
@@ -117,6 +119,14 @@ class Checker:
         outside = not any(t.start <= word.start() < t.end for t in things)
         acts = after or form.endswith("s")
         return outside and acts and bool(before) and not any(is_living(t.noun) for t in before)
+
+    def _figures(self, number: int) -> Iterator[str]:
+        """Numbers in digits that count nothing: a value, a year."""
+        counts = {str(self._reading.things[at].number) for at in self._own[number]}
+        for match in FIGURE.finditer(self._reading.prose, *self._reading.sentences[number]):
+            if match.group() not in self._evidence.figures and match.group() not in counts:
+                self.refuted = True
+                yield f"number: {match.group()}"
 
     # ---- numbers ---------------------------------------------------------------------------------------------------
 
@@ -215,9 +225,11 @@ class Checker:
             return ""
         if relates(evidence, a, link.relation, b):
             return ""
+        near = told_near(evidence, a, b)
         otherwise = competes(evidence, a, link.relation, b)
         self.refuted = self.refuted or otherwise
-        return f"relation: {a.noun} {link.relation} {b.noun}" if otherwise or self._strict else ""
+        wrong = otherwise or self._strict or (link.relation in APART and not near)
+        return f"relation: {a.noun} {link.relation} {b.noun}" if wrong else ""
 
     # ---- quotations ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ matched with them, or spoken of again.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
-from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
@@ -32,6 +33,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
+FIGURE: Final = re.compile(r"\d+(?:[.,:]\d+)*")  # a number in digits
 _MOST = 64  # things of one noun that are compared
 
 
@@ -104,6 +106,8 @@ class Evidence:
         self.nouns = frozenset(singular(w) for r in self.readings for w in WORD.findall(r.prose.lower()))
         self.words = stems(" ".join(r.prose for r in self.readings))
         self.read_words = stems(" ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)]))
+        said = " ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)])
+        self.figures = frozenset(FIGURE.findall(said))
         self.modifiers = frozenset(w for one in self.told for w in one.thing.modifiers)
         self.colours = frozenset(r for one in self.told for w in one.thing.looks for r in readings(w))
         for one in self.told:
@@ -130,6 +134,8 @@ class Evidence:
             elif len(known) < _MOST:
                 known.append(one)
                 names[one.source].setdefault(thing.noun, one)
+                if thing.definite and (longer := [o for n, o in names[one.source].items() if _ends(n, thing.noun)]):
+                    _join([longer[0], one])  # "a chocolate cake", "a workbench"; "the cake", "the bench"
 
     def _join_matched(self, match: Match) -> None:
         """The things of a matched region and of the phrase that means it are one."""
@@ -270,6 +276,10 @@ def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
     kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
     told = (one for name, one in names.items() if kinds_of(name) & kinds)
     return next((one for one in told if one.thing.plural == thing.plural), None)
+
+
+def _ends(name: str, noun: str) -> bool:
+    return name != noun and name.endswith(noun) and (is_known(noun) or f" {noun}" in name)
 
 
 def _lie_apart(a: Thing, b: Thing) -> bool:

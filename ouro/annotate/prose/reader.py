@@ -80,6 +80,7 @@ class _Reader:
         self._to: dict[int, list[Link]] = defaultdict(list)
         self._starts = [0]  # the first thing of each sentence
         self._claims = 0
+        self._owners: dict[int, int] = {}  # of things named with "its"
 
     def read_sentence(self, number: int, start: int, end: int) -> None:
         """Append the things and links of characters [start, end)."""
@@ -119,7 +120,8 @@ class _Reader:
     def _close(self, clause: _Clause, rest: str) -> None:
         self._say(rest, clause)
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
-        self._topics = list(dict.fromkeys(subjects))[-_NEAR:] or self._topics
+        subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
+        self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-_NEAR:] or self._topics
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
@@ -166,7 +168,8 @@ class _Reader:
     def _link_owner(self, word: str, index: int, clause: _Clause) -> None:
         """ "its handle": of the subject, of a thing just named, of what was spoken of."""
         if word in ("its", "his", "her", "their"):
-            owners = [self._antecedent(word, clause), *self._near(index), *self._topics, self._first]
+            self._owners[index] = self._antecedent(word, clause)
+            owners = [self._owners[index], *self._near(index), *self._topics, self._first]
             self._link([(at, "has", index) for at in dict.fromkeys(owners)])
 
     def _near(self, index: int) -> range:
@@ -195,7 +198,7 @@ class _Reader:
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate(relation, index, clause)
+            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause)  # "stands for"
             clause.group = [index]
         clause.previous = index
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
-from ouro.annotate.prose.evidence import Evidence, Told, above_of
+from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
 from ouro.annotate.prose.likeness import fits, is_living, opposed
 from ouro.annotate.prose.things import CARRIERS, Thing, stem
 from ouro.core.records import Box
@@ -59,6 +59,20 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     if _is_manner(outer) or not is_object(outer.noun):
         return False
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
+
+
+APART: Final = ("above", "below", "front", "behind", "in", "than")
+"""Relations of two things that no text tells together: told by nobody."""
+
+
+def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one text tells of both within two sentences, or a region that shows one tells of the other."""
+    mine, yours = together(evidence.meant(a)), together(evidence.meant(b))
+    if any(o.source == x.source and abs(o.thing.sentence - x.thing.sentence) <= 1 for o in mine for x in yours):
+        return True
+    if any(any(same_thing(t.noun, w) for w in evidence.wholes) for t in (a, b)):
+        return True
+    return _inside(evidence, a, mine, b) or _inside(evidence, b, yours, a)
 
 
 def is_object(noun: str) -> bool:
