@@ -126,7 +126,7 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
     if word.isdecimal() and at > first and is_known(before) and _before_function_word(masked, tokens, at):
-        return before in ("number", "letter")  # "the bar for wind 95 and the bar for solar 60"
+        return False  # "the bar for wind 95 and the bar for solar 60"
     if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
         return False  # "a boat that is white lies there"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)

@@ -108,6 +108,10 @@ class Attribution:
     def _bound(self, at: int, own: list[Told]) -> list[Told]:
         """Of several things of one name those that the owner has: "the door has a handle", where it names just one."""
         owners = [] if self._strict else [owner for relation, owner in self.to[at] if relation == "has"]
+        theirs = {x for owner in owners for x in self._evidence.meant(self._reading.things[owner])}
+        direct = [o for o in own if o.thing.modifiers and any(t in ("in", "of") and x in theirs for t, x in o.links)]
+        if len(owners) > 1 and direct:
+            return together(direct)
         return (self._owned(self._reading.things[owners[0]], own) if len(owners) == 1 else []) or own
 
     def _owned(self, owner: Thing, own: list[Told]) -> list[Told]:

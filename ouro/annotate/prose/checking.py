@@ -210,26 +210,42 @@ class Checker:
 
     def _relations(self, number: int) -> Iterator[str]:
         things = self._reading.things
+        for a, b in self._implied(number):
+            known = self._evidence.alike(a.noun) and self._evidence.alike(b.noun)
+            if known and not relates(self._evidence, a, "in", b) and not told_near(self._evidence, a, b):
+                yield f"relation: {a.noun} in {b.noun}"
         for links in self._claims[number].values():
-            apart = [x for x in links if self._strict or not same_thing(things[x.a].noun, things[x.b].noun)]
-            wrong = [self._wrong(link) for link in apart]
-            of_one_pair = len({frozenset((x.a, x.b)) for x in apart}) == 1  # "an array of coins"
-            if wrong and (all(wrong) or (of_one_pair and not self._strict and any(wrong))):
-                yield next(w for w in wrong if w)
+            apart = [x for x in links if self._strict or x.relation == "than" or not same_thing(things[x.a].noun, things[x.b].noun)]
+            if wrong := self._wrong(apart):
+                yield wrong
 
-    def _wrong(self, link: Link) -> str:
-        """What is wrong with a relation; "" where somebody tells it, or, not to be strict, nobody tells otherwise."""
-        a, b = self._reading.things[link.a], self._reading.things[link.b]
-        evidence = self._evidence
-        if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+    def _implied(self, number: int) -> Iterator[tuple[Thing, Thing]]:
+        """What is on the deck of a boat is on that boat."""
+        for links in self._claims[number].values():
+            for link in links[:1] if len(links) == 1 and links[0].relation == "of" and not self._strict else ():
+                inner = [a for relation, a in self._attribution.to[link.a] if relation == "in"]
+                yield from ((self._reading.things[a], self._reading.things[link.b]) for a in inner[-1:] if a != link.b)
+
+    def _wrong(self, links: Sequence[Link]) -> str:
+        """What is wrong with a claim; "" where somebody tells one of its readings, or, not to be strict, nobody tells
+        one otherwise and some text tells of both things."""
+        things, evidence = self._reading.things, self._evidence
+        untold: list[Link] = []
+        apart = True
+        for link in links:
+            a, b = things[link.a], things[link.b]
+            if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+                return ""
+            if relates(evidence, a, link.relation, b):
+                return ""
+            untold.append(link)
+            apart = apart and link.relation in APART and not told_near(evidence, a, b)
+        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b])]
+        self.refuted = self.refuted or bool(otherwise)
+        if not untold or not (otherwise or self._strict or apart):
             return ""
-        if relates(evidence, a, link.relation, b):
-            return ""
-        near = told_near(evidence, a, b)
-        otherwise = competes(evidence, a, link.relation, b)
-        self.refuted = self.refuted or otherwise
-        wrong = otherwise or self._strict or (link.relation in APART and not near)
-        return f"relation: {a.noun} {link.relation} {b.noun}" if wrong else ""
+        wrong = (otherwise or untold)[0]
+        return f"relation: {things[wrong.a].noun} {wrong.relation} {things[wrong.b].noun}"
 
     # ---- quotations ------------------------------------------------------------------------------------------------
 

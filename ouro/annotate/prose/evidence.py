@@ -97,6 +97,7 @@ class Evidence:
         evidence.parents = {r.region_id: r.parent_id for r in regions if r.parent_id}
         evidence.read_words |= stems(" ".join(d.name for d in descriptions))
         evidence.passages = Passages([(d.name, told[d.region_id]) for d in descriptions])
+        evidence._join_named()
         for match in matches:
             if match.how == "same":
                 evidence._join_matched(match)
@@ -136,6 +137,16 @@ class Evidence:
                 names[one.source].setdefault(thing.noun, one)
                 if thing.definite and (longer := [o for n, o in names[one.source].items() if _ends(n, thing.noun)]):
                     _join([longer[0], one])  # "a chocolate cake", "a workbench"; "the cake", "the bench"
+
+    def _join_named(self) -> None:
+        """A region named "a notice" that tells of a sheet of paper: that is the notice."""
+        for source, region in enumerate(self._regions):
+            topic = next((p.topic for p in self.places if p.region == region), None)
+            first = next((o for o in self.told if o.source == source and o.thing.sentence == 0), None)
+            if topic is not None and topic.start < 0 and first is not None and first.thing.plural == topic.plural:
+                named = Told(source, region, topic)
+                self._by_noun[topic.noun].append(named)
+                _join([first, named])
 
     def _join_matched(self, match: Match) -> None:
         """The things of a matched region and of the phrase that means it are one."""
