@@ -126,6 +126,7 @@ class Evidence:
             thing, known = one.thing, before[one.source, one.thing.noun]
             same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
             same = [o for o in same if not differs(thing, o.thing) and not _lie_apart(thing, o.thing)]
+            same = [o for o in same if o.thing.other or not thing.other]  # "the other boy"
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])

@@ -103,7 +103,8 @@ class _Reader:
         phrases: list[Item] = []
         taken: set[int] = set()
         while self._at < len(self._phrases) and self._phrases[self._at].start < end:
-            phrases.append(self._phrases[self._at])
+            if names_thing(self._phrases[self._at], self._prose):
+                phrases.append(self._phrases[self._at])
             taken.update(range(self._phrases[self._at].start, self._phrases[self._at].end))
             self._at += 1
         pronouns = [m for m in _PRONOUN.finditer(self._prose, start, end) if m.start() not in taken]
@@ -133,8 +134,6 @@ class _Reader:
             if named := _ONE.search(self._prose, *item):
                 return self._name_one(named, clause)
             return self._antecedent(self._prose[item[0] : item[1]].lower(), clause)
-        if not names_thing(item, self._prose):
-            return -1
         index = self._add(make_thing(item, clause.number, self._prose))
         for thing, relations in extras_of(item, clause.number, self._prose):
             extra = self._add(thing)
