@@ -66,6 +66,9 @@ class Attribution:
         if any(kinds & kinds_told(o.thing) for o in own):
             self.refuted = self.refuted or all(kinds & kinds_told(o.thing) for o in own if o.thing.modifiers)
             return False
+        sources = {o.source for o in own}
+        if not self._strict and self._evidence.passages.tell_of(word, thing.noun.split()[-1], sources):
+            return True
         return not self._strict and self._may_have(word, thing, own)
 
     def _may_have(self, word: str, thing: Thing, own: list[Told]) -> bool:

@@ -240,7 +240,7 @@ class Checker:
                 return ""
             untold.append(link)
             apart = apart and link.relation in APART and not told_near(evidence, a, b)
-        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b])]
+        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict)]
         self.refuted = self.refuted or bool(otherwise)
         if not untold or not (otherwise or self._strict or apart):
             return ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from ouro.annotate.english.attributes import readings
-from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
+from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, is_known, same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.likeness import same_look
@@ -17,6 +17,7 @@ from ouro.annotate.prose.things import Reading, stem, stems
 class Passage(NamedTuple):
     """One sentence: its words in order, their stems, and the stems of all that its region tells."""
 
+    source: int
     words: tuple[str, ...]
     stems: frozenset[str]
     around: frozenset[str]
@@ -32,12 +33,12 @@ class Passages:
     @cached_property
     def _all(self) -> list[Passage]:
         found: list[Passage] = []
-        for name, reading in self._regions:
+        for source, (name, reading) in enumerate(self._regions):
             around = stems(f"{name} {reading.text}")
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
                 nouns = frozenset(t.noun for t in reading.things if t.sentence == number)
-                found.append(Passage(words, stems(" ".join(words)), around, nouns))
+                found.append(Passage(source, words, stems(" ".join(words)), around, nouns))
         return found
 
     def tell(self, words: Iterable[str], about: Iterable[str]) -> bool:
@@ -50,6 +51,24 @@ class Passages:
             and all(_tells_of(p, a, b) for a, b in zip(words, words[1:], strict=False) if is_value(a) and not is_value(b))
             for p in self._all
         )
+
+
+    def tell_of(self, look: str, noun: str, sources: Collection[int]) -> bool:
+        """Whether a sentence of one of the regions, by number, puts an attribute right before a noun, or behind it
+        with "is": whatever is read there."""
+        near = (p for p in self._all if p.source in sources and stem(noun) in p.stems)
+        return any(_stands_by(p.words, look, noun) for p in near)
+
+
+def _stands_by(words: Sequence[str], look: str, noun: str) -> bool:
+    for at in (n for n, w in enumerate(words) if same_look(look, w)):
+        behind = next((w for w in words[at + 1 : at + 4] if not is_value(w) and not is_adjective(w) and w != "and"), "")
+        before = list(words[max(0, at - 4) : at])
+        if stem(behind) == stem(noun):
+            return True
+        if any(stem(w) == stem(noun) and set(before[n:]) & {"is", "are"} for n, w in enumerate(before)):
+            return True
+    return False
 
 
 def is_value(word: str) -> bool:

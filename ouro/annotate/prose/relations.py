@@ -42,10 +42,14 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
 
 
-def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool = False) -> bool:
     """Whether what is in, on or of something is told to be so of something else; or text or boxes tell the inverse."""
     if relation in _AXES or relation in ("front", "behind"):
         return relates(evidence, b, relation, a)
+    if relation == "than":
+        return True
+    if not strict and _in_one_sentence(evidence, a, b) and not _excludes(evidence, a, b):
+        return False
     if relation == "of":
         return all(any(told == "of" for told, _ in o.links) for o in evidence.meant(a))
     inner, outer = (b, a) if relation == "has" else (a, b)
@@ -74,6 +78,19 @@ def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
     if any(any(same_thing(t.noun, w) for w in evidence.wholes) for t in (a, b)) or _is_ground(evidence, b, yours):
         return True
     return _inside(evidence, a, mine, b) or _inside(evidence, b, yours, a)
+
+
+def _in_one_sentence(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one sentence tells of both: how they are related there a reading may have got wrong."""
+    mine, yours = evidence.meant(a), evidence.meant(b)
+    return any(o.source == x.source and o.thing.sentence == x.thing.sentence and o is not x for o in mine for x in yours)
+
+
+def _excludes(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one is told to be below, behind or in front of the other."""
+    yours = set(evidence.meant(b))
+    links = [link for o in evidence.meant(a) for link in o.links]
+    return any(x in yours and (told in _EXCLUSIVE or told == "above") for told, x in links)
 
 
 def _is_ground(evidence: Evidence, b: Thing, yours: Iterable[Told]) -> bool:
