@@ -239,7 +239,7 @@ class Checker:
             if relates(evidence, a, link.relation, b):
                 return ""
             untold.append(link)
-            apart = apart and link.relation in APART and not told_near(evidence, a, b)
+            apart = apart and link.relation in APART and not link.guess and not told_near(evidence, a, b)
         otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict)]
         self.refuted = self.refuted or bool(otherwise)
         if not untold or not (otherwise or self._strict or apart):

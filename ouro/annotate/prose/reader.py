@@ -53,6 +53,7 @@ class _Clause:
     number: int
     subject: int = -1
     previous: int = -1
+    guess: bool = False  # its subject is a pronoun
     acts: bool = False  # its subject has a verb
     group: list[int] = field(default_factory=list[int])
     pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
@@ -80,6 +81,7 @@ class _Reader:
         self._to: dict[int, list[Link]] = defaultdict(list)
         self._starts = [0]  # the first thing of each sentence
         self._claims = 0
+        self._guess = False
         self._owners: dict[int, int] = {}  # of things named with "its"
 
     def read_sentence(self, number: int, start: int, end: int) -> None:
@@ -179,12 +181,14 @@ class _Reader:
 
     def _attach(self, index: int, gap: Gap, after: str, clause: _Clause, pronoun: bool) -> None:
         """Link a thing with those before it and move on."""
+        self._guess = pronoun or clause.guess
         self._say(gap.said, clause)
         opening = clause.previous < 0
         relation = "in" if gap.relation == "of" and opening else gap.relation
         if opening and relation and not gap.there:
             clause.pending.append((relation, index))
         elif self._leads(index, gap, relation, after, clause):
+            clause.guess = self._guess = pronoun
             self._lead(index, clause)
             clause.acts = acts(after)
         elif clause.subject < 0:  # "On the chest of the suit, ..."
@@ -260,7 +264,7 @@ class _Reader:
         self._claims += 1
         for a, relation, b in ends:
             if a != b and a >= 0 and b >= 0:
-                link = Link(a, relation, b, self._claims)
+                link = Link(a, relation, b, self._claims, self._guess)
                 self.links.append(link)
                 self._from[a].append(link)
                 self._to[b].append(link)

@@ -71,9 +71,10 @@ APART: Final = ("above", "below", "front", "behind", "in", "than")
 
 
 def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
-    """Whether one text tells of both within two sentences, or a region that shows one tells of the other."""
+    """Whether one text tells of both within two sentences of the whole, or a region that shows one tells of the other."""
     mine, yours = together(evidence.meant(a)), together(evidence.meant(b))
-    if any(o.source == x.source and abs(o.thing.sentence - x.thing.sentence) <= 1 for o in mine for x in yours):
+    near = ((o.source, abs(o.thing.sentence - x.thing.sentence)) for o in mine for x in yours if o.source == x.source)
+    if any(steps <= 1 or source for source, steps in near):  # a close-up is about one thing
         return True
     if any(any(same_thing(t.noun, w) for w in evidence.wholes) for t in (a, b)) or _is_ground(evidence, b, yours):
         return True
