@@ -13,12 +13,15 @@ from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.passages import content_words, is_value
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.things import AREAS, stem
-from ouro.annotate.prose.words import PLAIN
+from ouro.annotate.prose.words import PLAIN, is_said
 
 _REASONS: Final = {
     "attribute": "attribute_of_another_object", "number": "count_not_supported", "place": "answer_apart_from_question",
     "relation": "answer_apart_from_question", "quotation": "answer_not_in_description",
 }  # fmt: skip
+
+
+_LONGEST: Final = 500  # characters of a question or an answer
 
 
 def support(pair: Written, evidence: Evidence | str) -> str:
@@ -29,9 +32,11 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     follows it; a no has to be told otherwise, or to deny a thing that nobody names.
 
     Reasons: answer_not_in_description, question_names_unknown_object, attribute_of_another_object,
-    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable.
+    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable, too_long.
     """
     evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
+    if max(len(pair.question), len(pair.answer)) > _LONGEST:
+        return "too_long"
     statement = state(pair.question, pair.answer)
     if statement is None or statement.polar is None:
         return _judge_open(pair, statement.text if statement else "", evidence)
@@ -60,6 +65,9 @@ def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str
         return "" if (refuted or statement.rest) and not unsupported else "not_checkable"
     if refuted:
         return "contradicts_description"
+    asked = [w for w in content_words(pair.question) if stem(w) not in PLAIN]
+    if missing and statement.rest and not unsupported and all(is_said(evidence, w) for w in asked):
+        return ""  # "Is the shop open?", "Yes, there is a card that says OPEN"
     return "not_checkable" if missing or unsupported else ""
 
 

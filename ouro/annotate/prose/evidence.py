@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from ouro.annotate.english.attributes import readings
@@ -235,17 +236,34 @@ class Evidence:
     def is_written(self, text: str) -> bool:
         """Whether a text stands in the picture, in quotation marks or read by OCR."""
         wanted = plain(text)
-        quoted = (r.text[a:b] for r in self.readings for a, b in r.quotations)
-        return any(stands_in(wanted, plain(one)) for one in (*quoted, *(text for _, text in self._texts)))
+        quoted = {one for of_one in self._written for one in of_one}
+        return any(stands_in(wanted, one) for one in (*quoted, *(plain(text) for _, text in self._texts)))
+
+    @cached_property
+    def _written(self) -> list[dict[str, list[int]]]:
+        """Of each reading, what is quoted, plain, and where it begins."""
+        found: list[dict[str, list[int]]] = []
+        for reading in self.readings:
+            places: dict[str, list[int]] = defaultdict(list)
+            for a, b in reading.quotations:
+                places[plain(reading.text[a:b])].append(a)
+            places.pop("", None)
+            found.append(places)
+        return found
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        return [f" {plain(reading.text)} " for reading in self.readings]
 
     def quoted(self, text: str) -> tuple[list[str], list[Thing]]:
         """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
         found: list[str] = []
         bearers: list[Thing] = []
-        for region, reading in zip(self._regions, self.readings, strict=True):
-            said = [a for a, b in reading.quotations if stands_in(wanted, plain(reading.text[a:b]))]
-            if said or f" {wanted} " in f" {plain(reading.text)} ":
+        told = zip(self._regions, self.readings, self._written, self._plain, strict=True)
+        for region, reading, written, whole in told:
+            said = [a for one, places in written.items() if stands_in(wanted, one) for a in places[:_MOST]]
+            if said or f" {wanted} " in whole:
                 found.append(region)
                 bearers += [t for q in said for t in bearers_of(reading, q)] if said else reading.things
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]

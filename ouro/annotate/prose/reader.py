@@ -57,7 +57,7 @@ class _Clause:
     acts: bool = False  # its subject has a verb
     group: list[int] = field(default_factory=list[int])
     pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    subjects: dict[int, None] = field(default_factory=dict[int, None])
+    subjects: list[int] = field(default_factory=list[int])  # the last ones
 
     @property
     def head(self) -> int:
@@ -65,7 +65,7 @@ class _Clause:
 
     def begin(self, subject: int) -> None:
         self.subject, self.group, self.pending = subject, [subject], []
-        self.subjects[subject] = None
+        self.subjects = [*(at for at in self.subjects if at != subject), subject][-_NEAR:]
 
 
 class _Reader:
@@ -117,7 +117,7 @@ class _Reader:
     def _next_clause(self, clause: _Clause, ended: str) -> _Clause:
         """Behind ";" or "while": what was spoken of can be spoken of again."""
         self._say(ended, clause)
-        self._topics = list(clause.subjects)[-_NEAR:] or self._topics
+        self._topics = clause.subjects or self._topics
         return _Clause(clause.number, subjects=clause.subjects)
 
     def _close(self, clause: _Clause, rest: str) -> None:
