@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ouro.annotate.english.chunks import DETERMINERS, WORD
+from ouro.annotate.english.chunks import DETERMINERS
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.prose.gaps import COPULA
@@ -22,7 +22,8 @@ _VERBS: Final = frozenset(
     stem(w) for w in "do seem appear describe convey suggest show depict represent indicate say tell find take".split()
 )
 _PRONOUN = re.compile(r"(?:he|she|it|they|this|these|that|those|there)\s+(?=\w)", re.IGNORECASE)
-_ASKED = re.compile(r"\b(?:is|are|was|were|does|do|did|has|have|can|could)\s+(?P<rest>.+)")
+_ASKED = re.compile(r"(?i:\b(?:is|are|was|were|does|do|did|has|have|can|could)\s+)(?P<rest>.+)")
+_POLAR = re.compile(r"(?:is|are|was|were|does|do|did|can|has|have)\s", re.IGNORECASE)
 _ACT = re.compile(
     r"(?P<subject>.+)\s+(?:(?:seem|appear|look)s?(?: to be)?\b.*|(?:being )?(?:[a-z]+ing|[a-z]+ed|made|held|worn|built"
     r"|set|hung|written|shown|seen)(?: (?:of|from|out of|in|on|at|with|to|for|by|next to))?"
@@ -40,8 +41,12 @@ def subject_of(question: str) -> str:
     rest = _RELATED.sub("", match["rest"]) if match else ""
     rest = _FRAMED.sub("", rest)
     first = rest.split()[0].lower() if rest else ""
-    if not (first in DETERMINERS or first.endswith(("'s", "’s")) or read_phrases(rest)[:1] and read_phrases(rest)[0].plural and read_phrases(rest)[0].start == 0):
+    phrases = read_phrases(rest)
+    bare = bool(phrases) and phrases[0].plural and phrases[0].start == 0
+    if not phrases or not (first in DETERMINERS or first.endswith(("'s", "’s")) or bare):
         return ""
+    if _POLAR.match(question):
+        return rest[: phrases[0].end]
     while act := _ACT.fullmatch(rest):
         rest = act["subject"]
     return rest
@@ -58,7 +63,7 @@ def as_statement(question: str, answer: str) -> str:
         said = _SEEMS.sub("is ", answer[pronoun.end() :])
         named = re.match(r"(?:is|are|was|were) (an?) ", said)
         if named:
-            return f"there is {said[named.start(1):]}"
+            return f"there is {said[named.start(1) :]}"
         return f"{subject} {said}" if subject else ""
     named = next(iter(read_phrases(answer)), None)
     asked = next(iter(read_phrases(subject)), None)
@@ -76,10 +81,9 @@ def _shares(question: str, answer: str) -> bool:
     return any(same_thing(p.noun, n) for p in read_phrases(answer) for n in nouns)
 
 
+_FRAME_STEMS: Final = frozenset(stem(w) for w in FRAMES)
+
+
 def is_frame(word: str) -> bool:
     """Whether a word of a question names no thing: "mood", "doing"."""
-    return word in FRAMES or stem(word) in _VERBS or stem(word) in {stem(w) for w in FRAMES}
-
-
-def asked_nouns(question: str) -> list[str]:
-    return [w.lower() for w in WORD.findall(question)]
+    return word in FRAMES or stem(word) in _VERBS or stem(word) in _FRAME_STEMS

@@ -7,7 +7,7 @@ questions of statements; None where the form is none of these.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
@@ -32,6 +32,7 @@ _WRITTEN = re.compile(
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
     rf"|{_BE} the (?:text|word|words|inscription|lettering) (?:on|of|in)) ?(?P<on>.*)"
 )
+
 
 class Statement(NamedTuple):
     """`text`: what a question and its answer state; `polar`: whether it is affirmed, None for an open question;

@@ -46,7 +46,7 @@ def support(pair: Written, evidence: Evidence | str) -> str:
 def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
     missing, refuted = _check(text, evidence) if text else (["unread"], False)
     unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
-    if text and (unknown or (missing and evidence.is_written(pair.answer))):
+    if text and f'"{pair.answer}"' not in text and (unknown or (missing and evidence.is_written(pair.answer))):
         missing, _ = _check(text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
     if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
         return ""

@@ -32,7 +32,7 @@ _DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little talle
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
-_CARRIES = frozenset("carry carries carrying".split())  # what is held or worn: the relation tells
+_CARRIES = frozenset("carry carries carrying wear wears wearing".split())  # what is held or worn: the relation tells
 _OTHERS = re.compile(r"\b(?:another|others?)\b", re.IGNORECASE)  # "one woman ..., while the other ..."
 
 
@@ -61,7 +61,13 @@ class Checker:
     def missing(self, number: int) -> list[str]:
         """What of a sentence is not borne out, as "reason: words" (REASONS); each once."""
         self.regions, self.refuted, self._attribution.refuted = [], False, False
-        found = [*self._things(number), *self._words(number), *self._figures(number), *self._relations(number), *self._quotations(number)]
+        found = [
+            *self._things(number),
+            *self._words(number),
+            *self._figures(number),
+            *self._relations(number),
+            *self._quotations(number),
+        ]
         self.regions = list(dict.fromkeys(self.regions))
         self.refuted = self.refuted or self._attribution.refuted
         return list(dict.fromkeys(found))
@@ -99,7 +105,14 @@ class Checker:
         degrees = {m.start("word") for m in _DEGREE.finditer(self._reading.prose, *self._reading.sentences[number])}
         for match in WORD.finditer(self._reading.prose, *self._reading.sentences[number]):
             word = match.group().lower()
-            if match.start() in degrees or word in _CARRIES or word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
+            if (
+                match.start() in degrees
+                or word in _CARRIES
+                or word in STOP
+                or word in DETERMINERS
+                or word in NUMBERS
+                or word in nouns
+            ):
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -215,7 +228,11 @@ class Checker:
             if known and not relates(self._evidence, a, "in", b) and not told_near(self._evidence, a, b):
                 yield f"relation: {a.noun} in {b.noun}"
         for links in self._claims[number].values():
-            apart = [x for x in links if self._strict or x.relation == "than" or not same_thing(things[x.a].noun, things[x.b].noun)]
+            apart = [
+                x
+                for x in links
+                if self._strict or x.relation == "than" or not same_thing(things[x.a].noun, things[x.b].noun)
+            ]
             if wrong := self._wrong(apart):
                 yield wrong
 

@@ -48,10 +48,11 @@ class Passages:
         return any(
             all(_tells(p, w) for w in words)
             and all(_tells_around(p, w) for w in about)
-            and all(_tells_of(p, a, b) for a, b in zip(words, words[1:], strict=False) if is_value(a) and not is_value(b))
+            and all(
+                _tells_of(p, a, b) for a, b in zip(words, words[1:], strict=False) if is_value(a) and not is_value(b)
+            )
             for p in self._all
         )
-
 
     def tell_of(self, look: str, noun: str, sources: Collection[int]) -> bool:
         """Whether a sentence of one of the regions, by number, puts an attribute right before a noun, or behind it

@@ -14,7 +14,7 @@ from functools import lru_cache
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of
-from ouro.annotate.english.phrases import sentences
+from ouro.annotate.english.phrases import is_verb, sentences
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
 from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.quotations import find_quotations, without_quotations
@@ -280,6 +280,7 @@ class _Reader:
         copula = COPULA.search(words)
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
+        told = frozenset(w for w in told if not (w.endswith("s") and is_verb(w)))  # "a boat that is white lies there"
         for_head = copula is not None and _RELATIVE.match(words) is None
         self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
         self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))

@@ -84,7 +84,9 @@ def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
 def _in_one_sentence(evidence: Evidence, a: Thing, b: Thing) -> bool:
     """Whether one sentence tells of both: how they are related there a reading may have got wrong."""
     mine, yours = evidence.meant(a), evidence.meant(b)
-    return any(o.source == x.source and o.thing.sentence == x.thing.sentence and o is not x for o in mine for x in yours)
+    return any(
+        o.source == x.source and o.thing.sentence == x.thing.sentence and o is not x for o in mine for x in yours
+    )
 
 
 def _excludes(evidence: Evidence, a: Thing, b: Thing) -> bool:
