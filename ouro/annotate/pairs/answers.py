@@ -53,7 +53,7 @@ def subject_of(question: str) -> str:
 
 
 def as_statement(question: str, answer: str) -> str:
-    """What an answer states that is a sentence: its pronoun, or the name that it repeats, is what the question is about.
+    """What an answer states that is a sentence: its pronoun, or the name that it repeats, is what is asked about.
 
     "" where it is no sentence, or tells of something else.
     """

@@ -72,7 +72,7 @@ def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str
 
 
 def _is_unread(missing: list[str], refuted: bool) -> bool:
-    """Whether all that is missing is what the reading may have got wrong: frames of a question, words without a noun."""
+    """Whether all that is missing is what the reading may have got wrong: a question's frame, words without a noun."""
     reasons = {m.partition(":")[0] for m in missing}
     if any(w in FRAMES - AREAS - {"name", "text"} for m in missing for w in m.partition(":")[2].split()[:1]):
         return not reasons & {"number", "place"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from ouro.annotate.english.attributes import readings
@@ -48,9 +49,7 @@ class Passages:
         return any(
             all(_tells(p, w) for w in words)
             and all(_tells_around(p, w) for w in about)
-            and all(
-                _tells_of(p, a, b) for a, b in zip(words, words[1:], strict=False) if is_value(a) and not is_value(b)
-            )
+            and all(_tells_of(p, a, b) for a, b in pairwise(words) if is_value(a) and not is_value(b))
             for p in self._all
         )
 

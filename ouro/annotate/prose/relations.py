@@ -71,7 +71,7 @@ APART: Final = ("above", "below", "front", "behind", "in", "than")
 
 
 def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
-    """Whether one text tells of both within two sentences of the whole, or a region that shows one tells of the other."""
+    """Whether one text tells of both within two sentences of the whole, or a region of one tells of the other."""
     mine, yours = together(evidence.meant(a)), together(evidence.meant(b))
     near = ((o.source, abs(o.thing.sentence - x.thing.sentence)) for o in mine for x in yours if o.source == x.source)
     if any(steps <= 1 or source for source, steps in near):  # a close-up is about one thing
