@@ -28,6 +28,7 @@ DETERMINERS: Final = (
     frozenset("a an the this that another each every any no either".split()) | MANY | POSSESSIVES | frozenset(NUMBERS)
 )
 _SINGULAR = frozenset("a an one another each every this".split())
+_SUBJECTS = frozenset("it he she they we".split())  # a verb follows
 _PLURAL_FIRST = frozenset("sports goods arms games savings women men ladies mens womens systems".split())
 STOP: Final = BOUNDARY | frozenset(
     (
@@ -124,6 +125,8 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return True
     if word == "can":
         return before in DETERMINERS or is_known(f"{before} can")
+    if word.isdecimal() and at > first and is_known(before) and _before_function_word(masked, tokens, at):
+        return False  # "the bar for wind 95 and the bar for solar 60"
     if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
         return False  # "a boat that is white lies there"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
@@ -186,7 +189,7 @@ def _is_followed_by_determiner(masked: str, tokens: list[Token], at: int) -> boo
     """ "divides the court": two phrases never stand side by side without a mark."""
     if at + 1 == len(tokens) or not masked[tokens[at][1] : tokens[at + 1][0]].isspace():
         return False
-    return tokens[at + 1][2] in DETERMINERS
+    return tokens[at + 1][2] in DETERMINERS or tokens[at + 1][2].isdecimal()
 
 
 def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
@@ -199,6 +202,8 @@ def _before_function_word(masked: str, tokens: list[Token], at: int) -> bool:
 def _opens_no_phrase(masked: str, tokens: list[Token], at: int) -> bool:
     """Whether a word is a verb ("are crossing the road"), or the "that" before one ("a sign that reads")."""
     word = tokens[at][2]
+    if at and tokens[at - 1][2] in _SUBJECTS and masked[tokens[at - 1][1] : tokens[at][0]].isspace():
+        return word not in DETERMINERS
     if word == "that" and at and at + 1 < len(tokens):
         return _is_verb_form(tokens[at + 1][2]) or tokens[at + 1][2] in STOP
     return _is_verb_form(word) or (word.endswith("ing") and _is_followed_by_determiner(masked, tokens, at))

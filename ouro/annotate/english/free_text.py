@@ -7,6 +7,7 @@ tower). A phrase needs neither a determiner nor a known noun.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -217,17 +218,18 @@ def _predicate(masked: str, end: int) -> frozenset[str]:
 def _add_spots(masked: str, phrases: list[NounPhrase], start: int, end: int) -> list[NounPhrase]:
     """With the places: of the phrase right before it, of the verb's subject, or of what follows "At the top, ..."."""
     places = [(m.start(), m.end(), read_spot(m["spot"])) for m in _PLACE.finditer(masked, start, end)]
-    candidates = [p for p in phrases if not any(a <= p.start < b for a, b, _ in places)]
+    inside = {at for a, b, _ in places for at in range(a, b)}
+    candidates = [p for p in phrases if p.start not in inside]
+    ends, starts = [p.end for p in candidates], [p.start for p in candidates]
     out = [p._replace(spot=_adjective_spot(p)) for p in candidates]
     for first, last, spot in places:
-        before = [at for at, p in enumerate(candidates) if p.end <= first]
-        after = [at for at, p in enumerate(candidates) if p.start >= last]
-        if before:
-            last_one = candidates[before[-1]]
+        before, after = bisect_right(ends, first) - 1, bisect_left(starts, last)
+        if before >= 0:
+            last_one = candidates[before]
             close = masked[last_one.end : first].isspace() and last_one.link not in ("of", "in", "on", "at")
-            at = before[-1] if close else _subject(candidates, before[-1])
-        elif after:
-            at = after[0]
+            at = before if close else _subject(candidates, before)
+        elif after < len(candidates):
+            at = after
         else:
             continue
         out[at] = out[at]._replace(spot=spot)

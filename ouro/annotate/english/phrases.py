@@ -64,7 +64,7 @@ def mask(text: str) -> str:
 
 def is_verb(word: str) -> bool:
     """Whether it is a finite verb of descriptions ("holds", "stand"), or the noun that looks like one."""
-    return _base_form(word) in _VERBS
+    return _base_form(word) in _VERBS or word[:-1] in _VERBS  # "lies"
 
 
 def is_ing_noun(word: str) -> bool:

@@ -7,7 +7,7 @@ questions of statements; None where the form is none of these.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
@@ -32,11 +32,6 @@ _WRITTEN = re.compile(
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
     rf"|{_BE} the (?:text|word|words|inscription|lettering) (?:on|of|in)) ?(?P<on>.*)"
 )
-# What a question asks for, where that is a word for a property and not for a thing.
-_PROPERTIES: Final = CARRIERS | frozenset(
-    "brand make type kind sort material name style size state condition position number direction age gender place "
-    "subject time weather season".split()
-)
 
 
 class Statement(NamedTuple):
@@ -53,12 +48,13 @@ def state(question: str, answer: str) -> Statement | None:
     q = " ".join(question.rstrip("?？ ").split())
     q = re.sub(r"^(?:in|on) (?:the|this) (?:image|picture|photo|photograph|scene),? ", "", q, flags=re.IGNORECASE)
     q = q[:1].lower() + q[1:]
+    q = re.sub(r",? (?:in relation|relative|compared) to .+", "", q)
     q = q.replace("the outside of", "the exterior of").replace("the inside of", "the interior of")
     a = " ".join(answer.split()).strip(" .")
     polar = re.match(r"(yes|no)\b[\s,.;:!-]*", a, re.IGNORECASE)
     if polar and (text := _polar(q)):
         return Statement(text, polar[1].lower() == "yes", a[polar.end() :])
-    if polar or not a:
+    if not a or (polar and (len(a) == polar.end() or not a.isupper())):
         return None
     text = _open(q, a)
     return Statement(text) if text else None
@@ -135,7 +131,10 @@ def _asked_thing(q: str, a: str) -> str:
         return f"{rest} is {a}"
     if rest.split()[0] in DETERMINERS or "'s" in rest.split()[0]:
         subject, act = _subject(rest)
-        return f"{_joined(subject, '' if act == 'doing' else act)} {a}"
+        act = "" if act == "doing" else act
+        if act and noun in CARRIERS and len(a.split()) == 1:  # "the towel on the rack", "red": the red towel is on it
+            return _joined(_modified(subject, a), act)
+        return f"{_joined(subject, act)} {a}"
     a = f'"{a}"' if noun in ("letter", "letters", "word", "words", "number", "text") and '"' not in a else a
     if re.match(rf"{_PREPOSITION}\b", rest) or noun or not is_known(rest.split()[0]):
         gone = {"visible", "shown", "depicted", "seen", "pictured", "present", "there"}
@@ -179,8 +178,20 @@ def _subject(text: str) -> tuple[str, str]:
 
 def _joined(subject: str, rest: str) -> str:
     """ "the ring", "made of": the ring is made of; "the cup", "on the shelf": the cup on the shelf is."""
+    act = re.fullmatch(rf"(?P<inner>{_PREPOSITION} .+) (?P<act>[a-z]+ing|[a-z]+ed|made of|made from|worn|held)", rest)
+    if act:  # "the woman", "on the left holding"
+        return f"{subject} {act['inner']} is {act['act'].removesuffix('doing')}".strip()
     inner = re.match(rf"{_PREPOSITION}\b", rest) and not re.search(rf"\b{_PREPOSITION}$", rest)
     return f"{subject} {rest} is" if inner else f"{subject} is {rest}".strip()
+
+
+def _modified(subject: str, look: str) -> str:
+    """A noun phrase with an attribute before its noun."""
+    phrase = read_phrases(subject)[:1]
+    words = subject[: phrase[0].end].split() if phrase else subject.split()[:1]
+    at = max(0, len(words) - len(phrase[0].noun.split())) if phrase else 0
+    rest = subject[phrase[0].end :] if phrase else ""
+    return f"{' '.join([*words[:at], look.lower(), *words[at:]])}{rest}"
 
 
 def _is_said(word: str) -> bool:

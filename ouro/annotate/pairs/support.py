@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
+from ouro.annotate.pairs.answers import FRAMES, as_statement, is_frame
 from ouro.annotate.pairs.replies import Written
-from ouro.annotate.pairs.statements import state
+from ouro.annotate.pairs.statements import Statement, state
 from ouro.annotate.prose.checking import Checker
 from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.passages import content_words, is_value
 from ouro.annotate.prose.reader import read
-from ouro.annotate.prose.things import stem
+from ouro.annotate.prose.things import AREAS, stem
+from ouro.annotate.prose.words import PLAIN, is_said
 
 _REASONS: Final = {
     "attribute": "attribute_of_another_object", "number": "count_not_supported", "place": "answer_apart_from_question",
     "relation": "answer_apart_from_question", "quotation": "answer_not_in_description",
 }  # fmt: skip
+
+
+_LONGEST: Final = 500  # characters of a question or an answer
 
 
 def support(pair: Written, evidence: Evidence | str) -> str:
@@ -26,25 +32,61 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     follows it; a no has to be told otherwise, or to deny a thing that nobody names.
 
     Reasons: answer_not_in_description, question_names_unknown_object, attribute_of_another_object,
-    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable.
+    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable, too_long.
     """
     evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
+    if max(len(pair.question), len(pair.answer)) > _LONGEST:
+        return "too_long"
     statement = state(pair.question, pair.answer)
-    if statement is None:
-        return "not_checkable"
-    missing, refuted = _check(statement.text, evidence)
+    if statement is None or statement.polar is None:
+        return _judge_open(pair, statement.text if statement else "", evidence)
+    return _judge_polar(pair, statement, evidence)
+
+
+def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
+    missing, refuted = _check(text, evidence) if text else (["unread"], False)
     unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
-    if unknown or (missing and statement.polar is None and evidence.is_written(pair.answer)):
-        missing, refuted = _check(statement.text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
-    if statement.polar is not None:
-        holds = not missing
-        rest = "" if not statement.rest else (_check(statement.rest, evidence)[0] or [""])[0]
-        if statement.polar:
-            return "contradicts_description" if refuted else "" if holds and not rest else "not_checkable"
-        if holds:
+    if text and f'"{pair.answer}"' not in text and (unknown or (missing and evidence.is_written(pair.answer))):
+        missing, _ = _check(text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
+    if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
+        return ""
+    if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
+        return ""
+    return _reason(missing, pair) if text else "not_checkable"
+
+
+def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str:
+    missing, refuted = _check(statement.text, evidence)
+    rest = as_statement(pair.question, statement.rest) or statement.rest
+    unsupported = bool(rest) and bool(_check(rest, evidence)[0])
+    if not statement.polar:
+        if not missing:
             return "contradicts_description"
-        return "" if (refuted or statement.rest) and not rest else "not_checkable"
-    return _reason(missing, pair) if missing else ""
+        return "" if (refuted or statement.rest) and not unsupported else "not_checkable"
+    if refuted:
+        return "contradicts_description"
+    asked = [w for w in content_words(pair.question) if stem(w) not in PLAIN]
+    if missing and statement.rest and not unsupported and all(is_said(evidence, w) for w in asked):
+        return ""  # "Is the shop open?", "Yes, there is a card that says OPEN"
+    return "not_checkable" if missing or unsupported else ""
+
+
+def _is_unread(missing: list[str], refuted: bool) -> bool:
+    """Whether all that is missing is what the reading may have got wrong: a question's frame, words without a noun."""
+    reasons = {m.partition(":")[0] for m in missing}
+    if any(w in FRAMES - AREAS - {"name", "text"} for m in missing for w in m.partition(":")[2].split()[:1]):
+        return not reasons & {"number", "place"}
+    return reasons <= {"unread", "unknown_object", "unknown_word"} or (reasons == {"attribute"} and not refuted)
+
+
+def _is_told(pair: Written, evidence: Evidence) -> bool:
+    """Whether one sentence tells all that the answer adds, in a region that tells all that the question names."""
+    asked = [w for w in content_words(pair.question) if not is_frame(w) and stem(w) not in PLAIN]
+    known = {stem(w) for w in asked}
+    told = [w for w in content_words(pair.answer) if stem(w) not in known | PLAIN and not is_frame(w)]
+    if not told or all(is_value(w) for w in told):
+        return False
+    return evidence.passages.tell(told, asked)
 
 
 def _check(text: str, evidence: Evidence) -> tuple[list[str], bool]:

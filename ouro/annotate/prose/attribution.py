@@ -66,6 +66,9 @@ class Attribution:
         if any(kinds & kinds_told(o.thing) for o in own):
             self.refuted = self.refuted or all(kinds & kinds_told(o.thing) for o in own if o.thing.modifiers)
             return False
+        sources = {o.source for o in own}
+        if not self._strict and self._evidence.passages.tell_of(word, thing.noun.split()[-1], sources):
+            return True
         return not self._strict and self._may_have(word, thing, own)
 
     def _may_have(self, word: str, thing: Thing, own: list[Told]) -> bool:
@@ -108,6 +111,10 @@ class Attribution:
     def _bound(self, at: int, own: list[Told]) -> list[Told]:
         """Of several things of one name those that the owner has: "the door has a handle", where it names just one."""
         owners = [] if self._strict else [owner for relation, owner in self.to[at] if relation == "has"]
+        theirs = {x for owner in owners for x in self._evidence.meant(self._reading.things[owner])}
+        direct = [o for o in own if o.thing.modifiers and any(t in ("in", "of") and x in theirs for t, x in o.links)]
+        if len(owners) > 1 and direct:
+            return together(direct)
         return (self._owned(self._reading.things[owners[0]], own) if len(owners) == 1 else []) or own
 
     def _owned(self, owner: Thing, own: list[Told]) -> list[Told]:

@@ -14,14 +14,14 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.attribution import Attribution
-from ouro.annotate.prose.evidence import Evidence, Told
+from ouro.annotate.prose.evidence import FIGURE, Evidence, Told
 from ouro.annotate.prose.likeness import (
     has_look,
     is_colour,
     is_living,
     near_spot,
 )
-from ouro.annotate.prose.relations import competes, relates
+from ouro.annotate.prose.relations import APART, competes, relates, told_near
 from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
 from ouro.annotate.prose.words import PLAIN, is_named, is_said
 
@@ -32,6 +32,7 @@ _DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little talle
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
+_CARRIES = frozenset("carry carries carrying wear wears wearing".split())  # what is held or worn: the relation tells
 _OTHERS = re.compile(r"\b(?:another|others?)\b", re.IGNORECASE)  # "one woman ..., while the other ..."
 
 
@@ -60,7 +61,13 @@ class Checker:
     def missing(self, number: int) -> list[str]:
         """What of a sentence is not borne out, as "reason: words" (REASONS); each once."""
         self.regions, self.refuted, self._attribution.refuted = [], False, False
-        found = [*self._things(number), *self._words(number), *self._relations(number), *self._quotations(number)]
+        found = [
+            *self._things(number),
+            *self._words(number),
+            *self._figures(number),
+            *self._relations(number),
+            *self._quotations(number),
+        ]
         self.regions = list(dict.fromkeys(self.regions))
         self.refuted = self.refuted or self._attribution.refuted
         return list(dict.fromkeys(found))
@@ -98,7 +105,14 @@ class Checker:
         degrees = {m.start("word") for m in _DEGREE.finditer(self._reading.prose, *self._reading.sentences[number])}
         for match in WORD.finditer(self._reading.prose, *self._reading.sentences[number]):
             word = match.group().lower()
-            if match.start() in degrees or word in STOP or word in DETERMINERS or word in NUMBERS or word in nouns:
+            if (
+                match.start() in degrees
+                or word in _CARRIES
+                or word in STOP
+                or word in DETERMINERS
+                or word in NUMBERS
+                or word in nouns
+            ):
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -109,7 +123,8 @@ class Checker:
         What people and animals do is a fact; how things are put together is said in many ways.
         """
         form = word.group().lower()
-        if self._strict or (is_adjective(form) and not form.endswith("ed")):
+        joins = re.match(r"\s+(?:an?|the|its|two|several)\s", self._reading.text[word.end() : word.end() + 12])
+        if self._strict or (is_adjective(form) and not form.endswith("ed") and not (joins and form.endswith("ing"))):
             return False
         things = [self._reading.things[at] for at in self._own[number]]
         before = [t for t in things if t.end <= word.start()]
@@ -117,6 +132,14 @@ class Checker:
         outside = not any(t.start <= word.start() < t.end for t in things)
         acts = after or form.endswith("s")
         return outside and acts and bool(before) and not any(is_living(t.noun) for t in before)
+
+    def _figures(self, number: int) -> Iterator[str]:
+        """Numbers in digits that count nothing: a value, a year."""
+        counts = {str(self._reading.things[at].number) for at in self._own[number]}
+        for match in FIGURE.finditer(self._reading.prose, *self._reading.sentences[number]):
+            if match.group() not in self._evidence.figures and match.group() not in counts:
+                self.refuted = True
+                yield f"number: {match.group()}"
 
     # ---- numbers ---------------------------------------------------------------------------------------------------
 
@@ -200,24 +223,46 @@ class Checker:
 
     def _relations(self, number: int) -> Iterator[str]:
         things = self._reading.things
+        for a, b in self._implied(number):
+            known = self._evidence.alike(a.noun) and self._evidence.alike(b.noun)
+            if known and not relates(self._evidence, a, "in", b) and not told_near(self._evidence, a, b):
+                yield f"relation: {a.noun} in {b.noun}"
         for links in self._claims[number].values():
-            apart = [x for x in links if self._strict or not same_thing(things[x.a].noun, things[x.b].noun)]
-            wrong = [self._wrong(link) for link in apart]
-            of_one_pair = len({frozenset((x.a, x.b)) for x in apart}) == 1  # "an array of coins"
-            if wrong and (all(wrong) or (of_one_pair and not self._strict and any(wrong))):
-                yield next(w for w in wrong if w)
+            apart = [
+                x
+                for x in links
+                if self._strict or x.relation == "than" or not same_thing(things[x.a].noun, things[x.b].noun)
+            ]
+            if wrong := self._wrong(apart):
+                yield wrong
 
-    def _wrong(self, link: Link) -> str:
-        """What is wrong with a relation; "" where somebody tells it, or, not to be strict, nobody tells otherwise."""
-        a, b = self._reading.things[link.a], self._reading.things[link.b]
-        evidence = self._evidence
-        if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+    def _implied(self, number: int) -> Iterator[tuple[Thing, Thing]]:
+        """What is on the deck of a boat is on that boat."""
+        for links in self._claims[number].values():
+            for link in links[:1] if len(links) == 1 and links[0].relation == "of" and not self._strict else ():
+                inner = [a for relation, a in self._attribution.to[link.a] if relation == "in"]
+                yield from ((self._reading.things[a], self._reading.things[link.b]) for a in inner[-1:] if a != link.b)
+
+    def _wrong(self, links: Sequence[Link]) -> str:
+        """What is wrong with a claim; "" where somebody tells one of its readings, or, not to be strict, nobody tells
+        one otherwise and some text tells of both things."""
+        things, evidence = self._reading.things, self._evidence
+        untold: list[Link] = []
+        apart = True
+        for link in links:
+            a, b = things[link.a], things[link.b]
+            if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+                return ""
+            if relates(evidence, a, link.relation, b):
+                return ""
+            untold.append(link)
+            apart = apart and link.relation in APART and not link.guess and not told_near(evidence, a, b)
+        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict)]
+        self.refuted = self.refuted or bool(otherwise)
+        if not untold or not (otherwise or self._strict or apart):
             return ""
-        if relates(evidence, a, link.relation, b):
-            return ""
-        otherwise = competes(evidence, a, link.relation, b)
-        self.refuted = self.refuted or otherwise
-        return f"relation: {a.noun} {link.relation} {b.noun}" if otherwise or self._strict else ""
+        wrong = (otherwise or untold)[0]
+        return f"relation: {things[wrong.a].noun} {wrong.relation} {things[wrong.b].noun}"
 
     # ---- quotations ------------------------------------------------------------------------------------------------
 

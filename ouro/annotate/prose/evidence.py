@@ -8,18 +8,21 @@ matched with them, or spoken of again.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
-from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
 from ouro.annotate.prose.gaps import INVERSE
 from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed
+from ouro.annotate.prose.passages import Passages
 from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
@@ -31,6 +34,7 @@ from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
 _GENERAL: Final = frozenset(
     "building structure vehicle bike animal creature plant machine device person figure water".split()
 )
+FIGURE: Final = re.compile(r"\d+(?:[.,:]\d+)*")  # a number in digits
 _MOST = 64  # things of one noun that are compared
 
 
@@ -65,6 +69,7 @@ class Evidence:
         self._index_words()
         self._join_again()
         self._alike: dict[str, tuple[Told, ...]] = {}
+        self.passages = Passages([("", reading) for _, reading in sources])
 
     @staticmethod
     def of_text(text: str) -> Evidence:
@@ -92,6 +97,8 @@ class Evidence:
         evidence = Evidence([*told.items()], places, [(r.region_id, r.text) for r in regions if r.text])
         evidence.parents = {r.region_id: r.parent_id for r in regions if r.parent_id}
         evidence.read_words |= stems(" ".join(d.name for d in descriptions))
+        evidence.passages = Passages([(d.name, told[d.region_id]) for d in descriptions])
+        evidence._join_named()
         for match in matches:
             if match.how == "same":
                 evidence._join_matched(match)
@@ -101,6 +108,8 @@ class Evidence:
         self.nouns = frozenset(singular(w) for r in self.readings for w in WORD.findall(r.prose.lower()))
         self.words = stems(" ".join(r.prose for r in self.readings))
         self.read_words = stems(" ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)]))
+        said = " ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)])
+        self.figures = frozenset(FIGURE.findall(said))
         self.modifiers = frozenset(w for one in self.told for w in one.thing.modifiers)
         self.colours = frozenset(r for one in self.told for w in one.thing.looks for r in readings(w))
         for one in self.told:
@@ -118,6 +127,7 @@ class Evidence:
             thing, known = one.thing, before[one.source, one.thing.noun]
             same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
             same = [o for o in same if not differs(thing, o.thing) and not _lie_apart(thing, o.thing)]
+            same = [o for o in same if o.thing.other or not thing.other]  # "the other boy"
             if thing.definite and same:
                 if len(same) == 1:
                     _join([same[0], one])
@@ -127,6 +137,18 @@ class Evidence:
             elif len(known) < _MOST:
                 known.append(one)
                 names[one.source].setdefault(thing.noun, one)
+                if thing.definite and (longer := [o for n, o in names[one.source].items() if _ends(n, thing.noun)]):
+                    _join([longer[0], one])  # "a chocolate cake", "a workbench"; "the cake", "the bench"
+
+    def _join_named(self) -> None:
+        """A region named "a notice" that tells of a sheet of paper: that is the notice."""
+        for source, region in enumerate(self._regions):
+            topic = next((p.topic for p in self.places if p.region == region), None)
+            first = next((o for o in self.told if o.source == source and o.thing.sentence == 0), None)
+            if topic is not None and topic.start < 0 and first is not None and first.thing.plural == topic.plural:
+                named = Told(source, region, topic)
+                self._by_noun[topic.noun].append(named)
+                _join([first, named])
 
     def _join_matched(self, match: Match) -> None:
         """The things of a matched region and of the phrase that means it are one."""
@@ -214,17 +236,34 @@ class Evidence:
     def is_written(self, text: str) -> bool:
         """Whether a text stands in the picture, in quotation marks or read by OCR."""
         wanted = plain(text)
-        quoted = (r.text[a:b] for r in self.readings for a, b in r.quotations)
-        return any(stands_in(wanted, plain(one)) for one in (*quoted, *(text for _, text in self._texts)))
+        quoted = {one for of_one in self._written for one in of_one}
+        return any(stands_in(wanted, one) for one in (*quoted, *(plain(text) for _, text in self._texts)))
+
+    @cached_property
+    def _written(self) -> list[dict[str, list[int]]]:
+        """Of each reading, what is quoted, plain, and where it begins."""
+        found: list[dict[str, list[int]]] = []
+        for reading in self.readings:
+            places: dict[str, list[int]] = defaultdict(list)
+            for a, b in reading.quotations:
+                places[plain(reading.text[a:b])].append(a)
+            places.pop("", None)
+            found.append(places)
+        return found
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        return [f" {plain(reading.text)} " for reading in self.readings]
 
     def quoted(self, text: str) -> tuple[list[str], list[Thing]]:
         """The regions that read or say a text, loosely, and the things that can bear it."""
         wanted = plain(text)
         found: list[str] = []
         bearers: list[Thing] = []
-        for region, reading in zip(self._regions, self.readings, strict=True):
-            said = [a for a, b in reading.quotations if stands_in(wanted, plain(reading.text[a:b]))]
-            if said or f" {wanted} " in f" {plain(reading.text)} ":
+        told = zip(self._regions, self.readings, self._written, self._plain, strict=True)
+        for region, reading, written, whole in told:
+            said = [a for one, places in written.items() if stands_in(wanted, one) for a in places[:_MOST]]
+            if said or f" {wanted} " in whole:
                 found.append(region)
                 bearers += [t for q in said for t in bearers_of(reading, q)] if said else reading.things
         found += [region for region, ocr in self._texts if stands_in(wanted, plain(ocr))]
@@ -267,6 +306,10 @@ def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
     kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
     told = (one for name, one in names.items() if kinds_of(name) & kinds)
     return next((one for one in told if one.thing.plural == thing.plural), None)
+
+
+def _ends(name: str, noun: str) -> bool:
+    return name != noun and name.endswith(noun) and (is_known(noun) or f" {noun}" in name)
 
 
 def _lie_apart(a: Thing, b: Thing) -> bool:

@@ -11,6 +11,7 @@ _AREA = r"(?:left|right|top|bottom|upper|lower|center|centre|middle|background|f
 _BEFORE = r"(?:(?:on|to|at|in)\s+(?:the|its|her|his)\s+)?"
 # In the order in which they are tried where a word could be of several.
 RELATIONS: Final = (
+    ("than", r"than"),
     ("front", r"in front of"),
     ("behind", r"behind|at the back of"),
     ("left", rf"{_BEFORE}left(?:[- ]hand)?(?: side)? of"),
@@ -35,13 +36,13 @@ RELATIONS: Final = (
     ),
     ("in", r"on top of|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout"),
     ("of", r"of|for"),
-    ("beside", r"out of|by|from|toward|towards|to"),
+    ("beside", r"out of|by|from|toward|towards|to(?! be\b)"),
 )
 _RELATION = re.compile("|".join(rf"(?P<r{n}>\b(?:{words})\b)" for n, (_, words) in enumerate(RELATIONS)))
 # A relation turned: "the cup is on the saucer" has the saucer have it. "does" is a verb that names none of them.
 INVERSE: Final = {
     "in": "has", "has": "in", "front": "behind", "behind": "front", "above": "below", "below": "above",
-    "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of",
+    "left": "right", "right": "left", "beside": "beside", "does": "does", "of": "of", "than": "under",
 }  # fmt: skip
 
 _FUNCTION = "|".join(sorted((STOP | DETERMINERS) - {"of"}))

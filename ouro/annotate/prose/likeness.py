@@ -12,7 +12,7 @@ from ouro.annotate.english.mentions import Spot, apart
 from ouro.annotate.prose.things import Thing, stem
 
 _LIKE: Final = {"in": ("in", "of"), "has": ("has", "of"), "of": ("of", "in", "has")}
-_PLACES: Final = frozenset("left right above below front behind".split())
+_PLACES: Final = frozenset("left right above below front behind than under".split())
 # Adjectives of one meaning that the attributes' families lack; ours, from everyday English.
 _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",

@@ -16,6 +16,7 @@ from ouro.annotate.prose.likeness import is_colour
 from ouro.annotate.prose.things import AREAS, CARRIERS, Thing, without_shades
 
 _COMPOUND = re.compile(r"\b(?P<number>[a-z]+|\d{1,4})-(?P<noun>[a-z]{3,})\b")
+_PART = re.compile(r"\b(?P<look>[a-z]+)-(?P<part>[a-z]{3,}d)\b")  # "white-bordered"
 _VAGUE = re.compile(
     r"\b(?:several|many|numerous|multiple|various|few|countless|lots|plenty|dozens|hundreds|thousands)\b"
 )
@@ -39,7 +40,7 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
     ground = ground or (phrase.noun in _PICTURES and _is_in_picture(phrase, masked))
     if phrase.noun in AREAS and not ground and (led or not phrase.determiner or not set(phrase.of) - AREAS):
         return False
-    if phrase.determiner == "that" and phrase.plural:
+    if (phrase.determiner == "that" and phrase.plural) or phrase.noun.isdecimal():
         return False
     return masked[phrase.end : phrase.end + 4] != " one" and not _is_attribute(phrase)
 
@@ -71,6 +72,7 @@ def make_thing(phrase: NounPhrase, sentence: int, masked: str) -> Thing:
     text = masked[phrase.start : phrase.end].lower()
     length = len(phrase.noun.partition(" of ")[0].split())
     before = [w for w in phrase.words[: max(0, len(phrase.words) - length)] if w not in STOP and w != "and"]
+    before = [w for w in before if not _part_of(w)]
     before += [w for w in phrase.words[len(phrase.words) - length : -1] if readings(w)]  # "paper plates" are of paper
     shades = frozenset(w for w in phrase.of if readings(w)) if phrase.noun in CARRIERS else frozenset[str]()
     return Thing(
@@ -117,6 +119,10 @@ def extras_of(phrase: NounPhrase, sentence: int, masked: str) -> list[Extra]:
             word = match["noun"]
             part = Thing(*span, noun(word), (word,), frozenset(), sentence, number=n, plural=n > 1)
             found.append(Extra(part, ((True, "has"),)))
+    for match in _PART.finditer(text):
+        if part := _part_of(match.group()):
+            span, look = (phrase.start + match.start(), phrase.start + match.end()), frozenset([match["look"]])
+            found.append(Extra(Thing(*span, noun(part), (part,), look, sentence), ((True, "has"),)))
     likes = [w.removesuffix("-shaped") for w in phrase.words if w.endswith("-shaped")]
     found += [
         Extra(Thing(phrase.start, phrase.end, noun(w), (w,), frozenset(), sentence), ((True, "of"),))
@@ -124,6 +130,15 @@ def extras_of(phrase: NounPhrase, sentence: int, masked: str) -> list[Extra]:
         if is_known(w)
     ]
     return found + _group(phrase, text, sentence)
+
+
+def _part_of(word: str) -> str:
+    """The part that an adjective tells of: of "gold-framed" the frame; "" of "gold-coloured", "red"."""
+    match = _PART.fullmatch(word)
+    if match is None or match["look"] in NUMBERS or not readings(match["look"]):
+        return ""
+    ends = (match["part"][:-2], match["part"][:-1])
+    return next((p for p in ends if p not in CARRIERS and is_known(p)), "")
 
 
 def _group(phrase: NounPhrase, text: str, sentence: int) -> list[Extra]:

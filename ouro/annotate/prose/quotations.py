@@ -22,7 +22,7 @@ _LONGEST = 2000  # characters of a quotation that is compared letter by letter
 
 def find_quotations(text: str) -> tuple[tuple[int, int], ...]:
     """Characters [start, end) of each, without its marks."""
-    return tuple(m.span(next(g for g in "abcd" if m[g] is not None)) for m in _QUOTED.finditer(text))
+    return tuple(m.span(name) for m in _QUOTED.finditer(text) for name in "abcd" if m[name])
 
 
 def without_quotations(text: str, quotations: Sequence[tuple[int, int]]) -> str:

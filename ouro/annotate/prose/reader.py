@@ -14,7 +14,7 @@ from functools import lru_cache
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of
-from ouro.annotate.english.phrases import sentences
+from ouro.annotate.english.phrases import is_verb, sentences
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
 from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.quotations import find_quotations, without_quotations
@@ -53,10 +53,11 @@ class _Clause:
     number: int
     subject: int = -1
     previous: int = -1
+    guess: bool = False  # its subject is a pronoun
     acts: bool = False  # its subject has a verb
     group: list[int] = field(default_factory=list[int])
     pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    subjects: dict[int, None] = field(default_factory=dict[int, None])
+    subjects: list[int] = field(default_factory=list[int])  # the last ones
 
     @property
     def head(self) -> int:
@@ -64,7 +65,7 @@ class _Clause:
 
     def begin(self, subject: int) -> None:
         self.subject, self.group, self.pending = subject, [subject], []
-        self.subjects[subject] = None
+        self.subjects = [*(at for at in self.subjects if at != subject), subject][-_NEAR:]
 
 
 class _Reader:
@@ -80,6 +81,8 @@ class _Reader:
         self._to: dict[int, list[Link]] = defaultdict(list)
         self._starts = [0]  # the first thing of each sentence
         self._claims = 0
+        self._guess = False
+        self._owners: dict[int, int] = {}  # of things named with "its"
 
     def read_sentence(self, number: int, start: int, end: int) -> None:
         """Append the things and links of characters [start, end)."""
@@ -102,7 +105,8 @@ class _Reader:
         phrases: list[Item] = []
         taken: set[int] = set()
         while self._at < len(self._phrases) and self._phrases[self._at].start < end:
-            phrases.append(self._phrases[self._at])
+            if names_thing(self._phrases[self._at], self._prose):
+                phrases.append(self._phrases[self._at])
             taken.update(range(self._phrases[self._at].start, self._phrases[self._at].end))
             self._at += 1
         pronouns = [m for m in _PRONOUN.finditer(self._prose, start, end) if m.start() not in taken]
@@ -113,13 +117,14 @@ class _Reader:
     def _next_clause(self, clause: _Clause, ended: str) -> _Clause:
         """Behind ";" or "while": what was spoken of can be spoken of again."""
         self._say(ended, clause)
-        self._topics = list(clause.subjects)[-_NEAR:] or self._topics
+        self._topics = clause.subjects or self._topics
         return _Clause(clause.number, subjects=clause.subjects)
 
     def _close(self, clause: _Clause, rest: str) -> None:
         self._say(rest, clause)
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
-        self._topics = list(dict.fromkeys(subjects))[-_NEAR:] or self._topics
+        subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
+        self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-_NEAR:] or self._topics
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
@@ -131,8 +136,6 @@ class _Reader:
             if named := _ONE.search(self._prose, *item):
                 return self._name_one(named, clause)
             return self._antecedent(self._prose[item[0] : item[1]].lower(), clause)
-        if not names_thing(item, self._prose):
-            return -1
         index = self._add(make_thing(item, clause.number, self._prose))
         for thing, relations in extras_of(item, clause.number, self._prose):
             extra = self._add(thing)
@@ -166,7 +169,8 @@ class _Reader:
     def _link_owner(self, word: str, index: int, clause: _Clause) -> None:
         """ "its handle": of the subject, of a thing just named, of what was spoken of."""
         if word in ("its", "his", "her", "their"):
-            owners = [self._antecedent(word, clause), *self._near(index), *self._topics, self._first]
+            self._owners[index] = self._antecedent(word, clause)
+            owners = [self._owners[index], *self._near(index), *self._topics, self._first]
             self._link([(at, "has", index) for at in dict.fromkeys(owners)])
 
     def _near(self, index: int) -> range:
@@ -177,12 +181,14 @@ class _Reader:
 
     def _attach(self, index: int, gap: Gap, after: str, clause: _Clause, pronoun: bool) -> None:
         """Link a thing with those before it and move on."""
+        self._guess = pronoun or clause.guess
         self._say(gap.said, clause)
         opening = clause.previous < 0
         relation = "in" if gap.relation == "of" and opening else gap.relation
         if opening and relation and not gap.there:
             clause.pending.append((relation, index))
         elif self._leads(index, gap, relation, after, clause):
+            clause.guess = self._guess = pronoun
             self._lead(index, clause)
             clause.acts = acts(after)
         elif clause.subject < 0:  # "On the chest of the suit, ..."
@@ -195,7 +201,7 @@ class _Reader:
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate(relation, index, clause)
+            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause)  # "stands for"
             clause.group = [index]
         clause.previous = index
 
@@ -258,7 +264,7 @@ class _Reader:
         self._claims += 1
         for a, relation, b in ends:
             if a != b and a >= 0 and b >= 0:
-                link = Link(a, relation, b, self._claims)
+                link = Link(a, relation, b, self._claims, self._guess)
                 self.links.append(link)
                 self._from[a].append(link)
                 self._to[b].append(link)
@@ -274,6 +280,7 @@ class _Reader:
         copula = COPULA.search(words)
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
+        told = frozenset(w for w in told if not (w.endswith("s") and is_verb(w)))  # "a boat that is white lies there"
         for_head = copula is not None and _RELATIVE.match(words) is None
         self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
         self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))

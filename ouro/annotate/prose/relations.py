@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
-from ouro.annotate.prose.evidence import Evidence, Told, above_of
-from ouro.annotate.prose.likeness import fits, is_living, opposed
-from ouro.annotate.prose.things import CARRIERS, Thing, stem
+from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
+from ouro.annotate.prose.likeness import fits, has_look, is_colour, is_living, kinds_told, opposed
+from ouro.annotate.prose.things import CARRIERS, WRITINGS, Thing, stem
 from ouro.core.records import Box
 
 _AXES: Final = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 _INNER: Final = ("in", "of")
 _EXCLUSIVE: Final = ("below", "behind", "front")  # what is there is not in or on it
 _SITES: Final = frozenset(["structure", "route", "course", "land", "body of water", "liquid", "floor", "ground"])
+_GROUNDS: Final = frozenset(["land", "body of water", "liquid", "floor", "ground", "sky", "wall"])
 _CHAIN = 3  # "croissants" of "a tray" in "the window"
 
 
@@ -41,10 +42,14 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
 
 
-def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool = False) -> bool:
     """Whether what is in, on or of something is told to be so of something else; or text or boxes tell the inverse."""
     if relation in _AXES or relation in ("front", "behind"):
         return relates(evidence, b, relation, a)
+    if relation == "than":
+        return True
+    if not strict and _in_one_sentence(evidence, a, b) and not _excludes(evidence, a, b):
+        return False
     if relation == "of":
         return all(any(told == "of" for told, _ in o.links) for o in evidence.meant(a))
     inner, outer = (b, a) if relation == "has" else (a, b)
@@ -59,6 +64,42 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
     if _is_manner(outer) or not is_object(outer.noun):
         return False
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
+
+
+APART: Final = ("above", "below", "front", "behind", "in", "than")
+"""Relations of two things that no text tells together: told by nobody."""
+
+
+def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one text tells of both within two sentences of the whole, or a region of one tells of the other."""
+    mine, yours = together(evidence.meant(a)), together(evidence.meant(b))
+    near = ((o.source, abs(o.thing.sentence - x.thing.sentence)) for o in mine for x in yours if o.source == x.source)
+    if any(steps <= 1 or source for source, steps in near):  # a close-up is about one thing
+        return True
+    if any(any(same_thing(t.noun, w) for w in evidence.wholes) for t in (a, b)) or _is_ground(evidence, b, yours):
+        return True
+    return _inside(evidence, a, mine, b) or _inside(evidence, b, yours, a)
+
+
+def _in_one_sentence(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one sentence tells of both: how they are related there a reading may have got wrong."""
+    mine, yours = evidence.meant(a), evidence.meant(b)
+    return any(
+        o.source == x.source and o.thing.sentence == x.thing.sentence and o is not x for o in mine for x in yours
+    )
+
+
+def _excludes(evidence: Evidence, a: Thing, b: Thing) -> bool:
+    """Whether one is told to be below, behind or in front of the other."""
+    yours = set(evidence.meant(b))
+    links = [link for o in evidence.meant(a) for link in o.links]
+    return any(x in yours and (told in _EXCLUSIVE or told == "above") for told, x in links)
+
+
+def _is_ground(evidence: Evidence, b: Thing, yours: Iterable[Told]) -> bool:
+    """Whether something is what all else is in or over: the sea, letters, what the first words of the whole name."""
+    setting = any(o.source == 0 and o.thing.sentence == 0 for o in yours)
+    return setting or b.noun in WRITINGS | CARRIERS or not _GROUNDS.isdisjoint(kinds_of(b.noun) | {b.noun})
 
 
 def is_object(noun: str) -> bool:
@@ -98,9 +139,15 @@ def _share(evidence: Evidence, a: Thing, b: Thing) -> bool:
 
 def _inside(evidence: Evidence, a: Thing, mine: Iterable[Told], b: Thing) -> bool:
     """Whether a region that shows `b` tells of `a`, or lies around one that does; the whole shows everything."""
-    shown = [p for p in evidence.shown(b.noun) if p.topic and not opposed(b, p.topic)]
+    shown = [p for p in evidence.shown(b.noun) if p.topic and _can_show(p.topic, b)]
     holders = {p.region for p in shown if p.topic and (b.plural or not p.topic.plural)}  # one of two tells nothing
     return any(not opposed(a, one.thing) and holders & set(above_of(evidence.parents, one.region)) for one in mine)
+
+
+def _can_show(topic: Thing, thing: Thing) -> bool:
+    """Whether a region that shows `topic` can show the thing: none of another colour, on another side."""
+    colours = [w for w in thing.modifiers if is_colour(w)]
+    return not opposed(thing, topic) and ("color" not in kinds_told(topic) or all(has_look(w, topic) for w in colours))
 
 
 def _lies(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
@@ -121,7 +168,8 @@ def _lies(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
         for told, other in o.links
     ):
         return True
-    steps = [(s[axis], t[axis]) for s in evidence.spots(a, mine) for t in evidence.spots(b, yours)]
+    told = [[o.thing.spot for o in own if o.thing.spot] for own in (mine, yours)]
+    steps = [(s[axis], t[axis]) for s in told[0] for t in told[1]]
     return any(s is not None and t is not None and (s - t) * step > 0 for s, t in steps)
 
 

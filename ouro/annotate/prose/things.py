@@ -77,6 +77,7 @@ class Link(NamedTuple):
     relation: str
     b: int
     claim: int
+    guess: bool = False  # by a pronoun
 
 
 class Reading(NamedTuple):

@@ -23,7 +23,7 @@ PLAIN: Final = frozenset(
         "lean run extend stretch fill cover surround arranged made mount attach make form line face found shown "
         "featuring including showing displaying give given use used next also well both together around along "
         "across behind between above below slightly very more less most some clearly partially partly fully "
-        "mostly directly just only bear hold known called name read say write written text word label color "
+        "mostly directly just only bear hold state known called name read say write written text word label color "
         "colour hue shade tone shape size kind type pair group row number addition within inside outside while "
         "where which overall prominently against out up down off dressed clad"
     ).split()
