@@ -92,9 +92,10 @@ def model_outline(base: str | Path) -> Any:
 
     from ouro.vision.folders import load_options
 
+    options = load_options(base)
     try:
-        config = AutoConfig.from_pretrained(base, **load_options(base))
-    except OSError as error:
+        config = AutoConfig.from_pretrained(base, **options)
+    except (OSError, ValueError) as error:
         raise TrainingError(f"base {base}: neither a model folder here nor one that can be fetched: {error}") from error
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(config)

@@ -14,7 +14,7 @@ from typing import Any
 from ouro.core.files import folder_fingerprint
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.folders import ModelError, load_options, load_processor, vlm_fingerprint
+from ouro.vision.folders import ModelError, check_model_files, explained, load_options, load_processor, vlm_fingerprint
 from ouro.vision.protocols import OnReplies, Request, plan_batches
 
 PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
@@ -31,10 +31,11 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     from ouro.vision.fast import accelerate_vision
 
     processor = load_processor(folder)
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
-        **_quantization_options(dtype, quantization), **load_options(folder),
-    )  # fmt: skip
+    options = {**_quantization_options(dtype, quantization), **load_options(folder)}
+    with explained(folder):
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **options
+        )
     if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
     else:
@@ -182,6 +183,7 @@ def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
     path = Path(adapter)
     if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
+    check_model_files(path)
     wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     if not adapter_changes_output(wrapped, encoder):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
