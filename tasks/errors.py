@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
 from pathlib import Path
 
 from ouro.core.errors import OuroError
+from ouro.core.printable import printable
 from tasks import screen
 
 
@@ -24,7 +26,7 @@ def explain(error: Exception) -> int:
             "some room and run the same command again"
         )
         return 1
-    traceback.print_exception(error)
+    print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     screen.complain(f"{type(error).__name__}: {error}. This is a defect of Ouro, or of a library below it")
     return 1
 

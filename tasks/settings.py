@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ouro.core.files import write_text
 from ouro.core.params import Model, Params, ParamsError, load_params, parse_override, put
+from ouro.core.urls import url_problem
 from ouro.nano.model import is_nano
 from tasks.models import require_model
 
@@ -52,8 +53,10 @@ def apply_options(params: Params, options: CommandOptions) -> Params:
     """The params with what was asked. --model is a folder, or with the backend "openai" the server's name for it.
 
     A folder or manifest becomes absolute, so that none is taken for the nano world. Nothing here goes through YAML,
-    which reads "photos #2" or "2024" in its own way.
+    which reads "photos #2" or "2024" in its own way. Raises ParamsError for an address that is none or holds a key.
     """
+    if options.url is not None and (problem := url_problem(options.url)):
+        raise ParamsError(f"model.url: {problem}")
     backend = options.backend or params.model.backend
     model = {"backend": options.backend, "url": options.url, "base" if backend == "hf" else "name": options.model}
     source = options.source if options.source.startswith(HF_DATASET) else str(Path(options.source).resolve())

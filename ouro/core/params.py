@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
+from ouro.core.urls import url_problem
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -39,6 +40,12 @@ def _bf16(value: Any) -> Any:
     return multiplies_bfloat16() if value == "auto" else value
 
 
+def _plain_url(url: str) -> str:
+    if problem := url_problem(url):
+        raise ValueError(problem)
+    return url
+
+
 Dtype = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_dtype)]
 AUTO: Any = "auto"
 
@@ -51,7 +58,7 @@ class Model(_Stage):
     dtype: Dtype = AUTO
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
-    url: str = "http://127.0.0.1:8000/v1"
+    url: Annotated[str, AfterValidator(_plain_url)] = "http://127.0.0.1:8000/v1"
     name: str = ""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     timeout: Annotated[float, Field(gt=0.0)] = 120.0
@@ -271,6 +278,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         key = ".".join(str(p) for p in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: unknown key; {_nearest(key)}")
+        elif problem["type"] == "value_error":  # a sentence of ours, which shows no secret
+            lines.append(f"  {key}: {problem['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"  {key}: got {problem['input']!r}; {problem['msg'].lower()}")
     head = f"params file {path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
