@@ -4,7 +4,7 @@ What cannot be used is refused with a reason:
 
     empty_file       zero bytes
     not_an_image     no format that Ouro decodes (FORMATS)
-    truncated        the data ends early
+    truncated        pixels are missing, and how many rows; a file that lost no pixel with its end is taken
     too_many_pixels  more than `max_pixels`, read from the header: a decompression bomb is never decoded
     too_small        a side under MIN_SIDE pixels
     too_thin         one side over MAX_ASPECT times the other: VLM processors refuse it
@@ -12,7 +12,7 @@ What cannot be used is refused with a reason:
     unreadable       missing, a folder behind a link, no permission, damaged otherwise
 
 CMYK, 16-bit, floating-point, palette and transparent pictures become RGB; of an animation the first frame is
-taken; EXIF orientation is applied. Colour profiles are not (CMYK is converted naively).
+taken; EXIF orientation is applied. Damaged or outsized metadata is dropped (ouro/core/mending.py). Colour profiles are not (CMYK is converted naively).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from ouro.core.errors import OuroError
+from ouro.core.mending import JPEG, bytes_missing, read_png_header, say_missing, strip_jpeg, strip_png, tails
 
 # Decoders that are tried (JPEG covers MPO). Others of Pillow's are left out: EPS starts Ghostscript.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
@@ -94,6 +95,21 @@ def decode_image(data: bytes, max_pixels: int) -> PILImage.Image:
 
 def _decode(stream: IO[bytes], max_pixels: int) -> PILImage.Image:
     try:
+        return _decode_as_it_is(stream, max_pixels)
+    except ImageError as error:
+        if error.reason not in ("truncated", "unreadable", "not_an_image"):
+            raise
+        try:
+            mended = _decode_mended(stream, max_pixels, error)
+        except MemoryError as memory:
+            raise ImageError("unreadable", f"MemoryError: {memory}") from memory
+        if mended is None:
+            raise
+        return mended
+
+
+def _decode_as_it_is(stream: IO[bytes], max_pixels: int) -> PILImage.Image:
+    try:
         with PILImage.open(stream, formats=formats()) as image:
             _check_size(image.size, max_pixels)
             image.load()
@@ -106,8 +122,71 @@ def _decode(stream: IO[bytes], max_pixels: int) -> PILImage.Image:
     except UnidentifiedImageError as error:
         raise ImageError("not_an_image", f"expected one of {', '.join(formats())}") from error
     except Exception as error:  # Pillow's decoders raise nearly any type on damaged data
-        early = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        early = isinstance(error, EOFError) or "truncated" in str(error).lower() or "not enough" in str(error).lower()
         raise ImageError("truncated" if early else "unreadable", f"{type(error).__name__}: {error}") from error
+
+
+def _decode_mended(stream: IO[bytes], max_pixels: int, error: ImageError) -> PILImage.Image | None:
+    """The picture of a file of which only metadata or the end is damaged; None when that is not so.
+
+    Raises ImageError (truncated) that says how much of the pixels is missing.
+    """
+    if header := read_png_header(stream):
+        _check_size(header.size, max_pixels)
+        data, missing = strip_png(stream, header)
+        if missing and error.reason != "not_an_image":
+            raise ImageError("truncated", missing)
+        return _try(data, max_pixels)
+    stream.seek(0)
+    data = stream.read(_most_bytes(max_pixels))
+    if data.startswith(JPEG) and error.reason != "truncated":
+        for with_exif in (True, False):
+            stripped = strip_jpeg(data, with_exif)
+            try:
+                return _decode_as_it_is(io.BytesIO(stripped), max_pixels)
+            except ImageError as second:
+                if second.reason == "truncated":
+                    return _decode_cut(stripped, max_pixels)
+        return None
+    if (missing := bytes_missing(data)) and error.reason == "not_an_image":
+        raise ImageError("truncated", missing)
+    picture = None if error.reason == "not_an_image" else _decode_cut(data, max_pixels)
+    if picture is None and missing:
+        raise ImageError("truncated", missing)
+    return picture
+
+
+def _decode_cut(data: bytes, max_pixels: int) -> PILImage.Image | None:
+    """The picture of a file without its last bytes when all pixels are there. Raises ImageError (truncated)."""
+    kind = _format(data)
+    first, second = (_try(form, max_pixels) for form in tails(data, kind))
+    if first is None or second is None or first.size != second.size:
+        return None
+    rows = np.flatnonzero((np.asarray(first) != np.asarray(second)).any(axis=(1, 2)))
+    if not len(rows):
+        return first
+    last = first.height - 1 if kind in ("JPEG", "MPO") else int(rows[-1])  # a JPEG's rest is grey in both
+    raise ImageError("truncated", say_missing(last + 1 - int(rows[0]), first.height))
+
+
+def _format(data: bytes) -> str:
+    try:
+        with PILImage.open(io.BytesIO(data), formats=formats()) as image:
+            return image.format or ""
+    except Exception:  # damaged data: any type
+        return ""
+
+
+def _try(data: bytes, max_pixels: int) -> PILImage.Image | None:
+    try:
+        return _decode_as_it_is(io.BytesIO(data), max_pixels)
+    except ImageError:
+        return None
+
+
+def _most_bytes(max_pixels: int) -> int:
+    """More than any picture of `max_pixels` has: 8 bytes a pixel, as much again, and 16 MB of metadata."""
+    return 16 * max_pixels + 2**24
 
 
 def _orientation(image: PILImage.Image) -> object:
