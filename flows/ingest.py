@@ -9,6 +9,8 @@ from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Image
+from ouro.core.pictures import stored_file
+from ouro.ingest.collection import depth_notes
 from tasks import screen
 from tasks.ingest import expected
 from tasks.ingest import ingest as ingest_task
@@ -23,10 +25,12 @@ def ingest(params: Params, layout: Layout) -> None:
         shards = ingest_task(layout, params, advance)
     sidecars = [read_sidecar(shard) for shard in shards]
     screen.say(screen.count_line("ingest", sidecars))
+    for note in depth_notes(sidecars):
+        screen.say(f"note: {note}")
     count_artifact("ingest", [shard.name for shard in shards], sidecars)
     first = next((image for shard in shards for image in read_shard(shard, Image)), None)
     if first is not None:
-        image_artifact("ingest", "The first image", layout.images / first.path)
+        image_artifact("ingest", "The first image", stored_file(layout.images, first))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
 from ouro.core.records import Image, Region, Rejected
 from ouro.core.state import CHECKOUT
+from ouro.core.pictures import stored_file
 from tasks.addresses import code_of
 from tasks.annotator import annotator, annotator_code, fingerprint
 
@@ -89,7 +90,7 @@ def _held_out_source(layout: Layout, params: Params) -> Source:
     suffix = b.suffix.replace("{", "{{").replace("}", "}}")
     bench = replace(benchmark(HELD_OUT), template="{question}" + suffix, max_new_tokens=b.max_new_tokens)
     files = {
-        image.image_id: layout.images / image.path for image in read_all(layout.images, Image) if image.split == "test"
+        image.image_id: stored_file(layout.images, image) for image in read_all(layout.images, Image) if image.split == "test"
     }
 
     def regions(k: int) -> dict[str, list[Box]]:

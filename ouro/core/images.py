@@ -11,7 +11,7 @@ What cannot be used is refused with a reason:
     outside_folder   the path, or a link on it, leads out of the collection's folder
     unreadable       missing, a folder behind a link, no permission, damaged otherwise
 
-CMYK, 16-bit, floating-point, palette and transparent pictures become RGB; of an animation the first frame is
+CMYK, 10- to 16-bit (ouro/core/depth.py), floating-point, palette and transparent pictures become RGB; of an animation the first frame is
 taken; EXIF orientation is applied. Damaged or outsized metadata is dropped (ouro/core/mending.py). Colour profiles are not (CMYK is converted naively).
 """
 
@@ -22,12 +22,13 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from ouro.core.depth import NOTE, join_bytes, low_bytes_mode, replace_mode, to_bytes, top_bits_are_empty
 from ouro.core.errors import OuroError
 from ouro.core.mending import JPEG, bytes_missing, read_png_header, say_missing, strip_jpeg, strip_png, tails
 
@@ -112,9 +113,11 @@ def _decode_as_it_is(stream: IO[bytes], max_pixels: int) -> PILImage.Image:
     try:
         with PILImage.open(stream, formats=formats()) as image:
             _check_size(image.size, max_pixels)
+            low_mode = low_bytes_mode(image)
             image.load()
             turn = _TURNS.get(_orientation(image))
-            return _to_rgb(image if turn is None else image.transpose(turn))
+            picture = _join(image, low_mode, stream) if low_mode and top_bits_are_empty(image) else image
+            return _to_rgb(picture if turn is None else picture.transpose(turn))
     except ImageError:
         raise
     except (PILImage.DecompressionBombError, PILImage.DecompressionBombWarning) as error:
@@ -189,6 +192,15 @@ def _most_bytes(max_pixels: int) -> int:
     return 16 * max_pixels + 2**24
 
 
+def _join(image: PILImage.Image, low_mode: str, stream: IO[bytes]) -> PILImage.Image:
+    """The picture of 16-bit colour with the low bytes that its decoder left out, from a second look at the file."""
+    stream.seek(0)
+    with PILImage.open(stream, formats=formats()) as again:
+        replace_mode(again, low_mode)
+        again.load()
+        return join_bytes(image, again)
+
+
 def _orientation(image: PILImage.Image) -> object:
     try:
         return image.getexif().get(_ORIENTATION)
@@ -215,25 +227,20 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _to_rgb(image: PILImage.Image) -> PILImage.Image:
-    """Any decoded picture as RGB without metadata; transparent parts over white."""
+    """Any decoded picture as RGB without metadata; transparent parts over white. `info` keeps a note of its depth."""
+    bits = image.info.get(NOTE, 16)
     if image.mode.startswith(("I", "F")):
-        image = PILImage.fromarray(_to_bytes(np.asarray(image)))
+        values, bits = to_bytes(np.asarray(image))
+        image = PILImage.fromarray(values)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         paper = PILImage.new("RGBA", layer.size, (255, 255, 255, 255))
         image = PILImage.alpha_composite(paper, layer)
     rgb = image.convert("RGB")
     rgb.info.clear()
+    if bits < 16:
+        rgb.info[NOTE] = bits
     return rgb
-
-
-def _to_bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(H, W) integers or floats to (H, W) uint8: 16-bit by its full range, anything else from min to max."""
-    scaled = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(scaled.min()), float(scaled.max())
-    if values.dtype.kind in "iu" and low >= 0 and high <= 65_535:
-        low, high = 0.0, 65_535.0
-    return np.rint((scaled - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
 
 
 def encode_png(picture: PILImage.Image) -> bytes:

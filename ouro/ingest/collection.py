@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.artifacts import prune_shards, write_shard
+from ouro.core.depth import NOTE
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
 from ouro.ingest.duplicates import PictureIndex, Signature, compute_signature
@@ -28,9 +29,11 @@ from ouro.ingest.manifest import ManifestEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ouro.core.artifacts import Sidecar
     from ouro.core.params import Ingest
 
 THREADS = min(4, os.cpu_count() or 1)
+DEPTHS = "scaled from bits"  # key of a sidecar's meta: bits -> pictures of so many bits in files of 16
 AHEAD = 2 * THREADS  # pictures being decoded or waiting to be written
 
 
@@ -47,6 +50,7 @@ class _Decoded(NamedTuple):
     png: bytes
     size: tuple[int, int]
     signature: Signature
+    bits: int = 16
 
 
 # ---- folders ---------------------------------------------------------------------------------------
@@ -140,7 +144,7 @@ def _decode(entry: ManifestEntry | DatasetRow, root: Path, max_pixels: int) -> _
         raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
     else:
         picture = decode_image(entry.data, max_pixels)
-    return _Decoded(encode_png(picture), picture.size, compute_signature(picture))
+    return _Decoded(encode_png(picture), picture.size, compute_signature(picture), picture.info.get(NOTE, 16))
 
 
 def shard_stem(number: int) -> str:
@@ -158,6 +162,7 @@ class _Writer:
         self.images: list[Image] = []
         self.rejected: list[Rejected] = []
         self.shards: list[Path] = []
+        self.depths: Counter[int] = Counter()
 
     def keep(self, entry: ManifestEntry | DatasetRow, source: str, picture: _Decoded) -> None:
         """Store a picture. Raises ImageError (duplicate, near_duplicate)."""
@@ -173,6 +178,8 @@ class _Writer:
         (self.out / path).write_bytes(picture.png)
         self.index.add(image_id, source, path, picture.signature)
         self.n_kept += 1
+        if picture.bits < 16:
+            self.depths[picture.bits] += 1
         self.images.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
 
     def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
@@ -191,9 +198,10 @@ class _Writer:
         """Finish the current shard; returns all shards so far."""
         path = self.out / f"{shard_stem(len(self.shards))}.parquet"
         n_in = len(self.images) + len(self.rejected)
-        write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected)
+        meta = {DEPTHS: {str(bits): n for bits, n in sorted(self.depths.items())}} if self.depths else {}
+        write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected, meta=meta)
         self.shards.append(path)
-        self.images, self.rejected = [], []
+        self.images, self.rejected, self.depths = [], [], Counter()
         return self.shards
 
 
@@ -204,3 +212,14 @@ def _source_name(entry: ManifestEntry | DatasetRow, root: Path) -> str:
     absolute, base = entry.path.absolute(), root.absolute()
     path = absolute.relative_to(base) if absolute.is_relative_to(base) else entry.path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def depth_notes(sidecars: Iterable[Sidecar]) -> list[str]:
+    """What is to be said of pictures that were scaled by fewer bits than their files have."""
+    counts: Counter[str] = Counter()
+    for sidecar in sidecars:
+        counts.update(sidecar.meta.get(DEPTHS, {}))
+    return [
+        f"{n} pictures hold samples of at most {bits} bits in files of 16: scaled by {2 ** int(bits) - 1}, not 65535"
+        for bits, n in sorted(counts.items())
+    ]
