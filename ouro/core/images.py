@@ -8,7 +8,7 @@ What cannot be used is refused with a reason:
     too_many_pixels  more than `max_pixels`, read from the header: a decompression bomb is never decoded
     too_small        a side under MIN_SIDE pixels
     too_thin         one side over MAX_ASPECT times the other: VLM processors refuse it
-    outside_folder   the path, or a link on it, leads out of the collection's folder
+    outside_folder   the path, or a link on it, leads out of the collection's folder (ouro/core/links.py)
     unreadable       missing, a folder behind a link, no permission, damaged otherwise
 
 CMYK, 10- to 16-bit (ouro/core/depth.py), floating-point, palette and transparent pictures become RGB; of an animation the first frame is
@@ -30,6 +30,7 @@ from PIL import UnidentifiedImageError
 
 from ouro.core.depth import NOTE, join_bytes, low_bytes_mode, replace_mode, to_bytes, top_bits_are_empty
 from ouro.core.errors import OuroError
+from ouro.core.links import leads_outside
 from ouro.core.mending import JPEG, bytes_missing, read_png_header, say_missing, strip_jpeg, strip_png, tails
 
 # Decoders that are tried (JPEG covers MPO). Others of Pillow's are left out: EPS starts Ghostscript.
@@ -49,6 +50,7 @@ _TURNS: dict[object, PILImage.Transpose] = {
     8: PILImage.Transpose.ROTATE_90,
 }
 
+_FOLLOW = "; if links may lead anywhere: --set ingest.links=follow"
 
 T = TypeVar("T")
 
@@ -68,14 +70,17 @@ class ImageError(OuroError, ValueError):
 # ---- one file --------------------------------------------------------------------------------------
 
 
-def load_image(path: Path, max_pixels: int, root: Path | None = None) -> PILImage.Image:
+def load_image(path: Path, max_pixels: int, root: Path | None = None, follow: bool = False) -> PILImage.Image:
     """Decode one file to upright RGB. With `root`, files outside of it are refused, through links too.
 
+    Links into the store of contents of the same collection are followed (ouro/core/links.py), and with `follow` all.
     Raises ImageError with one of the reasons at the top of this file.
     """
     try:
-        if root is not None and not path.resolve().is_relative_to(root.resolve()):
-            raise ImageError("outside_folder", f"leads to {_printable(path.resolve())}, outside of {_printable(root)}")
+        if root is not None and leads_outside(path, root, follow):
+            fix = "" if follow or not path.absolute().is_relative_to(root.absolute()) else _FOLLOW
+            where = f"leads to {_printable(path.resolve())}, outside of {_printable(root)}"
+            raise ImageError("outside_folder", where + fix)
         if not path.is_file():
             what = "not a regular file" if path.exists() else "not found, or a broken link"
             raise ImageError("unreadable", f"{what}; expected an image file")

@@ -79,6 +79,7 @@ class Ingest(_Stage):
     shard_images: Positive = 100
     limit: Annotated[int, Field(ge=0)] = 0
     near_duplicates: Literal["reject", "keep"] = "reject"
+    links: Literal["within", "follow"] = "within"
     image_column: str = "image"
     caption_column: str = ""
 

@@ -109,7 +109,7 @@ def ingest_files(
     entries = (ManifestEntry(item) if isinstance(item, Path) else item for item in items)
     with PictureIndex() as index:
         writer = _Writer(out, params, index)
-        for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
+        for entry, source, decoded in _decode_ahead(entries, root, params):
             try:
                 writer.keep(entry, source, decoded.result())
             except ImageError as error:
@@ -120,30 +120,32 @@ def ingest_files(
             reasons = Counter(r.reason for r in writer.rejected)
             counts = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
             expected = f"expected images ({', '.join(formats())}): correct the path"
+            if reasons["outside_folder"]:
+                expected += "; for links that lead out of the folder: --set ingest.links=follow"
             raise ImageError("no_images", f"{root}: got {reasons.total()} files, no image ({counts}); {expected}")
         return writer.close()
 
 
 def _decode_ahead(
-    entries: Iterable[ManifestEntry | DatasetRow], root: Path, max_pixels: int
+    entries: Iterable[ManifestEntry | DatasetRow], root: Path, params: Ingest
 ) -> Iterator[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]]:
     """Entries in order with their decoded pictures; at most AHEAD of them are decoded in advance."""
     queue: deque[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for entry in entries:
-            queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, max_pixels)))
+            queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, params)))
             if len(queue) > AHEAD:
                 yield queue.popleft()
         yield from queue
 
 
-def _decode(entry: ManifestEntry | DatasetRow, root: Path, max_pixels: int) -> _Decoded:
+def _decode(entry: ManifestEntry | DatasetRow, root: Path, params: Ingest) -> _Decoded:
     if isinstance(entry, ManifestEntry):
-        picture = load_image(entry.path, max_pixels, root)
+        picture = load_image(entry.path, params.max_pixels, root, params.links == "follow")
     elif entry.data is None:
         raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
     else:
-        picture = decode_image(entry.data, max_pixels)
+        picture = decode_image(entry.data, params.max_pixels)
     return _Decoded(encode_png(picture), picture.size, compute_signature(picture), picture.info.get(NOTE, 16))
 
 
