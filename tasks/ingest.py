@@ -16,6 +16,7 @@ from ouro.core.artifacts import fingerprint_files, list_shards, write_json
 from ouro.core.cache import ShardCache
 from ouro.core.layout import Layout
 from ouro.ingest.sources import count_items, ingest_source, items
+from ouro.ingest.stored import find_damaged
 from tasks.addresses import SHARDS, code_of
 from tasks.inbox import inbox_fingerprint
 from tasks.shards import Progress, shard_task
@@ -86,7 +87,8 @@ def _is_there(layout: Layout, key: str, note: Path) -> bool:
         state: dict[str, Any] = json.loads(note.read_text())
     except (OSError, ValueError):
         return False
-    return layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}
+    there = layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}
+    return there and not find_damaged(layout.images)
 
 
 def _hash_shards(images: Path) -> str:

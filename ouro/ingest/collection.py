@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.artifacts import prune_shards, write_shard
 from ouro.core.depth import NOTE
+from ouro.core.files import sync
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
 from ouro.ingest.duplicates import PictureIndex, Signature, compute_signature
@@ -196,9 +197,17 @@ class _Writer:
     def reject(self, record: Rejected) -> None:
         self.rejected.append(record)
 
+    def _sync_pictures(self) -> None:
+        """Wait until the shard's pictures are on the disk: the sidecar that names them comes after them."""
+        files = [self.out / image.path for image in self.images]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(sync, files))
+        sync(*{file.parent for file in files}, self.out)
+
     def close(self) -> list[Path]:
         """Finish the current shard; returns all shards so far."""
         path = self.out / f"{shard_stem(len(self.shards))}.parquet"
+        self._sync_pictures()
         n_in = len(self.images) + len(self.rejected)
         meta = {DEPTHS: {str(bits): n for bits, n in sorted(self.depths.items())}} if self.depths else {}
         write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected, meta=meta)
