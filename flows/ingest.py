@@ -8,8 +8,8 @@ from flows.session import run_stage, stage_run_name
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
-from ouro.core.records import Image
 from ouro.core.pictures import stored_file
+from ouro.core.records import Image
 from ouro.ingest.collection import depth_notes
 from tasks import screen
 from tasks.ingest import expected

@@ -7,13 +7,13 @@ were made that lie there; where it holds, nothing is opened but the shards (DVC 
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, write_json
 from ouro.core.cache import ShardCache
+from ouro.core.json_text import parse_json
 from ouro.core.layout import Layout
 from ouro.ingest.sources import count_items, ingest_source, items
 from ouro.ingest.stored import find_damaged
@@ -84,7 +84,7 @@ def _key(store: ShardCache, params: Params) -> str:
 def _is_there(layout: Layout, key: str, note: Path) -> bool:
     """Whether all images of `key` lie in the folder. An image is known by its name (its content) and size."""
     try:
-        state: dict[str, Any] = json.loads(note.read_text())
+        state: dict[str, Any] = parse_json(note.read_text())
     except (OSError, ValueError):
         return False
     there = layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +60,7 @@ def apply_options(params: Params, options: CommandOptions) -> Params:
         raise ParamsError(f"model.url: {problem}")
     backend = options.backend or params.model.backend
     model = {"backend": options.backend, "url": options.url, "base" if backend == "hf" else "name": options.model}
+    check_name("SOURCE", options.source)
     source = options.source if options.source.startswith(HF_DATASET) else str(Path(options.source).resolve())
     changes = {
         "model": params.model.model_copy(update=_without_none(model)),
@@ -109,8 +111,16 @@ def check_annotator(params: Params) -> None:
     fingerprint(model)  # for its errors: an adapter, or an address that is none
 
 
+def check_name(option: str, path: str | Path) -> None:
+    """Raise ParamsError for a name whose bytes are no UTF-8: JSON and Prefect cannot hold it."""
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if name != str(path):
+        raise ParamsError(f"{option} {name}: got a name that is not UTF-8, expected one that is. Fix: rename it")
+
+
 def check_out(params: Params, out: Path) -> None:
     """Raise ParamsError when the results would lie among the images, to be annotated themselves the next time."""
+    check_name("--out", out)
     source = Path(params.ingest.source)
     if source.is_dir() and out.resolve().is_relative_to(source):
         raise ParamsError(f"--out {out}: lies in {source}, whose images are annotated; expected a folder outside of it")

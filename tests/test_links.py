@@ -65,7 +65,9 @@ def test_dvcs_shared_cache_is_found_by_its_configuration_and_opens_contents_alon
     root = tmp_path / "repository" / "photos"
     (tmp_path / "repository" / ".dvc").mkdir(parents=True)
     config = tmp_path / "repository" / ".dvc" / "config.local"
-    config.write_text(f"[cache]\n    dir = {tmp_path / 'shared'}\n    type = symlink\n['remote \"x\"']\n    url = y%z\n")
+    config.write_text(
+        f"[cache]\n    dir = {tmp_path / 'shared'}\n    type = symlink\n['remote \"x\"']\n    url = y%z\n"
+    )
     assert _taken(_link(root / "a.png", tmp_path / "shared" / "files" / "md5" / MD5[:2] / MD5[2:]), root)
     assert not _taken(_link(root / "b.png", tmp_path / "shared" / "secret.png"), root)
 

@@ -36,7 +36,8 @@ def _hash(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.txt", "/evil.txt", "sub/evil.txt", "./evil.txt", "..", ".", "", "a\\..\\evil.txt", "evil.txt\0"]
+    "name",
+    ["../../evil.txt", "/evil.txt", "sub/evil.txt", "./evil.txt", "..", ".", "", "a\\..\\evil.txt", "evil.txt\0"],
 )
 def test_a_name_that_is_no_plain_file_name_is_a_miss(tmp_path: Path, name: str) -> None:
     store, out = ShardCache(tmp_path / "cache"), tmp_path / "a" / "b"

@@ -11,8 +11,9 @@ What cannot be used is refused with a reason:
     outside_folder   the path, or a link on it, leads out of the collection's folder (ouro/core/links.py)
     unreadable       missing, a folder behind a link, no permission, damaged otherwise
 
-CMYK, 10- to 16-bit (ouro/core/depth.py), floating-point, palette and transparent pictures become RGB; of an animation the first frame is
-taken; EXIF orientation is applied. Damaged or outsized metadata is dropped (ouro/core/mending.py). Colour profiles are not (CMYK is converted naively).
+CMYK, 10- to 16-bit (ouro/core/depth.py), floating-point, palette and transparent pictures become RGB; of an
+animation the first frame is taken; EXIF orientation is applied. Damaged or outsized metadata is dropped
+(ouro/core/mending.py). Colour profiles are not (CMYK is converted naively).
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+_MOST_BYTES = 2**20  # of a params file
+
+
 class ParamsError(OuroError, ValueError):
     """Everything that is wrong with a params file, one problem a line."""
 
@@ -234,9 +237,16 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
             f"params file {path}: not found; expected a YAML file. Fix: run ouro from its checkout, or name a file"
         )
     try:
-        raw: Any = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ParamsError(f"params file {path}: not valid YAML: {error}") from error
+        if path.stat().st_size > _MOST_BYTES:
+            raise ParamsError(f"params file {path}: {path.stat().st_size:,} bytes; expected at most {_MOST_BYTES:,}")
+        raw: Any = yaml.safe_load(path.read_text("utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"params file {path}: not UTF-8 text ({error}); save it as UTF-8") from error
+    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
+        if isinstance(error, ParamsError):
+            raise
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ParamsError(f"params file {path}: not valid YAML: {said}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
     for text in overrides:
@@ -254,7 +264,9 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise ParamsError(f"--set {key}: the value is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
 

@@ -54,8 +54,8 @@ def stored_file(folder: Path, image: Image) -> Path:
     path = PurePosixPath(image.path)
     if path.is_absolute() or ".." in path.parts:
         raise ArtifactError(
-            f"{folder}: image {image.image_id}: the path {image.path!r} leads out of the folder; expected one below it; "
-            "rerun the stage that wrote it"
+            f"{folder}: image {image.image_id}: the path {image.path!r} leads out of the folder; expected one below "
+            "it; rerun the stage that wrote it"
         )
     return folder / path
 

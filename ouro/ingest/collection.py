@@ -78,17 +78,25 @@ def list_files(folder: Path) -> Iterator[Path]:
 
     A folder that cannot be read stands for its content. Only the names of the folders on the way down are held at once.
     """
+    below = [iter(_children(folder))]
+    while below:
+        child = next(below[-1], None)
+        if child is None:
+            below.pop()
+        elif child[1]:
+            below.append(iter(_children(child[0])))
+        else:
+            yield child[0]
+
+
+def _children(folder: Path) -> list[tuple[Path, bool]]:
+    """What lies in a folder, sorted, and whether it is a folder; one that cannot be read stands for its content."""
     try:
         with os.scandir(folder) as entries:
             children = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
     except OSError:
-        yield folder
-        return
-    for name, is_folder in sorted(children, key=lambda e: e[0] + "/" * e[1]):
-        if is_folder:
-            yield from list_files(folder / name)
-        else:
-            yield folder / name
+        return [(folder, False)]
+    return [(folder / name, is_folder) for name, is_folder in sorted(children, key=lambda e: e[0] + "/" * e[1])]
 
 
 # ---- ingest ----------------------------------------------------------------------------------------

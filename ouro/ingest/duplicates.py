@@ -4,7 +4,8 @@ A picture that was saved again with loss (JPEG after JPEG, another quality) has 
 It is found in three steps, each narrower: a key of its size and of nine coarse grey means; a 30 x 30 thumbnail, no
 cell of which may differ by more than CELL grey levels; and the stored pixels, no 8 x 8 block of which may differ by
 more than BLOCK on average. So a form with one changed digit is another picture, and a copy at another size is not
-found. Pictures whose samples differ by at most CELL (constant ones) are not compared. The method is ours: perceptual hashes (dHash, pHash) report different pages of text as duplicates.
+found. Pictures whose samples differ by at most CELL (constant ones) are not compared. The method is ours:
+perceptual hashes (dHash, pHash) report different pages of text as duplicates.
 """
 
 from __future__ import annotations

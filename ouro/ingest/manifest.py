@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +90,8 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         if not line.strip():
             continue
         try:
-            row: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row: Any = parse_json(line)
+        except ValueError as error:
             yield number, f"not JSON: {error}"
             continue
         yield (
