@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ouro.core.errors import OuroError
 from ouro.core.files import folder_fingerprint
+from ouro.core.model_files import find_unsafe
 from ouro.core.params import Params
-from ouro.vision.folders import check_model_files
 
 
 class MissingModel(OuroError, ValueError):
@@ -15,7 +15,7 @@ class MissingModel(OuroError, ValueError):
 
 
 def require_model(folder: Path) -> None:
-    """Raise MissingModel, with the way to mend it, unless `folder` looks like a model; ModelError when it is unsafe."""
+    """Raise MissingModel, with the way to mend it, unless `folder` looks like a model and is safe."""
     if not folder.is_dir():
         raise MissingModel(
             f"model folder {folder}: not found; expected a local Hugging Face folder (config.json, *.safetensors)."
@@ -26,7 +26,8 @@ def require_model(folder: Path) -> None:
             f"model folder {folder}: no *.safetensors in it (got {sorted(p.name for p in folder.iterdir())[:5]});"
             " expected a model's weights. Fix: fetch it again, or for models/nano run `python -m ouro.nano.pretrain`"
         )
-    check_model_files(folder)
+    if problems := find_unsafe(folder):
+        raise MissingModel("\n  ".join([f"model folder {folder}: refused", *problems[:5]]))
 
 
 def needs_hub(params: Params) -> bool:

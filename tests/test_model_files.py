@@ -13,7 +13,7 @@ import pytest
 from ouro.vision.folders import ModelError, load_options, load_processor
 from ouro.vision.grounding import GroundingError, is_local
 from ouro.vision.hf import load_model
-from tasks.models import require_model
+from tasks.models import MissingModel, require_model
 
 NANO = Path(__file__).parent.parent / "models" / "nano"
 
@@ -46,7 +46,7 @@ def test_an_index_names_safetensors_of_its_own_folder_alone(folder: Path, name: 
     (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": {"a": "model.safetensors", "b": name}}))
     with pytest.raises(ModelError, match=f"{index}: names .*expected a .safetensors file of the same folder"):
         load_options(folder)
-    with pytest.raises(ModelError, match="names"):
+    with pytest.raises(MissingModel, match="names"):
         require_model(folder)  # before anything is started
 
 

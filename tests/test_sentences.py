@@ -8,7 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -173,31 +173,34 @@ def test_a_damaged_database_is_a_sentence(tmp_path: Path, capsys: pytest.Capture
     assert "is damaged" in _said(error, capsys)[1]
 
 
-def test_1200_nested_folders_are_walked(tmp_path: Path) -> None:
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Makes folders in folders of one name, with a file in the last; removed by rm, which knows no longest path."""
     start = Path.cwd()
-    try:
+
+    def nest(name: str, depth: int) -> Path:
         os.chdir(tmp_path)
-        for _ in range(1_200):
-            os.mkdir("d")
-            os.chdir("d")
+        for _ in range(depth):
+            os.mkdir(name)
+            os.chdir(name)
         Path("a.png").touch()
-    finally:
         os.chdir(start)
-    [file] = list_files(tmp_path)
+        return tmp_path
+
+    yield nest
+    os.chdir(start)
+    subprocess.run(["rm", "-rf", str(tmp_path)], check=True)
+
+
+def test_1200_nested_folders_are_walked(deep: Callable[[str, int], Path]) -> None:
+    folder = deep("d", 1_200)
+    [file] = list_files(folder)
     assert file.name == "a.png"
-    assert len(file.relative_to(tmp_path).parts) == 1_201
+    assert len(file.relative_to(folder).parts) == 1_201
 
 
-def test_folders_beyond_the_longest_path_are_listed_not_lost(tmp_path: Path) -> None:
-    start = Path.cwd()
-    try:
-        os.chdir(tmp_path)
-        for _ in range(30):
-            os.mkdir("d" * 200)
-            os.chdir("d" * 200)
-    finally:
-        os.chdir(start)
-    [unread] = list_files(tmp_path)
+def test_folders_beyond_the_longest_path_are_listed_not_lost(deep: Callable[[str, int], Path]) -> None:
+    [unread] = list_files(deep("d" * 200, 30))
     assert unread.name == "d" * 200
 
 

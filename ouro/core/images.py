@@ -6,6 +6,7 @@ What cannot be used is refused with a reason:
     not_an_image     no format that Ouro decodes (FORMATS)
     truncated        pixels are missing, and how many rows; a file that lost no pixel with its end is taken
     too_many_pixels  more than `max_pixels`, read from the header: a decompression bomb is never decoded
+    too_many_scans   a JPEG of more than MAX_SCANS scans: each takes as long as the whole picture
     too_small        a side under MIN_SIDE pixels
     too_thin         one side over MAX_ASPECT times the other: VLM processors refuse it
     outside_folder   the path, or a link on it, leads out of the collection's folder (ouro/core/links.py)
@@ -39,6 +40,8 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF
 MIN_SIDE = 8  # pixels
 MAX_ASPECT = 200  # Qwen2-VL's image processor raises beyond
 CHUNK_PIXELS = 200_000_000  # decoded pixels that a task holds at once: 0.6 GB of RGB
+MAX_SCANS = 100  # of a JPEG; progressive ones have about 10
+_SCAN = b"\xff\xda"  # never part of a scan's own data
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS: dict[object, PILImage.Transpose] = {
@@ -119,6 +122,7 @@ def _decode_as_it_is(stream: IO[bytes], max_pixels: int) -> PILImage.Image:
     try:
         with PILImage.open(stream, formats=formats()) as image:
             _check_size(image.size, max_pixels)
+            _check_scans(image, stream)
             low_mode = low_bytes_mode(image)
             image.load()
             turn = _TURNS.get(_orientation(image))
@@ -230,6 +234,20 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise ImageError("too_small", f"{dimensions}; expected at least {MIN_SIDE} a side")
     if long > MAX_ASPECT * short:
         raise ImageError("too_thin", f"{dimensions}; expected sides within 1:{MAX_ASPECT}")
+
+
+def _check_scans(image: PILImage.Image, stream: IO[bytes]) -> None:
+    """Raise ImageError for a JPEG of very many scans, each of which is decoded over the whole picture."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    at, scans, last = stream.tell(), 0, b""
+    stream.seek(0)
+    while scans <= MAX_SCANS and (part := stream.read(2**20)):
+        scans += (last + part).count(_SCAN)
+        last = part[-1:] if part.endswith(_SCAN[:1]) else b""
+    stream.seek(at)
+    if scans > MAX_SCANS:
+        raise ImageError("too_many_scans", f"a JPEG of more than {MAX_SCANS} scans; expected about 10. Save it again")
 
 
 def _to_rgb(image: PILImage.Image) -> PILImage.Image:

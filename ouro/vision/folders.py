@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.errors import OuroError
-from ouro.vision.model_files import find_unsafe
+from ouro.core.model_files import find_unsafe
 
+_WHOLE = {
+    "model": "a model of Qwen2-VL's kind with config, processor, tokenizer and *.safetensors",
+    "adapter": "a peft adapter of this model",
+}
+_KEYS = {"model": "model.base", "adapter": "model.adapter"}
 MAX_LISTED = 5  # problems listed in one error
 
 
@@ -29,7 +34,7 @@ def load_processor(folder: str | Path) -> Any:
 
 
 @contextmanager
-def explained(folder: str | Path) -> Generator[None]:
+def explained(folder: str | Path, what: str = "model") -> Generator[None]:
     """Raise ModelError for what transformers says of a folder that it cannot load.
 
     Its own advice to trust remote code is not handed on.
@@ -43,8 +48,8 @@ def explained(folder: str | Path) -> Generator[None]:
         if "trust_remote_code" in said or "custom code" in said:
             said = "it needs code that lies beside the model (auto_map), which Ouro never runs"
         raise ModelError(
-            f"model folder {folder}: cannot be loaded: {said[:300]}; expected a model of Qwen2-VL's kind with config, "
-            "processor, tokenizer and *.safetensors. Fix: fetch it whole, or name another in model.base"
+            f"{what} folder {folder}: cannot be loaded: {said[:300]}; expected {_WHOLE[what]}. Fix: fetch it whole, or "
+            f"name another in {_KEYS[what]}"
         ) from error
 
 

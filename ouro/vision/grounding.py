@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
-from ouro.vision.model_files import find_unsafe
+from ouro.core.model_files import find_unsafe
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.files import folder_fingerprint
+from ouro.core.json_text import parse_json
+from ouro.vision.adapter_patterns import pattern_problem
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
 from ouro.vision.folders import ModelError, check_model_files, explained, load_options, load_processor, vlm_fingerprint
@@ -184,7 +186,11 @@ def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
     if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
     check_model_files(path)
-    wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
+    config = parse_json((path / "adapter_config.json").read_bytes())
+    if problem := pattern_problem(config, (name for name, _ in model.named_modules())):
+        raise ModelError(f"adapter {adapter}: {problem}")
+    with explained(adapter, "adapter"):
+        wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     if not adapter_changes_output(wrapped, encoder):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
     return wrapped.merge_and_unload().eval()
