@@ -20,7 +20,8 @@ from tasks.timing import record_work
 
 @flow(name="ingest", flow_run_name=stage_run_name, validate_parameters=False)
 def ingest(params: Params, layout: Layout) -> None:
-    total = expected(params)
+    with screen.waiting("count", "files") as advance:
+        total = expected(params, advance)
     with record_work("ingest", layout), screen.progress("ingest", total, "files") as advance:
         shards = ingest_task(layout, params, advance)
     sidecars = [read_sidecar(shard) for shard in shards]

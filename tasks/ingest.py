@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ouro.core.params import Params
 
 
-def expected(params: Params) -> int:
+def expected(params: Params, progress: Progress = lambda n: None) -> int:
     """How many files ingest is going to look at; 0: not known beforehand.
 
     Raises ImageError, ManifestError or DatasetError for a bad source.
@@ -33,7 +33,7 @@ def expected(params: Params) -> int:
     settings = params.ingest
     if settings.source == "nano":
         return settings.train_images + settings.test_images
-    n = count_items(settings)
+    n = count_items(settings, progress)
     return min(n, settings.limit) if n and settings.limit else n
 
 

@@ -78,6 +78,13 @@ def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
 
 
 @contextmanager
+def waiting(stage: str, unit: str) -> Generator[Advance]:
+    """Progress of work before the work, of no known size: a bar on a terminal, a line now and then elsewhere."""
+    with _bar(stage, 0, unit) if console().is_terminal else _lines(stage, 0, unit) as advance:
+        yield advance
+
+
+@contextmanager
 def steps(stage: str) -> Generator[Callable[[int, int], None]]:
     """Progress of a job that reports its own size: the yielded function takes (n_done, total)."""
     with ExitStack() as stack:

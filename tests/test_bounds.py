@@ -11,7 +11,10 @@ from pictures import random_picture
 from PIL import Image as PILImage
 
 from ouro.core.images import ImageError, decode_image
+from ouro.core.params import Ingest
 from ouro.ingest.manifest import read_manifest
+from ouro.ingest.source import source_fingerprint
+from ouro.ingest.sources import count_items
 from ouro.vision.adapter_patterns import pattern_problem
 
 NAMES = [f"model.language_model.layers.{n}.self_attn.{m}_proj" for n in range(28) for m in "qkvo"]
@@ -94,3 +97,15 @@ def test_patterns_of_other_trainers_are_taken(config: dict[str, object]) -> None
 def test_a_pattern_that_is_none_is_a_sentence() -> None:
     assert "no regular expression" in pattern_problem({"target_modules": "(["}, NAMES)
     assert "at most 10,000" in pattern_problem({"target_modules": "a" * 20_000}, NAMES)
+
+
+def test_progress_is_told_while_many_files_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ouro.ingest.source.STEP", 10)
+    monkeypatch.setattr("ouro.ingest.sources.STEP", 10)
+    for n in range(25):
+        (tmp_path / f"{n:02d}.png").touch()
+    looked: list[int] = []
+    counted: list[int] = []
+    assert source_fingerprint(str(tmp_path), looked.append) == source_fingerprint(str(tmp_path))
+    assert count_items(Ingest(source=str(tmp_path)), counted.append) == 25
+    assert looked == counted == [10, 10]

@@ -8,6 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_a_cmyk_jpeg_outlives_damaged_metadata() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 2}])
 @pytest.mark.parametrize("cut", [1, 2])
-def test_a_jpeg_without_its_end_is_whole(options: dict[str, object], cut: int) -> None:
+def test_a_jpeg_without_its_end_is_whole(options: dict[str, Any], cut: int) -> None:
     whole = _encode("JPEG", **options)
     assert _same(whole[:-cut], whole)
 

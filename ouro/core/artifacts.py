@@ -193,7 +193,7 @@ def read_sidecar(path: Path) -> Sidecar:
     try:
         sidecar = Sidecar(**json.loads(path.read_bytes()))
         counts = (sidecar.n_in, sidecar.n_out, *sidecar.rejected.values())
-        if any(type(n) is not int for n in counts) or not isinstance(sidecar.kind, str):
+        if any(type(n) is not int for n in (*counts, len(sidecar.kind))):
             raise TypeError("its counts are no whole numbers")
     except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path}: not a sidecar ({error}); rerun the stage that wrote it") from error

@@ -52,8 +52,12 @@ def strip_png(stream: IO[bytes], header: PNGHeader) -> tuple[bytes, str]:
         if budget < 0:
             break
         kept.append(struct.pack(">I", len(data)) + name + data + crc)
-        if name == b"IDAT":
-            n_bytes += _count_bytes(counter, data)
+        while name == b"IDAT" and data and not counter.eof:
+            try:
+                n_bytes += len(counter.decompress(data, 2**20))
+            except zlib.error:  # damaged from here on
+                break
+            data = counter.unconsumed_tail
     missing = _share_missing(header, n_bytes)
     return b"".join([*kept, _END]), missing
 
@@ -73,17 +77,6 @@ def _png_chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
             crc = whole
         if name in _CRITICAL or crc == whole:
             yield name, data, crc
-
-
-def _count_bytes(counter: zlib._Decompress, data: bytes) -> int:
-    n_bytes = 0
-    try:
-        while data and not counter.eof:
-            n_bytes += len(counter.decompress(data, 2**20))
-            data = counter.unconsumed_tail
-    except zlib.error:
-        pass  # damaged from here on
-    return n_bytes
 
 
 def _share_missing(header: PNGHeader, n_bytes: int) -> str:
