@@ -151,7 +151,7 @@ def _decode_mended(stream: IO[bytes], max_pixels: int, error: ImageError) -> PIL
             raise ImageError("truncated", missing)
         return _try(data, max_pixels)
     stream.seek(0)
-    data = stream.read(_most_bytes(max_pixels))
+    data = stream.read(16 * max_pixels + 2**24)  # twice what 8 bytes a pixel take, and metadata
     if data.startswith(JPEG) and error.reason != "truncated":
         for with_exif in (True, False):
             stripped = strip_jpeg(data, with_exif)
@@ -195,11 +195,6 @@ def _try(data: bytes, max_pixels: int) -> PILImage.Image | None:
         return _decode_as_it_is(io.BytesIO(data), max_pixels)
     except ImageError:
         return None
-
-
-def _most_bytes(max_pixels: int) -> int:
-    """More than any picture of `max_pixels` has: 8 bytes a pixel, as much again, and 16 MB of metadata."""
-    return 16 * max_pixels + 2**24
 
 
 def _join(image: PILImage.Image, low_mode: str, stream: IO[bytes]) -> PILImage.Image:

@@ -30,7 +30,7 @@ def pattern_problem(config: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The patterns as peft matches them (peft 0.18, tuners/tuners_utils.py and utils/other.py)."""
+    """The patterns as peft matches them (peft 0.21, tuners/tuners_utils.py and utils/other.py)."""
     for key in ("target_modules", "exclude_modules"):
         if isinstance(config.get(key), str):
             yield key, f"(?:{config[key]})\\Z"
