@@ -28,8 +28,10 @@ from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_sco
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
 from ouro.benchmarks.scoring.grounding import convention_of, resized
 from ouro.core.artifacts import read_all
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
+from ouro.core.pictures import stored_file
 from ouro.core.records import Image, Region, Rejected
 from ouro.core.state import CHECKOUT
 from tasks.addresses import code_of
@@ -83,7 +85,7 @@ def question_files(layout: Layout) -> list[Path]:
 def held_out_count(layout: Layout) -> int:
     """How many held-out questions there are; 0 where the collection came without."""
     questions = question_files(layout)[0]
-    return len(json.loads(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
+    return len(parse_json(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
 
 
 def _held_out_source(layout: Layout, params: Params) -> Source:
@@ -97,7 +99,9 @@ def _held_out_source(layout: Layout, params: Params) -> Source:
     suffix = b.suffix.replace("{", "{{").replace("}", "}}")
     bench = replace(benchmark(HELD_OUT), template="{question}" + suffix, max_new_tokens=b.max_new_tokens)
     files = {
-        image.image_id: layout.images / image.path for image in read_all(layout.images, Image) if image.split == "test"
+        image.image_id: stored_file(layout.images, image)
+        for image in read_all(layout.images, Image)
+        if image.split == "test"
     }
 
     def regions(k: int) -> dict[str, list[Box]]:

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
+from ouro.core.urls import url_problem
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+
+
+_MOST_BYTES = 2**20  # of a params file
 
 
 class ParamsError(OuroError, ValueError):
@@ -39,6 +43,12 @@ def _bf16(value: Any) -> Any:
     return multiplies_bfloat16() if value == "auto" else value
 
 
+def _plain_url(url: str) -> str:
+    if problem := url_problem(url):
+        raise ValueError(problem)
+    return url
+
+
 Dtype = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_dtype)]
 AUTO: Any = "auto"
 
@@ -51,7 +61,7 @@ class Model(_Stage):
     dtype: Dtype = AUTO
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
-    url: str = "http://127.0.0.1:8000/v1"
+    url: Annotated[str, AfterValidator(_plain_url)] = "http://127.0.0.1:8000/v1"
     name: str = ""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     timeout: Annotated[float, Field(gt=0.0)] = 120.0
@@ -72,6 +82,7 @@ class Ingest(_Stage):
     shard_images: Positive = 100
     limit: Annotated[int, Field(ge=0)] = 0
     near_duplicates: Literal["reject", "keep"] = "reject"
+    links: Literal["within", "follow"] = "within"
     image_column: str = "image"
     caption_column: str = ""
 
@@ -255,9 +266,16 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
             f"params file {path}: not found; expected a YAML file. Fix: run ouro from its checkout, or name a file"
         )
     try:
-        raw: Any = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ParamsError(f"params file {path}: not valid YAML: {error}") from error
+        if path.stat().st_size > _MOST_BYTES:
+            raise ParamsError(f"params file {path}: {path.stat().st_size:,} bytes; expected at most {_MOST_BYTES:,}")
+        raw: Any = yaml.safe_load(path.read_text("utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"params file {path}: not UTF-8 text ({error}); save it as UTF-8") from error
+    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
+        if isinstance(error, ParamsError):
+            raise
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ParamsError(f"params file {path}: not valid YAML: {said}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
     for text in overrides:
@@ -275,7 +293,9 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise ParamsError(f"--set {key}: the value is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
 
@@ -300,6 +320,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         key = ".".join(str(p) for p in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: unknown key; {_nearest(key)}")
+        elif problem["type"] == "value_error":  # a sentence of ours, which shows no secret
+            lines.append(f"  {key}: {problem['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"  {key}: got {problem['input']!r}; {problem['msg'].lower()}")
     head = f"params file {path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}"

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.files import folder_fingerprint
+from ouro.core.json_text import parse_json
+from ouro.vision.adapter_patterns import pattern_problem
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.folders import ModelError, load_options, load_processor, vlm_fingerprint
+from ouro.vision.folders import ModelError, check_model_files, explained, load_options, load_processor, vlm_fingerprint
 from ouro.vision.probabilities import (
     GreedyProbabilities,
     Ids,
@@ -46,10 +48,11 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     from ouro.vision.fast import accelerate_vision
 
     processor = load_processor(folder)
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
-        **_quantization_options(dtype, quantization), **load_options(folder),
-    )  # fmt: skip
+    options = {**_quantization_options(dtype, quantization), **load_options(folder)}
+    with explained(folder):
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **options
+        )
     if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
     else:
@@ -232,7 +235,12 @@ def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
     path = Path(adapter)
     if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
-    wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
+    check_model_files(path)
+    config = parse_json((path / "adapter_config.json").read_bytes())
+    if problem := pattern_problem(config, (name for name, _ in model.named_modules())):
+        raise ModelError(f"adapter {adapter}: {problem}")
+    with explained(adapter, "adapter"):
+        wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     if not adapter_changes_output(wrapped, encoder):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
     return wrapped.merge_and_unload().eval()

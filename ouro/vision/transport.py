@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from ouro.vision import redirects
 from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused, excerpt
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ class CheckedClient(httpx2.AsyncClient):
 
     def __init__(self, limit: float, connections: int, secret: str) -> None:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        super().__init__(timeout=limit, limits=limits, follow_redirects=True)
+        super().__init__(timeout=limit, limits=limits, follow_redirects=False)
         self._limit, self._secret = limit, secret
 
     async def send(self, request: httpx2.Request, **settings: Any) -> httpx2.Response:
         """The response, read completely. Raises ReadTimeout, and RemoteProtocolError for a 200 without a reply."""
         try:
             async with asyncio.timeout(self._limit):
-                response = await super().send(request, **settings)
+                response = await self._send_to_one_server(request, **settings)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(f"no whole answer within {self._limit:g} s", request=request) from error
         if response.is_success:
@@ -42,6 +43,21 @@ class CheckedClient(httpx2.AsyncClient):
             except ValueError as error:
                 got = f"status {response.status_code}, but {error} ({excerpt(response.content, self._secret)})"
                 raise httpx2.RemoteProtocolError(got, request=request) from error
+        return response
+
+    async def _send_to_one_server(self, request: httpx2.Request, **settings: Any) -> httpx2.Response:
+        """The response after redirects within the server; to one that leads elsewhere, a response that says so."""
+        settings["follow_redirects"] = False
+        response = await super().send(request, **settings)
+        for _ in range(redirects.MOST):
+            target = response.next_request
+            if target is None:
+                break
+            if not redirects.may_follow(request, target):
+                await response.aclose()
+                return redirects.refusal(response, target)
+            await response.aread()
+            response = await super().send(target, **settings)
         return response
 
 
