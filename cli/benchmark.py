@@ -84,7 +84,7 @@ def benchmark(
 
 
 def _pairs(option: str, assignments: list[str] | None) -> dict[str, str]:
-    from ouro.core.params import ParamsError
+    from ouro.core.params_text import ParamsError
 
     pairs: dict[str, str] = {}
     for text in assignments or []:
@@ -122,7 +122,7 @@ def run(params: Params, options: Options) -> None:
     from ouro.benchmarks.judging import metric_of
     from ouro.benchmarks.run_folder import check_folder
     from tasks import screen
-    from tasks.asking import source_of
+    from tasks.benchmark_sources import source_of
 
     check_folder(options.out)
     hubs, pictures = options.hubs, options.hub_pictures
@@ -154,7 +154,8 @@ def run(params: Params, options: Options) -> None:
 
 def _one(source: object, params: Params, options: Options) -> list[Score]:
     from tasks import screen
-    from tasks.asking import Source, run_benchmark
+    from tasks.asking import run_benchmark
+    from tasks.benchmark_sources import Source
 
     assert isinstance(source, Source)
     name = source.bench.name

@@ -175,7 +175,8 @@ def _port(port: int, whose: str) -> Finding:
 
 def model() -> list[Finding]:
     """params.yaml, and the model folders that it names."""
-    from ouro.core.params import ParamsError, load_params
+    from ouro.core.params import load_params
+    from ouro.core.params_text import ParamsError
 
     try:
         params = load_params()
@@ -219,7 +220,8 @@ def server() -> list[Finding]:
     """With model.backend openai: whether the server answers a question about a picture, with the key there is."""
     from PIL import Image as PILImage
 
-    from ouro.core.params import ParamsError, load_params
+    from ouro.core.params import load_params
+    from ouro.core.params_text import ParamsError
     from ouro.vision.openai import KEY, OpenAIVisionLM, ServerRefused, ServerUnavailable
     from ouro.vision.protocols import Request
 

@@ -33,7 +33,7 @@ from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
 from tasks import mlflow_pages, screen, tracking, versions
-from tasks.asking import check_benchmarks, question_files
+from tasks.benchmark_sources import check_benchmarks, question_files
 from tasks.checkout import check_checkout, only_run
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.dvc import supervise_dvc

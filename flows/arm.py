@@ -27,8 +27,8 @@ from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
 from tasks import screen
 from tasks.ablation import place, score_arm
-from tasks.asking import held_out_count
 from tasks.benchmark import shown_regions
+from tasks.benchmark_sources import held_out_count
 from tasks.train import train
 from tasks.versions import dataset_digests
 

@@ -15,7 +15,6 @@ from ouro.core.json_text import parse_json
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
-from tasks.asking import check_benchmarks, held_out_count, question_files
 from tasks.benchmark import (
     ask_benchmark,
     asked_names,
@@ -24,6 +23,7 @@ from tasks.benchmark import (
     contenders,
     shown_regions,
 )
+from tasks.benchmark_sources import check_benchmarks, held_out_count, question_files
 from tasks.timing import record_work
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.artifacts import prune_shards, read_sidecar
 from ouro.core.layout import Layout, shard_names
-from ouro.core.params import Params, ParamsError
+from ouro.core.params import Params
+from ouro.core.params_text import ParamsError
 from tasks import screen
 from tasks.prefect_artifacts import count_artifact
 from tasks.processes.pool import pool

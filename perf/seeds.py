@@ -101,7 +101,7 @@ def _digests() -> list[str]:
     from ouro.core.code import code_fingerprint
     from ouro.core.files import fingerprint_files
     from ouro.core.layout import PIPELINE
-    from tasks.asking import question_files
+    from tasks.benchmark_sources import question_files
 
     files = [*question_files(PIPELINE), PIPELINE.images]
     return [code_fingerprint(["ouro.benchmarks.asking"], ("ouro",)), fingerprint_files(files)]

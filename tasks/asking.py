@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,24 +18,21 @@ import numpy as np
 
 from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, ask, largest_regions
 from ouro.benchmarks.controls import wrong_images
-from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
+from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
 from ouro.benchmarks.loaders.reading import STAGE
-from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, locate, prompt_of
-from ouro.benchmarks.pictures import FilePictures, Pictures, StoredPictures
+from ouro.benchmarks.loaders.registry import Benchmark, prompt_of
+from ouro.benchmarks.pictures import Pictures
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_score
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
 from ouro.benchmarks.scoring.grounding import convention_of, resized
-from ouro.core.artifacts import read_all
-from ouro.core.json_text import parse_json
-from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
-from ouro.core.pictures import stored_file
-from ouro.core.records import Image, Region, Rejected
+from ouro.core.records import Image, Rejected
 from ouro.core.state import CHECKOUT
 from tasks.addresses import code_of
 from tasks.annotator import annotator, annotator_code, fingerprint
+from tasks.benchmark_sources import Source, items_of
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -46,109 +43,6 @@ if TYPE_CHECKING:
 
 QWEN = "qwen2.5-vl"  # the protocol whose boxes are pixels of the picture as the model sees it
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A benchmark's questions, read anew with every call, and its pictures.
-
-    regions: of k, the boxes of each picture's k largest sub-regions; None where they have to be proposed first
-    """
-
-    bench: Benchmark
-    load: Callable[[], Iterator[Entry]]
-    pictures: Pictures
-    regions: Callable[[int], dict[str, list[Box]]] | None = None
-
-
-def source_of(
-    name: str, params: Params, data: Path | None = None, hub: str = "", hub_pictures: str = "",
-    layout: Layout = PIPELINE,
-) -> Source:  # fmt: skip
-    """A benchmark by its name: the held-out questions of `layout`, any other as `open_source` has it.
-
-    `data`: by default benchmark.folder. Raises BenchmarkFileError.
-    """
-    if name == HELD_OUT:
-        return _held_out_source(layout, params)
-    return open_source(
-        benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub, hub_pictures
-    )
-
-
-def question_files(layout: Layout) -> list[Path]:
-    """The held-out questions and their answers."""
-    (names,) = benchmark(HELD_OUT).files
-    return [layout.annotations / name for name in names]
-
-
-def held_out_count(layout: Layout) -> int:
-    """How many held-out questions there are; 0 where the collection came without."""
-    questions = question_files(layout)[0]
-    return len(parse_json(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
-
-
-def _held_out_source(layout: Layout, params: Params) -> Source:
-    """The held-out questions as params.benchmark words them, with the stored pictures and stage propose's regions."""
-    if not held_out_count(layout):
-        raise BenchmarkFileError(
-            f"{question_files(layout)[0]}: got no questions, expected those of stage ingest; the collection came "
-            "without. Fix: name other benchmarks"
-        )
-    b = params.benchmark
-    suffix = b.suffix.replace("{", "{{").replace("}", "}}")
-    bench = replace(benchmark(HELD_OUT), template="{question}" + suffix, max_new_tokens=b.max_new_tokens)
-    files = {
-        image.image_id: stored_file(layout.images, image)
-        for image in read_all(layout.images, Image)
-        if image.split == "test"
-    }
-
-    def regions(k: int) -> dict[str, list[Box]]:
-        return largest_regions((r for r in read_all(layout.regions, Region) if r.image_id in files), k)
-
-    pictures = StoredPictures(files, params.ingest.max_pixels)
-    return Source(bench, partial(bench.load, question_files(layout)), pictures, regions)
-
-
-def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "", hub_pictures: str = "") -> Source:
-    """The benchmark below `data`/<name> (official files, or its Hugging Face columns), or the data set `hub`,
-    NAME[:CONFIG][@SPLIT], whose pictures may stand in a second one.
-
-    Raises BenchmarkFileError: what is missing, and where to get it.
-    """
-    folder = data / bench.name
-    if hub:
-        return _hub_source(bench, hub, hub_pictures)
-    try:
-        paths = locate(bench, folder)
-    except BenchmarkFileError:
-        if not _is_table(folder):
-            raise
-        return _hub_source(bench, str(folder), hub_pictures)
-    load = partial(bench.load, paths)
-    pictures = FilePictures(folder, max_pixels, lambda: (item.image for item in _items(load())), bench.picture_parts)
-    return Source(bench, load, pictures)
-
-
-def check_benchmarks(params: Params) -> None:
-    """Raise BenchmarkFileError for an unknown one of benchmark.names, or one whose files are not there."""
-    for name in params.benchmark.names:
-        if name != HELD_OUT:  # stage ingest brings them
-            source_of(name, params)
-
-
-def _is_table(folder: Path) -> bool:
-    marks = ("state.json", "dataset_dict.json")
-    return any((folder / mark).is_file() for mark in marks) or any(folder.rglob("*.parquet"))
-
-
-def _hub_source(bench: Benchmark, hub: str, hub_pictures: str) -> Source:
-    from ouro.benchmarks.loaders.hf import named, open_table
-
-    name, config, split = named(hub)
-    table = open_table(name, columns_of(bench), split, config, hub_pictures)
-    return Source(bench, table.items, table)
 
 
 def run_benchmark(
@@ -169,7 +63,7 @@ def run_benchmark(
     with closing(ReplyStore(cache / "replies.db")) as store:
         asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
         load = partial(_limited, partial(_shown, source.load, params) if protocol == QWEN else source.load, limit)
-        questions = ((item, item.image) for item in _items(load()))
+        questions = ((item, item.image) for item in items_of(load()))
         rejected = _write_replies(folder / PREDICTIONS, questions, asker, source.pictures, settings, progress)
         load = partial(_reject_unasked, load, rejected)
         if metric is None:
@@ -178,7 +72,7 @@ def run_benchmark(
         if controls:
             wrong_image_of = _wrong_images(load, params.seed)
             control_questions = (
-                (item, wrong_image_of[item.image]) for item in _items(load()) if item.image in wrong_image_of
+                (item, wrong_image_of[item.image]) for item in items_of(load()) if item.image in wrong_image_of
             )
             _write_replies(folder / OTHER_PREDICTIONS, control_questions, asker, source.pictures, settings, progress)
             samples = with_constant(samples, load, metric)
@@ -210,10 +104,6 @@ def _shown(load: Callable[[], Iterator[Entry]], params: Params) -> Iterator[Entr
 
 def _limited(load: Callable[[], Iterator[Entry]], limit: int) -> Iterator[Entry]:
     return islice(load(), limit or None)
-
-
-def _items(entries: Iterable[Entry]) -> Iterator[Item]:
-    return (entry for entry in entries if isinstance(entry, Item))
 
 
 def _reject_unasked(load: Callable[[], Iterator[Entry]], rejected: Mapping[str, Rejected]) -> Iterator[Entry]:
@@ -306,7 +196,7 @@ def _judge_replies(load: Callable[[], Iterator[Entry]], metric: Metric, path: Pa
 
 def _wrong_images(load: Callable[[], Iterator[Entry]], seed: int) -> dict[str, str]:
     """Every picture -> another one; nothing where all questions are about one picture."""
-    images = {item.image for item in _items(load())}
+    images = {item.image for item in items_of(load())}
     return wrong_images(images, np.random.default_rng(seed)) if len(images) > 1 else {}
 
 
@@ -318,4 +208,4 @@ def _with_shuffled(
         return samples
     with read_predictions(path) as predictions:
         control, _ = judge(load(), metric, lambda item: predictions.reply(item.item_id), allow_missing=True)
-    return samples.beside(SHUFFLED, control, [wrong[item.image] for item in _items(load())])
+    return samples.beside(SHUFFLED, control, [wrong[item.image] for item in items_of(load())])

@@ -17,7 +17,8 @@ from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.rounds.gate import Measured
 from tasks import tracking
-from tasks.asking import held_out_count, run_benchmark, source_of
+from tasks.asking import run_benchmark
+from tasks.benchmark_sources import held_out_count, source_of
 from tasks.shards import Progress, shard_task
 
 Contender = Literal["base", "champion", "bootstrapped"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ouro.core.params import Params
 from ouro.rounds.gate import check_gate
-from tasks.asking import check_benchmarks
+from tasks.benchmark_sources import check_benchmarks
 from tasks.ingest import check_source
 from tasks.models import MissingModel, require_model
 from tasks.settings import check_proposers, check_writer

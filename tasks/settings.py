@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ouro.core.files import write_text
-from ouro.core.params import Model, Params, ParamsError, load_params, parse_override, put
+from ouro.core.params import Model, Params, load_params
+from ouro.core.params_text import ParamsError, parse_override, put
 from ouro.core.urls import url_problem
 from ouro.nano.model import is_nano
 from tasks.models import require_model

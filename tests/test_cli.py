@@ -11,7 +11,8 @@ from PIL import Image as PILImage
 
 from cli import doctor
 from cli.app import app, guarded
-from ouro.core.params import Params, ParamsError, load_params
+from ouro.core.params import Params, load_params
+from ouro.core.params_text import ParamsError
 from tasks.checkout import only_run
 from tasks.report import notes
 from tasks.settings import CommandOptions, agreed, apply_options, check_annotator, check_writer, write_params

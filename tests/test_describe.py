@@ -19,7 +19,8 @@ from ouro.annotate import prompts
 from ouro.annotate.describe import describe_shard, draw_prompt, with_text
 from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.layout import Layout
-from ouro.core.params import Describe, Model, Params, ParamsError, PromptName, load_params
+from ouro.core.params import Describe, Model, Params, PromptName, load_params
+from ouro.core.params_text import ParamsError
 from ouro.core.records import KINDS, Description, Image, Region
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.protocols import Request

@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from ouro.core.hardware import multiplies_bfloat16
-from ouro.core.params import Params, ParamsError, load_params
+from ouro.core.params import Params, load_params
+from ouro.core.params_text import ParamsError
 
 ROOT = Path(__file__).parent.parent
 

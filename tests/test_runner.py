@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from flows.shards import Share, parse_share
 from ouro.core.artifacts import ArtifactError, read_sidecar, write_shard
 from ouro.core.layout import shard_names
-from ouro.core.params import Params, ParamsError, Runner
+from ouro.core.params import Params, Runner
+from ouro.core.params_text import ParamsError
 from ouro.core.records import Rejected, Scene
 from tasks.processes.pool import pool
 from tasks.shards import produce

@@ -18,7 +18,8 @@ from cli.app import guarded
 from ouro.core.artifacts import ArtifactError
 from ouro.core.files import write_bytes
 from ouro.core.json_text import parse_json
-from ouro.core.params import Params, ParamsError, load_params
+from ouro.core.params import Params, load_params
+from ouro.core.params_text import ParamsError
 from ouro.core.proxy import spare_loopback
 from ouro.ingest.collection import list_files
 from ouro.nano.model import is_nano

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ouro.core.params import ParamsError, load_params
+from ouro.core.params import load_params
+from ouro.core.params_text import ParamsError
 from ouro.core.urls import url_problem
 from tasks.settings import CommandOptions, apply_options
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ouro.core.errors import OuroError
-from ouro.core.params import ParamsError
+from ouro.core.params_text import ParamsError
 
 NAMED: dict[str, tuple[str, ...]] = {
     "k": ("train.k=0,1,2,3,5,7",),

@@ -9,22 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
-from ouro.core.urls import url_problem
+from ouro.core.params_text import ParamsError, parse_override, put, read_yaml
+from ouro.core.urls import plain_url
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-
-
-_MOST_BYTES = 2**20  # of a params file
-
-
-class ParamsError(OuroError, ValueError):
-    """Everything that is wrong with a params file, one problem a line."""
 
 
 class _Stage(BaseModel):
@@ -43,12 +35,6 @@ def _bf16(value: Any) -> Any:
     return multiplies_bfloat16() if value == "auto" else value
 
 
-def _plain_url(url: str) -> str:
-    if problem := url_problem(url):
-        raise ValueError(problem)
-    return url
-
-
 Dtype = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_dtype)]
 AUTO: Any = "auto"
 
@@ -61,7 +47,7 @@ class Model(_Stage):
     dtype: Dtype = AUTO
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
-    url: Annotated[str, AfterValidator(_plain_url)] = "http://127.0.0.1:8000/v1"
+    url: Annotated[str, AfterValidator(plain_url)] = "http://127.0.0.1:8000/v1"
     name: str = ""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     timeout: Annotated[float, Field(gt=0.0)] = 120.0
@@ -265,17 +251,7 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
         raise ParamsError(
             f"params file {path}: not found; expected a YAML file. Fix: run ouro from its checkout, or name a file"
         )
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ParamsError(f"params file {path}: {path.stat().st_size:,} bytes; expected at most {_MOST_BYTES:,}")
-        raw: Any = yaml.safe_load(path.read_text("utf-8")) or {}
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"params file {path}: not UTF-8 text ({error}); save it as UTF-8") from error
-    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
-        if isinstance(error, ParamsError):
-            raise
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ParamsError(f"params file {path}: not valid YAML: {said}") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
     for text in overrides:
@@ -284,34 +260,6 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
         return Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError(_explain(path, error)) from error
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """ "train.k=3" -> ("train.k", 3). Raises ParamsError."""
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except RecursionError as error:
-        raise ParamsError(f"--set {key}: the value is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
-
-
-def put(document: dict[str, Any], key: str, value: Any) -> None:
-    """Set "stage.key" in a YAML document, in place; what has the value already keeps its comments. Raises ParamsError
-    where a part of the key holds a value."""
-    *parents, last = key.split(".")
-    node: Any = document
-    for name in parents:
-        if node.get(name) is None:
-            node[name] = {}
-        node = node[name]
-        if not isinstance(node, dict):
-            raise ParamsError(f"--set {key}: {name!r} holds the value {node!r}, so it has no keys below it")
-    if last not in node or node[last] != value:
-        node[last] = value
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -25,3 +25,10 @@ def url_problem(url: str) -> str:
 
 
 _PLAIN = "expected a plain address. Fix: leave that out; a key belongs into OPENAI_API_KEY"
+
+
+def plain_url(url: str) -> str:
+    """The address as it is. Raises ValueError with the sentence of `url_problem`."""
+    if problem := url_problem(url):
+        raise ValueError(problem)
+    return url

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import is_kind_of
-from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
+from ouro.annotate.prose.entities import Told, above_of, together
+from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.gaps import INVERSE, is_act
 from ouro.annotate.prose.likeness import fits, has_look, is_colour, is_living, kinds_told, opposed, same_look
 from ouro.annotate.prose.things import Reading, Thing, stem

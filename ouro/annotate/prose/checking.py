@@ -14,7 +14,8 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.attribution import Attribution
-from ouro.annotate.prose.evidence import FIGURE, Evidence, Told
+from ouro.annotate.prose.entities import Told
+from ouro.annotate.prose.evidence import FIGURE, Evidence
 from ouro.annotate.prose.likeness import (
     has_look,
     is_colour,

@@ -7,28 +7,37 @@ matched with them, or spoken of again.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
-from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, same_thing
+from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
 from ouro.annotate.english.phrases import singular
-from ouro.annotate.prose.gaps import INVERSE
-from ouro.annotate.prose.likeness import differs, has_look, is_colour, opposed
+from ouro.annotate.prose.entities import (
+    Told,
+    above_of,
+    can_be,
+    ends_with,
+    join,
+    lie_apart,
+    of_kind,
+    together,
+    told_things,
+    tree_places,
+)
+from ouro.annotate.prose.likeness import differs, has_look, opposed
 from ouro.annotate.prose.passages import Passages
 from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, frames_of, settled, topic_of
 from ouro.annotate.prose.things import Reading, Thing, stems
 from ouro.core.boxes import relative_position
-from ouro.core.records import Box, Conflict, Description, Match, Region, Scene
+from ouro.core.records import Conflict, Description, Match, Region, Scene
 
 # Words by which a text speaks again of what it has named more exactly.
 _GENERAL: Final = frozenset(
@@ -36,17 +45,6 @@ _GENERAL: Final = frozenset(
 )
 FIGURE: Final = re.compile(r"\d+(?:[.,:]\d+)*")  # a number in digits
 _MOST = 64  # things of one noun that are compared
-
-
-@dataclass(eq=False, slots=True)
-class Told:
-    """A thing that a region tells of; `links`: its relations to others of the text, turned so that it comes first."""
-
-    source: int
-    region: str
-    thing: Thing
-    links: list[tuple[str, Told]] = field(default_factory=list[tuple[str, "Told"]])
-    entity: list[Told] = field(default_factory=list["Told"])  # all that is one with it, itself included
 
 
 class Evidence:
@@ -64,7 +62,7 @@ class Evidence:
         self.parents: dict[str, str] = {}
         self.wholes = frozenset(p.topic.noun for p in places if p.topic and not p.frames)  # what the picture shows
         self._regions, self._texts = [region for region, _ in sources], texts
-        self.told = [one for n, (region, reading) in enumerate(sources) for one in _told(n, region, reading)]
+        self.told = [one for n, (region, reading) in enumerate(sources) for one in told_things(n, region, reading)]
         self._by_noun: dict[str, list[Told]] = defaultdict(list)
         self._index_words()
         self._join_again()
@@ -79,7 +77,7 @@ class Evidence:
     @staticmethod
     def of_scene(scene: Scene) -> Evidence:
         """A merged description, with the boxes of its tree."""
-        evidence = Evidence([("", read(scene.text))], list(_tree_places(scene.tree)) if scene.tree else [])
+        evidence = Evidence([("", read(scene.text))], list(tree_places(scene.tree)) if scene.tree else [])
         return evidence
 
     @staticmethod
@@ -126,19 +124,19 @@ class Evidence:
         for one in self.told:
             thing, known = one.thing, before[one.source, one.thing.noun]
             same = [o for o in known if o.thing.plural == thing.plural and not opposed(thing, o.thing)]
-            same = [o for o in same if not differs(thing, o.thing) and not _lie_apart(thing, o.thing)]
+            same = [o for o in same if not differs(thing, o.thing) and not lie_apart(thing, o.thing)]
             same = [o for o in same if o.thing.other or not thing.other]  # "the other boy"
             if thing.definite and same:
                 if len(same) == 1:
-                    _join([same[0], one])
-            elif thing.definite and thing.noun in _GENERAL and (topic := _of_kind(thing, names[one.source])):
-                _join([topic, one])
+                    join([same[0], one])
+            elif thing.definite and thing.noun in _GENERAL and (topic := of_kind(thing, names[one.source])):
+                join([topic, one])
                 self._by_noun[thing.noun] = [o for o in self._by_noun[thing.noun] if o is not one]
             elif len(known) < _MOST:
                 known.append(one)
                 names[one.source].setdefault(thing.noun, one)
-                if thing.definite and (longer := [o for n, o in names[one.source].items() if _ends(n, thing.noun)]):
-                    _join([longer[0], one])  # "a chocolate cake", "a workbench"; "the cake", "the bench"
+                if thing.definite and (longer := [o for n, o in names[one.source].items() if ends_with(n, thing.noun)]):
+                    join([longer[0], one])  # "a chocolate cake", "a workbench"; "the cake", "the bench"
 
     def _join_named(self) -> None:
         """A region named "a notice" that tells of a sheet of paper: that is the notice."""
@@ -148,7 +146,7 @@ class Evidence:
             if topic is not None and topic.start < 0 and first is not None and first.thing.plural == topic.plural:
                 named = Told(source, region, topic)
                 self._by_noun[topic.noun].append(named)
-                _join([first, named])
+                join([first, named])
 
     def _join_matched(self, match: Match) -> None:
         """The things of a matched region and of the phrase that means it are one."""
@@ -164,7 +162,7 @@ class Evidence:
             again = [o for o in above if o.thing.noun == first.thing.noun and not o.thing.modifiers]
             again = [o for o in again if o.thing.plural == first.thing.plural]
             own += [first, *(o for o in again if o is not first)]
-        _join(own)
+        join(own)
 
     # ---- which things a word can mean ------------------------------------------------------------------------------
 
@@ -210,7 +208,7 @@ class Evidence:
     def spots(self, thing: Thing, own: Sequence[Told]) -> list[Spot]:
         """Where a thing (those of `own`) is told or shown to be, in the picture or in what it is a part of."""
         found = [o.thing.spot for o in own if o.thing.spot is not None]
-        shown = [p for p in self.shown(thing.noun) if p.topic and _can_be(thing, p.topic)]
+        shown = [p for p in self.shown(thing.noun) if p.topic and can_be(thing, p.topic)]
         if not shown and not found:  # a part: where the regions that tell of it are
             regions = {o.region for o in own}
             shown = [p for p in self.places if p.region in regions]
@@ -270,65 +268,3 @@ class Evidence:
         around = {above for region in found for above in above_of(self.parents, region)}
         bearers += [p.topic for p in self.places if p.topic and p.region in around]
         return list(dict.fromkeys(found)), bearers
-
-
-def above_of(parents: Mapping[str, str], region: str) -> list[str]:
-    """A region and those around it, from the inside out."""
-    found = [region]
-    while (above := parents.get(found[-1])) is not None and above not in found:
-        found.append(above)
-    return found
-
-
-def together(told: Iterable[Told]) -> list[Told]:
-    """Things with all that are one with them."""
-    return list(dict.fromkeys(o for one in told for o in (one.entity or (one,))))
-
-
-def _join(told: Sequence[Told]) -> None:
-    entity = together(told)
-    for one in entity:
-        one.entity = entity
-
-
-def _told(source: int, region: str, reading: Reading) -> list[Told]:
-    """The things of a reading with their links; what it denies is not among them."""
-    things = [Told(source, region, thing) for thing in reading.things]
-    for link in reading.links:
-        a, b = things[link.a], things[link.b]
-        if not a.thing.negated and not b.thing.negated:
-            a.links.append((link.relation, b))
-            b.links.append((INVERSE[link.relation], a))
-    return [one for one in things if not one.thing.negated]
-
-
-def _of_kind(thing: Thing, names: dict[str, Told]) -> Told | None:
-    kinds = kinds_of(thing.noun) | {thing.noun, f"body of {thing.noun}"}
-    told = (one for name, one in names.items() if kinds_of(name) & kinds)
-    return next((one for one in told if one.thing.plural == thing.plural), None)
-
-
-def _ends(name: str, noun: str) -> bool:
-    return name != noun and name.endswith(noun) and (is_known(noun) or f" {noun}" in name)
-
-
-def _lie_apart(a: Thing, b: Thing) -> bool:
-    return a.spot is not None and b.spot is not None and apart(a.spot, b.spot) is None
-
-
-def _can_be(thing: Thing, topic: Thing) -> bool:
-    """Whether a region that shows `topic` can show the thing: of its colours, and of its looks if of another number."""
-    looks = [w for w in thing.looks if readings(w) and (is_colour(w) or topic.plural != thing.plural)]
-    return not opposed(thing, topic) and all(has_look(w, topic) for w in looks)
-
-
-def _tree_places(tree: str) -> Iterator[Place]:
-    """The regions of a scene's tree, the whole first. Raises ValueError for a text that is no tree."""
-
-    def walk(node: dict[str, Any], frames: tuple[Box, ...]) -> Iterator[Place]:
-        box: Box = tuple(node["box"])
-        yield Place(node["region_id"], box, frames, topic_of("", read(node["description"])))
-        for child in node["children"]:
-            yield from walk(child, (*frames, box))
-
-    return walk(json.loads(tree), ())

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
 from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import is_verb, sentences
+from ouro.annotate.prose.clause import NEAR, Clause
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
 from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.quotations import find_quotations, without_quotations
@@ -25,7 +25,6 @@ _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
 _GROUND = re.compile(r"\b(?:on|against)\b")  # "letters, pink on light blue"
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
-_NEAR = 6  # things before a pronoun that it may speak of
 _LONGEST = 400  # characters between two things that relate them
 _MOST = 24  # links of a thing that another one may share
 
@@ -43,29 +42,6 @@ def read(text: str) -> Reading:
         reader.read_sentence(number, start, end)
     reader.carry()
     return Reading(text, tuple(reader.things), tuple(reader.links), quotations, spans, prose)
-
-
-@dataclass
-class _Clause:
-    """Where the reading of a sentence is, things by number: the subject, the thing before, the list that this ends,
-    and what stands before the subject ("On the left, ..."), with its relations. -1: none."""
-
-    number: int
-    subject: int = -1
-    previous: int = -1
-    guess: bool = False  # its subject is a pronoun
-    acts: bool = False  # its subject has a verb
-    group: list[int] = field(default_factory=list[int])
-    pending: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    subjects: list[int] = field(default_factory=list[int])  # the last ones
-
-    @property
-    def head(self) -> int:
-        return self.subject if self.subject >= 0 else self.previous
-
-    def begin(self, subject: int) -> None:
-        self.subject, self.group, self.pending = subject, [subject], []
-        self.subjects = [*(at for at in self.subjects if at != subject), subject][-_NEAR:]
 
 
 class _Reader:
@@ -86,7 +62,7 @@ class _Reader:
 
     def read_sentence(self, number: int, start: int, end: int) -> None:
         """Append the things and links of characters [start, end)."""
-        clause, last = _Clause(number), start
+        clause, last = Clause(number), start
         items = self._items(start, end)
         edges = [_span(item)[0] for item in items[1:]] + [end]
         for item, edge in zip(items, edges, strict=False):
@@ -114,23 +90,23 @@ class _Reader:
         pronouns = [(one or m).span() for m, one in zip(pronouns, ones, strict=True)]
         return sorted([*phrases, *pronouns], key=_span)
 
-    def _next_clause(self, clause: _Clause, ended: str) -> _Clause:
+    def _next_clause(self, clause: Clause, ended: str) -> Clause:
         """Behind ";" or "while": what was spoken of can be spoken of again."""
         self._say(ended, clause)
         self._topics = clause.subjects or self._topics
-        return _Clause(clause.number, subjects=clause.subjects)
+        return Clause(clause.number, subjects=clause.subjects)
 
-    def _close(self, clause: _Clause, rest: str) -> None:
+    def _close(self, clause: Clause, rest: str) -> None:
         self._say(rest, clause)
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
         subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
-        self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-_NEAR:] or self._topics
+        self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-NEAR:] or self._topics
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
     # ---- naming ----------------------------------------------------------------------------------------------------
 
-    def _name(self, item: Item, clause: _Clause) -> int:
+    def _name(self, item: Item, clause: Clause) -> int:
         """The number of the thing that an item names, or speaks of again; -1 for none."""
         if not isinstance(item, NounPhrase):
             if named := _ONE.search(self._prose, *item):
@@ -149,7 +125,7 @@ class _Reader:
         self.things.append(thing)
         return len(self.things) - 1
 
-    def _name_one(self, named: re.Match[str], clause: _Clause) -> int:
+    def _name_one(self, named: re.Match[str], clause: Clause) -> int:
         """ "The smaller one": another thing of the last one's name."""
         near = range(max(self._starts[-1], len(self.things) - _MOST), len(self.things))
         several = (at for at in reversed(near) if self.things[at].plural)
@@ -160,13 +136,13 @@ class _Reader:
         one = Thing(named.start(), named.end(), name, (*looks, name), frozenset(looks), clause.number, number=1)
         return self._add(one._replace(definite=True, spot=spot_behind(self._prose, named.end())))
 
-    def _antecedent(self, pronoun: str, clause: _Clause) -> int:
+    def _antecedent(self, pronoun: str, clause: Clause) -> int:
         """What a pronoun speaks of: a person for "she", else the subject, else that of the sentence before."""
         if pronoun in _PERSONAL and self._person >= 0:
             return self._person
         return clause.subject if clause.subject >= 0 else next(iter(self._topics), -1)
 
-    def _link_owner(self, word: str, index: int, clause: _Clause) -> None:
+    def _link_owner(self, word: str, index: int, clause: Clause) -> None:
         """ "its handle": of the subject, of a thing just named, of what was spoken of."""
         if word in ("its", "his", "her", "their"):
             self._owners[index] = self._antecedent(word, clause)
@@ -175,11 +151,11 @@ class _Reader:
 
     def _near(self, index: int) -> range:
         """The few things of the sentence before this one."""
-        return range(max(self._starts[-1], index - _NEAR), index)
+        return range(max(self._starts[-1], index - NEAR), index)
 
     # ---- relations -------------------------------------------------------------------------------------------------
 
-    def _attach(self, index: int, gap: Gap, after: str, clause: _Clause, pronoun: bool) -> None:
+    def _attach(self, index: int, gap: Gap, after: str, clause: Clause, pronoun: bool) -> None:
         """Link a thing with those before it and move on."""
         self._guess = pronoun or clause.guess
         self._say(gap.said, clause)
@@ -205,7 +181,7 @@ class _Reader:
             clause.group = [index]
         clause.previous = index
 
-    def _leads(self, index: int, gap: Gap, relation: str, after: str, clause: _Clause) -> bool:
+    def _leads(self, index: int, gap: Gap, relation: str, after: str, clause: Clause) -> bool:
         """Whether a thing is a new subject."""
         if clause.subject < 0 and not (clause.pending and relation and not gap.comma):
             return True
@@ -217,7 +193,7 @@ class _Reader:
             return True
         return clearly_acts(after) and self._opens(index, gap, clause)
 
-    def _opens(self, index: int, gap: Gap, clause: _Clause) -> bool:
+    def _opens(self, index: int, gap: Gap, clause: Clause) -> bool:
         """Whether a thing behind "and" is no last one of a list: "with a jacket and a helmet is riding"."""
         if clause.previous == clause.subject and not clause.acts:  # "a cup and two plates are on the table"
             return False
@@ -225,7 +201,7 @@ class _Reader:
             return True
         return gap.comma and (self.things[index].definite or self.things[index].plural)
 
-    def _lead(self, index: int, clause: _Clause) -> None:
+    def _lead(self, index: int, clause: Clause) -> None:
         """ "Behind her, there is a flag": what stands in front is said of the subject, and so is its place."""
         for relation, at in clause.pending:
             self._link([(index, relation, at)])
@@ -235,7 +211,7 @@ class _Reader:
                 self.things[at] = self.things[at]._replace(spot=None)
         clause.begin(index)
 
-    def _relate(self, relation: str, index: int, clause: _Clause) -> None:
+    def _relate(self, relation: str, index: int, clause: Clause) -> None:
         """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
         previous = clause.previous
         group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
@@ -271,7 +247,7 @@ class _Reader:
 
     # ---- attributes ------------------------------------------------------------------------------------------------
 
-    def _say(self, words: str, clause: _Clause) -> None:
+    def _say(self, words: str, clause: Clause) -> None:
         """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
         right before: "stars, white and blue", "a table made of wood"."""
         words = _GROUND.split(words)[0]

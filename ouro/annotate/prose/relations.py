@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from ouro.annotate.english.kinds import is_kind_of, kinds_of, same_thing
-from ouro.annotate.prose.evidence import Evidence, Told, above_of, together
+from ouro.annotate.prose.entities import Told, above_of, together
+from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import fits, has_look, is_colour, is_living, kinds_told, opposed
 from ouro.annotate.prose.things import CARRIERS, WRITINGS, Thing, stem
 from ouro.core.records import Box

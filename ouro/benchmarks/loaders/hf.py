@@ -36,7 +36,7 @@ from ouro.benchmarks.loaders.fields import (
 from ouro.benchmarks.loaders.general import yes_no
 from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
-from ouro.benchmarks.loaders.splits import open_split
+from ouro.benchmarks.loaders.splits import check_columns, keep_encoded, open_split
 from ouro.benchmarks.loaders.text import language
 from ouro.benchmarks.pictures import AMBIGUOUS, MAX_LISTED, MISSING, Absent
 from ouro.core.hf_folders import DatasetName, DatasetNameError, parse_name
@@ -274,9 +274,9 @@ def open_table(source: str, columns: Columns, split: str = "", config: str = "",
     Raises BenchmarkFileError: not found, no such split or config (it lists those that are there), a column missing.
     """
     rows = open_split(source, split, config)
-    _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
+    check_columns(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
     if not columns.picture_id:
-        return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
+        return HubTable(source, columns, rows, keep_encoded(rows, columns.image))
     if not pictures:
         raise BenchmarkFileError(
             f"{source}: its pictures stand in a second data set (columns id, image): name it too. Fix: --hub-pictures "
@@ -284,8 +284,8 @@ def open_table(source: str, columns: Columns, split: str = "", config: str = "",
         )
     name, second_config, second_split = named(pictures)
     second = open_split(name, second_split or split, second_config)
-    _check(pictures, second, ("id", columns.image))
-    return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
+    check_columns(pictures, second, ("id", columns.image))
+    return HubTable(source, columns, rows, keep_encoded(second, columns.image))
 
 
 def named(text: str) -> DatasetName:
@@ -294,22 +294,3 @@ def named(text: str) -> DatasetName:
         return parse_name(text)
     except DatasetNameError as error:
         raise BenchmarkFileError(str(error)) from error
-
-
-def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if name not in rows.column_names]
-    if missing:
-        raise BenchmarkFileError(
-            f"data set {source}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}; is it another "
-            "benchmark's, or a copy with other names? Rename its columns"
-        )
-
-
-def _keep_encoded(rows: Any, column: str) -> Any:
-    """Pictures as the bytes that the data set holds."""
-    import datasets
-
-    pictures = rows.select_columns([n for n in ("id", column) if n in rows.column_names])
-    if isinstance(rows.features[column], datasets.Image):
-        return pictures.cast_column(column, datasets.Image(decode=False))
-    return pictures

@@ -20,6 +20,18 @@ from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.loaders import beyond, captions, choices, documents, general, pairs, tables, text
 from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
+from ouro.benchmarks.loaders.prompts import (
+    BEST,
+    CAPTION,
+    ICON_BLANK,
+    ICON_LETTER,
+    KEY,
+    LETTER,
+    REGION,
+    SHORT,
+    TRUTH,
+    UNSURE,
+)
 from ouro.benchmarks.scoring.grounding import NAMED
 
 if TYPE_CHECKING:
@@ -36,19 +48,6 @@ GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, COLLECTION = (
     "The collection's own",
 )
 TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0, COLLECTION: 0}
-SHORT = "{question}\nAnswer the question using a single word or phrase."
-UNSURE = (
-    "{question}\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n"
-    "Answer the question using a single word or phrase."
-)
-LETTER = "{context}{question}\n{options}\nAnswer with the option's letter from the given choices directly."
-ICON_LETTER = "{question}\n{options}\nPlease answer with the option letter from the given choices directly."
-ICON_BLANK = "{question}\nPlease answer the question using a single word or phrase."
-CAPTION = "Provide a one-sentence caption for the provided image."
-KEY = "What is the value for the {key}?"
-TRUTH = "Based on the image, is this statement true or false? {question} Answer:"
-REGION = "Please provide the bounding box coordinate of the region this sentence describes: <ref>{question}</ref>"
-BEST = "Pick the best caption for this from the below options. Answer in one word, the option letter only.\n{options}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,3 +81,23 @@ def _of_hub(source: str, split: str, config: str) -> Any:
 def _refuse_config(source: str, config: str) -> None:
     if config:
         raise DatasetNameError(f"data set {source}: no config {config!r}; it has none. Fix: leave :{config} out")
+
+
+def check_columns(source: str, rows: Any, needed: tuple[str, ...]) -> None:
+    """Raises BenchmarkFileError where a column is missing."""
+    missing = [name for name in needed if name not in rows.column_names]
+    if missing:
+        raise BenchmarkFileError(
+            f"data set {source}: no column {', '.join(missing)}; it has {', '.join(rows.column_names)}; is it another "
+            "benchmark's, or a copy with other names? Rename its columns"
+        )
+
+
+def keep_encoded(rows: Any, column: str) -> Any:
+    """Pictures as the bytes that the data set holds."""
+    import datasets
+
+    pictures = rows.select_columns([n for n in ("id", column) if n in rows.column_names])
+    if isinstance(rows.features[column], datasets.Image):
+        return pictures.cast_column(column, datasets.Image(decode=False))
+    return pictures
