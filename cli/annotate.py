@@ -18,7 +18,7 @@ def annotate(
         typer.Argument(
             metavar="SOURCE",
             help="A folder of images, searched with its subfolders; a manifest (.csv, .jsonl); or a Hugging Face "
-            "dataset: hf:NAME[@SPLIT], or a folder that Dataset.save_to_disk wrote.",
+            "dataset: hf:NAME[:CONFIG][@SPLIT], or a folder that Dataset.save_to_disk wrote.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the dataset and the report go; made if missing.")],

@@ -96,6 +96,9 @@ def guarded(command: Callable[[], object]) -> int:
 
 def main() -> None:
     """The console script `ouro`."""
+    from ouro.core.proxy import spare_loopback
+
+    spare_loopback()
     sys.exit(guarded(app))
 
 

@@ -34,14 +34,23 @@ def benchmark(
     url: Url = None,
     k: Annotated[int, typer.Option(min=0, metavar="K", help="Largest regions shown beside each picture.")] = 0,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="Only the first N questions of each (0: all).")] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Length of a reply, thinking included (0: the benchmark's own).")
+    ] = 0,
     protocol: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PROTOCOL", help="Another way to count one of them.")
     ] = None,
     hub: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DATASET[@SPLIT]", help="A Hugging Face dataset, or its folder, instead of --data."),
+        typer.Option(
+            metavar="NAME=DATASET[:CONFIG][@SPLIT]", help="A Hugging Face dataset, or its folder, instead of --data."
+        ),
     ] = None,
-    controls: Annotated[bool, typer.Option(help="Also: most frequent answer, and other pictures (asks twice).")] = True,
+    hub_pictures: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DATASET[:CONFIG][@SPLIT]", help="The second table with its pictures (GQA)."),
+    ] = None,
+    controls: Annotated[bool, typer.Option(help="Also: best constant answer, and other pictures (asks twice).")] = True,
     track: Annotated[bool, typer.Option(help="Log the scores to MLflow.")] = True,
     set_: Set = None,
     params: ParamsFile = None,
@@ -57,7 +66,9 @@ def benchmark(
       ouro benchmark --benchmarks docvqa --adapter models/adapter --k 5 --limit 500 --out runs/boot
       ouro benchmark --benchmarks gqa --backend openai --url http://127.0.0.1:8000/v1 \\
         --model Qwen/Qwen2-VL-7B-Instruct --profile paper --out runs/served
-      ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA@validation --out runs/base
+      ouro benchmark --benchmarks docvqa --hub docvqa=lmms-lab/DocVQA:DocVQA@validation --out runs/base
+      ouro benchmark --benchmarks gqa --hub gqa=lmms-lab/GQA:testdev_balanced_instructions@testdev \\
+        --hub-pictures gqa=lmms-lab/GQA:testdev_balanced_images@testdev --out runs/base
     """
     from tasks.settings import CommandOptions, apply_options
 
@@ -66,8 +77,9 @@ def benchmark(
     )
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
-        names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub), controls, adapter, track
-    )
+        names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub),
+        _pairs("--hub-pictures", hub_pictures), controls, adapter, track, max_new_tokens,
+    )  # fmt: skip
     run(run_params, options)
 
 
@@ -93,9 +105,11 @@ class Options(NamedTuple):
     limit: int
     protocols: Mapping[str, str]
     hubs: Mapping[str, str]
+    hub_pictures: Mapping[str, str]
     controls: bool
     adapter: Path | None
     track: bool
+    max_new_tokens: int = 0
 
 
 def run(params: Params, options: Options) -> None:
@@ -111,8 +125,10 @@ def run(params: Params, options: Options) -> None:
     from tasks.asking import source_of
 
     check_folder(options.out)
+    hubs, pictures = options.hubs, options.hub_pictures
     sources = [
-        source_of(name, params, options.data, options.hubs.get(name, "")) for name in dict.fromkeys(options.benchmarks)
+        source_of(name, params, options.data, hubs.get(name, ""), pictures.get(name, ""))
+        for name in dict.fromkeys(options.benchmarks)
     ]
     for source in sources:
         if source.bench.metric != "contextual":
@@ -146,7 +162,7 @@ def _one(source: object, params: Params, options: Options) -> list[Score]:
         score = run_benchmark(
             source, params, options.out, k=options.k, limit=options.limit,
             protocol=options.protocols.get(name, ""), controls=options.controls, cache=CACHE,
-            adapter=options.adapter, progress=advance,
+            adapter=options.adapter, max_new_tokens=options.max_new_tokens, progress=advance,
         )  # fmt: skip
     if score is None:
         screen.say(f"{source.bench.title}: no metric of its own; its replies are in {options.out / name}")
@@ -165,9 +181,11 @@ def _write_run(params: Params, options: Options) -> None:
     adapter = str(options.adapter or params.model.adapter)
     label = f"{model} + {adapter}" if adapter else model
     content = {"label": label, "model": model, "adapter": adapter, "k": options.k, "limit": options.limit}
-    served = params.model.model_copy(update={"dtype": params.benchmark.dtype})
+    served = params.model.model_copy(update={"dtype": params.benchmark.dtype, "max_new_tokens": options.max_new_tokens})
     content |= {"fingerprint": fingerprint(served, options.adapter), "seed": params.seed}
-    write_json(options.out / RUN, {**content, "dtype": params.benchmark.dtype})
+    write_json(
+        options.out / RUN, {**content, "dtype": params.benchmark.dtype, "max_new_tokens": options.max_new_tokens}
+    )
 
 
 def table(scores: Sequence[Score]) -> list[str]:
@@ -181,7 +199,14 @@ def _track(params: Params, options: Options, scores: Sequence[Score]) -> None:
     from tasks import tracking
 
     with tracking.run("benchmark model") as run:
-        run.params({"model": params.model.model_dump(), "k": options.k, "limit": options.limit})
+        run.params(
+            {
+                "model": params.model.model_dump(),
+                "k": options.k,
+                "limit": options.limit,
+                "max_new_tokens": options.max_new_tokens,
+            }
+        )
         for s in scores:
             e, name = s.reported, s.bench.name
             values = {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "unreadable": s.unreadable}

@@ -100,8 +100,10 @@ def _gain(d: Difference, points: float) -> str:
 
 def _show(form: str, names: Sequence[str], table: Sequence[Row]) -> None:
     title = f"first: {names[0]}; second: {names[1]}; difference: second - first, paired bootstrap over pictures, 95%"
+    from ouro.core.printable import printable
+
     if form == "markdown":
-        print(markdown(title, table))
+        print(printable(markdown(title, table)))
         return
     from tasks import screen
 

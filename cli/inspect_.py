@@ -74,12 +74,12 @@ def _name(folder: Path) -> str:
 
 def _earlier(path: Path) -> tuple[CaptionLength, ...]:
     """The caption lengths of another round, from its statistics.json. Raises StatisticsError."""
-    import json
 
+    from ouro.core.json_text import parse_json
     from ouro.pages.statistics import StatisticsError, captions_from_json
 
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = parse_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise StatisticsError(
             f"{path}: cannot be read ({error}); expected a statistics.json that `ouro inspect` wrote"

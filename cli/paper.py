@@ -44,6 +44,7 @@ def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
 
     from ouro.benchmarks import paper as tables_of_paper
     from ouro.benchmarks.items import BenchmarkFileError
+    from ouro.core.printable import printable
 
     numbers = [table.number for table in tables_of_paper.tables()]
     if unknown := [n for n in tables if n not in numbers]:
@@ -55,7 +56,7 @@ def run(folders: Sequence[Path], form: Form, tables: Sequence[int]) -> None:
         return
     for table in selection:
         if form == "markdown":
-            print(_markdown(table, here), end="\n\n")
+            print(printable(_markdown(table, here)), end="\n\n")
         else:
             _show(table, here)
 

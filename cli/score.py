@@ -34,10 +34,13 @@ def score(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="Another way to count, e.g. vqaeval, lenient, plain.")
     ] = "",
+    reply_key: Annotated[
+        str, typer.Option(metavar="KEY", help="Where each reply stands, if several keys of a line could hold it.")
+    ] = "",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Questions without a prediction count as wrong.")
     ] = False,
-    controls: Annotated[bool, typer.Option(help="Score the most frequent answer, too.")] = True,
+    controls: Annotated[bool, typer.Option(help="Score the best constant answer, too.")] = True,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Writes scores.json, samples.parquet.")] = None,
     json_: AsJson = False,
 ) -> None:
@@ -52,7 +55,7 @@ def score(
       ouro score vqav2 --annotations data/benchmarks/vqav2 --predictions replies.jsonl --protocol vqaeval
       ouro score textcaps --annotations TextCaps_0.1_val.json --predictions replies.jsonl --protocol plain --json
     """
-    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_))
+    run(Options(benchmark, annotations, predictions, protocol, allow_missing, controls, out, json_, reply_key))
 
 
 class Options(NamedTuple):
@@ -66,6 +69,7 @@ class Options(NamedTuple):
     controls: bool
     out: Path | None
     json: bool
+    reply_key: str = ""
     seed: int = 0
     resamples: int = 2000
 
@@ -92,7 +96,7 @@ def run(options: Options) -> None:
     annotations = options.annotations
     paths = locate(bench, annotations[0]) if len(annotations) == 1 and annotations[0].is_dir() else annotations
     load = partial(bench.load, paths)
-    with read_predictions(options.predictions) as predictions, _progress(options) as advance:
+    with read_predictions(options.predictions, key=options.reply_key) as predictions, _progress(options) as advance:
         reply_to = predictions.reply
         try:
             samples, account = judge(
@@ -161,7 +165,7 @@ def lines(result: Score) -> list[str]:
     out += _kinds(result.metric.names[0], result.figures[result.metric.names[0]], points)
     for name in result.metric.names[1:]:
         out.append(f"  {name}: {figure(result.figures[name].micro, points)}")
-    controls = {"most frequent answer": result.constant, "other pictures": result.shuffled}
+    controls = {"best constant answer": result.constant, "other pictures": result.shuffled}
     control_texts = [f"{what} {points * value:.1f}" for what, value in controls.items() if value is not None]
     out += [f"  controls: {', '.join(control_texts)}"] if control_texts else []
     if result.margin:
@@ -169,8 +173,16 @@ def lines(result: Score) -> list[str]:
             f"  grounded margin (above other pictures): {figure(result.margin.reported(result.metric.macro), points)}"
         )
     out.append(f"  replies that could not be read: {100 * result.unreadable:.1f}%; missing: {account.missing}")
+    out += [f"  note: {note}" for note in result.notes]
+    if account.forms:
+        mixed = "a mixture: " if len(account.forms) > 1 else ""
+        out.append(f"  boxes written as: {mixed}{', '.join(f'{form} {n}' for form, n in account.forms.items())}")
+    if account.thought:
+        length = "; ask with a larger --max-new-tokens" if account.cut else ""
+        out.append(f"  replies with thinking: {account.thought}, cut before an answer (wrong): {account.cut}{length}")
     if account.rejected:
         out.append(f"  {account.n_in} records in, {account.n_out} scored, rejected: {_rejected(account)}")
+        out += [f"    {reason}: {one}" for reason, details in account.details.items() for one in details]
     return out
 
 

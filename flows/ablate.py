@@ -28,6 +28,7 @@ from ouro.ablations.results import Result, findings, page, paper_rows, paper_tab
 from ouro.core.artifacts import ArtifactError, write_bytes, write_json, write_text
 from ouro.core.code import code_fingerprint
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE
 from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
@@ -106,7 +107,7 @@ def out_of_date(targets: Sequence[str]) -> dict[str, Any]:
         raise StatusError(
             f"dvc status {' '.join(targets)}: ended with {status.returncode}, printed above. Fix what it names"
         )
-    return json.loads(status.stdout)
+    return parse_json(status.stdout)
 
 
 def check_overwrites(ablation: Plan) -> None:
@@ -226,7 +227,7 @@ def run_and_log(
         with tracking.parent_of_children(run) if run.tracked_as else contextlib.nullcontext():
             if is_stale:
                 run_job(job.arm.name, job.seed, target(ablation.name, job))
-        content = json.loads(scores.read_text())
+        content = parse_json(scores.read_text())
         run.tags({"k": str(content["k"]), "supervision": content["supervision"], "scores": _digest_of(scores)})
         run.params({"seed": job.seed, "set": content["set"]})
         run.metrics(content["figures"])
@@ -241,7 +242,7 @@ def _digest_of(path: Path) -> str:
 def _write_results(ablation: Plan) -> list[Result]:
     """table.json, table.md and figure.png from every arm's scores.json."""
     figures_by_job = {
-        (job.arm.name, job.seed): json.loads(scores_of(ablation.name, job).read_text())["figures"]
+        (job.arm.name, job.seed): parse_json(scores_of(ablation.name, job).read_text())["figures"]
         for job in ablation.jobs
     }
     arm_results = results(ablation.arms, figures_by_job)

@@ -55,7 +55,9 @@ def annotate(params: Params, layout: Layout, share: Share, lease: FolderLease) -
     """The stages in their order; the wall seconds of each."""
     seconds: dict[str, float] = {}
     with _clocked("ingest", seconds):
-        lease.ingest_once(source_fingerprint(params.ingest.source), lambda: ingest(params, layout))
+        with screen.waiting("look", "files") as advance:
+            collection = source_fingerprint(params.ingest.source, advance)
+        lease.ingest_once(collection, lambda: ingest(params, layout))
     for stage in (propose, describe, merge, synthesize):
         with _clocked(stage.name, seconds):
             stage(params, layout, share)

@@ -21,6 +21,7 @@ from flows.propose import propose
 from flows.session import run_stage
 from flows.synthesize import synthesize
 from ouro.ablations.grid import GridError, annotates, overrides
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
@@ -81,7 +82,7 @@ def arm_flow(name: str, arm: str, seed: int, layout: Layout = PIPELINE) -> None:
     }  # fmt: skip
     with screen.progress("benchmark", answers, "answers") as advance:
         scores = score_arm(about, layout, params, paths, advance)
-    figures = json.loads(scores.read_text())["figures"]
+    figures = parse_json(scores.read_text())["figures"]
     accuracy, base = (100 * figures[f"image/{what}/macro-average"] for what in ("accuracy", "base"))
     screen.say(f"{arm}, seed {seed}: image alone {accuracy:.1f}, the base {base:.1f}")
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from prefect import flow
 
 from flows.session import run_stage, stage_run_name
 from ouro.benchmarks.items import HELD_OUT
+from ouro.core.json_text import parse_json
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
@@ -36,10 +36,10 @@ def benchmark(params: Params, layout: Layout) -> None:
         screen.say(f"benchmark: nothing to ask, no questions in {question_files(layout)[0]}")
     for name in names:
         _ask(name, params, layout)
-    gate = json.loads(compare_benchmarks(layout, params).read_text())["benchmarks"]
+    gate = parse_json(compare_benchmarks(layout, params).read_text())["benchmarks"]
     for row in gate:
         screen.say(_line(row))
-    _score_artifact(json.loads((layout.scores / "scores.json").read_text())["comparisons"])
+    _score_artifact(parse_json((layout.scores / "scores.json").read_text())["comparisons"])
     _gate_artifact(gate)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import load_params
+from ouro.core.proxy import spare_loopback
 from tasks import screen, tracking
 from tasks.errors import explain
 from tasks.models import needs_hub
@@ -96,6 +97,7 @@ def run_stage(body: Flow[..., Any], parameters: Mapping[str, Any] | None = None)
 
     Exits 2 on an error of the person's making.
     """
+    spare_loopback()
     try:
         params = load_params()
         number = os.environ.get(ROUND)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.session import run_stage, stage_run_name
+from ouro.core.json_text import parse_json
 from ouro.core.layout import ADAPTER, Layout
 from ouro.core.params import Params
 from tasks import screen
@@ -25,11 +25,11 @@ EVERY = 5.0  # seconds between two updates of Prefect's progress
 def train(params: Params, layout: Layout, adapter: Path = ADAPTER, track: bool = True) -> Trained:
     with record_work("train", layout), screen.steps("train") as on_step, _report_to_prefect(on_step) as report_step:
         trained = train_task(layout, params, adapter, report_step, track)
-    samples = json.loads((adapter / SAMPLES).read_text())
+    samples = parse_json((adapter / SAMPLES).read_text())
     screen.say(
         f"train: {samples['n_in']} images in, {samples['n_out']} samples, rejected {samples['rejected'] or 'none'}"
     )
-    curve = json.loads((adapter / LOG).read_text())
+    curve = parse_json((adapter / LOG).read_text())
     if curve:
         _curve_artifact(curve)
         last = curve[-1]

@@ -31,6 +31,7 @@ from ouro.core.records import Scene as Described
 from ouro.core.tokens import token_counter
 from ouro.nano import language as say
 from ouro.nano.facts import quality, stated_facts, true_facts
+from ouro.nano.merging import merge_nano
 from ouro.nano.scenes import Container, Item, Scene, Sign
 
 
@@ -96,7 +97,9 @@ def _descriptions(data: Path, facts: Mapping[str, Any]) -> bool:
     regions, descriptions = _regions(data / "regions"), _read(data / "descriptions", Description)
     tokenizer = Path(params.model.base) / "tokenizer.json"
     count = token_counter(tokenizer, fingerprint_files([tokenizer]) if tokenizer.is_file() else "")
-    merged, seconds = _timed(lambda: merge_shard(images, regions, descriptions, params.merge, count))
+    merged, seconds = _timed(
+        lambda: merge_shard(images, regions, descriptions, params.merge, count, template=merge_nano)
+    )
     texts = {s.image_id: s.text for s in merged.scenes}
     q, intervals = quality((t, facts[i]) for i, t in texts.items()), _intervals(texts, facts)
     over = sum(count(t) > params.merge.max_tokens for s in merged.scenes for _, t in s.region_texts)
@@ -115,7 +118,7 @@ def _descriptions(data: Path, facts: Mapping[str, Any]) -> bool:
     _compare(data / "scenes", texts)
     roots = {f"{i}/0": t for i, t in texts.items()}
     detailed = [replace(d, text=roots.get(d.region_id, d.text)) for d in descriptions]
-    detailed_scenes = merge_shard(images, regions, detailed, params.merge, count).scenes
+    detailed_scenes = merge_shard(images, regions, detailed, params.merge, count, template=merge_nano).scenes
     q2 = quality((s.text, facts[s.image_id]) for s in detailed_scenes)
     print("  with these texts as descriptions of the whole images, as a trained annotator gives them:")
     print(f"    precision {q2.precision:.4f}, recall {q2.recall:.4f}, repeated {q2.redundancy:.4%}")

@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image as PILImage
 
 from ouro.annotate.pairs.replies import parse_pairs
-from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import ASPECTS, synthesis_prompt
 from ouro.core.crops import crop
 from ouro.nano import language as say
 from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import Scene, draw_scene, render
+from ouro.nano.support import check_pair
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.protocols import Request
 
@@ -85,7 +85,7 @@ def _written(vlm: HFVisionLM, scenes: list[tuple[Scene, PILImage.Image]], rng: n
         pairs = {(q.question, q.answer) for a in ASPECTS for q in say.aspect_pairs(scene, a, rng)}
         shades = {(i.color, i.shape) for i in scene.items}
         for pair in parse_pairs(reply):
-            supported.append(support(pair, text) == "")
+            supported.append(check_pair(pair, text) == "")
             words = pair.question.rstrip("?").split()
             no = pair.answer == "no" and tuple(words[-2:]) not in shades
             true.append((pair.question, pair.answer) in pairs or no)

@@ -40,6 +40,7 @@ from ouro.annotate.recurse import propose_shard
 from ouro.annotate.reference import recursive_annotate
 from ouro.core.params import Params, load_params
 from ouro.core.records import Description, Image
+from ouro.nano.merging import merge_nano
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.encoding import views
 from ouro.vision.hf import HFVisionLM
@@ -119,7 +120,7 @@ class World:
             descriptions, _ = describe_shard(
                 regions, self.pictures, clocked, self.params.describe, seed=self.params.seed
             )
-            merge_shard(self.images, regions, descriptions, self.params.merge)
+            merge_shard(self.images, regions, descriptions, self.params.merge, template=merge_nano)
         rounds["waves, describing"].append(clocked.took())
         return descriptions, clocked.asked
 
@@ -129,7 +130,9 @@ class World:
         with clock(rounds, "literal, whole", lambda: len(clocked.asked)):
             for image in images:
                 picture = self.pictures[image.image_id]
-                descriptions += recursive_annotate(image, picture, self.proposers, clocked, self.params).descriptions
+                descriptions += recursive_annotate(
+                    image, picture, self.proposers, clocked, self.params, merge_nano
+                ).descriptions
         rounds["literal, describing"].append(clocked.took())
         return descriptions
 
@@ -196,7 +199,9 @@ def measure(world: World, vlm: HFVisionLM, pool: PooledVLM, n_rounds: int) -> di
         with clock(rounds, POOL, lambda: crops):
             three = pool.generate(requests, max_new_tokens=n)
         literal = world.literally(world.images[k::n_rounds], vlm, rounds)
-        differing["literal"] += sum(d != descriptions.get(d.region_id) for d in literal)
+        differing["literal"] += sum(
+            d.region_id not in descriptions or d.text != descriptions[d.region_id].text for d in literal
+        )
         for name, other in (("bare", one), ("bare, prepared", two), ("pool", three), ("round before", replies)):
             differing[name] += sum(a != b for a, b in zip(ours, other, strict=True))
     return {"crops": crops, "regions a scene": crops / len(world.images), "differing": dict(differing)} | report(rounds)

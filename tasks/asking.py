@@ -20,14 +20,18 @@ from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, ask, l
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
+from ouro.benchmarks.loaders.reading import STAGE
 from ouro.benchmarks.loaders.registry import Benchmark, benchmark, columns_of, locate, prompt_of
 from ouro.benchmarks.pictures import FilePictures, Pictures, StoredPictures
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_score
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
+from ouro.benchmarks.scoring.grounding import convention_of, resized
 from ouro.core.artifacts import read_all
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Model, Params
+from ouro.core.pictures import stored_file
 from ouro.core.records import Image, Region, Rejected
 from ouro.core.state import CHECKOUT
 from tasks.addresses import code_of
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
     Entry = Item | Rejected
 
+QWEN = "qwen2.5-vl"  # the protocol whose boxes are pixels of the picture as the model sees it
 Progress = Callable[[int], None]
 
 
@@ -56,14 +61,19 @@ class Source:
     regions: Callable[[int], dict[str, list[Box]]] | None = None
 
 
-def source_of(name: str, params: Params, data: Path | None = None, hub: str = "", layout: Layout = PIPELINE) -> Source:
+def source_of(
+    name: str, params: Params, data: Path | None = None, hub: str = "", hub_pictures: str = "",
+    layout: Layout = PIPELINE,
+) -> Source:  # fmt: skip
     """A benchmark by its name: the held-out questions of `layout`, any other as `open_source` has it.
 
     `data`: by default benchmark.folder. Raises BenchmarkFileError.
     """
     if name == HELD_OUT:
         return _held_out_source(layout, params)
-    return open_source(benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub)
+    return open_source(
+        benchmark(name), data or Path(params.benchmark.folder), params.ingest.max_pixels, hub, hub_pictures
+    )
 
 
 def question_files(layout: Layout) -> list[Path]:
@@ -75,7 +85,7 @@ def question_files(layout: Layout) -> list[Path]:
 def held_out_count(layout: Layout) -> int:
     """How many held-out questions there are; 0 where the collection came without."""
     questions = question_files(layout)[0]
-    return len(json.loads(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
+    return len(parse_json(questions.read_text(encoding="utf-8"))["questions"]) if questions.is_file() else 0
 
 
 def _held_out_source(layout: Layout, params: Params) -> Source:
@@ -89,7 +99,9 @@ def _held_out_source(layout: Layout, params: Params) -> Source:
     suffix = b.suffix.replace("{", "{{").replace("}", "}}")
     bench = replace(benchmark(HELD_OUT), template="{question}" + suffix, max_new_tokens=b.max_new_tokens)
     files = {
-        image.image_id: layout.images / image.path for image in read_all(layout.images, Image) if image.split == "test"
+        image.image_id: stored_file(layout.images, image)
+        for image in read_all(layout.images, Image)
+        if image.split == "test"
     }
 
     def regions(k: int) -> dict[str, list[Box]]:
@@ -99,22 +111,24 @@ def _held_out_source(layout: Layout, params: Params) -> Source:
     return Source(bench, partial(bench.load, question_files(layout)), pictures, regions)
 
 
-def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "") -> Source:
-    """The benchmark below `data`/<name> (official files, or its Hugging Face columns), or `hub`: NAME[@SPLIT].
+def open_source(bench: Benchmark, data: Path, max_pixels: int, hub: str = "", hub_pictures: str = "") -> Source:
+    """The benchmark below `data`/<name> (official files, or its Hugging Face columns), or the data set `hub`,
+    NAME[:CONFIG][@SPLIT], whose pictures may stand in a second one.
 
     Raises BenchmarkFileError: what is missing, and where to get it.
     """
     folder = data / bench.name
-    name, _, split = hub.partition("@")
-    if name:
-        return _hub_source(bench, name, split or "test")
+    if hub:
+        return _hub_source(bench, hub, hub_pictures)
     try:
         paths = locate(bench, folder)
     except BenchmarkFileError:
         if not _is_table(folder):
             raise
-        return _hub_source(bench, str(folder), "test")
-    return Source(bench, partial(bench.load, paths), FilePictures([folder, data], max_pixels))
+        return _hub_source(bench, str(folder), hub_pictures)
+    load = partial(bench.load, paths)
+    pictures = FilePictures(folder, max_pixels, lambda: (item.image for item in _items(load())), bench.picture_parts)
+    return Source(bench, load, pictures)
 
 
 def check_benchmarks(params: Params) -> None:
@@ -129,29 +143,32 @@ def _is_table(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in marks) or any(folder.rglob("*.parquet"))
 
 
-def _hub_source(bench: Benchmark, name: str, split: str) -> Source:
-    from ouro.benchmarks.loaders.hf import open_table
+def _hub_source(bench: Benchmark, hub: str, hub_pictures: str) -> Source:
+    from ouro.benchmarks.loaders.hf import named, open_table
 
-    table = open_table(name, columns_of(bench), split)
+    name, config, split = named(hub)
+    table = open_table(name, columns_of(bench), split, config, hub_pictures)
     return Source(bench, table.items, table)
 
 
 def run_benchmark(
     source: Source, params: Params, out: Path, *, k: int, limit: int, protocol: str, controls: bool, cache: Path,
-    adapter: Path | None, progress: Progress = lambda n: None,
+    adapter: Path | None, max_new_tokens: int = 0, progress: Progress = lambda n: None,
 ) -> Score | None:  # fmt: skip
     """Ask, store, judge; None where the benchmark has no metric (its replies are stored). Writes out/<benchmark>.
 
-    `limit`: only the first so many questions. With `controls` the questions are asked about other pictures, too.
-    Raises BenchmarkFileError when no question is left.
+    `limit`: only the first so many questions; `max_new_tokens`: length of a reply (0: the benchmark's own). With
+    `controls` the questions are asked about other pictures, too. Raises BenchmarkFileError when no question is left.
     """
     bench = source.bench
+    bench = replace(bench, max_new_tokens=max_new_tokens or bench.max_new_tokens)
+    protocol = protocol or convention(bench, params)
     metric = None if bench.metric == "contextual" else metric_of(bench, protocol)
     folder = out / bench.name
     boxes = source.regions(k) if source.regions and k else None
     with closing(ReplyStore(cache / "replies.db")) as store:
         asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
-        load = partial(_limited, source.load, limit)
+        load = partial(_limited, partial(_shown, source.load, params) if protocol == QWEN else source.load, limit)
         questions = ((item, item.image) for item in _items(load()))
         rejected = _write_replies(folder / PREDICTIONS, questions, asker, source.pictures, settings, progress)
         load = partial(_reject_unasked, load, rejected)
@@ -172,6 +189,25 @@ def run_benchmark(
     return result
 
 
+def convention(bench: Benchmark, params: Params) -> str:
+    """RefCOCO: the protocol that reads boxes as the model's family writes them; "" for a family that is not known,
+    which leaves it to the replies' form, and for other benchmarks."""
+    if bench.metric != "refcoco":
+        return ""
+    name, config = params.model.name, Path(params.model.base) / "config.json"
+    if params.model.backend != "openai":
+        name = str(json.loads(config.read_bytes()).get("model_type", "")) if config.is_file() else params.model.base
+    return convention_of(name) or ""
+
+
+def _shown(load: Callable[[], Iterator[Entry]], params: Params) -> Iterator[Entry]:
+    """The entries with the size at which Qwen2.5-VL sees each picture, within benchmark.max_pixels."""
+    for entry in load():
+        if isinstance(entry, Item) and entry.size:
+            entry = replace(entry, shown=resized(entry.size, params.benchmark.max_pixels))
+        yield entry
+
+
 def _limited(load: Callable[[], Iterator[Entry]], limit: int) -> Iterator[Entry]:
     return islice(load(), limit or None)
 
@@ -180,11 +216,10 @@ def _items(entries: Iterable[Entry]) -> Iterator[Item]:
     return (entry for entry in entries if isinstance(entry, Item))
 
 
-def _reject_unasked(load: Callable[[], Iterator[Entry]], reasons: Mapping[str, str]) -> Iterator[Entry]:
+def _reject_unasked(load: Callable[[], Iterator[Entry]], rejected: Mapping[str, Rejected]) -> Iterator[Entry]:
     """The entries, with items whose picture could not be shown as rejected records."""
     for entry in load():
-        reason = reasons.get(entry.item_id, "") if isinstance(entry, Item) else ""
-        yield Rejected("benchmark", entry.item_id, reason, entry.image) if reason and isinstance(entry, Item) else entry
+        yield rejected.get(entry.item_id, entry) if isinstance(entry, Item) else entry
 
 
 def _settings(bench: Benchmark, params: Params, k: int, boxes: Mapping[str, Sequence[Box]] | None) -> Settings:
@@ -236,17 +271,17 @@ def _write_replies(
     pictures: Pictures,
     settings: Settings,
     progress: Progress,
-) -> dict[str, str]:
-    """Write the reply to each question as a line of JSON; returns the reason for each id without a reply."""
-    reasons: dict[str, str] = {}
+) -> dict[str, Rejected]:
+    """Write the reply to each question as a line of JSON; returns why others have none, by their ids."""
+    rejected: dict[str, Rejected] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             requests = (Question(item, image) for item, image in questions)
-            for item, reply, reason in ask(requests, asker, pictures, settings, progress):
+            for item, reply, reason, detail in ask(requests, asker, pictures, settings, progress):
                 if reply is None:
-                    reasons[item.item_id] = reason
+                    rejected[item.item_id] = Rejected(STAGE, item.item_id, reason, detail)
                 else:
                     line = {"question_id": item.item_id, "prediction": reply}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -254,13 +289,17 @@ def _write_replies(
         temporary.unlink(missing_ok=True)
         raise
     os.replace(temporary, path)
-    return reasons
+    return rejected
 
 
 def _judge_replies(load: Callable[[], Iterator[Entry]], metric: Metric, path: Path) -> tuple[Samples, Account]:
     if not path.stat().st_size:
-        reasons = Counter(entry.reason for entry in load() if isinstance(entry, Rejected))
-        raise BenchmarkFileError(f"{path.parent.name}: no question could be asked; rejected: {dict(reasons) or 'none'}")
+        every = [entry for entry in load() if isinstance(entry, Rejected)]
+        reasons = Counter(entry.reason for entry in every)
+        first = f", the first: {every[0].detail}" if every else ""
+        raise BenchmarkFileError(
+            f"{path.parent.name}: no question could be asked; rejected: {dict(reasons) or 'none'}{first}"
+        )
     with read_predictions(path) as predictions:
         return judge(load(), metric, lambda item: predictions.reply(item.item_id))
 

@@ -17,16 +17,18 @@ from tasks.shards import Progress, produce, shard_task
 from tasks.weights import check_weights
 
 if TYPE_CHECKING:
+    from ouro.annotate.describe import DeriveName
     from ouro.vision.protocols import VisionLM
 
 
 def address(params: Params) -> Address:
-    """`describe_images` chooses the training images, cuts, asks, reads replies and counts words. The annotator builds
-    itself from params.model, of which base, adapter and dtype (or address and name) decide replies: they are in its
-    fingerprint. Raises MissingModel, and ServedAdapter."""
-    own = {"seed": params.seed, **params.describe.model_dump(mode="json")}
-    code = code_of("ouro.annotate.describe", annotator_code(params.model), SHARDS)
-    return Address(own, fingerprint(params.model), code)
+    """`describe_images` chooses the training images, cuts, asks, reads replies and counts words; names are derived by
+    nano's own module. The annotator builds itself from params.model, of which base, adapter and dtype (or address and
+    name) decide replies: they are in its fingerprint. Raises MissingModel, and ServedAdapter."""
+    settings = {"seed": params.seed, **params.describe.model_dump(mode="json")}
+    derived = ["ouro.nano.naming"] if params.describe.name == "derived" else []
+    code = code_of("ouro.annotate.describe", *derived, annotator_code(params.model), SHARDS)
+    return Address(settings, fingerprint(params.model), code)
 
 
 @shard_task(name="describe", task_run_name="describe, {name}")
@@ -43,11 +45,18 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
         return annotator(params.model, batch_size, batch_tokens=batch_tokens)
 
     def make() -> None:
-        made = describe_images(
+        result = describe_images(
             read_shard(images, Image), read_shard(regions, Region), layout.images, params.ingest.max_pixels, load,
-            params.describe, params.seed, progress,
+            params.describe, params.seed, progress, _derive_name(params),
         )  # fmt: skip
-        write_shard(out, Description, made.descriptions, n_in=made.n_in, rejected=made.rejected, meta=made.meta)
+        write_shard(
+            out,
+            Description,
+            result.descriptions,
+            n_in=result.n_in,
+            rejected=result.rejected,
+            meta=result.meta,
+        )
 
     if produce(
         "describe", out, inputs=[images, regions], **where._asdict(), cache=layout.cache, make=make,
@@ -55,3 +64,11 @@ def describe(name: str, layout: Layout, params: Params, progress: Progress = lam
     ):  # fmt: skip
         progress(read_sidecar(out).n_in)
     return out
+
+
+def _derive_name(params: Params) -> DeriveName | None:
+    if params.describe.name != "derived":
+        return None
+    from ouro.nano.naming import derive_name
+
+    return derive_name

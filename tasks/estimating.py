@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout, layout_of
 from ouro.core.params import Params, load_params
 from ouro.core.rates import Rates, rates
@@ -125,7 +125,7 @@ def _questions(layout: Layout) -> dict[str, float]:
     path = layout.annotations / "test_questions.json"
     if not path.is_file():
         return {}
-    questions_by_image = Counter(q["image_id"] for q in json.loads(path.read_text("utf-8"))["questions"])
+    questions_by_image = Counter(q["image_id"] for q in parse_json(path.read_text("utf-8"))["questions"])
     return (
         {"asked": questions_by_image.total(), "asked_per_image": questions_by_image.total() / len(questions_by_image)}
         if questions_by_image
@@ -171,7 +171,7 @@ def _last_round(model: _Model) -> _Last:
             f"--measured: no {LAST_ROUND}; expected a finished round. Fix: run `ouro bootstrap` here first"
         )
     params = load_params()
-    work: dict[str, float] = json.loads(LAST_ROUND.read_text())["work"]
+    work: dict[str, float] = parse_json(LAST_ROUND.read_text())["work"]
     inputs, images = done(params, PIPELINE.root)
     round_estimate = estimate_costs(inputs, images, rates("h100", 0.5, 0.5, False))
     note = f"measured: seconds of the last round, on {images} images with {params.model.base}, on this machine"

@@ -7,15 +7,16 @@ were made that lie there; where it holds, nothing is opened but the shards (DVC 
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, write_json
 from ouro.core.cache import ShardCache
+from ouro.core.json_text import parse_json
 from ouro.core.layout import Layout
 from ouro.ingest.sources import count_items, ingest_source, items
+from ouro.ingest.stored import find_damaged
 from tasks.addresses import SHARDS, code_of
 from tasks.inbox import inbox_fingerprint
 from tasks.shards import Progress, shard_task
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ouro.core.params import Params
 
 
-def expected(params: Params) -> int:
+def expected(params: Params, progress: Progress = lambda n: None) -> int:
     """How many files ingest is going to look at; 0: not known beforehand.
 
     Raises ImageError, ManifestError or DatasetError for a bad source.
@@ -32,7 +33,7 @@ def expected(params: Params) -> int:
     settings = params.ingest
     if settings.source == "nano":
         return settings.train_images + settings.test_images
-    n = count_items(settings)
+    n = count_items(settings, progress)
     return min(n, settings.limit) if n and settings.limit else n
 
 
@@ -83,10 +84,11 @@ def _key(store: ShardCache, params: Params) -> str:
 def _is_there(layout: Layout, key: str, note: Path) -> bool:
     """Whether all images of `key` lie in the folder. An image is known by its name (its content) and size."""
     try:
-        state: dict[str, Any] = json.loads(note.read_text())
+        state: dict[str, Any] = parse_json(note.read_text())
     except (OSError, ValueError):
         return False
-    return layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}
+    there = layout.images.is_dir() and state == {"key": key, "images": _hash_shards(layout.images)}
+    return there and not find_damaged(layout.images)
 
 
 def _hash_shards(images: Path) -> str:

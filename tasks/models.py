@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ouro.core.errors import OuroError
 from ouro.core.files import folder_fingerprint
+from ouro.core.model_files import find_unsafe
 from ouro.core.params import Params
 
 
@@ -14,7 +15,7 @@ class MissingModel(OuroError, ValueError):
 
 
 def require_model(folder: Path) -> None:
-    """Raise MissingModel, with the way to mend it, unless `folder` looks like a model."""
+    """Raise MissingModel, with the way to mend it, unless `folder` looks like a model and is safe."""
     if not folder.is_dir():
         raise MissingModel(
             f"model folder {folder}: not found; expected a local Hugging Face folder (config.json, *.safetensors)."
@@ -25,6 +26,8 @@ def require_model(folder: Path) -> None:
             f"model folder {folder}: no *.safetensors in it (got {sorted(p.name for p in folder.iterdir())[:5]});"
             " expected a model's weights. Fix: fetch it again, or for models/nano run `python -m ouro.nano.pretrain`"
         )
+    if problems := find_unsafe(folder):
+        raise MissingModel("\n  ".join([f"model folder {folder}: refused", *problems[:5]]))
 
 
 def needs_hub(params: Params) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +9,10 @@ from ouro.benchmarks.comparison import Comparison
 from ouro.core.artifacts import list_shards, read_shard
 from ouro.core.counts import count_stages
 from ouro.core.images import load_image
+from ouro.core.json_text import parse_json
 from ouro.core.layout import ADAPTER, PIPELINE, Layout
 from ouro.core.params import Params, load_params
+from ouro.core.pictures import stored_file
 from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.nano.model import is_nano
 from ouro.pages.report import LossPoint, ReportSample, write_report
@@ -90,7 +91,7 @@ def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSamp
             report_samples.append(
                 ReportSample(
                     image,
-                    load_image(layout.images / image.path, params.ingest.max_pixels),
+                    load_image(stored_file(layout.images, image), params.ingest.max_pixels),
                     [r for r in regions if r.image_id == image_id],
                     [d for d in descriptions if d.image_id == image_id],
                     scenes.get(image_id),
@@ -107,7 +108,7 @@ def losses(adapter: Path) -> list[LossPoint]:
     path = adapter / "train_log.json"
     if not path.is_file():
         return []
-    rows = json.loads(path.read_text())
+    rows = parse_json(path.read_text())
     return [LossPoint(row["step"], row.get("loss_desc"), row.get("loss_qa")) for row in rows]
 
 
@@ -115,4 +116,4 @@ def comparisons(scores: Path) -> list[Comparison]:
     """Base against bootstrapped in each arm; [] where nothing was benchmarked."""
     if not scores.is_file():
         return []
-    return [Comparison.from_json(value) for value in json.loads(scores.read_text())["comparisons"]]
+    return [Comparison.from_json(value) for value in parse_json(scores.read_text())["comparisons"]]

@@ -6,6 +6,7 @@ On a terminal a live bar; elsewhere (a log file, CI) one line now and then.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,7 +15,9 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ouro.core.printable import printable, shorten
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,11 +31,17 @@ LINE_SECONDS = 15.0
 RATE_SECONDS = 180.0  # the rate is that of the last minutes: shards restored at once say nothing of those to come
 
 
-@lru_cache(maxsize=1)
-def console() -> Console:
+@lru_cache(maxsize=2)
+def console(stderr: bool = False) -> Console:
+    """Where everything is printed: texts with their control characters escaped, in tables and lists too."""
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(highlight=False, soft_wrap=True)
+    class PrintableConsole(Console):
+        def render_str(self, text: str, *args: Any, **kwargs: Any) -> Text:
+            return super().render_str(printable(text), *args, **kwargs)
+
+    return PrintableConsole(highlight=False, soft_wrap=True, stderr=stderr)
 
 
 def write_csv(table: DataFrame, file: str) -> None:
@@ -40,7 +49,10 @@ def write_csv(table: DataFrame, file: str) -> None:
     from ouro.core.files import write_text
 
     text = table.to_csv(index=False)
-    print(text, end="") if file == "-" else write_text(Path(file), text)
+    if file != "-":
+        write_text(Path(file), text)
+    else:
+        print(printable(text) if sys.stdout.isatty() else text, end="")
 
 
 @contextmanager
@@ -63,6 +75,13 @@ def progress(stage: str, total: int, unit: str) -> Generator[Advance]:
         yield count
     seconds = time.monotonic() - start_time
     console().print(f"{stage}: {n_done} {unit} in {seconds:.1f} s", markup=False)
+
+
+@contextmanager
+def waiting(stage: str, unit: str) -> Generator[Advance]:
+    """Progress of work before the work, of no known size: a bar on a terminal, a line now and then elsewhere."""
+    with _bar(stage, 0, unit) if console().is_terminal else _lines(stage, 0, unit) as advance:
+        yield advance
 
 
 @contextmanager
@@ -141,10 +160,8 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print an error on stderr, without a traceback."""
-    from rich.console import Console
-
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {text}", markup=False, style="red")
+    """Print an error on stderr, at most 2,000 characters of it, without a traceback."""
+    console(stderr=True).print(shorten(f"error: {printable(text)}"), markup=False, style="red")
 
 
 def print_table(table: Table) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ouro.core.files import write_text
 from ouro.core.params import Model, Params, ParamsError, load_params, parse_override, put
+from ouro.core.urls import url_problem
 from ouro.nano.model import is_nano
 from tasks.models import require_model
 
@@ -52,10 +54,13 @@ def apply_options(params: Params, options: CommandOptions) -> Params:
     """The params with what was asked. --model is a folder, or with the backend "openai" the server's name for it.
 
     A folder or manifest becomes absolute, so that none is taken for the nano world. Nothing here goes through YAML,
-    which reads "photos #2" or "2024" in its own way.
+    which reads "photos #2" or "2024" in its own way. Raises ParamsError for an address that is none or holds a key.
     """
+    if options.url is not None and (problem := url_problem(options.url)):
+        raise ParamsError(f"model.url: {problem}")
     backend = options.backend or params.model.backend
     model = {"backend": options.backend, "url": options.url, "base" if backend == "hf" else "name": options.model}
+    check_name("SOURCE", options.source)
     source = options.source if options.source.startswith(HF_DATASET) else str(Path(options.source).resolve())
     changes = {
         "model": params.model.model_copy(update=_without_none(model)),
@@ -106,8 +111,16 @@ def check_annotator(params: Params) -> None:
     fingerprint(model)  # for its errors: an adapter, or an address that is none
 
 
+def check_name(option: str, path: str | Path) -> None:
+    """Raise ParamsError for a name whose bytes are no UTF-8: JSON and Prefect cannot hold it."""
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if name != str(path):
+        raise ParamsError(f"{option} {name}: got a name that is not UTF-8, expected one that is. Fix: rename it")
+
+
 def check_out(params: Params, out: Path) -> None:
     """Raise ParamsError when the results would lie among the images, to be annotated themselves the next time."""
+    check_name("--out", out)
     source = Path(params.ingest.source)
     if source.is_dir() and out.resolve().is_relative_to(source):
         raise ParamsError(f"--out {out}: lies in {source}, whose images are annotated; expected a folder outside of it")

@@ -18,6 +18,7 @@ from typing import IO, Any
 from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
+from ouro.ingest.stored import find_damaged
 from tasks import screen
 from tasks.processes.locks import opened, release, share, try_exclusive
 from tasks.weights import read_state
@@ -43,15 +44,24 @@ class FolderLease:
         """
         if self.alone:
             before = read_state(self.layout)
-            if collection is None or before != self._now(collection):
+            damaged = self._say_damaged()
+            if collection is None or damaged or before != self._now(collection):
                 write_json(self._state, {**before, INGESTING: True})
-                if collection is None or _ingested(before) != _ingested(self._now(collection)):
+                if collection is None or damaged or _ingested(before) != _ingested(self._now(collection)):
                     ingest()
                 self._begin(before, self._now(collection))
             else:
                 screen.say("ingest: nothing new")
             share(self._lock)
         self.agree()
+
+    def _say_damaged(self) -> bool:
+        """Whether stored images are damaged; says which."""
+        damaged = find_damaged(self.layout.images)
+        if damaged:
+            names = "; ".join(damaged[:3]) + (f"; and {len(damaged) - 3} more" if len(damaged) > 3 else "")
+            screen.say(f"{self.layout.images}: damaged since it was made ({names}): the images are read in again")
+        return bool(damaged)
 
     def _begin(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """From here on the folder is that of `now`."""

@@ -19,18 +19,21 @@ from tasks.shards import Progress, produce, shard_task
 from tasks.weights import check_weights
 
 if TYPE_CHECKING:
+    from ouro.annotate.pairs.judging import Rules
     from ouro.vision.protocols import VisionLM
 
 log = logging.getLogger(__name__)
 
 
 def address(params: Params) -> Address:
-    """`synthesize_images` asks the writer, reads, filters, and asks the answerer. With the template writer and no round
-    trip no model is asked, and none is in the address. Raises MissingModel, and ServedAdapter."""
-    wanted, template = params.synthesize, params.synthesize.writer == "template"
-    asked = [] if template and not wanted.round_trip else [annotator_code(params.model)]
-    code = code_of("ouro.annotate.synthesize", *(["ouro.nano.writer"] if template else []), *asked, SHARDS)
-    return Address(wanted.model_dump(mode="json"), fingerprint(params.model) if asked else "", code)
+    """`synthesize_images` asks the writer, reads, filters, and asks about pairs. With the template writer and nothing
+    asked about them no model is in the address; nano's writer and rules are, where they are used. Raises MissingModel,
+    and ServedAdapter."""
+    settings, template = params.synthesize, params.synthesize.writer == "template"
+    annotator_modules = [] if template and not settings.asks else [annotator_code(params.model)]
+    nano = ["ouro.nano.writer"] * template + ["ouro.nano.support"] * (_rules(params) is not None)
+    code = code_of("ouro.annotate.synthesize", *nano, *annotator_modules, SHARDS)
+    return Address(settings.model_dump(mode="json"), fingerprint(params.model) if annotator_modules else "", code)
 
 
 @shard_task(name="synthesize", task_run_name="synthesize, {name}")
@@ -38,7 +41,7 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
     """data/{images,scenes}/NAME -> data/qa/NAME. `progress` counts prompts, one an aspect of a scene.
 
     The answers of the round trip, of which nobody knows beforehand how many there will be, go to the log. Raises
-    ModelChanged.
+    ModelChanged, and ScoringUnavailable.
     """
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
@@ -46,12 +49,12 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
 
     def make() -> None:
         described = read_shard(scenes, Scene)
-        made = synthesize_images(
+        result = synthesize_images(
             read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
-            partial(annotator, params.model), params.synthesize, progress, _logged(name),
+            partial(annotator, params.model), params.synthesize, progress, _logged(name), _rules(params),
         )  # fmt: skip
-        meta = made.meta(len(described))
-        write_shard(out, QAPair, made.pairs, n_in=made.n_in, rejected=made.rejected, meta=meta)
+        meta = result.meta(len(described))
+        write_shard(out, QAPair, result.pairs, n_in=result.n_in, rejected=result.rejected, meta=meta)
 
     if produce(
         "synthesize", out, inputs=[images, scenes], **where._asdict(), cache=layout.cache, make=make,
@@ -67,6 +70,15 @@ def _writer(params: Params, batch_size: int) -> VisionLM:
 
         return TemplateWriter()
     return annotator(params.model, batch_size)
+
+
+def _rules(params: Params) -> Rules | None:
+    """Nano's own, for its language; None: the method's, for free text."""
+    if params.synthesize.template != "nano" or params.synthesize.support != "rules":
+        return None
+    from ouro.nano.support import check_pair
+
+    return check_pair
 
 
 def _logged(name: str, every: int = 500) -> Callable[[int], None]:

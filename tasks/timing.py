@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from ouro.core.files import write_json
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.state import CHECKOUT
 
@@ -23,7 +23,7 @@ def note_work(stage: str, seconds: float) -> None:
 
 def work_seconds() -> dict[str, float]:
     """Stage -> seconds of work in the current round."""
-    return {path.stem: float(json.loads(path.read_text())["seconds"]) for path in sorted(TIMES.glob("*.json"))}
+    return {path.stem: float(parse_json(path.read_text())["seconds"]) for path in sorted(TIMES.glob("*.json"))}
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.general import own_questions
 from ouro.core.artifacts import ArtifactError, list_shards, write_json
 from ouro.core.cache import ShardCache
+from ouro.core.json_text import parse_json
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
 from ouro.training.samples import original_pairs
@@ -171,7 +171,7 @@ def _train(job: TrainingJob, run: tracking.Run, on_step: Step) -> tuple[TrainSum
 
     summary = train_adapter(job, on_log)
     write_json(job.out / LOG, list(summary.curve))
-    write_json(job.out / SAMPLES, json.loads(account_of(job.samples).read_text()))
+    write_json(job.out / SAMPLES, parse_json(account_of(job.samples).read_text()))
     run.metrics(write_draws(job, job.out / DRAWS))
     return summary, rates
 

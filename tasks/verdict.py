@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ouro.core.artifacts import ArtifactError, Sidecar, list_shards, read_sidecar
 from ouro.core.counts import count_stages
+from ouro.core.json_text import parse_json
 from ouro.core.layout import PIPELINE, Layout
 from ouro.core.params import Params
 from ouro.rounds.gate import Measured, Verdict, decide, gained
@@ -50,7 +50,7 @@ def read_measured(layout: Layout) -> list[Measured]:
     """The measurements of stage benchmark. Raises ArtifactError."""
     path = layout.scores / "gate.json"
     try:
-        return [Measured.from_json(value) for value in json.loads(path.read_text())["measured"]]
+        return [Measured.from_json(value) for value in parse_json(path.read_text())["measured"]]
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(
             f"{path}: {error}; expected what stage benchmark writes. Fix: run the round again"

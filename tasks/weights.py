@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
@@ -37,6 +37,7 @@ def read_state(layout: Layout) -> dict[str, Any]:
     """What all processes that annotate into a folder have agreed on (tasks/sharing.py); {} before the first, and where
     nothing is shared."""
     try:
-        return json.loads(layout.state.annotate.read_text())
-    except (OSError, ValueError):
+        state: Any = json.loads(layout.state.annotate.read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    return cast("dict[str, Any]", state) if isinstance(state, dict) else {}

@@ -129,16 +129,16 @@ ANNOTATED = {"propose", "describe", "merge", "synthesize"}
 
 SHARDS = {"ingest", "train", "checkpoint", *ANNOTATED}  # replies of a benchmark are no records
 CUT = {"describe", "train", "benchmark", "checkpoint"}
-FIELD, THINGS = '    kind: str = "object"', 'SYNONYMS: Final = """\n'
+FIELD, TABLE = '    kind: str = "object"', 'SHA256: Final = "'  # the table's is that of kinds.json
 READING = "recognize and describe the text"
 DECISIVE = [  # what, where, old, new, which stages
     ("constant", "annotate/recurse", "GAIN = 1.25", "GAIN = 1.26", {"propose"}),
-    ("formula", "core/crops", "* context, (", "* context / 2, (", CUT),
-    ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "synthesize"}),
+    ("formula", "core/crops", "* context, (", "* context / 2, (", CUT | {"merge"}),
+    ("prompt", "annotate/prompts", READING, "read the text", {"ingest", "describe", "merge", "synthesize"}),
     ("regular-expression", "core/tokens", r"\w+|[^\w\s]", r"\w+|[^\s]", {"merge"}),
     ("field", "core/records", FIELD, f"{FIELD}\n    hue: int = 0", SHARDS),
     ("type-of-a-field", "core/records", "    level: int\n", "    level: float\n", SHARDS),
-    ("synonym", "annotate/english/names", THINGS, f"{THINGS}queue, line\n", {"merge"}),
+    ("synonym", "annotate/english/kinds", TABLE, f"{TABLE}0", {"merge", "synthesize"}),
     ("loss", "training/losses", "(batch.task == t)", "(batch.task != t)", {"train", "checkpoint"}),
     ("compression-of-shards", "core/artifacts", '"zstd"', '"snappy"', SHARDS - {"checkpoint"}),
 ]

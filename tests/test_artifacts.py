@@ -110,7 +110,7 @@ def test_a_value_that_does_not_fit_is_named_when_written(tmp_path: Path, record:
 
 def test_reading_another_kind_names_column_and_fix(tmp_path: Path) -> None:
     path = _write(tmp_path)
-    with pytest.raises(ArtifactError, match=r"shard-00000.parquet: no column 'path'.*`dvc repro ingest`"):
+    with pytest.raises(ArtifactError, match=r"shard-00000.parquet: no column 'path'.*`ouro annotate`"):
         read_shard(path, Image)
 
 
@@ -119,7 +119,7 @@ def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     rows = [to_row(r) | {"score": str(r.score)} for r in REGIONS]
     wrong = schema(Region).set(5, pa.field("score", pa.string(), nullable=False))
     pq.write_table(pa.Table.from_pylist(rows, schema=wrong), path)
-    with pytest.raises(ArtifactError, match=r"column 'score': string, (not|expected) double; rerun `dvc repro"):
+    with pytest.raises(ArtifactError, match=r"column 'score': string, (not|expected) double; run the `ouro annotate`"):
         read_shard(path, Region)
 
 
@@ -136,7 +136,7 @@ def test_a_null_is_named_by_its_row(tmp_path: Path) -> None:
 def test_a_cut_shard_is_refused(tmp_path: Path, keep: int) -> None:
     path = _write(tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ArtifactError, match=r"not a readable Parquet file.*rerun `dvc repro propose`"):
+    with pytest.raises(ArtifactError, match=r"not a readable Parquet file.*run the `ouro annotate`"):
         read_shard(path, Region)
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_page_is_caught_by_its_checksum(tmp_path: Path) -> None:
     texts = [Description(f"r{n}", "i", f"{n * 7919} " * 9, "nano") for n in range(500)]
     write_shard(path, Description, texts, n_in=500)
     _flip(path, path.stat().st_size // 2)
-    with pytest.raises(ArtifactError, match="rerun `dvc repro describe`"):
+    with pytest.raises(ArtifactError, match="run the `ouro annotate`"):
         read_shard(path, Description)
 
 

@@ -47,20 +47,20 @@ def _quarters(image_id: str) -> list[Region]:
     ]
 
 
-def _described(reply: str, region: Region = WHOLE, params: Describe | None = None) -> tuple[str, str]:
+def _describe(reply: str, region: Region = WHOLE, params: Describe | None = None) -> tuple[str, str]:
     """Text and reason of one region."""
-    said, rejected = describe_shard([region], PICTURES, ScriptedVLM(lambda r: reply), params or Describe())
-    assert len(said) + len(rejected) == 1
-    return (said[0].text, "") if said else ("", rejected[0].reason)
+    descriptions, rejected = describe_shard([region], PICTURES, ScriptedVLM(lambda r: reply), params or Describe())
+    assert len(descriptions) + len(rejected) == 1
+    return (descriptions[0].text, "") if descriptions else ("", rejected[0].reason)
 
 
 def test_one_wave_says_what_is_said_region_by_region_whatever_their_order() -> None:
     pictures = {str(i): PILImage.fromarray(render(draw_scene(np.random.default_rng(i)))) for i in range(4)}
     regions = [region for i in pictures for region in _quarters(i)]
-    said, rejected = describe_shard(regions, pictures, ScriptedVLM(_says), MIXED, seed=5)
-    assert len(said) + len(rejected) == 20 and len({d.text for d in said}) > 10
+    descriptions, rejected = describe_shard(regions, pictures, ScriptedVLM(_says), MIXED, seed=5)
+    assert len(descriptions) + len(rejected) == 20 and len({d.text for d in descriptions}) > 10
     alone = [d for r in reversed(regions) for d in describe_shard([r], pictures, ScriptedVLM(_says), MIXED, seed=5)[0]]
-    assert sorted(alone, key=lambda d: d.region_id) == said
+    assert sorted(alone, key=lambda d: d.region_id) == descriptions
 
 
 # ---- prompts -------------------------------------------------------------------------------------------------
@@ -74,15 +74,15 @@ def test_every_name_that_params_take_has_a_prompt_and_every_kind_its_own() -> No
 def test_a_region_is_asked_by_its_kind_and_the_whole_image_as_a_scene() -> None:
     picture = {"i": PILImage.new("RGB", (256, 256))}
     vlm = ScriptedVLM(lambda r: "a thing")
-    said, _ = describe_shard(_quarters("i"), picture, vlm, Describe(prompts={"by-kind": 1.0}))
+    descriptions, _ = describe_shard(_quarters("i"), picture, vlm, Describe(prompts={"by-kind": 1.0}))
     assert [r.prompt for r in vlm.asked] == [prompts.BY_KIND[k] for k in ("scene", "object", "text", "table", "chart")]
-    assert {d.prompt for d in said} == {"by-kind"}
+    assert {d.prompt for d in descriptions} == {"by-kind"}
 
 
 def test_the_own_prompt_is_that_of_params_and_the_default() -> None:
     vlm = ScriptedVLM({"what is it": "a thing"})
-    [said], _ = describe_shard([WHOLE], PICTURES, vlm, Describe(prompt="what is it"))
-    assert (said.prompt, said.text) == ("own", "a thing")
+    [description], _ = describe_shard([WHOLE], PICTURES, vlm, Describe(prompt="what is it"))
+    assert (description.prompt, description.text) == ("own", "a thing")
 
 
 def test_prompts_are_drawn_by_weight_per_region_and_again_the_same() -> None:
@@ -125,29 +125,29 @@ def test_unknown_prompts_and_useless_weights_are_refused(tmp_path: Path, given_p
 
 
 def test_a_silent_model_is_rejected_with_a_reason() -> None:
-    assert _described(" \n") == ("", "empty_reply")
+    assert _describe(" \n") == ("", "empty_reply")
 
 
 def test_replies_are_mended_or_rejected_with_their_reason() -> None:
     """The rules themselves are tests/test_replies.py's."""
     few = Describe(max_new_tokens=12)
-    assert _described("## A room\n- a **red** cup<|im_end|>") == ("A room. a red cup", "")
-    assert _described("A red cup. It stands on a table that is next to the", params=few) == ("A red cup.", "")
-    assert _described("a red cup that stands on a table that is next to the", params=few) == ("", "cut_off")
-    assert _described("the " * 40) == ("", "degenerate")
-    assert _described("一只黑猫坐在椅子上") == ("", "other_script")
-    assert _described("一只黑猫坐在椅子上", params=Describe(prompt="描述这张图片。")) == ("一只黑猫坐在椅子上", "")
+    assert _describe("## A room\n- a **red** cup<|im_end|>") == ("A room. a red cup", "")
+    assert _describe("A red cup. It stands on a table that is next to the", params=few) == ("A red cup.", "")
+    assert _describe("a red cup that stands on a table that is next to the", params=few) == ("", "cut_off")
+    assert _describe("the " * 40) == ("", "degenerate")
+    assert _describe("一只黑猫坐在椅子上") == ("", "other_script")
+    assert _describe("一只黑猫坐在椅子上", params=Describe(prompt="描述这张图片。")) == ("一只黑猫坐在椅子上", "")
 
 
 def test_what_ocr_read_stands_alone_where_the_reply_is_good_for_nothing() -> None:
     sign = Region("i/0.0", "i", "i/0", 1, (0.0, 0.0, 32.0, 32.0), 0.9, "ocr", "milk", "text")
-    assert _described("", sign) == _described("the " * 40, sign) == ("text that says milk", "")
+    assert _describe("", sign) == _describe("the " * 40, sign) == ("text that says milk", "")
 
 
 def test_a_nano_description_without_a_full_stop_is_taken_as_it_stands() -> None:
     """The longest that a container of nano's has: 24 words and marks, half of max_new_tokens."""
     text = "a board with a triangle, a diamond, a square, a ring and a sign"
-    assert _described(text) == (text, "")
+    assert _describe(text) == (text, "")
 
 
 @settings(deadline=None)
@@ -155,10 +155,12 @@ def test_a_nano_description_without_a_full_stop_is_taken_as_it_stands() -> None:
 def test_kept_and_rejected_are_all_regions_and_fit_into_a_shard(replies: list[str]) -> None:
     regions = [Region(f"i/0.{k}", "i", "i/0", 1, (0.0, 0.0, 32.0, 32.0), 0.9, "rpn") for k in range(len(replies))]
     left = iter(replies)
-    said, rejected = describe_shard(regions, PICTURES, ScriptedVLM(lambda r: next(left)), Describe())
-    assert sorted([d.region_id for d in said] + [r.record_id for r in rejected]) == [r.region_id for r in regions]
-    assert all(d.text == " ".join(d.text.split()) != "" for d in said)
-    "".join([d.text for d in said] + [r.detail for r in rejected]).encode()
+    descriptions, rejected = describe_shard(regions, PICTURES, ScriptedVLM(lambda r: next(left)), Describe())
+    assert sorted([d.region_id for d in descriptions] + [r.record_id for r in rejected]) == [
+        r.region_id for r in regions
+    ]
+    assert all(d.text == " ".join(d.text.split()) != "" for d in descriptions)
+    "".join([d.text for d in descriptions] + [r.detail for r in rejected]).encode()
 
 
 # ---- OCR -----------------------------------------------------------------------------------------------------
@@ -200,11 +202,15 @@ def test_the_task_writes_descriptions_with_words_and_prompts_counted(tmp_path: P
     params = Params(seed=seed, model=model, describe=Describe(prompts={"own": 1.0, "simple": 1.0}))
     done: list[int] = []
     describe.fn(name, layout, params, done.append)
-    said = read_shard(layout.descriptions / name, Description)
+    descriptions = read_shard(layout.descriptions / name, Description)
     sidecar = read_sidecar(layout.descriptions / name)
     drawn = {r.region_id: draw_prompt(params.describe.prompts, seed, r.region_id) for r in _quarters("i")}
-    assert {*drawn.values()} == {"own", "simple"} and {d.region_id: d.prompt for d in said}.items() <= drawn.items()
-    by_prompt = {"own": 0, "simple": 0} | Counter(d.prompt for d in said)
+    assert {*drawn.values()} == {"own", "simple"} and {
+        d.region_id: d.prompt for d in descriptions
+    }.items() <= drawn.items()
+    by_prompt = {"own": 0, "simple": 0} | Counter(d.prompt for d in descriptions)
     assert sidecar.meta["by_prompt"] == {k: n for k, n in by_prompt.items() if n}
-    assert sidecar.meta["words"] == sum(len(d.text.split()) for d in said) > 0 == sidecar.meta["held_out_regions"]
+    assert (
+        sidecar.meta["words"] == sum(len(d.text.split()) for d in descriptions) > 0 == sidecar.meta["held_out_regions"]
+    )
     assert sidecar.n_in == sum(done) == 5

@@ -46,10 +46,12 @@ def paper() -> Params:
 
 
 def test_calls_of_a_collection_are_those_of_the_method(paper: Params) -> None:
-    """10 images of 1 + 13 regions; five aspects; 3 epochs; each question to 2 models, about 2 images, in 2 arms."""
+    """10 images of 1 + 13 regions, each described and named; five aspects; 3 epochs; each question to 2 models, about
+    2 images, in 2 arms."""
     values = replace(Assumptions(), regions1=8.0, regions2=4.0, regions3=1.0, asked=100.0)
     work = estimate_workload(paper, SIGHT, 10, values, estimate_grids(paper, SIGHT, values), words)
-    assert sum(c.n for c in work.describe) == pytest.approx(10 * 14)
+    assert sum(c.n for c in work.describe) == pytest.approx(10 * 14 * 2)  # a description and a name
+    assert sum(c.n * c.encoded for c in work.describe) == pytest.approx(10 * 14)  # on the same features
     assert sum(c.n for c in work.synthesize) == 10 * 5
     assert work.rows["shared"].n == 30
     assert sum(c.n for c in work.benchmark) == 100 * 2 * 2 * 2
@@ -242,7 +244,7 @@ def test_a_dataset_tells_its_own_assumptions(dataset: Path, paper: Params) -> No
     assert profile.seen.trained_region == {(1, 10, 20): 0.5, (1, 4, 10): 0.5}  # 70 pixels are 2.5 tokens, rounded to 2
     values = replace_values(default_assumptions(paper, nano=False), profile.values, "measured").values
     estimate = estimate_costs(inputs(paper)._replace(values=values, seen=profile.seen), 1, Rates(GPUS["h100"]))
-    assert next(s for s in estimate.stages if s.stage == "describe").calls == pytest.approx(3)
+    assert next(s for s in estimate.stages if s.stage == "describe").calls == pytest.approx(3 * 2)
 
 
 # ---- the command ----------------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_the_table_names_stages_totals_formulas_and_what_is_assumed(
 ) -> None:
     assert ouro("estimate", "--profile", "paper", "--images", "1400000", "--price", "2") == 0
     output = capsys.readouterr().out
-    for part in ("1,400,000 images", "describe", "19.6 M", "GPU-hours", "days on 8 x h100", "rates assumed"):
+    for part in ("1,400,000 images", "describe", "39.2 M", "GPU-hours", "days on 8 x h100", "rates assumed"):
         assert part in output
     assert "that ship with ouro" in output and "separate" in output and "formulas:" in output
     assert "regions1 8: assumed" in output and "cost:" in output
@@ -297,7 +299,7 @@ def test_json_holds_the_same_numbers(checkout: Path, capsys: pytest.CaptureFixtu
     assert hours == pytest.approx(sum(s["seconds"] for s in report["stages"]) / 3600)
     assert report["cost"] == pytest.approx(3 * hours) and report["days"] == pytest.approx(hours / 48)
     assert report["assumptions"]["regions1"] == {"value": 24.0, "source": "given"}
-    assert next(s for s in report["stages"] if s["stage"] == "describe")["calls"] == pytest.approx(100 * 40)
+    assert next(s for s in report["stages"] if s["stage"] == "describe")["calls"] == pytest.approx(100 * 40 * 2)
 
 
 def test_measured_scales_the_last_round(checkout: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

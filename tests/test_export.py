@@ -67,7 +67,11 @@ def test_an_image_becomes_one_conversation_a_channel() -> None:
     assert conversations == [
         Conversation("i/description", "description", (ConversationTurn("describe it", "a table ."),)),
         Conversation(
-            "i/style", "style", (ConversationTurn("what ?", "red", 0.5), ConversationTurn("is it dark ?", "no")),
+            "i/style", "style", 
+            (
+                ConversationTurn("what ?", "red", 0.5, None, 0.5),
+                ConversationTurn("is it dark ?", "no", 1.0, None, 1.0),
+            ),
         ),
         Conversation("i/object details", "object details", (ConversationTurn("how many stars are there ?", "two"),)),
         Conversation(

@@ -188,5 +188,7 @@ def test_webdataset_reads_the_tars(exported: dict[str, Path], annotated: Path) -
     assert [c["channel"] for c in first["conversations"]] == [
         "description", "object details", "style", "regions", "grounding",
     ]  # fmt: skip
-    assert first["conversations"][2]["turns"] == [{"question": "is it dark ?", "answer": "no", "weight": 1.0}]
+    assert first["conversations"][2]["turns"] == [
+        {"question": "is it dark ?", "answer": "no", "weight": 1.0, "support": None, "confidence": 1.0}
+    ]
     assert (first["regions"][1]["box"], first["regions"][1]["description"]) == ([0, 64, 128, 192], "a table")

@@ -27,12 +27,14 @@ from ouro.benchmarks import asking as asking_module
 from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings
 from ouro.benchmarks.asking import ask as put
 from ouro.benchmarks.comparison import Comparison, compare_runs
+from ouro.benchmarks.constants import constant_answers
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.judging import metric_of
 from ouro.benchmarks.loaders.registry import benchmark
+from ouro.benchmarks.pictures import Absent
 from ouro.benchmarks.run_folder import read_run
-from ouro.benchmarks.scored import Score, constant_answers
+from ouro.benchmarks.scored import Score
 from ouro.core.layout import Layout
 from ouro.core.records import Box
 from ouro.vision.protocols import Request
@@ -86,7 +88,7 @@ def test_the_most_frequent_answer_is_counted_in_its_normal_form_and_ties_are_alp
         Item("2", "k", "?", ("no",) * 9 + ("yes",), "existence"),
     ]
     metric = metric_of(benchmark(HELD_OUT))
-    assert constant_answers(items, metric) == {("count", ""): "2", ("existence", ""): "no"}
+    assert constant_answers(lambda: items, metric) == {("count", ""): "2", ("existence", ""): "no"}
 
 
 def test_a_seeing_model_keeps_its_margin_and_a_blind_one_has_none(
@@ -173,6 +175,9 @@ class Fresh:
 
     def digest(self, image: str) -> str:
         return image
+
+    def absence(self, image: str) -> Absent:
+        return Absent("missing_image", image)
 
     def open(self, image: str) -> PILImage.Image:
         picture = PILImage.new("RGB", (10, 10), (int(image[1:]), 0, 0))

@@ -234,7 +234,7 @@ def test_a_text_chunk_that_inflates_is_no_way_in(tmp_path: Path) -> None:
     text = b"Comment\0\0" + zlib.compress(b"a" * 200_000_000)
     chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
     (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
-    assert _reason(tmp_path / "a.png") == "unreadable"
+    assert load_image(tmp_path / "a.png", LIMIT).size == (40, 20)  # its pixels are all there
 
 
 def test_a_link_out_of_the_folder_is_refused_and_one_within_is_followed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ouro.annotate.recurse import propose_shard
 from ouro.annotate.reference import recursive_annotate
 from ouro.core.params import Merge, Params
 from ouro.core.records import Image
+from ouro.nano.merging import merge_nano
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.hf import HFVisionLM
 from ouro.vision.protocols import Request, VisionLM
@@ -68,8 +69,10 @@ def _assert_same(vlm: VisionLM, alone: VisionLM) -> None:
     regions = propose_shard([(i, pictures[i.image_id]) for i in images], [proposer], PARAMS.propose).regions
     waves = len(proposer.shown)
     descriptions, rejected = describe_shard(regions, pictures, vlm, PARAMS.describe)
-    scenes = {s.image_id: s for s in merge_shard(images, regions, descriptions, PARAMS.merge).scenes}
-    literal = [recursive_annotate(i, pictures[i.image_id], [proposer], alone, PARAMS) for i in images]
+    scenes = {
+        s.image_id: s for s in merge_shard(images, regions, descriptions, PARAMS.merge, template=merge_nano).scenes
+    }
+    literal = [recursive_annotate(i, pictures[i.image_id], [proposer], alone, PARAMS, merge_nano) for i in images]
     assert [r for a in literal for r in a.regions] == regions
     assert [d for a in literal for d in a.descriptions] == descriptions
     assert len(descriptions) + len(rejected) == len(regions) > 6 * SCENES

@@ -31,9 +31,9 @@ SCENES = [draw_scene(np.random.default_rng([77, i])) for i in range(24)]
 
 
 def test_same_seed_same_scene_same_pixels() -> None:
-    again = draw_scene(np.random.default_rng([77, 0]))
-    assert again == SCENES[0]
-    assert np.array_equal(render(again), render(SCENES[0]))
+    redrawn_scene = draw_scene(np.random.default_rng([77, 0]))
+    assert redrawn_scene == SCENES[0]
+    assert np.array_equal(render(redrawn_scene), render(SCENES[0]))
 
 
 def test_things_are_inside_the_scene_and_names_are_unique_in_their_holder() -> None:
@@ -80,8 +80,8 @@ def _closeups() -> tuple[list[Request], list[str]]:
     for scene in SCENES:
         picture = PILImage.fromarray(render(scene))
         for item in scene.items:
-            shown = crop(picture, tuple(map(float, item.box)), 0.06)  # type: ignore[arg-type]
-            requests.append(Request((shown,), say.DESCRIBE, (9216,)))
+            view = crop(picture, tuple(map(float, item.box)), 0.06)  # type: ignore[arg-type]
+            requests.append(Request((view,), say.DESCRIBE, (9216,)))
             truth.append(say.item_caption(item))
     return requests, truth
 
@@ -100,14 +100,23 @@ def test_questions_about_one_picture_share_its_features_and_get_the_same_answers
     """Four questions about two pictures and a crop, with the pictures given once, and given as copies."""
     pictures = [PILImage.fromarray(render(s)) for s in SCENES[:2]]
     crops = [p.crop((0, 0, 128, 128)) for p in pictures]
-    asked = [(0, "describe the image."), (1, "is there a table?"), (0, "is there a box?"), (1, "describe the image.")]
+    questions = [
+        (0, "describe the image."),
+        (1, "is there a table?"),
+        (0, "is there a box?"),
+        (1, "describe the image."),
+    ]
     vlm = HFVisionLM(BASE)
     patches: list[int] = []
     vlm.model.model.visual.register_forward_pre_hook(lambda _, args: patches.append(int(args[0].shape[0])))
 
     def answers(copy: bool) -> list[str]:
-        shown = [(pictures[i].copy(), crops[i].copy()) if copy else (pictures[i], crops[i]) for i, _ in asked]
-        requests = [Request(views, q, (16384, 9216)) for views, (_, q) in zip(shown, asked, strict=True)]
+        views_by_question = [
+            (pictures[i].copy(), crops[i].copy()) if copy else (pictures[i], crops[i]) for i, _ in questions
+        ]
+        requests = [
+            Request(views, q, (16384, 9216)) for views, (_, q) in zip(views_by_question, questions, strict=True)
+        ]
         return vlm.generate(requests, max_new_tokens=12)
 
     assert answers(copy=False) == answers(copy=True)
@@ -137,7 +146,7 @@ def test_the_writer_writes_the_same_in_every_process() -> None:
     spots = " ".join(f"the table has a red solid star at the {s}." for s in ("top left", "top right", "bottom left"))
     prompt = f"a table at the top left. {spots} write questions about spatial relationships."
     code = f"from ouro.nano.writer import _write; print(_write({prompt!r}))"
-    said = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
@@ -148,14 +157,14 @@ def test_the_writer_writes_the_same_in_every_process() -> None:
         ).stdout
         for seed in range(6)
     }
-    assert len(said) == 1 and "where is the star on the table?" in said.pop()
+    assert len(outputs) == 1 and "where is the star on the table?" in outputs.pop()
 
 
 # ---- questions against the geometry of the scene -------------------------------------------------------------------
 
 NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 AT = r"(?:on|in) the (?P<holder>\w+)"
-ASKED = {
+QUESTIONS = {
     "color": rf"what color is the (?P<shape>\w+) {AT}\?",
     "pattern": rf"what pattern is the (?P<shape>\w+) {AT}\?",
     "shape": rf"what shape is the (?P<color>\w+) object {AT}\?",
@@ -178,55 +187,55 @@ def _quadrant(box: tuple[int, int, int, int], frame: tuple[int, int, int, int]) 
     return f"{'top' if y < mid_y else 'bottom'} {'left' if x < mid_x else 'right'}"
 
 
-def _beside(items: tuple[Item, ...], asked: Item, side: str, frame: tuple[int, int, int, int]) -> list[str]:
+def _beside(items: tuple[Item, ...], item: Item, side: str, frame: tuple[int, int, int, int]) -> list[str]:
     """Shapes of the items in the same row or column of `frame` whose center lies to that side of the asked one's."""
     axis = 0 if side in ("left of", "right of") else 1
     sign = -1 if side in ("left of", "above") else 1
-    line = _quadrant(asked.box, frame).split()[axis]  # "top" or "bottom" along x, "left" or "right" along y
-    start = _center(asked.box)[axis]
+    line = _quadrant(item.box, frame).split()[axis]  # "top" or "bottom" along x, "left" or "right" along y
+    start = _center(item.box)[axis]
     mates = [i for i in items if _quadrant(i.box, frame).split()[axis] == line]
     return [i.shape for i in mates if sign * (_center(i.box)[axis] - start) > 0]
 
 
 def _answers(scene: Scene, qa: say.QA) -> list[str]:
     """Every right answer to a question, looked up in the scene's boxes and attributes."""
-    match = re.fullmatch(ASKED[qa.type], qa.question)
+    match = re.fullmatch(QUESTIONS[qa.type], qa.question)
     assert match, f"{qa} has another form than its type"
-    said = match.groupdict()
-    held = next((c for c in scene.containers if c.kind == said.get("holder")), None)
-    assert held or said.get("holder") in (None, "floor"), qa
-    items = held.items if held else scene.loose if said.get("holder") else scene.items
-    frame = held.box if held else WHOLE
+    fields = match.groupdict()
+    container = next((c for c in scene.containers if c.kind == fields.get("holder")), None)
+    assert container or fields.get("holder") in (None, "floor"), qa
+    items = container.items if container else scene.loose if fields.get("holder") else scene.items
+    frame = container.box if container else WHOLE
     if qa.type in ("color", "pattern"):
-        return [getattr(i, qa.type) for i in items if i.shape == said["shape"]]
+        return [getattr(i, qa.type) for i in items if i.shape == fields["shape"]]
     if qa.type == "shape":
-        return [i.shape for i in items if i.color == said["color"]]
+        return [i.shape for i in items if i.color == fields["color"]]
     if qa.type == "where":
-        things = [(i.shape, i.box) for i in items] if held else [(c.kind, c.box) for c in scene.containers]
-        return [_quadrant(box, frame) for name, box in things if name == said["what"]]
+        things = [(i.shape, i.box) for i in items] if container else [(c.kind, c.box) for c in scene.containers]
+        return [_quadrant(box, frame) for name, box in things if name == fields["what"]]
     if qa.type == "neighbour":
-        [asked] = [i for i in items if i.shape == said["shape"]]
-        return _beside(items, asked, said["side"], frame)
+        [item] = [i for i in items if i.shape == fields["shape"]]
+        return _beside(items, item, fields["side"], frame)
     if qa.type == "count":
         return [NUMBER_WORDS[len(items)]]
     if qa.type == "count_shape":
-        return [NUMBER_WORDS[sum(said["plural"] in (f"{i.shape}s", f"{i.shape}es") for i in items)]]
+        return [NUMBER_WORDS[sum(fields["plural"] in (f"{i.shape}s", f"{i.shape}es") for i in items)]]
     if qa.type == "existence":
-        return ["yes" if any((i.color, i.shape) == (said["color"], said["shape"]) for i in items) else "no"]
-    assert held and held.sign, qa
-    return [held.sign.word]
+        return ["yes" if any((i.color, i.shape) == (fields["color"], fields["shape"]) for i in items) else "no"]
+    assert container and container.sign, qa
+    return [container.sign.word]
 
 
 def _neighbouring(scene: Scene) -> int:
     """Ordered pairs of items that share a row or a column of their container."""
     places = [[_quadrant(i.box, c.box).split() for i in c.items] for c in scene.containers]
-    return sum(sum(p == q for p, q in zip(a, b, strict=True)) == 1 for held in places for a in held for b in held)
+    return sum(sum(p == q for p, q in zip(a, b, strict=True)) == 1 for items in places for a in items for b in items)
 
 
 def test_fine_questions_have_one_right_answer_by_the_geometry_of_the_scene() -> None:
     rng = np.random.default_rng(5)
-    counts: dict[str, int] = dict.fromkeys(ASKED, 0)
-    answers: dict[str, set[str]] = {kind: set() for kind in ASKED}
+    counts: dict[str, int] = dict.fromkeys(QUESTIONS, 0)
+    answers: dict[str, set[str]] = {kind: set() for kind in QUESTIONS}
     scenes = [draw_scene(np.random.default_rng([78, i])) for i in range(40)]
     for scene in scenes:
         for qa in say.fine_questions(scene, rng):
@@ -234,9 +243,9 @@ def test_fine_questions_have_one_right_answer_by_the_geometry_of_the_scene() -> 
             counts[qa.type] += 1
             answers[qa.type].add(qa.answer)
     items, holders = sum(len(s.items) for s in scenes), sum(len(s.containers) for s in scenes)
-    held = items - sum(len(s.loose) for s in scenes)
+    n_contained = items - sum(len(s.loose) for s in scenes)
     assert counts == {
-        "color": items, "pattern": items, "shape": items, "where": held + holders, "count": holders,
+        "color": items, "pattern": items, "shape": items, "where": n_contained + holders, "count": holders,
         "neighbour": sum(map(_neighbouring, scenes)), "existence": 2 * len(scenes),
         "count_shape": sum(len({i.shape for i in s.items}) for s in scenes),
         "sign": sum(c.sign is not None for s in scenes for c in s.containers),

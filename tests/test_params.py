@@ -51,7 +51,7 @@ def test_every_problem_is_reported_at_once_with_its_key(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_far_from_all_lists_the_known_ones(tmp_path: Path) -> None:
-    assert "unknown key; known keys: max_tokens" in _problems(tmp_path, "merge: {zzz: 1}\n")
+    assert "unknown key; known keys: writer, matcher" in _problems(tmp_path, "merge: {zzz: 1}\n")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,11 @@ def test_records_survive_the_way_through_parquet(kind: type[Any], data: st.DataO
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_schema_has_the_columns_of_the_record_in_order(kind: type[Any]) -> None:
     assert schema(kind).names == [f.name for f in fields(kind)]
-    optional = {Region: ["parent_id"], QAPair: ["confidence"]}
+    optional = {
+        Region: ["parent_id"],
+        Description: ["mean_probability", "min_probability"],
+        QAPair: ["confidence", "support"],
+    }
     assert [f.name for f in schema(kind) if f.nullable] == optional.get(kind, [])
 
 

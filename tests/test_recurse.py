@@ -125,14 +125,14 @@ def test_each_fault_has_its_reason(candidate: Proposal, reason: str) -> None:
 
 def test_a_line_of_text_may_be_long_and_thin() -> None:
     line = ocr((10, 10, 190, 22), "a long thin line")
-    assert filter_proposals([line], (0, 0, 200, 200), Propose(), "a/0").kept == [line]
+    assert filter_proposals([line], (0, 0, 200, 200), Propose(), "a/0").proposals == [line]
 
 
 def test_text_of_an_aspect_over_200_is_refused_and_just_200_is_not() -> None:
     parent: Box = (0, 0, 3000, 200)
     thin, thinner = ocr((0, 0, 2000, 10), "a long line"), ocr((0, 50, 2001, 60), "a longer line")
     outcome = filter_proposals([thin, thinner], parent, Propose(max_aspect=2), "a/0")
-    assert outcome.kept == [thin] and [r.reason for r in outcome.rejected] == ["bad_aspect"]
+    assert outcome.proposals == [thin] and [r.reason for r in outcome.rejected] == ["bad_aspect"]
 
 
 def test_sources_of_what_coincides_are_joined_and_the_best_box_and_score_stay() -> None:
@@ -140,11 +140,11 @@ def test_sources_of_what_coincides_are_joined_and_the_best_box_and_score_stay() 
     ground = Proposal((12, 10, 60, 60), 0.7, "grounding")
     text = ocr((10, 12, 60, 60), "tea", 0.8)
     whole: Box = (0, 0, 200, 200)
-    assert filter_proposals([ground, search], whole, Propose(), "a/0").kept == [
+    assert filter_proposals([ground, search], whole, Propose(), "a/0").proposals == [
         Proposal(search.box, 0.9, "selective-search+grounding")
     ]
     outcome = filter_proposals([text, ground, search, search], whole, Propose(), "a/0")
-    assert outcome.kept == [Proposal(search.box, 0.9, "selective-search+grounding+ocr", "tea")]
+    assert outcome.proposals == [Proposal(search.box, 0.9, "selective-search+grounding+ocr", "tea")]
     assert [r.detail.endswith("; fused") for r in outcome.rejected] == [False, True, True]  # the copy adds nothing
 
 

@@ -81,7 +81,16 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
      {"testA-7_1-0": "[312, 347, 573, 694]", "testA-7_1-1": "there",
       "testA-8_1-0": "<|box_start|>(104,139),(901,694)<|box_end|>"}, 2 / 3, 1 / 3),
     ("refcoco: sentences/refcoco_val.jsonl", "iou-0.5",
-     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0),
+     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.0, 0.5),  # fractions, and bare numbers: none
+    ("refcoco: sentences/refcoco_val.jsonl", "thousandths",
+     {"val-0": "[312, 347, 573, 694]", "val-1": "[0, 0, 1, 0.5]"}, 0.5, 0.5),
+    # the box (30, 25, 55, 50) of a picture of 96 x 72, which Qwen2.5-VL sees as 84 x 84; the other replies: "None"
+    *((case, protocol, {first: box}, 1 / n, 1 - 1 / n)
+      for case, first, n in (("refcoco: refcoco_testA.jsonl", "testA-7_1-0", 3),
+                             ("refcoco: sentences/refcoco_val.jsonl", "val-0", 2))
+      for protocol, box in (("thousandths", "[312, 347, 573, 694]"), ("fractions", "[0.312, 0.347, 0.573, 0.694]"),
+                            ("pixels", "[30, 25, 55, 50]"), ("percent", "[31, 35, 57, 69]"),
+                            ("qwen2.5-vl", "[26, 29, 48, 58]"))),
     ("held-out: test_questions.json", "evalai",  # the mean of color, 1 of 2, and count, 1 of 1
      {"0": "Red.", "1": "red", "2": "two"}, 0.75, 0),
     ("reporting-bias: probes.jsonl", "letter", {"s1": "(B)", "n1": "C", "c1": "4 bars", "t1": "A"}, 0.75, 0.25),
@@ -157,8 +166,8 @@ def perfect(item: Item) -> str:
     return " | ".join(item.references if item.key or item.image.startswith("csv") else item.references[:1]) or "None"
 
 
-# What keeps them from 1: a `|` inside a target of WTQ; a split of POPE in which there is no yes to be found has F1 0.
-IMPERFECT = {"wtq: pristine-unseen-tables.tsv": 2 / 3, "pope: coco_pope_random.json": 2 / 3}
+# What keeps it from 1: a split of POPE in which there is no yes to be found has F1 0.
+IMPERFECT = {"pope: coco_pope_random.json": 2 / 3}
 NO_SCORE = ("coco-caption", "flickr30k", "textcaps", "contextual")  # CIDEr is not bounded by 1
 
 
@@ -168,7 +177,8 @@ def test_perfect_predictions_score_one(name: str, tmp_path: Path, capsys: pytest
     predictions_by_id = {item.item_id: perfect(item) for item in case.items}
     if name == "wtq: due/document.jsonl":
         predictions_by_id = {"200-7/nu-0": "Ada | Grace"}
-    scores = reported(scored(case, predictions(tmp_path / "p.jsonl", predictions_by_id), capsys))
+    protocol = "thousandths" if case.name == "refcoco" else ""
+    scores = reported(scored(case, predictions(tmp_path / "p.jsonl", predictions_by_id), capsys, protocol))
     assert scores["value"] == pytest.approx(best) and scores["n"] == len(case.items)
     assert name in IMPERFECT or (scores["low"], scores["high"]) == (1.0, 1.0)
 

@@ -121,6 +121,32 @@ def test_denotations_by_hand(reply: str, targets: list[str], canon: list[str], r
     assert same_denotation(split_items(reply), targets, canon) is right
 
 
+@pytest.mark.parametrize(
+    ("reply", "targets", "right"),
+    [
+        ("A|B", ["A|B"], True),
+        ("a | b", ["A|B"], True),
+        (r"A\pB", ["A|B"], True),
+        (r"A\pB | C", ["C", "A|B"], True),
+        ("A|B|C", ["A|B", "C"], True),
+        ("C|A|B", ["A|B", "C"], True),
+        ("A|A|B", ["A", "A|B"], True),
+        ("A|B|A|B|C", ["A|B|C", "A|B"], True),
+        ("A", ["A|B"], False),
+        ("B|A", ["A|B"], False),
+        ("A|B|C", ["A|B"], False),
+        ("A B", ["A|B"], False),
+        ("A|B", ["A", "B"], True),
+        (r"A\pB", ["A", "B"], False),
+        ("A|", ["A|"], True),
+        ("C|D", ["C", "D", "A|B"], False),
+    ],
+)
+def test_a_target_may_hold_the_sign_between_items(reply: str, targets: list[str], right: bool) -> None:
+    r"""A\pB in WTQ's files."""
+    assert same_denotation(split_items(reply, targets), targets) is right
+
+
 def test_word_for_word_is_wrong_only_where_targets_share_a_canonical_form() -> None:
     assert not same_denotation(["12,500", "12500"], ["12,500", "12500"], ["12500", "12500"])
 

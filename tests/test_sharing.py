@@ -13,6 +13,7 @@ from described import described
 from PIL import Image as PILImage
 
 from ouro.core.artifacts import read_all, read_shard, write_shard
+from ouro.core.images import encode_png
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
 from ouro.core.processes import is_alive
@@ -40,6 +41,7 @@ class Ingest:
         self.times += 1
         for name in NAMES[: self.n]:
             write_shard(self.layout.images / name, Image, [Image("0", "0.png", 8, 8, "0.png")], n_in=1)
+        (self.layout.images / "0.png").write_bytes(encode_png(PILImage.new("RGB", (8, 8))))
 
 
 HOLDING = """

@@ -22,6 +22,7 @@ from ouro.core.params import Model, Params, Synthesize
 from ouro.core.records import Image, QAPair, Scene
 from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import draw_scene, render
+from ouro.nano.support import check_pair
 from ouro.nano.writer import TemplateWriter
 from ouro.vision.scripted import ScriptedVLM
 from tasks.synthesize import synthesize
@@ -116,7 +117,7 @@ def test_written_is_kept_plus_rejected_and_duplicates_are_dropped() -> None:
     prompt = {synthesis_prompt("nano", a, TEXT): r for a, r in (("style", reply), ("object details", "no idea"))}
     scene = Scene("i", TEXT, (), ())
     picture = PILImage.new("RGB", (32, 32))
-    kept, rejected, n_in = synthesize_shard({"i": picture}, [scene], ScriptedVLM(prompt), params)
+    kept, rejected, n_in = synthesize_shard({"i": picture}, [scene], ScriptedVLM(prompt), params, rules=check_pair)
     assert [(p.question, p.answer, p.aspect) for p in kept] == [("what color is the circle?", "blue", "style")]
     assert sorted(r.reason for r in rejected) == ["answer_not_in_description", "duplicate_question", "unparsable"]
     assert n_in == 4
@@ -157,7 +158,9 @@ def _made(params: Synthesize, answers: dict[str, str] | None = None) -> Synthesi
     answerer = ScriptedVLM({answer_prompt(params.template, q): a for q, a in answers.items()}) if answers else None
     picture = {"i": PILImage.new("RGB", (32, 32))}
     told: list[int] = []
-    made = synthesize_shard(picture, [Scene("i", TEXT, (), ())], writer, params, None, answerer, told.append)
+    made = synthesize_shard(
+        picture, [Scene("i", TEXT, (), ())], writer, params, None, answerer, told.append, check_pair
+    )
     assert made.n_in == len(made.pairs) + len(made.rejected) == 8
     assert sum(told) == (len(answerer.asked) if answerer else 0)
     return made
@@ -211,7 +214,7 @@ def test_the_writer_sees_image_prompt_and_description_and_the_answerer_no_descri
     writer, answerer = ScriptedVLM(lambda r: REPLY), ScriptedVLM(lambda r: "blue")
     picture = PILImage.new("RGB", (32, 32))
     params = Synthesize(template="instructed", max_pixels=777)
-    synthesize_shard({"i": picture}, [Scene("i", TEXT, (), ())], writer, params, answerer=answerer)
+    synthesize_shard({"i": picture}, [Scene("i", TEXT, (), ())], writer, params, answerer=answerer, rules=check_pair)
     assert [r.images for r in writer.asked] == [(picture,)] * 5 and {r.max_pixels for r in writer.asked} == {(777,)}
     assert all(a in r.prompt and TEXT in r.prompt for a, r in zip(params.aspects, writer.asked, strict=True))
     assert len(answerer.asked) == 6 and {r.max_pixels for r in answerer.asked} == {(777,)}
@@ -221,7 +224,7 @@ def test_the_writer_sees_image_prompt_and_description_and_the_answerer_no_descri
 def test_good_pairs_of_nano_leak_no_answer_and_are_no_near_duplicates_of_each_other() -> None:
     scenes = [Scene(f"i{n}", merged_description(draw_scene(np.random.default_rng([9, n]))), (), ()) for n in range(12)]
     pictures = {s.image_id: PILImage.new("RGB", (8, 8)) for s in scenes}
-    made = synthesize_shard(pictures, scenes, TemplateWriter(), Synthesize(max_similarity=0.95))
+    made = synthesize_shard(pictures, scenes, TemplateWriter(), Synthesize(max_similarity=0.95), rules=check_pair)
     assert len(made.pairs) > 400
     assert {r.reason for r in made.rejected} <= {"duplicate_question"}
 

@@ -15,7 +15,7 @@ from ouro.core.artifacts import read_all
 from ouro.core.params import Ingest
 from ouro.core.records import Image
 from ouro.nano.language import QA
-from ouro.nano.world import Asked, balanced, write_world
+from ouro.nano.world import ImageQuestion, balanced, write_world
 
 SMALL = Ingest(train_images=6, test_images=8, shard_images=5)
 
@@ -42,9 +42,9 @@ def questions(world: Path, split: str) -> list[Item]:
 def test_held_out_questions_are_about_held_out_images_only(world: Path) -> None:
     split = {i.image_id: i.split for i in read_all(world / "images", Image)}
     for name in ("train", "test"):
-        asked = questions(world, name)
-        assert asked
-        assert {split[item.image] for item in asked} == {name}
+        items = questions(world, name)
+        assert items
+        assert {split[item.image] for item in items} == {name}
 
 
 def test_facts_hold_the_ground_truth_of_every_image(world: Path) -> None:
@@ -62,18 +62,18 @@ def test_benchmark_answers_are_exactly_balanced_within_each_type(world: Path) ->
 
 def test_the_quota_drops_an_answer_only_where_it_costs_more_than_half() -> None:
     """5 yes, 4 no, 1 maybe: four each of yes and no (8) beat one of each (3); with 2 maybe, two of each (6) do."""
-    pool = [Asked("i", QA("t", "?", a)) for a in ["yes"] * 5 + ["no"] * 4 + ["maybe"]]
-    kept = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
-    assert kept == {"yes": 4, "no": 4}
-    pool.append(Asked("i", QA("t", "?", "maybe")))
-    kept = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
-    assert kept == {"yes": 2, "no": 2, "maybe": 2}
+    pool = [ImageQuestion("i", QA("t", "?", a)) for a in ["yes"] * 5 + ["no"] * 4 + ["maybe"]]
+    counts = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
+    assert counts == {"yes": 4, "no": 4}
+    pool.append(ImageQuestion("i", QA("t", "?", "maybe")))
+    counts = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0)))
+    assert counts == {"yes": 2, "no": 2, "maybe": 2}
 
 
 def test_the_limit_of_a_type_holds() -> None:
-    pool = [Asked("i", QA("t", "?", a)) for a in ["yes", "no"] * 50]
-    kept = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0), limit=21))
-    assert kept == {"yes": 10, "no": 10}
+    pool = [ImageQuestion("i", QA("t", "?", a)) for a in ["yes", "no"] * 50]
+    counts = Counter(a.qa.answer for a in balanced(pool, np.random.default_rng(0), limit=21))
+    assert counts == {"yes": 10, "no": 10}
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(world: Path, tmp_path: Path) -> None:

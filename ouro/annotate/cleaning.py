@@ -49,10 +49,10 @@ _PASSES = 4  # more is no markup but an attack: markup within markup is removed 
 
 
 class Spoken(NamedTuple):
-    """A reply in two parts: the thinking ("" without any), and the answer that follows it (`said`)."""
+    """A reply in two parts: the thinking ("" without any), and the answer that follows it."""
 
     thinking: str
-    said: str
+    answer: str
 
 
 def apart_from_thinking(reply: str) -> Spoken:
@@ -94,7 +94,7 @@ def plain_text(reply: str) -> str:
 
 def _clean_once(reply: str) -> str:
     """One pass of `plain_text`: the answer's first turn without tags, fences and marks."""
-    text = _STARTS.sub("\n", visible(apart_from_thinking(reply).said))
+    text = _STARTS.sub("\n", visible(apart_from_thinking(reply).answer))
     text = next((turn for turn in _ENDS.split(text) if _ALNUM.search(turn)), "")
     lines = [line for line in without_tags(text).splitlines() if not _FENCE.fullmatch(line)]
     return _join_lines([_plain_line(line) for line in lines if _ALNUM.search(line)])

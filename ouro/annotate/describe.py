@@ -14,16 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.annotate.degenerate import Reading, read_reply
+from ouro.annotate.marks import find_marks
+from ouro.annotate.naming import Name, clean_name
 from ouro.annotate.prompts import description_prompt
+from ouro.annotate.wave import Answer, ask_regions
 from ouro.core.crops import crop
 from ouro.core.pictures import Pictures, chunk_images
 from ouro.core.records import Description, Image, Region, Rejected, regions_of, training_images
-from ouro.vision.protocols import Refused, Request, VisionLM
+from ouro.vision.protocols import Refused, Reply, Request, VisionLM
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
     from ouro.core.params import Describe, PromptName
+
+
+DIGITS = 4  # of probabilities: the rest depends on how requests were batched
 
 
 class Described(NamedTuple):
@@ -35,6 +41,9 @@ class Described(NamedTuple):
     meta: dict[str, Any]
 
 
+DeriveName = Callable[[str], str]  # from a description to the name of its main object
+
+
 def describe_images(
     images: Sequence[Image],
     regions: Sequence[Region],
@@ -44,23 +53,27 @@ def describe_images(
     params: Describe,
     seed: int,
     progress: Callable[[int], None] | None = None,
+    derive_name: DeriveName | None = None,
 ) -> Described:
     """What the annotator says of the regions of a shard's training images, whose files lie in `folder`.
 
     `load`: the annotator, given how many requests and how many visual tokens a batch holds; not called without images.
-    Raises ImageError for a file that is damaged or has more than `max_pixels`.
+    `derive_name`: for `describe.name: derived`. Raises ImageError for a file that is damaged or has more than
+    `max_pixels`.
     """
     train = training_images(images)
-    wanted = regions_of(train, regions)
-    made = Described([], [], len(wanted), {"held_out_regions": len(regions) - len(wanted)})
+    train_regions = regions_of(train, regions)
+    result = Described([], [], len(train_regions), {"held_out_regions": len(regions) - len(train_regions)})
+    names = Counter[str]()
     for chunk in chunk_images(train):
-        pictures, own = Pictures(chunk, folder, max_pixels), regions_of(chunk, wanted)
+        pictures, chunk_regions = Pictures(chunk, folder, max_pixels), regions_of(chunk, train_regions)
         vlm = load(params.batch_size, params.batch_tokens)
-        descriptions, rejected = describe_shard(own, pictures, vlm, params, progress, seed)
-        made.descriptions.extend(descriptions)
-        made.rejected.extend(rejected)
-    made.meta.update(word_counts(made.descriptions))
-    return made
+        part = describe_regions(chunk_regions, pictures, vlm, params, progress, seed, derive_name)
+        result.descriptions.extend(part.descriptions)
+        result.rejected.extend(part.rejected)
+        names.update(part.meta["names"])
+    result.meta.update(word_counts(result.descriptions), names=dict(sorted(names.items())))
+    return result
 
 
 def describe_shard(
@@ -70,28 +83,64 @@ def describe_shard(
     params: Describe,
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
+    derive_name: DeriveName | None = None,
 ) -> tuple[list[Description], list[Rejected]]:
+    """Descriptions and rejected regions of `describe_regions`."""
+    result = describe_regions(regions, pictures, vlm, params, progress, seed, derive_name)
+    return result.descriptions, result.rejected
+
+
+def describe_regions(
+    regions: Sequence[Region],
+    pictures: Mapping[str, PILImage.Image],
+    vlm: VisionLM,
+    params: Describe,
+    progress: Callable[[int], None] | None = None,
+    seed: int = 0,
+    derive_name: DeriveName | None = None,
+) -> Described:
     """One Description a region. Rejected: regions with an empty reply ("empty_reply"), unusable
     replies ("cut_off", "degenerate", "other_script": ouro.annotate.degenerate), and requests that
     the server refuses ("refused").
 
     Each region gets the prompt that `draw_prompt` draws for it. A region found by OCR carries its text: 'a sign'
-    becomes 'a sign that says milk', and where the reply is unusable the text stands alone.
+    becomes 'a sign that says milk', and where the reply is unusable the text stands alone. `meta["names"]` counts
+    the descriptions by what became of their names (ouro.annotate.naming.OUTCOMES); without `describe.name` none is.
     """
-    names = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
-    requests = [_request(r, pictures[r.image_id], n, params) for r, n in zip(regions, names, strict=True)]
-    replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
-    descriptions: list[Description] = []
-    rejected: list[Rejected] = []
-    for region, name, request, reply in zip(regions, names, requests, replies, strict=True):
-        reading = _read(reply, region, request.prompt, params)
-        if reading.text:
-            description = Description(region.region_id, region.image_id, reading.text, vlm.fingerprint[:16], name)
-            descriptions.append(description)
-        else:
-            detail = reply.why if isinstance(reply, Refused) else repr(reply)[:200]
-            rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
-    return descriptions, rejected
+    prompts = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
+    requests = [_request(r, pictures[r.image_id], p, params) for r, p in zip(regions, prompts, strict=True)]
+    answers = ask_regions(requests, vlm, params, progress)
+    result = Described([], [], len(regions), {"names": Counter[str]()})
+    for region, prompt, request, answer in zip(regions, prompts, requests, answers, strict=True):
+        reading = _read(answer.text, region, request.prompt, params)
+        text = "" if reading.reason == "refused" else with_text(reading.text, region.text)
+        if not text:
+            detail = answer.text.why if isinstance(answer.text, Refused) else repr(answer.text)[:200]
+            result.rejected.append(Rejected("describe", region.region_id, reading.reason, detail))
+            continue
+        name = _name(answer, text, request.prompt, derive_name if params.name == "derived" else None)
+        if name:
+            result.meta["names"][name.outcome] += 1
+        description = Description(
+            region.region_id, region.image_id, text, vlm.fingerprint[:16], prompt, name.text if name else "",
+            *_confidence(answer.text if reading.text else ""), find_marks(text, region.parent_id is None),
+        )  # fmt: skip
+        result.descriptions.append(description)
+    return result
+
+
+def _name(answer: Answer, text: str, prompt: str, derive_name: DeriveName | None) -> Name | None:
+    """The name of a region's main object; None where none was wanted."""
+    if derive_name is not None:
+        return clean_name(derive_name(text), prompt)
+    return None if answer.name is None else clean_name(answer.name, prompt)
+
+
+def _confidence(reply: str) -> tuple[float | None, float | None]:
+    """Mean and lowest probability of a reply's tokens; None where the backend gave none."""
+    if not isinstance(reply, Reply):
+        return None, None
+    return round(reply.mean_probability, DIGITS), round(reply.min_probability, DIGITS)
 
 
 def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) -> str:
@@ -101,10 +150,10 @@ def draw_prompt(weights: Mapping[PromptName, float], seed: int, region_id: str) 
     """
     names = sorted(weights)
     digest = hashlib.sha256(f"{seed}\0{region_id}".encode()).digest()
-    left = int.from_bytes(digest[:8], "big") / 2**64 * sum(weights.values())
+    remainder = int.from_bytes(digest[:8], "big") / 2**64 * sum(weights.values())
     for name in names:
-        left -= weights[name]
-        if left < 0:
+        remainder -= weights[name]
+        if remainder < 0:
             return name
     return names[-1]
 
@@ -126,8 +175,7 @@ def _request(region: Region, picture: PILImage.Image, name: str, params: Describ
 def _read(reply: str, region: Region, prompt: str, params: Describe) -> Reading:
     if isinstance(reply, Refused):
         return Reading("", "refused")
-    reading = read_reply(reply, params.max_new_tokens, expected=f"{prompt} {region.text}")
-    return Reading(with_text(reading.text, region.text), reading.reason)
+    return read_reply(reply, params.max_new_tokens, expected=f"{prompt} {region.text}")
 
 
 def with_text(description: str, text: str) -> str:

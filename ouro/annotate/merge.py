@@ -1,61 +1,76 @@
-"""Merge (eq. 4): descriptions of sub-regions join their parent's, bottom-up, by object-name matching.
+"""Merge (eq. 4): the descriptions of an image's regions become one, by object-name matching and relative positions.
 
-    parent:   a kitchen with a table and two cups
-    children: "a wooden table with a laptop" (bottom), "a red mug" (left)
-    merged:   a kitchen with a wooden table at the bottom and two cups. the table has a laptop. one of the cups is
-              a red mug at the left.
+    whole:    The image shows a garage with metal shelves.
+    region:   The image shows a set of gray metal shelves with boxes. (top right, "metal shelves")
+    merged:   The image shows a garage with metal shelves. At the top right is the set of gray metal shelves with boxes.
 
-`join` does one region; here the regions of a shard are joined from the leaves up, kept within the budget of tokens
-and turned into scenes: text, provenance (insertions, sentences), decisions, and the tree as JSON.
+In order: text that OCR read stands once; marks (what a crop alone suggests) are found; each region's object is matched
+with what the regions above it name; what two regions tell differently is a conflict and settled; a writer composes.
+`merge.writer`: "outline" (merging/outline.py), "vlm" (merging/rewrite.py: the annotator writes, a guard checks) or
+"template" (the caller's own writer for texts of one template language; any other text is outlined).
 
-Source: OURO section 3.1, eq. 4, and the limits of section 4.4. The paper gives no rules for the matching; these
-are ours, and need no language model, so that a merge costs a millisecond and is the same every time.
+Source: OURO section 3.1, eq. 4, and the limits of section 4.4. The paper gives no rules for matching and composing.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, Phrase, bare, noun_phrases, singular
-from ouro.annotate.merging.budget import Count, Size, within_budget
-from ouro.annotate.merging.inscriptions import with_reading
-from ouro.annotate.merging.provenance import Marked, Piece, insertions, plain, sentences_of
-from ouro.annotate.merging.redundancy import without_repeats
-from ouro.annotate.merging.region import join
-from ouro.core.boxes import area, relative_position
+from ouro.annotate.merging.budget import Count, Line, join_lines, lines_of
+from ouro.annotate.merging.outline import outline
+from ouro.annotate.merging.provenance import Composed, Marked, Piece, plain
+from ouro.annotate.merging.relating import Related, relate
+from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
+from ouro.annotate.merging.scenes import Composition, Task, make_scene
+from ouro.annotate.merging.tree import build_tree
+from ouro.core.boxes import relative_position
 from ouro.core.params import Merge
-from ouro.core.records import Decision, Description, Image, Region, Rejected, Scene, training_images
+from ouro.core.records import Description, Image, Region, Rejected, Scene, training_images
 from ouro.core.tokens import count_words
 
-__all__ = [
-    "BOUNDARY", "DETERMINERS", "Marked", "Merged", "Phrase", "Piece", "count_words", "merge_images", "merge_shard",
-    "merge_text", "noun_phrases", "plain", "singular",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
 
-Children = Mapping[str | None, Sequence[Region]]
+    from ouro.vision.protocols import VisionLM
+
+UNREAD = 0.25  # share of an image's descriptions that may be no texts of the template's language
+KINDS = ("contradiction", "redundancy", "budget")  # of decisions
+
+
+class Template(Protocol):
+    """Merge(d, {d_j}) for a template language; None where a text is not in it.
+
+    `children`: (merged description, place in the parent such as "top left") in reading order.
+    """
+
+    def __call__(self, piece: Piece, children: Sequence[tuple[Marked, str]]) -> Composed | None: ...
 
 
 class Merged(NamedTuple):
-    """The scenes of a shard; in `cut` of them a description was shortened to the budget of tokens."""
+    """The scenes of a shard; in `cut` of them a description was shortened to the budget of tokens. `written` counts
+    scenes by who wrote them: "template", "vlm", "outline", or "outline: REASON" where the outline stands for another.
+    """
 
     scenes: list[Scene]
     rejected: list[Rejected]
     cut: int
+    written: Counter[str]
 
-    def meta(self) -> dict[str, int]:
-        """For the sidecar: scenes that were shortened, words of their descriptions, and decisions by kind."""
+    def meta(self) -> dict[str, Any]:
+        """For the sidecar: scenes that were shortened, words, decisions by kind, matches, conflicts, writers."""
         kinds = Counter(d.kind for scene in self.scenes for d in scene.decisions)
-        words = sum(len(scene.text.split()) for scene in self.scenes)
-        shown = {kind: kinds[kind] for kind in ("contradiction", "redundancy", "budget")}
-        return {"cut": self.cut, "words": words, **shown}
-
-
-def merge_text(description: Piece, children: Sequence[tuple[Marked, str]]) -> Marked:
-    """Merge(d, {d_j}): the parent's description with its children's merged ones and their positions."""
-    return join(description, children).marked
+        conflicts = [c for scene in self.scenes for c in scene.conflicts]
+        return {
+            "cut": self.cut,
+            "words": sum(len(scene.text.split()) for scene in self.scenes),
+            **{kind: kinds[kind] for kind in KINDS},
+            "matches": sum(len(scene.matches) for scene in self.scenes),
+            "conflicts": len(conflicts),
+            "settled": sum(bool(c.rule) for c in conflicts),
+            "written": dict(sorted(self.written.items())),
+        }
 
 
 def merge_images(
@@ -64,9 +79,14 @@ def merge_images(
     descriptions: Sequence[Description],
     params: Merge,
     count: Count,
+    *,
+    vlm: VisionLM | None = None,
+    pictures: Mapping[str, PILImage.Image] | None = None,
+    template: Template | None = None,
 ) -> Merged:
     """As `merge_shard`, of the training images."""
-    return merge_shard(training_images(images), regions, descriptions, params, count)
+    train = training_images(images)
+    return merge_shard(train, regions, descriptions, params, count, vlm=vlm, pictures=pictures, template=template)
 
 
 def merge_shard(
@@ -75,106 +95,149 @@ def merge_shard(
     descriptions: Sequence[Description],
     params: Merge,
     count: Count = count_words,
+    *,
+    vlm: VisionLM | None = None,
+    pictures: Mapping[str, PILImage.Image] | None = None,
+    template: Template | None = None,
 ) -> Merged:
     """One Scene an image; an image whose root was not described is rejected ("not_described").
 
-    `count`: how many tokens a text has for the model that will read it.
+    `count`: how many tokens a text has for the model that will read it. `vlm`: the annotator, asked by the writer
+    "vlm", the matcher "asked" and settling by "look"; `pictures`: image id -> picture, for "look". `template`: the
+    writer of that name; without one, or for texts that it does not read, the outline stands.
     """
-    texts = {d.region_id: " ".join(d.text.split()) for d in descriptions}
+    tasks, rejected = _tasks(images, regions, descriptions)
+    compositions: dict[int, Composition] = {}
+    if params.writer == "template" and template is not None:
+        attempts = ((at, _by_template(task, template, params)) for at, task in enumerate(tasks))
+        compositions = {at: composition for at, composition in attempts if composition is not None}
+    rest = [at for at in range(len(tasks)) if at not in compositions]
+    composed = _compose([tasks[at] for at in rest], params, count, vlm, pictures)
+    compositions |= dict(zip(rest, composed, strict=True))
+    scenes = [make_scene(task, compositions[at], params, count) for at, task in enumerate(tasks)]
+    return Merged(
+        [scene for scene, _ in scenes], rejected, sum(cut for _, cut in scenes),
+        Counter(compositions[at].writer for at in range(len(tasks))),
+    )  # fmt: skip
+
+
+def merge_region(
+    image: Image,
+    root: Region,
+    below: Sequence[Region],
+    descriptions: Sequence[Description],
+    params: Merge,
+    template: Template | None = None,
+) -> str:
+    """Merge(d, D) of one described region, line 15 of Algorithm 1: its text, of no length. `below`: all regions under
+    it, parents first. No model is asked."""
+    task = Task(image, root, [root, *below], list(descriptions))
+    composition = _by_template(task, template, params) if params.writer == "template" and template else None
+    composition = composition or _compose([task], params, count_words, None, None)[0]
+    return plain(join_lines(composition.lines[root.region_id], root.region_id))
+
+
+def _tasks(
+    images: Sequence[Image], regions: Sequence[Region], descriptions: Sequence[Description]
+) -> tuple[list[Task], list[Rejected]]:
+    by_region = {d.region_id: d for d in descriptions if any(c.isalnum() for c in d.text)}
     by_image: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
         by_image[region.image_id].append(region)
-    scenes: list[Scene] = []
+    tasks: list[Task] = []
     rejected: list[Rejected] = []
-    n_cut = 0
     for image in images:
-        root = next((r for r in by_image[image.image_id] if r.parent_id is None), None)
-        if root is None or root.region_id not in texts:
+        image_regions = by_image[image.image_id]
+        root = next((r for r in image_regions if r.parent_id is None), None)
+        if root is None or root.region_id not in by_region:
             rejected.append(Rejected("merge", image.image_id, "not_described", "no description of the whole image"))
-            continue
-        scene, was_cut = _merge_image(image, root, by_image[image.image_id], texts, params, count)
-        scenes.append(scene)
-        n_cut += was_cut
-    return Merged(scenes, rejected, n_cut)
-
-
-def _merge_image(
-    image: Image, root: Region, regions: Sequence[Region], texts: Mapping[str, str], params: Merge, count: Count
-) -> tuple[Scene, bool]:
-    """The scene, and whether one of its descriptions was shortened."""
-    children: dict[str | None, list[Region]] = defaultdict(list)
-    for region in regions:
-        children[region.parent_id].append(region)
-    merged, decisions = _merge_regions(regions, children, texts)
-    if params.captions == "concatenated":
-        merged[root.region_id], repeats = _prepend_captions(image.captions, merged[root.region_id], root.region_id)
-        decisions += repeats
-    sizes = {r.region_id: Size(area(r.box), r.level) for r in regions}
-    shortened = {
-        r: within_budget(marked, Piece(texts[r], r), sizes, params.max_tokens, count) for r, marked in merged.items()
-    }
-    text = shortened[root.region_id].marked
-    scene = Scene(
-        image.image_id,
-        plain(text),
-        insertions(text, root.region_id),
-        tuple((r.region_id, plain(shortened[r.region_id].marked)) for r in regions if r.region_id in texts),
-        sentences_of(text),
-        (*decisions, *shortened[root.region_id].lost),
-        tree_json(root, children, texts),
-    )
-    return scene, any(s.lost for s in shortened.values())
-
-
-def _merge_regions(
-    regions: Sequence[Region], children: Mapping[str | None, Sequence[Region]], texts: Mapping[str, str]
-) -> tuple[dict[str, Marked], list[Decision]]:
-    """The merged description of every described region, deepest first, and the decisions taken."""
-    merged: dict[str, Marked] = {}
-    decisions: list[Decision] = []
-    for region in sorted((r for r in regions if r.region_id in texts), key=lambda r: -r.level):
-        description, corrections = with_reading(texts[region.region_id], region)
-        parts = [
-            (merged[c.region_id], relative_position(c.box, region.box))
-            for c in _nearest_described(region.region_id, children, texts)
-        ]
-        whole = join(Piece(description, region.region_id), parts)
-        merged[region.region_id] = whole.marked
-        decisions += [*corrections, *whole.decisions]
-    return merged, decisions
-
-
-def _nearest_described(
-    region_id: str, children: Mapping[str | None, Sequence[Region]], texts: Mapping[str, str]
-) -> Iterator[Region]:
-    """The described children of a region; a child without a description is replaced by the nearest ones below it."""
-    for child in children.get(region_id, ()):
-        if child.region_id in texts:
-            yield child
         else:
-            yield from _nearest_described(child.region_id, children, texts)
+            tasks.append(
+                Task(
+                    image,
+                    root,
+                    image_regions,
+                    [by_region[r.region_id] for r in image_regions if r.region_id in by_region],
+                )
+            )
+    return tasks, rejected
 
 
-def _prepend_captions(captions: Sequence[str], marked: Marked, root: str) -> tuple[Marked, list[Decision]]:
-    """The collection's captions before the description (VILA^2 section 2.1, "concatenated")."""
-    words = [f"{bare(' '.join(c.split()))}." for c in captions if any(x.isalnum() for x in c)]
-    return without_repeats((*(Piece(f"{w} ", root) for w in words), *marked)) if words else (marked, [])
+# ---- composing -------------------------------------------------------------------------------------------------
 
 
-def tree_json(root: Region, children: Children, texts: Mapping[str, str]) -> str:
-    """{"region_id", "kind", "box", "position" (in the parent; null of the root), "description", "children"}.
+def _by_template(task: Task, template: Template, params: Merge) -> Composition | None:
+    """Bottom-up; None where the texts are not in the template's language: the root's, any with others below it, or
+    more than UNREAD of all. A single one may be a slip."""
+    tree = build_tree(task.regions, task.descriptions)
+    composed: dict[str, Composed] = {}
+    n_unread = 0
+    for region in reversed(list(tree.subtree(task.root.region_id))):
+        piece = Piece(" ".join(tree.descriptions[region.region_id].text.split()), region.region_id)
+        children = [
+            (composed[child.region_id].marked, relative_position(child.box, region.box))
+            for child in tree.children(region.region_id)
+        ]
+        branch = template(piece, children)
+        if branch is None:
+            n_unread += 1
+            if children or region is task.root or n_unread > UNREAD * len(task.descriptions):
+                return None
+        composed[region.region_id] = branch or Composed((piece,), [])
+    lines = {region: lines_of(branch.marked) for region, branch in composed.items()}
+    lines[task.root.region_id] = _captions(task, params) + lines[task.root.region_id]
+    decisions = [decision for branch in composed.values() for decision in branch.decisions]
+    return Composition("template", lines, decisions)
 
-    Compact, keys sorted. A region that was not described has the description "".
-    """
-    return json.dumps(_node(root, None, children, texts), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+def _compose(
+    tasks: Sequence[Task],
+    params: Merge,
+    count: Count,
+    vlm: VisionLM | None,
+    pictures: Mapping[str, PILImage.Image] | None,
+) -> list[Composition]:
+    """Match, settle and write the given images."""
+    related = relate([(task.regions, task.descriptions) for task in tasks], params, vlm, pictures)
+    outlines = [_write_outline(task, one, params) for task, one in zip(tasks, related, strict=True)]
+    if params.writer == "template":
+        return [w._replace(writer="outline: not_the_template") for w in outlines]
+    if params.writer == "outline" or not tasks:
+        return outlines
+    if vlm is None:
+        raise ValueError("merge.writer vlm: got no annotator; give merge_shard one, or set merge.writer to outline")
+    roots = [task.root.region_id for task in tasks]
+    rewritings = rewrite_trees([one.tree for one in related], roots, vlm, params, count)
+    return [
+        _use_rewriting(task, w, rewriting, params)
+        for task, w, rewriting in zip(tasks, outlines, rewritings, strict=True)
+    ]
 
 
-def _node(region: Region, parent: Region | None, children: Children, texts: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "region_id": region.region_id,
-        "kind": region.kind,
-        "box": list(region.box),
-        "position": relative_position(region.box, parent.box) if parent else None,
-        "description": texts.get(region.region_id, ""),
-        "children": [_node(child, region, children, texts) for child in children.get(region.region_id, ())],
-    }
+def _write_outline(task: Task, related: Related, params: Merge) -> Composition:
+    """The outline of every region of an image."""
+    root = task.root.region_id
+    whole = outline(related.tree, root, [plain(line.marked) for line in _captions(task, params)])
+    lines = {root: whole.lines}
+    for region in list(related.tree.subtree(root))[1:]:
+        lines[region.region_id] = outline(related.tree, region.region_id).lines
+    decisions = [*related.decisions, *whole.decisions]
+    return Composition("outline", lines, decisions, related.matches, related.conflicts)
+
+
+def _use_rewriting(task: Task, outlined: Composition, rewriting: Rewriting, params: Merge) -> Composition:
+    """What the annotator wrote in place of the outline, which stands where it wrote nothing that can be used."""
+    lines = outlined.lines | dict(rewriting.branches)
+    if rewriting.reason:
+        return outlined._replace(writer=f"outline: {rewriting.reason}", lines=lines)
+    lines[task.root.region_id] = _captions(task, params) + rewriting.lines
+    return outlined._replace(writer="vlm", lines=lines, decisions=[*outlined.decisions, *rewriting.decisions])
+
+
+def _captions(task: Task, params: Merge) -> list[Line]:
+    """The collection's captions, before the description (VILA^2 section 2.1, "concatenated")."""
+    if params.captions != "concatenated":
+        return []
+    captions = [" ".join(c.split()).rstrip(" .") for c in task.image.captions if any(x.isalnum() for x in c)]
+    root = task.root.region_id
+    return [Line((Piece(f"{caption}.", root),), (root,)) for caption in dict.fromkeys(captions)]

@@ -6,6 +6,7 @@ five aspects are the paper's (OURO section 3.1, before eq. 5), which prints no p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 # ---- descriptions --------------------------------------------------------------------------------------------
@@ -60,6 +61,42 @@ def description_prompt(name: str, kind: str, own_prompt: str) -> str:
     return BY_KIND[kind] if name == "by-kind" else PROMPTS[name]
 
 
+# ---- names of main objects ------------------------------------------------------------------------------------
+
+NAME: Final = "What is the main object? Answer with a short noun phrase."  # (ours)
+
+# Name and description in one reply, for servers that hold it to the schema; the name first, so that it is whole. (ours)
+STRUCTURED: Final = (
+    '{prompt}\nReply with one JSON object: {{"name": the main object as a short noun phrase, "text": the description}}.'
+)
+STRUCTURED_SCHEMA: Final = (
+    '{"type": "object", "properties": {"name": {"type": "string"}, "text": {"type": "string"}}, '
+    '"required": ["name", "text"], "additionalProperties": false}'
+)
+
+
+# ---- merging --------------------------------------------------------------------------------------------------
+
+NONE_OF_THEM: Final = "none of them"
+
+
+def which_value_prompt(about: str, values: Sequence[str]) -> str:
+    """With a crop: which of the values is right? (ours)"""
+    return f"Which is right about this image: {about}?\n{_list_options(values)}\nAnswer with one of these only."
+
+
+def which_phrase_prompt(name: str, text: str, phrases: Sequence[str]) -> str:
+    """Text alone: which of a description's phrases means the thing that is called `name` elsewhere? (ours)"""
+    return (
+        f"Here is a description of an image:\n{text}\n\nA close-up of a part of it shows {name}. Which of these does "
+        f"{name} mean?\n{_list_options(phrases)}\nAnswer with one of these only."
+    )
+
+
+def _list_options(options: Sequence[str]) -> str:
+    return "\n".join(f"- {option}" for option in options)
+
+
 # ---- question-answer pairs -----------------------------------------------------------------------------------
 
 ASPECTS: Final = ("object details", "spatial relationships", "style", "scene context", "interactions")
@@ -88,6 +125,19 @@ TEMPLATES: Final[dict[str, str]] = {"instructed": INSTRUCTED, "nano": NANO}
 def synthesis_prompt(template: str, aspect: str, description: str) -> str:
     """The prompt P of eq. 5 for one aspect. Raises KeyError for an unknown template or aspect."""
     return TEMPLATES[template].format(description=description, aspect=aspect, guidance=GUIDANCE[aspect])
+
+
+# ---- support of pairs ----------------------------------------------------------------------------------------
+
+SUPPORT: Final = (
+    "Here is a description of a picture:\n{description}\n\nQuestion: {question}\nAnswer: {answer}\n\n"
+    "Going by the description alone, is this answer right? Say yes or no."
+)
+
+
+def support_prompt(description: str, question: str, answer: str) -> str:
+    """What the annotator is asked of a pair, without the picture."""
+    return SUPPORT.format(description=description, question=question, answer=answer)
 
 
 # ---- answers -------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ MIN_VISIBLE = 0.5  # a candidate with less than this share inside its parent bel
 class Filtered(NamedTuple):
     """Proposals that pass, best score first, and the others with a reason."""
 
-    kept: list[Proposal]
+    proposals: list[Proposal]
     rejected: list[Rejected]
 
 
@@ -52,8 +52,8 @@ def filter_proposals(
 ) -> Filtered:
     """Clip to `parent`, drop with a reason, suppress duplicates. All boxes in pixels of the full image.
 
-    `in_text`: the parent is a block of text, and has been read as a whole. len(candidates) == len(kept) +
-    len(rejected). `kept` is sorted by score, best first.
+    `in_text`: the parent is a block of text, and has been read as a whole. len(candidates) == len(proposals) +
+    len(rejected). `proposals` is sorted by score, best first.
     """
     valid: list[Proposal] = []
     rejected: list[Rejected] = []

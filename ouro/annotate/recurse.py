@@ -82,19 +82,24 @@ def propose_images(
 
     Raises ImageError for a file that is damaged or has more than `max_pixels`, and as `propose_shard`.
     """
-    own = [tool.counting() if isinstance(tool, Counting) else tool for tool in proposers]  # shards in threads share
-    made = Proposed([], [], 0, {"images": len(images)})
+    counters = [
+        tool.counting() if isinstance(tool, Counting) else tool for tool in proposers
+    ]  # shards in threads share
+    result = Proposed([], [], 0, {"images": len(images)})
     for chunk in chunk_images(images):
-        grown = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], own, params)
-        made.regions.extend(grown.regions)
-        made.rejected.extend(grown.rejected)
-        made = made._replace(n_in=made.n_in + grown.n_candidates)
+        shard_result = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], counters, params)
+        result.regions.extend(shard_result.regions)
+        result.rejected.extend(shard_result.rejected)
+        result = result._replace(n_in=result.n_in + shard_result.n_candidates)
         progress(len(chunk))
-    counted = [tool for tool in own if isinstance(tool, Counting) and tool.skipped]
-    if counted:
-        left_out = {"ocr_skipped": sum(t.skipped for t in counted), "why": dict(sorted(counted[0].why.items()))}
-        made.meta.update(left_out)
-    return made
+    counting_tools = [tool for tool in counters if isinstance(tool, Counting) and tool.skipped]
+    if counting_tools:
+        left_out = {
+            "ocr_skipped": sum(t.skipped for t in counting_tools),
+            "why": dict(sorted(counting_tools[0].why.items())),
+        }
+        result.meta.update(left_out)
+    return result
 
 
 def propose_shard(

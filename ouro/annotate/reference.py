@@ -16,11 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.annotate.describe import describe_shard
-from ouro.annotate.merge import Marked, Piece, merge_text, plain
-from ouro.annotate.merging.inscriptions import with_reading
+from ouro.annotate.merge import Template, merge_region
 from ouro.annotate.recurse import Node, divide, in_full_image, is_shown, root
-from ouro.core.boxes import relative_position
-from ouro.core.records import Box, Description, Image, Region
+from ouro.core.records import Description, Image, Region
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -38,55 +36,57 @@ class Annotated(NamedTuple):
     region_texts: dict[str, str]
 
 
-class _DescribedRegion(NamedTuple):
-    """A described region: its box and its merged description."""
-
-    box: Box
-    marked: Marked
-
-
 @dataclass(frozen=True)
 class _Run:
     """The models, and the regions and descriptions so far."""
 
+    image: Image
     picture: PILImage.Image
     proposers: Sequence[RegionProposer]
     vlm: VisionLM
     params: Params
+    template: Template | None
     regions: list[Region] = field(default_factory=list[Region])
     descriptions: list[Description] = field(default_factory=list[Description])
     merged: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def recursive_annotate(
-    image: Image, picture: PILImage.Image, proposers: Sequence[RegionProposer], vlm: VisionLM, params: Params
+    image: Image,
+    picture: PILImage.Image,
+    proposers: Sequence[RegionProposer],
+    vlm: VisionLM,
+    params: Params,
+    template: Template | None = None,
 ) -> Annotated:
-    """Lines 1 to 5, up to d^(0). Line 3, the question-answer pairs, is ouro.annotate.synthesize: no recursion there."""
-    run = _Run(picture, proposers, vlm, params)
+    """Lines 1 to 5, up to d^(0). Line 3, the question-answer pairs, is ouro.annotate.synthesize: no recursion there.
+
+    `template`: nano's writer of merged descriptions, for params.merge.writer "template".
+    """
+    run = _Run(image, picture, proposers, vlm, params, template)
     whole = root(image, picture.size)
-    results = _recursive_describe(run, whole)
-    is_described = whole.region.region_id in run.merged
-    return Annotated(run.regions, run.descriptions, plain(results[0].marked) if is_described else "", run.merged)
+    _recursive_describe(run, whole)
+    return Annotated(run.regions, run.descriptions, run.merged.get(whole.region.region_id, ""), run.merged)
 
 
-def _recursive_describe(run: _Run, node: Node) -> list[_DescribedRegion]:
-    """Lines 6 to 18: the region with its merged description; if the model gave none, the regions below it."""
+def _recursive_describe(run: _Run, node: Node) -> None:
+    """Lines 6 to 18: describes the region and those below it; its merged description, if the model gave one."""
     region = node.region
+    first = len(run.regions)
     run.regions.append(region)
     descriptions, _ = describe_shard(  # 7: d <- VLM(r)
         [region], {region.image_id: run.picture}, run.vlm, run.params.describe, seed=run.params.seed
     )
     run.descriptions.extend(descriptions)
-    below: list[_DescribedRegion] = []
     for child in _sub_regions(run, node):  # 8: R <- RPN(r); 11: for each r_i in R
-        below += _recursive_describe(run, child)  # 12, 13: D <- D + RecursiveDescribe(r_i, t + 1)
-    if not descriptions:
-        return below
-    text, _ = with_reading(" ".join(descriptions[0].text.split()), region)
-    children = [(part.marked, relative_position(part.box, region.box)) for part in below]
-    marked = merge_text(Piece(text, region.region_id), children)  # 15: d <- Merge(d, D)
-    run.merged[region.region_id] = plain(marked)
-    return [_DescribedRegion(region.box, marked)]  # 17
+        _recursive_describe(run, child)  # 12, 13: D <- D + RecursiveDescribe(r_i, t + 1)
+    if descriptions:
+        below = run.regions[first + 1 :]
+        inside = {r.region_id for r in (region, *below)}
+        inside_descriptions = [d for d in run.descriptions if d.region_id in inside]
+        run.merged[region.region_id] = merge_region(  # 15: d <- Merge(d, D); 17
+            run.image, region, below, inside_descriptions, run.params.merge, run.template
+        )
 
 
 def _sub_regions(run: _Run, node: Node) -> list[Node]:

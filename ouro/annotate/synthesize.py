@@ -1,7 +1,8 @@
 """Synthesize (eq. 5): QA = VLM(I, P, d0), over five aspects; parsed, deduplicated, checked for support.
 
-The model writes; this module keeps only pairs that the merged description supports and, with `synthesize.round_trip`,
-what the model answers again when it sees the image alone. The paper filters nothing.
+The model writes; this module keeps only pairs that the merged description supports (`synthesize.support`) and, with
+`synthesize.round_trip` or where support is unsure, what the model answers again when it sees the image alone. The paper
+filters nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ouro.annotate.cleaning import plain_text, visible
 from ouro.annotate.pairs.agreement import agreement
 from ouro.annotate.pairs.filters import acceptance, is_near_duplicate, leaks_answer, wording, yes_no_surplus
+from ouro.annotate.pairs.judging import (
+    Judge,
+    Judgement,
+    Rules,
+    ask_support,
+    judge_by_asking,
+    judge_by_rules,
+    judge_nothing,
+)
 from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
-from ouro.annotate.pairs.support import support
 from ouro.annotate.prompts import answer_prompt, synthesis_prompt
 from ouro.core.pictures import Pictures, chunk_images
 from ouro.core.records import Image, QAPair, Rejected, Scene
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
 
 ANSWER_TOKENS = 32  # of the round trip: a single word or phrase, and room for a sentence
 
-Told = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
 class Synthesized(NamedTuple):
@@ -48,6 +57,13 @@ class Synthesized(NamedTuple):
 class _AcceptedPair(NamedTuple):
     record_id: str  # "<image id>/<aspect>/<number of the piece>", the id of a rejected piece, too
     pair: QAPair
+    unsure: bool  # the image has to decide
+
+
+class _Reply(NamedTuple):
+    scene: Scene
+    aspect: str
+    pieces: Sequence[Piece]
 
 
 def synthesize_images(
@@ -58,24 +74,26 @@ def synthesize_images(
     writer: Callable[[int], VisionLM],
     answerer: Callable[[int], VisionLM],
     params: Synthesize,
-    progress: Told | None = None,
-    answered: Told | None = None,
+    progress: Progress | None = None,
+    answered: Progress | None = None,
+    rules: Rules | None = None,
 ) -> Synthesized:
     """The pairs of a shard's scenes; the files of their images lie in `folder`.
 
-    `writer`, `answerer`: who writes pairs, and who answers in the round trip, given how many requests a batch holds.
-    Raises ImageError for a file that is damaged or has more than `max_pixels`.
+    `writer`, `answerer`: who writes pairs, and who is asked about them, given how many requests a batch holds. `rules`:
+    those of a template language, in place of the rules on free text. Raises ImageError for a file that is damaged or
+    has more than `max_pixels`, and ScoringUnavailable.
     """
-    made = Synthesized([], [], 0)
+    result = Synthesized([], [], 0)
     for chunk in chunk_images(images):
         pictures = Pictures(chunk, folder, max_pixels)
-        own = [scene for scene in scenes if scene.image_id in pictures]
-        vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.round_trip else None
-        written = synthesize_shard(pictures, own, vlm, params, progress, checker, answered)
-        made.pairs.extend(written.pairs)
-        made.rejected.extend(written.rejected)
-        made = made._replace(n_in=made.n_in + written.n_in)
-    return made
+        chunk_scenes = [scene for scene in scenes if scene.image_id in pictures]
+        vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.asks else None
+        written = synthesize_shard(pictures, chunk_scenes, vlm, params, progress, checker, answered, rules)
+        result.pairs.extend(written.pairs)
+        result.rejected.extend(written.rejected)
+        result = result._replace(n_in=result.n_in + written.n_in)
+    return result
 
 
 def synthesize_shard(
@@ -83,38 +101,69 @@ def synthesize_shard(
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
-    progress: Told | None = None,
+    progress: Progress | None = None,
     answerer: VisionLM | None = None,
-    answered: Told | None = None,
+    answered: Progress | None = None,
+    rules: Rules | None = None,
 ) -> Synthesized:
-    """The pairs of a shard. `answerer`: the model of the round trip (None: no round trip); `answered` is called with
-    the number of further answers.
+    """The pairs of a shard. `answerer`: the annotator that is asked about pairs (None: nothing asks it); `answered` is
+    called with the number of further answers.
 
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
-    "too_many_pairs", the reasons of ouro.annotate.pairs.support, "leaks_answer", "near_duplicate_question";
-    "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order, the yes-no surplus at the
-    end, so that its share is that of the pairs which stay. And "refused": the request to write an image's pairs of
-    an aspect, or to answer one in the round trip, that the model's server refuses.
+    "too_many_pairs", the reasons of ouro.annotate.pairs.support or "not_supported", "leaks_answer",
+    "near_duplicate_question"; "disagrees_with_image"; "yes_no_surplus" (ouro.annotate.pairs.filters). In this order,
+    the yes-no surplus at the end, so that its share is that of the pairs which stay. And "refused": the request to
+    write an image's pairs of an aspect, or to answer one in the round trip, that the model's server refuses. Raises
+    ScoringUnavailable.
     """
-    accepted: list[_AcceptedPair] = []
-    rejected: list[Rejected] = []
-    n_in = 0
-    selections = {scene.image_id: _Selection(scene, params) for scene in scenes}
-    for scene, aspect, pieces in _write_pairs(pictures, scenes, vlm, params, progress):
-        n_in += len(pieces)
-        for number, piece in enumerate(pieces):
-            record = f"{scene.image_id}/{aspect}/{number}"
-            if isinstance(piece, Leftover):
-                rejected.append(_reject(record, piece.reason, piece.text[:200]))
-            elif reason := selections[scene.image_id].objection(piece):
-                rejected.append(_reject(record, reason, " ".join(piece)))
-            else:
-                accepted.append(_AcceptedPair(record, _pair(scene.image_id, aspect, piece)))
+    replies = list(_write_pairs(pictures, scenes, vlm, params, progress))
+    accepted, rejected = _select(replies, _judges(replies, scenes, params, answerer, rules), params)
     if answerer is not None:
         accepted, disagreeing = _round_trip(pictures, accepted, answerer, params, answered)
         rejected += disagreeing
     accepted, surplus = _remove_surplus(accepted, params)
-    return Synthesized([k.pair for k in accepted], rejected + surplus, n_in)
+    return Synthesized([k.pair for k in accepted], rejected + surplus, sum(len(r.pieces) for r in replies))
+
+
+def _judges(
+    replies: Sequence[_Reply],
+    scenes: Sequence[Scene],
+    params: Synthesize,
+    answerer: VisionLM | None,
+    rules: Rules | None,
+) -> dict[str, Judge]:
+    """Who judges the support of an image's pairs, by image."""
+    if params.support == "none":
+        return {scene.image_id: judge_nothing for scene in scenes}
+    if params.support == "rules" or answerer is None:
+        return {scene.image_id: judge_by_rules(scene, rules) for scene in scenes}
+    written: dict[str, list[Written]] = defaultdict(list)
+    for reply in replies:
+        written[reply.scene.image_id] += [piece for piece in reply.pieces if isinstance(piece, Written)]
+    supports = ask_support(written, scenes, answerer)
+    return {image: judge_by_asking(shares, params) for image, shares in supports.items()}
+
+
+def _select(
+    replies: Sequence[_Reply], judges: Mapping[str, Judge], params: Synthesize
+) -> tuple[list[_AcceptedPair], list[Rejected]]:
+    """The pairs that nothing speaks against, and the other pieces with the reason."""
+    accepted: list[_AcceptedPair] = []
+    rejected: list[Rejected] = []
+    selections = {image: _Selection(judge, params) for image, judge in judges.items()}
+    for scene, aspect, pieces in replies:
+        for number, piece in enumerate(pieces):
+            record = f"{scene.image_id}/{aspect}/{number}"
+            if isinstance(piece, Leftover):
+                rejected.append(_reject(record, piece.reason, piece.text[:200]))
+                continue
+            judgement = selections[scene.image_id].judge(piece)
+            if judgement.reason:
+                rejected.append(_reject(record, judgement.reason, " ".join(piece)))
+            else:
+                pair = _pair(scene.image_id, aspect, piece, judgement.support)
+                accepted.append(_AcceptedPair(record, pair, judgement.unsure))
+    return accepted, rejected
 
 
 def _write_pairs(
@@ -122,8 +171,8 @@ def _write_pairs(
     scenes: Sequence[Scene],
     vlm: VisionLM,
     params: Synthesize,
-    progress: Told | None,
-) -> Iterator[tuple[Scene, str, Sequence[Piece]]]:
+    progress: Progress | None,
+) -> Iterator[_Reply]:
     """VLM(I, P, d0) for each scene and aspect, all in one batch, parsed to pieces."""
     tasks = [(scene, aspect) for scene in scenes for aspect in params.aspects]
     requests = [
@@ -136,7 +185,7 @@ def _write_pairs(
     ]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
     for (scene, aspect), reply in zip(tasks, replies, strict=True):
-        yield scene, aspect, _read(reply, params.max_new_tokens)
+        yield _Reply(scene, aspect, _read(reply, params.max_new_tokens))
 
 
 def _read(reply: str, max_new_tokens: int) -> Sequence[Piece]:
@@ -147,37 +196,38 @@ def _read(reply: str, max_new_tokens: int) -> Sequence[Piece]:
 
 
 class _Selection:
-    """The pairs accepted for one image: the reason to reject the next one, if any."""
+    """The pairs accepted for one image; judges the next one."""
 
-    def __init__(self, scene: Scene, params: Synthesize) -> None:
-        self._scene, self._params = scene, params
+    def __init__(self, judge: Judge, params: Synthesize) -> None:
+        self._judge, self._params = judge, params
         self._questions: set[str] = set()
         self._wordings: list[tuple[str, ...]] = []
 
-    def objection(self, pair: Written) -> str:
-        """The reason to reject a pair; "" accepts it."""
-        reason = self._reason(pair)
-        if not reason:
+    def judge(self, pair: Written) -> Judgement:
+        """The judgement of a pair; without a reason to reject it, it is accepted."""
+        judgement = self._judgement(pair)
+        if not judgement.reason:
             self._questions.add(pair.question.lower())
             self._wordings.append(wording(pair.question))
-        return reason
+        return judgement
 
-    def _reason(self, pair: Written) -> str:
+    def _judgement(self, pair: Written) -> Judgement:
         if pair.question.lower() in self._questions:
-            return "duplicate_question"
+            return Judgement("duplicate_question", None)
         if len(self._questions) >= self._params.max_pairs:
-            return "too_many_pairs"
-        if reason := support(pair, self._scene.text):
-            return reason
+            return Judgement("too_many_pairs", None)
+        judgement = self._judge(pair)
+        if judgement.reason:
+            return judgement
         if leaks_answer(pair):
-            return "leaks_answer"
+            return Judgement("leaks_answer", None)
         near = is_near_duplicate(wording(pair.question), self._wordings, self._params.max_similarity)
-        return "near_duplicate_question" if near else ""
+        return Judgement("near_duplicate_question", None) if near else judgement
 
 
-def _pair(image_id: str, aspect: str, written: Written) -> QAPair:
+def _pair(image_id: str, aspect: str, written: Written, support: float | None) -> QAPair:
     qa_id = hashlib.sha256(f"{image_id}\0{written.question}".encode()).hexdigest()[:16]
-    return QAPair(qa_id, image_id, aspect, written.question, written.answer)
+    return QAPair(qa_id, image_id, aspect, written.question, written.answer, support=support)
 
 
 def _reject(record_id: str, reason: str, detail: str) -> Rejected:
@@ -189,25 +239,33 @@ def _round_trip(
     candidates: Sequence[_AcceptedPair],
     answerer: VisionLM,
     params: Synthesize,
-    answered: Told | None,
+    answered: Progress | None,
 ) -> tuple[list[_AcceptedPair], list[Rejected]]:
-    """Pairs with their agreement as confidence, and those below `synthesize.min_agreement` as rejected."""
+    """Pairs with their agreement as confidence, and those below `synthesize.min_agreement` as rejected; of pairs
+    whose support was asked only the unsure are asked about, unless `synthesize.round_trip` says so."""
     bounds = (params.max_pixels,)
+    questions = [k for k in candidates if params.round_trip or k.unsure or params.support != "asked"]
     requests = [
         Request((pictures[k.pair.image_id],), answer_prompt(params.template, k.pair.question), bounds)
-        for k in candidates
+        for k in questions
     ]
-    replies = answerer.generate(requests, max_new_tokens=ANSWER_TOKENS, progress=answered)
+    answers = answerer.generate(requests, max_new_tokens=ANSWER_TOKENS, progress=answered) if requests else []
+    replies = dict(zip((k.record_id for k in questions), answers, strict=True))
     agreeing: list[_AcceptedPair] = []
     rejected: list[Rejected] = []
-    for (record, pair), reply in zip(candidates, replies, strict=True):
+    for candidate in candidates:
+        record, pair, _ = candidate
+        reply = replies.get(record)
+        if reply is None:
+            agreeing.append(candidate)
+            continue
         if isinstance(reply, Refused):
             rejected.append(_reject(record, "refused", f"{pair.question} {pair.answer}; {reply.why}"))
             continue
         reply_text = plain_text(reply)
         confidence = agreement(pair.answer, reply_text)
         if confidence >= params.min_agreement:
-            agreeing.append(_AcceptedPair(record, replace(pair, confidence=confidence)))
+            agreeing.append(candidate._replace(pair=replace(pair, confidence=confidence)))
         else:
             detail = f"{pair.question} {pair.answer}; from the image alone: {reply_text[:200]}"
             rejected.append(_reject(record, "disagrees_with_image", detail))

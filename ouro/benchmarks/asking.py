@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.benchmarks.items import Item
-from ouro.benchmarks.predictions import encodable
+from ouro.benchmarks.reply_keys import encodable
 from ouro.core.boxes import area
 from ouro.core.crops import crop
 from ouro.core.images import CHUNK_PIXELS, ImageError, chunks
@@ -102,11 +102,12 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A reply; or None, and why: missing_image, unreadable_image, refused."""
+    """A reply; or None, and why: missing_image, ambiguous_image, unreadable_image, refused; and in words."""
 
     item: Item
     reply: str | None
     reason: str
+    detail: str = ""
 
 
 def ask(
@@ -123,9 +124,11 @@ def ask(
         replies = asker.store.get([key for key in dict.fromkeys(keys) if key])
         progress(sum(not key or key in replies for key in keys))
         todo = {key: q for key, q in zip(keys, chunk, strict=True) if key and key not in replies}
-        reasons = dict.fromkeys(todo, "unreadable_image") | {"": "missing_image"}
+        reasons = dict.fromkeys(todo, "unreadable_image")
         _ask_all(todo, asker, pictures, settings, _keeper(asker.store, replies, reasons, Counter(keys), progress))
-        yield from (Answer(q.item, replies.get(key), reasons.get(key, "")) for key, q in zip(keys, chunk, strict=True))
+        for key, q in zip(keys, chunk, strict=True):
+            absent = (reasons.get(key, ""), q.image) if key else pictures.absence(q.image)
+            yield Answer(q.item, replies.get(key), *absent)
 
 
 def _keeper(

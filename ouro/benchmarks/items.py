@@ -31,6 +31,7 @@ class Item:
     key:         DeepForm, KLC: the key asked for
     document:    DeepForm, KLC: the document whose pairs are matched together
     box:         RefCOCO: x1, y1, x2, y2 in pixels of a picture of `size` (width, height)
+    shown:       RefCOCO: the size at which the model saw the picture, where boxes are pixels of that
     context:     ScienceQA: the hint that is given with the question; "" where there is none
     """
 
@@ -45,4 +46,5 @@ class Item:
     document: str = ""
     box: tuple[float, float, float, float] | None = None
     size: tuple[int, int] | None = None
+    shown: tuple[int, int] | None = None
     context: str = ""

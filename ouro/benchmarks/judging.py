@@ -17,7 +17,7 @@ from ouro.benchmarks.scoring.captions import Tokenizer, cider
 from ouro.benchmarks.scoring.choice import Mode, blank_match, choose_option
 from ouro.benchmarks.scoring.denotation import same_denotation, split_items
 from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_answer
-from ouro.benchmarks.scoring.grounding import hit, parse_box
+from ouro.benchmarks.scoring.grounding import BARE, NAMED, Convention, Reading, hit, named_by, place_box, read_box
 from ouro.benchmarks.scoring.key_values import NO_VALUE, Pair, answered, match_pairs
 from ouro.benchmarks.scoring.relaxed import relaxed_accuracy
 from ouro.benchmarks.scoring.vqa import Rule, normal_form, soft_accuracy
@@ -25,6 +25,11 @@ from ouro.benchmarks.scoring.vqa import Rule, normal_form, soft_accuracy
 if TYPE_CHECKING:
     from ouro.benchmarks.loaders.registry import Benchmark
 
+ALONE = (
+    "CIDEr of a single picture is 0 by definition: an n-gram that every picture has, here each of them, weighs "
+    "nothing; score the whole split"
+)
+NEAR = 5  # constants where an answer is right, or nearly, for others too
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -36,10 +41,12 @@ class Part(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """One part for each of a metric's names, and whether the reply could be read at all."""
+    """One part for each of a metric's names, whether the reply could be read at all, and in which form it is written
+    where replies have several."""
 
     parts: tuple[Part, ...]
     readable: bool
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Metric:
     points: what a figure of 1 is in the papers' tables
     absent: the reply by which a question without one is judged, before what it gained is taken away
     normal: the form in which two references count as the same answer
+    constants: of how many of the most frequent references the best constant answer is chosen
+    alone:  what must be known of a figure that a single picture has; "" for nothing
     """
 
     names: tuple[str, ...]
@@ -61,6 +70,8 @@ class Metric:
     points: float = 100.0
     absent: str = ""
     normal: Callable[[str], str] = str
+    constants: int = 1
+    alone: str = ""
 
     def nothing(self, judged: Judged) -> Judged:
         """What a question adds that `absent` was judged for: as much is asked, and nothing is right."""
@@ -111,17 +122,18 @@ def _gqa(protocol: str) -> Metric:
 
 
 def _anls(protocol: str) -> Metric:
-    return _share("ANLS", lambda item, reply: anls(reply, item.references))
+    return replace(_share("ANLS", lambda item, reply: anls(reply, item.references)), constants=NEAR)
 
 
 def _relaxed(protocol: str) -> Metric:
-    return _share("relaxed accuracy", lambda item, reply: relaxed_accuracy(reply, item.references), macro=True)
+    share = _share("relaxed accuracy", lambda item, reply: relaxed_accuracy(reply, item.references), macro=True)
+    return replace(share, constants=NEAR)
 
 
 def _denotation(protocol: str) -> Metric:
     def right(item: Item, reply: str) -> float:
         canon = [same[0] for same in item.variants] if item.variants else []
-        return same_denotation(split_items(reply), item.references, canon)
+        return same_denotation(split_items(reply, item.references), item.references, canon)
 
     return _share("denotation accuracy", right)
 
@@ -134,7 +146,7 @@ def _contains(protocol: str) -> Metric:
         parts = {"accuracy": Part(float(contains(reply, item.references))), "ANLS": Part(anls(reply, item.references))}
         return Judged(tuple(parts[name] for name in names), bool(reply.strip()))
 
-    return Metric(names, _each(judge))
+    return Metric(names, _each(judge), constants=NEAR)
 
 
 def _vsr(protocol: str) -> Metric:
@@ -166,10 +178,10 @@ def _key_values(protocol: str) -> Metric:
     """A document is asked for each key once, so that its pairs can be matched key by key; no reply is no pair."""
 
     def judge(item: Item, reply: str) -> Judged:
-        predictions = answered(
-            [Pair(item.key, value) for value in ([reply] if reply == NO_VALUE else split_items(reply))]
-        )
         variants = item.variants or ((),) * len(item.references)
+        spellings = [*item.references, *(text for same in variants for text in same)]
+        values = [reply] if reply == NO_VALUE else split_items(reply, spellings, str.upper)
+        predictions = answered([Pair(item.key, value) for value in values])
         true = [Pair(item.key, value, same) for value, same in zip(item.references, variants, strict=True)]
         counts = match_pairs(predictions, true)
         parts = (
@@ -197,16 +209,41 @@ def _pope(protocol: str) -> Metric:
         )
         return Judged(parts, vsr_answer(reply) is not None)
 
-    return Metric(("F1", "accuracy", "precision", "recall", "share of yes"), _each(judge), macro=True)
+    return Metric(("F1", "accuracy", "precision", "recall", "share of yes"), _each(judge), macro=True, constants=2)
 
 
 def _refcoco(protocol: str) -> Metric:
-    def judge(item: Item, reply: str) -> Judged:
-        assert item.box is not None and item.size is not None  # its loaders reject records without
-        box = parse_box(reply, item.size)
-        return Judged((Part(float(hit(box, item.box))),), box is not None)
+    """All replies at once: the convention of a run is one."""
 
-    return Metric(("recall at IoU 0.5",), _each(judge), macro=True)
+    def judge(items: Sequence[Item], replies: Sequence[str]) -> list[Judged]:
+        readings = [read_box(reply) for reply in replies]
+        convention = protocol if protocol in NAMED else _convention(readings)
+        return [_located(item, reading, convention) for item, reading in zip(items, readings, strict=True)]
+
+    return Metric(("recall at IoU 0.5",), judge, macro=True, whole=True)
+
+
+def _convention(readings: Sequence[Reading]) -> Convention | None:
+    """The one that the replies name by their form; None for several, or no box at all.
+
+    Raises BenchmarkFileError where all boxes are bare numbers.
+    """
+    conventions = named_by(readings)
+    bare = sum(reading.form == BARE for reading in readings)
+    if bare and not conventions:
+        raise BenchmarkFileError(
+            f"RefCOCO: {bare} replies are boxes of bare numbers, which are thousandths, fractions, pixels or percent: "
+            "the replies do not say which. Fix: --protocol thousandths (Qwen2-VL, Qwen3-VL, InternVL), qwen2.5-vl (its "
+            "pixels of the resized picture), pixels (of the picture's file), fractions or percent"
+        )
+    return conventions[0] if len(conventions) == 1 else None
+
+
+def _located(item: Item, reading: Reading, convention: Convention | None) -> Judged:
+    assert item.box is not None and item.size is not None  # its loaders reject records without
+    box = place_box(reading, convention, item.size, item.shown)
+    form = convention or reading.form if box is not None else f"{reading.form}, not read"
+    return Judged((Part(float(hit(box, item.box))),), box is not None, form)
 
 
 def _cider(protocol: str) -> Metric:
@@ -220,7 +257,7 @@ def _cider(protocol: str) -> Metric:
             for item, reply in zip(items, replies, strict=True)
         ]
 
-    return Metric(("CIDEr",), judge, whole=True)
+    return Metric(("CIDEr",), judge, whole=True, alone=ALONE)
 
 
 _METRICS: dict[str, Callable[[str], Metric]] = {

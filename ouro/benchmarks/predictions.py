@@ -2,15 +2,14 @@
 
     {"question_id": 7000, "prediction": "no"}
 
-The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under prediction,
-answer or caption, so that the result files of most evaluators are read as they are. Ids are compared as text. Both
-sides may hold millions: they meet in a temporary SQLite file, in memory only one line is.
+The id stands under question_id, image_id (captions), questionId, id or image (VizWiz); the reply under one key of the
+file, which ouro.benchmarks.reply_keys recognises. Ids are compared as text. Both sides may hold millions: they meet in
+a temporary SQLite file, in memory only one line is.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import tempfile
 from collections import Counter
@@ -20,11 +19,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError
+from ouro.benchmarks.reply_keys import WrittenNumber, encodable, reply_key, reply_text
 
 IDS = ("question_id", "image_id", "questionId", "id", "image")
-REPLIES = ("prediction", "answer", "caption")
 MAX_LISTED = 10  # ids in an error
-_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Predictions:
@@ -50,11 +48,14 @@ class Predictions:
 
 
 @contextmanager
-def read_predictions(path: Path, progress: Callable[[int], None] = lambda n: None) -> Generator[Predictions]:
-    """All predictions of a file; `progress` gets the number of bytes read, now and then.
+def read_predictions(
+    path: Path, progress: Callable[[int], None] = lambda n: None, key: str = ""
+) -> Generator[Predictions]:
+    """All predictions of a file; `progress` gets the number of bytes read, now and then. `key`: that of the replies.
 
     Raises BenchmarkFileError for a file that is missing, empty, no JSON Lines or not UTF-8, a line without id or reply,
-    and ids that stand twice (which ones). A reply of null (NaN) is counted in `rejected`, and its question has none.
+    or with several keys that could be the reply, and ids that stand twice (which ones). A reply of null (NaN) is
+    counted in `rejected`, and its question has none.
     """
     with tempfile.TemporaryDirectory() as folder:
         store = sqlite3.connect(Path(folder) / "predictions.db", isolation_level=None)
@@ -64,16 +65,18 @@ def read_predictions(path: Path, progress: Callable[[int], None] = lambda n: Non
             store.execute("CREATE TABLE replies (id TEXT PRIMARY KEY, reply TEXT, line INT, asked INT) WITHOUT ROWID")
             store.execute("BEGIN")
             predictions = Predictions(store)
-            _fill(predictions, store, path, progress)
+            _fill(predictions, store, path, progress, key)
             yield predictions
         finally:
             store.close()
 
 
-def _fill(predictions: Predictions, store: sqlite3.Connection, path: Path, progress: Callable[[int], None]) -> None:
+def _fill(
+    predictions: Predictions, store: sqlite3.Connection, path: Path, progress: Callable[[int], None], key: str
+) -> None:
     twice: list[str] = []
     repeated = 0
-    for line, item_id, reply in _records(path, progress):
+    for line, item_id, reply in _records(path, progress, key):
         if reply is None:
             predictions.rejected["null_prediction"] += 1
         done = store.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, 0)", (item_id, reply, line))
@@ -92,18 +95,27 @@ def listed(what: str, count: int, examples: Iterable[str]) -> str:
     return f"{count} {what}{'s' if count != 1 else ''} ({', '.join(names)}{', ...' if count > len(names) else ''})"
 
 
-def _records(path: Path, progress: Callable[[int], None]) -> Iterator[tuple[int, str, str | None]]:
+def _records(path: Path, progress: Callable[[int], None], key: str) -> Iterator[tuple[int, str, str | None]]:
+    asked, first = bool(key), ""
     for number, text in _lines(path, progress):
         where = f"{path} line {number}"
         try:
-            value: Any = json.loads(text)
+            value: Any = json.loads(text, parse_float=WrittenNumber)
         except (ValueError, RecursionError) as error:
             _refuse_list(path, number, text)
             raise BenchmarkFileError(f"{where}: not valid JSON ({error}); expected one object a line") from error
         _refuse_list(path, number, text)
         if not isinstance(value, dict):
             raise BenchmarkFileError(f"{where}: got {type(value).__name__}, expected an object with an id and a reply")
-        yield number, *_fields(where, cast("dict[str, Any]", value))
+        record = cast("dict[str, Any]", value)
+        own = key if asked else reply_key(where, record)
+        if not asked and key and own and own != key:
+            raise BenchmarkFileError(
+                f"{where}: its reply stands under {own}, that of {first} under {key}; expected one key for all. Fix: "
+                "--reply-key, or one name in all lines"
+            )
+        key, first = key or own, first or f"line {number}"
+        yield number, *_fields(where, record, key if asked else own)
 
 
 def _refuse_list(path: Path, number: int, text: str) -> None:
@@ -113,11 +125,6 @@ def _refuse_list(path: Path, number: int, text: str) -> None:
             f"{path} line 1: got a JSON list, expected one object a line. "
             f"Fix: jq -c '.[]' {path.name} > predictions.jsonl"
         )
-
-
-def encodable(text: str) -> str:
-    """Half surrogate pairs, which JSON can spell and UTF-8 cannot, become U+FFFD: a reply cut inside an emoji."""
-    return _HALVES.sub("\ufffd", text)
 
 
 def _lines(path: Path, progress: Callable[[int], None]) -> Iterator[tuple[int, str]]:
@@ -138,18 +145,14 @@ def _lines(path: Path, progress: Callable[[int], None]) -> Iterator[tuple[int, s
                 yield number, text
 
 
-def _fields(where: str, value: dict[str, Any]) -> tuple[str, str | None]:
-    id_key = next((key for key in IDS if key in value), None)
-    key = next((key for key in REPLIES if key in value), None)
-    if id_key is None or key is None:
+def _fields(where: str, value: dict[str, Any], key: str) -> tuple[str, str | None]:
+    id_key = next((name for name in IDS if name in value), None)
+    if id_key is None or key not in value:
         keys = ", ".join(list(value)[:MAX_LISTED]) or "none"
         raise BenchmarkFileError(
-            f"{where}: got the keys {keys}; expected an id ({' or '.join(IDS[:2])}) and a reply (prediction)"
+            f"{where}: got the keys {keys}; expected an id ({' or '.join(IDS[:2])}) and a reply ({key or 'prediction'})"
         )
-    item_id, reply = value[id_key], value[key]
+    item_id = value[id_key]
     if isinstance(item_id, bool) or not isinstance(item_id, (str, int)):
         raise BenchmarkFileError(f"{where}: {id_key} is {item_id!r}, expected text or a whole number")
-    if isinstance(reply, bool) or not isinstance(reply, (str, int, float, type(None))):
-        raise BenchmarkFileError(f"{where}: {key} is a {type(reply).__name__}, expected text")
-    nothing = reply is None or reply != reply  # NaN, with which some writers say null, is no number
-    return encodable(str(item_id)), None if nothing else encodable(str(reply))
+    return encodable(str(item_id)), reply_text(where, key, value[key])

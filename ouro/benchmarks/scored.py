@@ -1,7 +1,7 @@
 """A benchmark's replies judged one by one and added up.
 
-What a model scores is reported beside what explains it away: `constant`, the score of each kind's most frequent answer
-(what a model without eyes but with the benchmark's priors would guess), and `shuffled`, its own score when it is shown
+What a model scores is reported beside what explains it away: `constant`, the score of each kind's best constant answer
+(ouro.benchmarks.constants), and `shuffled`, its own score when it is shown
 other pictures (ouro.benchmarks.asking). The grounded margin is what it keeps above the latter: what it sees, not what
 it guesses.
 """
@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ouro.benchmarks.constants import constant_answers
 from ouro.benchmarks.intervals import Difference, Estimate
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Judged, Metric
 from ouro.benchmarks.predictions import MAX_LISTED, listed
 from ouro.benchmarks.ratios import Ratios, differences, estimates
+from ouro.benchmarks.thinking import spoken
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 CONSTANT, SHUFFLED = "constant", "shuffled"
 CHUNK = 10_000  # items that are judged at once
-Group = tuple[str, str]  # kind and key: what a constant answer is chosen for
+MAX_DETAILS = 3  # rejections of one reason that are told in words
 
 
 class MissingPredictions(BenchmarkFileError):
@@ -82,12 +85,18 @@ class Samples:
 
 
 class Account(NamedTuple):
-    """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected."""
+    """Questions of the files: judged, those without a prediction that count as wrong, and those that were rejected, by
+    reason; `details`: of each reason the first ones in words. Of the replies: in how many the model thought aloud, and
+    how many were cut before there was an answer (they are wrong); `forms`: how many are written in which form."""
 
     n_in: int
     n_out: int
     missing: int
     rejected: dict[str, int]
+    details: dict[str, list[str]]
+    thought: int = 0
+    cut: int = 0
+    forms: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ class Score:
 
     controls: CONSTANT and SHUFFLED, as far as they were made: what they score in the reported figure
     margin:   the grounded margin, where the model was shown other pictures, too; p is that of none
+    notes:    what must be known of figures that are what they are by definition
     """
 
     bench: Benchmark
@@ -107,6 +117,7 @@ class Score:
     figures: dict[str, Ratios[Estimate]]
     controls: dict[str, Ratios[Estimate]]
     margin: Ratios[Difference] | None
+    notes: list[str]
 
     @property
     def reported(self) -> Estimate:
@@ -129,10 +140,15 @@ class Score:
             "benchmark": self.bench.name, "title": self.bench.title, "family": self.bench.family,
             "split": self.bench.split, "protocol": self.protocol, "reported": self.metric.names[0],
             "macro": self.metric.macro, "points": self.metric.points, "n": self.account.n_out, "images": self.images,
-            "missing": self.account.missing, "rejected": self.account.rejected, "unreadable": self.unreadable,
+            "missing": self.account.missing, "rejected": self.account.rejected,
+            "rejected details": self.account.details,
+            "thinking": {"replies": self.account.thought, "cut before an answer": self.account.cut},
+            "forms": dict(self.account.forms),
+            "unreadable": self.unreadable,
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "controls": {"constant": self.constant, "shuffled": self.shuffled},
             "control figures": {name: figure.to_json() for name, figure in self.controls.items()},
+            "notes": self.notes,
             "margin": self.margin.to_json() if self.margin else None,
         }  # fmt: skip
 
@@ -148,21 +164,27 @@ def judge(
     allow_missing: bool = False,
     progress: Callable[[int], None] = lambda n: None,
 ) -> tuple[Samples, Account]:
-    """Judge the reply to each item; in = out + rejected.
+    """Judge the answer in the reply to each item, without thinking; in = out + rejected.
 
     Raises MissingPredictions when items have no reply (how many, which), unless those count as wrong, and
     BenchmarkFileError when there is no item.
     """
-    samples, rejected, missing = Samples(metric.names), Counter[str](), list[str]()
-    without = 0
+    samples, rejected, missing = Samples(metric.names), Rejections(), list[str]()
+    without = thought = cut = 0
+    forms = Counter[str]()
     for items in _chunks(_items(entries, rejected), 0 if metric.whole else CHUNK):
         replies = [reply(item) for item in items]
         for item, text in zip(items, replies, strict=True):
             if text is None:
                 without += 1
                 missing += [item.item_id] if len(missing) < MAX_LISTED else []
-        every = metric.judge(items, [metric.absent if text is None else text for text in replies])
-        for item, text, judged in zip(items, replies, every, strict=True):
+        answers = [None if text is None else spoken(text) for text in replies]
+        thought += sum(answer is not None and answer.thought for answer in answers)
+        cut += sum(answer is not None and answer.cut for answer in answers)
+        texts = [None if answer is None or answer.cut else answer.answer for answer in answers]
+        every = metric.judge(items, [metric.absent if text is None else text for text in texts])
+        for item, text, judged in zip(items, texts, every, strict=True):
+            forms.update([judged.form] if judged.form and text is not None else [])
             samples.add(item, metric.nothing(judged) if text is None else judged)
         progress(len(items))
     if without and not allow_missing:
@@ -171,18 +193,40 @@ def judge(
             "them as wrong with --allow-missing"
         )
     if not len(samples):
-        raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected) or 'none'}")
+        raise BenchmarkFileError(f"no question left to score; rejected: {dict(rejected.counts) or 'none'}")
+    counts = dict(sorted(rejected.counts.items()))
     return samples, Account(
-        len(samples) + sum(rejected.values()), len(samples), without, dict(sorted(rejected.items()))
+        len(samples) + sum(counts.values()),
+        len(samples),
+        without,
+        counts,
+        rejected.details,
+        thought,
+        cut,
+        dict(forms.most_common()),
     )
 
 
-def _items(entries: Iterable[Item | Rejected], rejected: Counter[str]) -> Iterator[Item]:
+class Rejections:
+    """Counts by reason, and the first details of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.details: dict[str, list[str]] = {}
+
+    def add(self, one: Rejected) -> None:
+        self.counts[one.reason] += 1
+        listed = self.details.setdefault(one.reason, [])
+        if one.detail and len(listed) < MAX_DETAILS:
+            listed.append(f"{one.record_id}: {one.detail}")
+
+
+def _items(entries: Iterable[Item | Rejected], rejected: Rejections) -> Iterator[Item]:
     for one in entries:
         if isinstance(one, Item):
             yield one
         else:
-            rejected[one.reason] += 1
+            rejected.add(one)
 
 
 def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
@@ -191,23 +235,13 @@ def _chunks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def constant_answers(entries: Iterable[Item | Rejected], metric: Metric) -> dict[Group, str]:
-    """Each kind's (and key's) most frequent reference, in the metric's normal form; of equally frequent ones the first
-    by alphabet."""
-    counts: dict[Group, Counter[str]] = {}
-    for one in entries:
-        if isinstance(one, Item) and one.references:
-            counts.setdefault((one.kind, one.key), Counter()).update(map(metric.normal, one.references))
-    return {group: min(count, key=lambda answer: (-count[answer], answer)) for group, count in counts.items()}
-
-
 def with_constant(samples: Samples, load: Callable[[], Iterable[Item | Rejected]], metric: Metric) -> Samples:
     """The samples beside those of `constant_answers`, counted on the benchmark's own answers; as they are where it has
     none."""
-    answers = constant_answers(load(), metric)
+    answers = constant_answers(load, metric)
     if not answers:
         return samples
-    return samples.beside(CONSTANT, judge(load(), metric, lambda item: answers.get((item.kind, item.key), ""))[0])
+    return samples.beside(CONSTANT, judge(load(), metric, lambda item: answers[item.kind, item.key])[0])
 
 
 def score(
@@ -224,5 +258,16 @@ def score(
     unreadable = 1 - sum(samples.readable) / len(samples)
     return Score(
         bench, protocol or bench.protocols[0], metric, account, unreadable, len(set(samples.images)), figures,
-        controls, margin,
+        controls, margin, _notes(metric, samples),
     )  # fmt: skip
+
+
+def _notes(metric: Metric, samples: Samples) -> list[str]:
+    notes = [metric.alone] if metric.alone and len(set(samples.images)) == 1 else []
+    sums: dict[str, float] = {}
+    for kind, bottom in zip(samples.kinds, samples.figure(metric.names[0])[1], strict=True):
+        sums[kind] = sums.get(kind, 0.0) + float(bottom)
+    empty = sorted(kind for kind, bottom in sums.items() if not bottom)
+    if empty:
+        notes.append(f"{metric.names[0]} of {', '.join(empty)} is 0 by definition: there is nothing to divide by")
+    return notes

@@ -135,13 +135,13 @@ def read_shard(path: Path, kind: type[R]) -> list[R]:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise ArtifactError(f"{path}: not found; expected a shard of {kind.__name__} records; {_fix(kind)}")
+        raise ArtifactError(f"{path}: not found; expected a shard of {kind.__name__} records; {_fix(path, kind)}")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
         rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not a readable Parquet file ({error}); {_fix(kind)}") from error
+        raise ArtifactError(f"{path}: not a readable Parquet file ({error}); {_fix(path, kind)}") from error
     _check_schema(path, kind, table.schema)
     if _SHARD.fullmatch(path.name):
         _check_count(path, kind, len(rows))
@@ -152,10 +152,10 @@ def read_shard(path: Path, kind: type[R]) -> list[R]:
 def _check_schema(path: Path, kind: type[Any], stored: Any) -> None:
     for column in schema(kind):
         if column.name not in stored.names:
-            raise ArtifactError(f"{path}: no column {column.name!r}, expected {column.type}; {_fix(kind)}")
+            raise ArtifactError(f"{path}: no column {column.name!r}, expected {column.type}; {_fix(path, kind)}")
         got = stored.field(column.name).type
         if not got.equals(column.type):
-            raise ArtifactError(f"{path}: column {column.name!r}: {got}, expected {column.type}; {_fix(kind)}")
+            raise ArtifactError(f"{path}: column {column.name!r}: {got}, expected {column.type}; {_fix(path, kind)}")
 
 
 def _check_count(path: Path, kind: type[Any], rows: int) -> None:
@@ -163,22 +163,26 @@ def _check_count(path: Path, kind: type[Any], rows: int) -> None:
     if sidecar.kind != kind.__name__ or sidecar.n_out != rows:
         raise ArtifactError(
             f"{path}: got {rows} rows, expected {kind.__name__}; its sidecar says {sidecar.n_out} rows of"
-            f" {sidecar.kind}; {_fix(kind)}"
+            f" {sidecar.kind}; {_fix(path, kind)}"
         )
 
 
 def _record(path: Path, kind: type[R], index: int, row: Mapping[str, Any], required: Sequence[str]) -> R:
     for name in required:
         if row[name] is None:
-            raise ArtifactError(f"{path} row {index}: column {name!r} is null; {_fix(kind)}")
+            raise ArtifactError(f"{path} row {index}: column {name!r} is null; {_fix(path, kind)}")
     try:
         return from_row(kind, row)
     except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} row {index}: not a {kind.__name__} ({error!r}); {_fix(kind)}") from error
+        raise ArtifactError(f"{path} row {index}: not a {kind.__name__} ({error!r}); {_fix(path, kind)}") from error
 
 
-def _fix(kind: type[Any]) -> str:
-    return f"rerun `dvc repro {STAGE_OF[kind]}`" if kind in STAGE_OF else "rerun the stage that wrote it"
+def _fix(path: Path, kind: type[Any]) -> str:
+    """What makes a damaged file anew: DVC in the checkout's own data, the same command in a person's folder."""
+    if kind not in STAGE_OF:
+        return "rerun the stage that wrote it"
+    own = Path("dvc.yaml").is_file() and path.resolve().is_relative_to(Path("data").resolve())
+    return f"rerun `dvc repro {STAGE_OF[kind]}`" if own else "run the `ouro annotate` that made it again"
 
 
 def read_sidecar(path: Path) -> Sidecar:
@@ -187,9 +191,13 @@ def read_sidecar(path: Path) -> Sidecar:
     if not path.is_file():
         raise ArtifactError(f"{path}: not found: its shard was never finished; rerun the stage that writes it")
     try:
-        return Sidecar(**json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+        sidecar = Sidecar(**json.loads(path.read_bytes()))
+        counts = (sidecar.n_in, sidecar.n_out, *sidecar.rejected.values())
+        if any(type(n) is not int for n in (*counts, len(sidecar.kind))):
+            raise TypeError("its counts are no whole numbers")
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path}: not a sidecar ({error}); rerun the stage that wrote it") from error
+    return sidecar
 
 
 def list_shards(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ouro.core.files import ArtifactError, publish, write_bytes, write_json
+from ouro.core.files import ArtifactError, is_plain_name, publish, write_bytes, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,16 +56,15 @@ class ShardCache:
                 raise
 
     def get(self, key: str, folder: Path) -> bool:
-        """Restore the files of `key` into `folder`; False on a miss. A damaged entry is dropped: a miss."""
+        """Restore the files of `key` into `folder`; False on a miss. A damaged entry is dropped: a miss.
+
+        So is one that names anything but plain files of its own folder: nothing is written beside `folder`.
+        """
         entry = self._entry(key)
         if not entry.is_dir():
             return False
-        try:
-            hashes: dict[str, str] = json.loads((entry / "entry.json").read_bytes())["files"]
-            contents = {name: (entry / Path(name).name).read_bytes() for name in hashes}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return self._drop(entry)
-        if any(hashlib.sha256(contents[name]).hexdigest() != hashes[name] for name in hashes):
+        contents = _read_entry(entry)
+        if contents is None:
             return self._drop(entry)
         publish(folder, contents)
         return True
@@ -87,3 +86,16 @@ class ShardCache:
         for leftover in folder.iterdir() if folder.is_dir() else ():
             if time.time() - leftover.stat().st_mtime > _DAY:
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _read_entry(entry: Path) -> dict[str, bytes] | None:
+    """File name -> contents of an entry, None when anything about it is not as `put` wrote it."""
+    try:
+        hashes: dict[str, str] = json.loads((entry / "entry.json").read_bytes())["files"]
+        if not all(is_plain_name(name) and (entry / name).is_file() for name in hashes):
+            return None
+        contents = {name: (entry / name).read_bytes() for name in hashes}
+        intact = all(hashlib.sha256(contents[name]).hexdigest() == digest for name, digest in hashes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return contents if intact else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -35,8 +36,10 @@ def write_bytes(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say of which file
         raise
     sync(path.parent)
 
@@ -63,14 +66,23 @@ def publish(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files that belong together: a .json goes first and comes last, the sign of completeness.
 
     What an earlier version of the group "x.json" had beside it (x.*) and this one has not is removed.
+    Raises ArtifactError for a name that leads elsewhere, before anything is written.
     """
+    for name in files:
+        if not is_plain_name(name):
+            raise ArtifactError(f"{folder}: got the name {name!r}, expected a plain file name")
     for sign in (name for name in files if name.endswith(".json")):
         (folder / sign).unlink(missing_ok=True)
-        for old in folder.glob(f"{sign.removesuffix('.json')}.*"):
+        for old in folder.glob(f"{glob.escape(sign.removesuffix('.json'))}.*"):
             if old.name not in files:
                 old.unlink()
     for name in sorted(files, key=lambda n: (n.endswith(".json"), n)):
         write_bytes(folder / name, files[name])
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a name read from a file names an entry of one folder, on every system: no path, no "..", no NUL."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
 def sync(*paths: Path) -> None:

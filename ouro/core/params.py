@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ouro.core.errors import OuroError
 from ouro.core.hardware import multiplies_bfloat16
+from ouro.core.urls import url_problem
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+
+
+_MOST_BYTES = 2**20  # of a params file
 
 
 class ParamsError(OuroError, ValueError):
@@ -39,6 +43,12 @@ def _bf16(value: Any) -> Any:
     return multiplies_bfloat16() if value == "auto" else value
 
 
+def _plain_url(url: str) -> str:
+    if problem := url_problem(url):
+        raise ValueError(problem)
+    return url
+
+
 Dtype = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_dtype)]
 AUTO: Any = "auto"
 
@@ -51,7 +61,7 @@ class Model(_Stage):
     dtype: Dtype = AUTO
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     prepare_processes: Annotated[int, Field(ge=0, le=64)] = 0
-    url: str = "http://127.0.0.1:8000/v1"
+    url: Annotated[str, AfterValidator(_plain_url)] = "http://127.0.0.1:8000/v1"
     name: str = ""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
     timeout: Annotated[float, Field(gt=0.0)] = 120.0
@@ -72,6 +82,7 @@ class Ingest(_Stage):
     shard_images: Positive = 100
     limit: Annotated[int, Field(ge=0)] = 0
     near_duplicates: Literal["reject", "keep"] = "reject"
+    links: Literal["within", "follow"] = "within"
     image_column: str = "image"
     caption_column: str = ""
 
@@ -106,13 +117,28 @@ class Describe(_Stage):
     max_pixels: Positive = 16_384
     region_max_pixels: Positive = 9_216
     max_new_tokens: Positive = 48
+    name: Literal["asked", "derived", "none"] = "derived"
+    confidence: bool = True
+    structured: bool = False
     batch_size: Positive = 64
     batch_tokens: Positive = 4096
 
 
 class Merge(_Stage):
+    writer: Literal["template", "outline", "vlm"] = "template"
+    matcher: Literal["lexical", "asked"] = "lexical"
+    settle: Literal["none", "rules", "look"] = "rules"
+    settle_margin: Share = 0.2
+    settle_max_pixels: Positive = 16_384
+    max_struck: Share = 0.5
+    batch_size: Positive = 64
     max_tokens: Positive = 320
     captions: Literal["beside", "concatenated"] = "beside"
+
+    @property
+    def asks(self) -> bool:
+        """Whether the annotator is needed: to write, to match or to settle."""
+        return self.writer == "vlm" or self.matcher == "asked" or self.settle == "look"
 
 
 Aspect = Literal["object details", "spatial relationships", "style", "scene context", "interactions"]
@@ -128,10 +154,24 @@ class Synthesize(_Stage):
     max_new_tokens: Positive = 280
     batch_size: Positive = 50
     max_pairs: Positive = 120
+    support: Literal["rules", "asked", "none"] = "rules"
+    support_keep: Share = 0.7
+    support_drop: Share = 0.3
     max_similarity: Share = 1.0
     max_yes_no: Share = 1.0
     round_trip: bool = False
     min_agreement: Share = 0.5
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Synthesize:
+        if self.support_drop > self.support_keep:
+            raise ValueError(f"support_drop {self.support_drop} is above support_keep {self.support_keep}")
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Whether the annotator is asked about pairs: about their support, or with the image alone."""
+        return self.round_trip or self.support == "asked"
 
 
 LoraOrFrozen = Literal["lora", "frozen"]
@@ -226,9 +266,16 @@ def load_params(path: Path = Path("params.yaml"), overrides: tuple[str, ...] = (
             f"params file {path}: not found; expected a YAML file. Fix: run ouro from its checkout, or name a file"
         )
     try:
-        raw: Any = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ParamsError(f"params file {path}: not valid YAML: {error}") from error
+        if path.stat().st_size > _MOST_BYTES:
+            raise ParamsError(f"params file {path}: {path.stat().st_size:,} bytes; expected at most {_MOST_BYTES:,}")
+        raw: Any = yaml.safe_load(path.read_text("utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"params file {path}: not UTF-8 text ({error}); save it as UTF-8") from error
+    except (yaml.YAMLError, RecursionError, ValueError, OSError) as error:
+        if isinstance(error, ParamsError):
+            raise
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ParamsError(f"params file {path}: not valid YAML: {said}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"params file {path}: got a {type(raw).__name__}, expected keys such as 'train:'")
     for text in overrides:
@@ -246,7 +293,9 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ParamsError(f"--set {text!r}: expected KEY=VALUE, for instance --set train.k=3")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise ParamsError(f"--set {key}: the value is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ParamsError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
 
@@ -271,6 +320,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         key = ".".join(str(p) for p in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: unknown key; {_nearest(key)}")
+        elif problem["type"] == "value_error":  # a sentence of ours, which shows no secret
+            lines.append(f"  {key}: {problem['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"  {key}: got {problem['input']!r}; {problem['msg'].lower()}")
     head = f"params file {path}: {len(lines)} problem{'s' if len(lines) > 1 else ''}"

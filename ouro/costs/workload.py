@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ouro.annotate.prompts import ANSWERS, TEMPLATES, description_prompt, synthesis_prompt
+from ouro.annotate.prompts import ANSWERS, NAME, TEMPLATES, description_prompt, synthesis_prompt
 from ouro.core.params import Params, Train
 from ouro.costs.assumptions import Assumptions
 from ouro.vision.architecture import Grid, PixelBounds, VisionTower
 from ouro.vision.flops import causal_keys, visual_tokens
 
 GridCounts = Mapping[Grid, float]  # patch grid -> how many pictures of it
+NAME_REPLY = 6.0  # tokens of "a red sports car" and the end
 ANSWER_TOKENS = 32  # at most, in a round-trip answer, as in ouro.annotate.synthesize
 
 
@@ -163,7 +164,11 @@ def _estimate_describe(
         ]
 
     image_calls = make_calls(grids_by_use.image, images, "scene", values.image_reply)
-    return image_calls + make_calls(grids_by_use.region, images * values.regions, "object", values.region_reply)
+    calls = image_calls + make_calls(grids_by_use.region, images * values.regions, "object", values.region_reply)
+    if d.name != "asked" or (d.structured and params.model.backend == "openai"):
+        return calls
+    name_tokens = values.template + count(NAME)
+    return calls + [c._replace(text=name_tokens, reply=NAME_REPLY, encoded=0.0) for c in calls]
 
 
 def _estimate_synthesize(

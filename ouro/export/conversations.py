@@ -18,6 +18,7 @@ Every turn is kept or rejected:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,11 +37,14 @@ RESERVED = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start
 
 
 class ConversationTurn(NamedTuple):
-    """A question and its answer; `weight` in 0..1 is the confidence in the answer."""
+    """A question and its answer. `weight` in 0..1: how sure the answer is, `support` times `confidence` (see QAPair),
+    either of which may be unknown."""
 
     question: str
     answer: str
     weight: float = 1.0
+    support: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,9 @@ def _make_pieces(about: ImageAnnotations, prompt: str, contents: Sequence[str]) 
         yield _Piece("description", ConversationTurn(prompt, about.scene.text), (about.scene.text,))
     if "questions" in contents:
         for p in about.pairs:
-            weight = 1.0 if p.confidence is None else p.confidence
-            yield _Piece(p.aspect, ConversationTurn(p.question, p.answer, weight), (p.question, p.answer))
+            weight = math.prod((known for known in (p.support, p.confidence) if known is not None), start=1.0)
+            turn = ConversationTurn(p.question, p.answer, weight, p.support, p.confidence)
+            yield _Piece(p.aspect, turn, (p.question, p.answer))
     region_texts = _list_region_texts(about)
     if "regions" in contents:
         for region, text in region_texts:
@@ -145,7 +150,7 @@ def replace_placeholders(conversation: Conversation, image: Image) -> tuple[Conv
 
     if not conversation.boxes:
         return conversation.turns
-    return tuple(ConversationTurn(fill(t.question), fill(t.answer), t.weight) for t in conversation.turns)
+    return tuple(t._replace(question=fill(t.question), answer=fill(t.answer)) for t in conversation.turns)
 
 
 def _format_box(box: Box, image: Image) -> str:

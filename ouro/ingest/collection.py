@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.artifacts import prune_shards, write_shard
+from ouro.core.depth import NOTE
+from ouro.core.files import sync
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
 from ouro.ingest.duplicates import PictureIndex, Signature, compute_signature
@@ -28,9 +30,11 @@ from ouro.ingest.manifest import ManifestEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ouro.core.artifacts import Sidecar
     from ouro.core.params import Ingest
 
 THREADS = min(4, os.cpu_count() or 1)
+DEPTHS = "scaled from bits"  # key of a sidecar's meta: bits -> pictures of so many bits in files of 16
 AHEAD = 2 * THREADS  # pictures being decoded or waiting to be written
 
 
@@ -47,6 +51,7 @@ class _Decoded(NamedTuple):
     png: bytes
     size: tuple[int, int]
     signature: Signature
+    bits: int = 16
 
 
 # ---- folders ---------------------------------------------------------------------------------------
@@ -73,17 +78,25 @@ def list_files(folder: Path) -> Iterator[Path]:
 
     A folder that cannot be read stands for its content. Only the names of the folders on the way down are held at once.
     """
+    below = [iter(_children(folder))]
+    while below:
+        child = next(below[-1], None)
+        if child is None:
+            below.pop()
+        elif child[1]:
+            below.append(iter(_children(child[0])))
+        else:
+            yield child[0]
+
+
+def _children(folder: Path) -> list[tuple[Path, bool]]:
+    """What lies in a folder, sorted, and whether it is a folder; one that cannot be read stands for its content."""
     try:
         with os.scandir(folder) as entries:
             children = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
     except OSError:
-        yield folder
-        return
-    for name, is_folder in sorted(children, key=lambda e: e[0] + "/" * e[1]):
-        if is_folder:
-            yield from list_files(folder / name)
-        else:
-            yield folder / name
+        return [(folder, False)]
+    return [(folder / name, is_folder) for name, is_folder in sorted(children, key=lambda e: e[0] + "/" * e[1])]
 
 
 # ---- ingest ----------------------------------------------------------------------------------------
@@ -105,7 +118,7 @@ def ingest_files(
     entries = (ManifestEntry(item) if isinstance(item, Path) else item for item in items)
     with PictureIndex() as index:
         writer = _Writer(out, params, index)
-        for entry, source, decoded in _decode_ahead(entries, root, params.max_pixels):
+        for entry, source, decoded in _decode_ahead(entries, root, params):
             try:
                 writer.keep(entry, source, decoded.result())
             except ImageError as error:
@@ -116,31 +129,33 @@ def ingest_files(
             reasons = Counter(r.reason for r in writer.rejected)
             counts = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
             expected = f"expected images ({', '.join(formats())}): correct the path"
+            if reasons["outside_folder"]:
+                expected += "; for links that lead out of the folder: --set ingest.links=follow"
             raise ImageError("no_images", f"{root}: got {reasons.total()} files, no image ({counts}); {expected}")
         return writer.close()
 
 
 def _decode_ahead(
-    entries: Iterable[ManifestEntry | DatasetRow], root: Path, max_pixels: int
+    entries: Iterable[ManifestEntry | DatasetRow], root: Path, params: Ingest
 ) -> Iterator[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]]:
     """Entries in order with their decoded pictures; at most AHEAD of them are decoded in advance."""
     queue: deque[tuple[ManifestEntry | DatasetRow, str, Future[_Decoded]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for entry in entries:
-            queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, max_pixels)))
+            queue.append((entry, _source_name(entry, root), pool.submit(_decode, entry, root, params)))
             if len(queue) > AHEAD:
                 yield queue.popleft()
         yield from queue
 
 
-def _decode(entry: ManifestEntry | DatasetRow, root: Path, max_pixels: int) -> _Decoded:
+def _decode(entry: ManifestEntry | DatasetRow, root: Path, params: Ingest) -> _Decoded:
     if isinstance(entry, ManifestEntry):
-        picture = load_image(entry.path, max_pixels, root)
+        picture = load_image(entry.path, params.max_pixels, root, params.links == "follow")
     elif entry.data is None:
         raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
     else:
-        picture = decode_image(entry.data, max_pixels)
-    return _Decoded(encode_png(picture), picture.size, compute_signature(picture))
+        picture = decode_image(entry.data, params.max_pixels)
+    return _Decoded(encode_png(picture), picture.size, compute_signature(picture), picture.info.get(NOTE, 16))
 
 
 def shard_stem(number: int) -> str:
@@ -158,6 +173,7 @@ class _Writer:
         self.images: list[Image] = []
         self.rejected: list[Rejected] = []
         self.shards: list[Path] = []
+        self.depths: Counter[int] = Counter()
 
     def keep(self, entry: ManifestEntry | DatasetRow, source: str, picture: _Decoded) -> None:
         """Store a picture. Raises ImageError (duplicate, near_duplicate)."""
@@ -173,6 +189,8 @@ class _Writer:
         (self.out / path).write_bytes(picture.png)
         self.index.add(image_id, source, path, picture.signature)
         self.n_kept += 1
+        if picture.bits < 16:
+            self.depths[picture.bits] += 1
         self.images.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
 
     def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
@@ -187,13 +205,22 @@ class _Writer:
     def reject(self, record: Rejected) -> None:
         self.rejected.append(record)
 
+    def _sync_pictures(self) -> None:
+        """Wait until the shard's pictures are on the disk: the sidecar that names them comes after them."""
+        files = [self.out / image.path for image in self.images]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(sync, files))
+        sync(*{file.parent for file in files}, self.out)
+
     def close(self) -> list[Path]:
         """Finish the current shard; returns all shards so far."""
         path = self.out / f"{shard_stem(len(self.shards))}.parquet"
+        self._sync_pictures()
         n_in = len(self.images) + len(self.rejected)
-        write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected)
+        meta = {DEPTHS: {str(bits): n for bits, n in sorted(self.depths.items())}} if self.depths else {}
+        write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected, meta=meta)
         self.shards.append(path)
-        self.images, self.rejected = [], []
+        self.images, self.rejected, self.depths = [], [], Counter()
         return self.shards
 
 
@@ -204,3 +231,14 @@ def _source_name(entry: ManifestEntry | DatasetRow, root: Path) -> str:
     absolute, base = entry.path.absolute(), root.absolute()
     path = absolute.relative_to(base) if absolute.is_relative_to(base) else entry.path
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def depth_notes(sidecars: Iterable[Sidecar]) -> list[str]:
+    """What is to be said of pictures that were scaled by fewer bits than their files have."""
+    counts: Counter[str] = Counter()
+    for sidecar in sidecars:
+        counts.update(sidecar.meta.get(DEPTHS, {}))
+    return [
+        f"{n} pictures hold samples of at most {bits} bits in files of 16: scaled by {2 ** int(bits) - 1}, not 65535"
+        for bits, n in sorted(counts.items())
+    ]

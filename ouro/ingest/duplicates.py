@@ -4,7 +4,8 @@ A picture that was saved again with loss (JPEG after JPEG, another quality) has 
 It is found in three steps, each narrower: a key of its size and of nine coarse grey means; a 30 x 30 thumbnail, no
 cell of which may differ by more than CELL grey levels; and the stored pixels, no 8 x 8 block of which may differ by
 more than BLOCK on average. So a form with one changed digit is another picture, and a copy at another size is not
-found. The method is ours: perceptual hashes (dHash, pHash) report different pages of text as duplicates.
+found. Pictures whose samples differ by at most CELL (constant ones) are not compared. The method is ours:
+perceptual hashes (dHash, pHash) report different pages of text as duplicates.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import io
 import sqlite3
 from itertools import islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +33,19 @@ Pixels = NDArray[np.uint8]
 
 
 class Signature(NamedTuple):
-    """A picture's size (width, height) and its thumbnail, (30, 30, 3) uint8."""
+    """A picture's size (width, height), its thumbnail, (30, 30, 3) uint8, and whether it has one colour all over."""
 
     size: tuple[int, int]
     thumbnail: Pixels
+    constant: bool = False
 
 
 def compute_signature(picture: PILImage.Image) -> Signature:
     """The signature of an RGB picture."""
     small = picture.resize((SIDE, SIDE), PILImage.Resampling.BOX)
-    return Signature(picture.size, np.asarray(small, dtype=np.uint8))
+    ranges = cast("tuple[tuple[int, int], ...]", picture.getextrema())
+    constant = all(high - low <= CELL for low, high in ranges)
+    return Signature(picture.size, np.asarray(small, dtype=np.uint8), constant)
 
 
 def signature_keys(signature: Signature) -> Iterator[str]:
@@ -96,7 +100,12 @@ class PictureIndex:
         return row[0] if row else ""
 
     def near(self, signature: Signature, stored: bytes, folder: Path) -> str:
-        """The source of the kept picture that this one is a copy of, or ""; kept files are in `folder`."""
+        """The source of the kept picture that this one is a copy of, or ""; kept files are in `folder`.
+
+        A constant picture is a copy of none and none of it: all that two of them share is that nothing is to be seen.
+        """
+        if signature.constant:
+            return ""
         candidate_keys = list(signature_keys(signature))
         placeholders = ",".join("?" * len(candidate_keys))
         query = f"SELECT source, path, signature FROM picture WHERE key IN ({placeholders}) ORDER BY rowid"
@@ -112,5 +121,6 @@ class PictureIndex:
 
     def add(self, image_id: str, source: str, path: str, signature: Signature) -> None:
         """Add a kept picture to the index."""
-        row = (image_id, source, path, next(signature_keys(signature)), signature.thumbnail.tobytes())
+        key = "" if signature.constant else next(signature_keys(signature))
+        row = (image_id, source, path, key, signature.thumbnail.tobytes())
         self._db.execute("INSERT INTO picture VALUES (?, ?, ?, ?, ?)", row)

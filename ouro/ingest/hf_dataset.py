@@ -1,4 +1,4 @@
-"""Hugging Face datasets as collections: `hf:NAME[@SPLIT]`, or a folder that `Dataset.save_to_disk` wrote.
+"""Hugging Face datasets as collections: `hf:NAME[:CONFIG][@SPLIT]`, or a folder that `Dataset.save_to_disk` wrote.
 
 Rows are read one after the other; a dataset of the hub is streamed. Pictures are read as encoded bytes and decoded by
 ouro.core.images like any file, with its limits. A row that only names a file is rejected, since that path could point
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
+from ouro.core.hf_folders import PREFIX, DatasetNameError, config_arguments, parse_name
 from ouro.ingest.collection import DatasetRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PREFIX = "hf:"
 
 
 class DatasetError(OuroError, ValueError):
@@ -34,22 +33,30 @@ def open_dataset(source: str, image_column: str, caption_column: str = "") -> An
     """The dataset with undecoded images. Raises DatasetError: not found, no such split or column, no images."""
     import datasets
 
-    full_name = source.removeprefix(PREFIX)
-    head, at, tail = full_name.rpartition("@")
-    name, split = (head, tail) if at and not Path(full_name).is_dir() else (full_name, "")
     try:
+        name, config, split = parse_name(source)
+        saved = Path(name).is_dir() and is_dataset(name)
+        if saved and config:
+            raise DatasetNameError(f"dataset {source}: no config {config!r}; a saved one has none")
         dataset: Any = (
             datasets.load_from_disk(name)
-            if Path(name).is_dir() and is_dataset(name)
-            else datasets.load_dataset(name, streaming=True)
+            if saved
+            else datasets.load_dataset(name, **_config(name, config), streaming=True)
         )
+    except DatasetNameError as error:
+        raise DatasetError(str(error)) from error
     except Exception as error:  # the library raises its own, the hub's and the network's
         raise DatasetError(
-            f"dataset {source}: {type(error).__name__}: {str(error)[:300]}; expected hf:NAME[@SPLIT] of the hub (which "
-            "needs a network) or a folder that Dataset.save_to_disk wrote"
+            f"dataset {source}: {type(error).__name__}: {str(error)[:300]}; expected hf:NAME[:CONFIG][@SPLIT] of the "
+            "hub (which needs a network) or a folder that Dataset.save_to_disk wrote"
         ) from error
     split_rows = _select_split(dataset, source, split)
     return _disable_decoding(split_rows, source, image_column, caption_column)
+
+
+def _config(name: str, config: str) -> dict[str, Any]:
+    """Of a folder or of the hub."""
+    return config_arguments(name, config) if Path(name).is_dir() else {"name": config or None}
 
 
 def _select_split(dataset: Any, source: str, split: str) -> Any:

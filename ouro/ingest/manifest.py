@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: cannot be read: {error}; expected a UTF-8 file") from error
-    entries: dict[str, ManifestEntry] = {}
+    entries: dict[str, _Entry] = {}
     problems: list[str] = []
     for line, row in _csv_rows(text) if kind == ".csv" else _json_rows(text):
         problem = row if isinstance(row, str) else _find_problem(row, _KEYS[kind]) or _add(entries, row, path.parent)
@@ -60,7 +60,7 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
     if problems:
         overflow = [f"  and {len(problems) - _MAX_LISTED} more"] if len(problems) > _MAX_LISTED else []
         raise ManifestError("\n".join([f"manifest {path}:", *problems[:_MAX_LISTED], *overflow, "correct these lines"]))
-    return list(entries.values())
+    return [ManifestEntry(entry.path, entry.split, tuple(entry.captions)) for entry in entries.values()]
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -90,8 +90,8 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         if not line.strip():
             continue
         try:
-            row: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row: Any = parse_json(line)
+        except ValueError as error:
             yield number, f"not JSON: {error}"
             continue
         yield (
@@ -120,7 +120,15 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != "" and "\0" not in value and _clean(value) == value
 
 
-def _add(entries: dict[str, ManifestEntry], row: dict[str, Any], folder: Path) -> str:
+class _Entry(NamedTuple):
+    """One file while its lines are read; the captions are the keys, so that many lines of one file take no longer."""
+
+    path: Path
+    split: str
+    captions: dict[str, None]
+
+
+def _add(entries: dict[str, _Entry], row: dict[str, Any], folder: Path) -> str:
     """Add a checked row; returns the conflict with an earlier line, or ""."""
     name: str = row["path"]
     captions = tuple(_clean(c) for c in [*row.get("captions", []), *([row["caption"]] if "caption" in row else [])])
@@ -129,10 +137,8 @@ def _add(entries: dict[str, ManifestEntry], row: dict[str, Any], folder: Path) -
     split: str = row.get("split", earlier_entry.split if earlier_entry else "train")
     if earlier_entry and earlier_entry.split != split:
         return f"split: got {split!r} for {name}, which an earlier line puts into {earlier_entry.split!r}"
-    path, _, earlier_captions = earlier_entry or ManifestEntry(folder / name)
-    entries[absolute_path] = ManifestEntry(
-        path, split, (*earlier_captions, *(c for c in captions if c not in earlier_captions))
-    )
+    entry = earlier_entry or entries.setdefault(absolute_path, _Entry(folder / name, split, {}))
+    entry.captions.update(dict.fromkeys(captions))
     return ""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ouro.ingest.collection import DatasetRow, find_images, ingest_files
 from ouro.ingest.hf_dataset import count_rows, is_dataset, iterate_rows, open_dataset
 from ouro.ingest.manifest import ManifestEntry, read_manifest
+from ouro.ingest.source import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,11 +38,18 @@ def items(params: Ingest) -> Iterable[Path | ManifestEntry | DatasetRow]:
     return read_manifest(source) if is_manifest(source) else find_images(source)
 
 
-def count_items(params: Ingest) -> int:
-    """How many items the source holds; 0: not known beforehand. Raises as `items`."""
+def count_items(params: Ingest, progress: Callable[[int], None] = lambda n: None) -> int:
+    """How many items the source holds; 0: not known beforehand. `progress` is told how many were found.
+
+    Raises as `items`.
+    """
     if is_dataset(params.source):
         return count_rows(open_dataset(params.source, params.image_column, params.caption_column))
-    return sum(1 for _ in items(params))
+    n = 0
+    for n, _ in enumerate(items(params), 1):
+        if n % STEP == 0:
+            progress(STEP)
+    return n
 
 
 def is_manifest(source: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from ouro.core.json_text import parse_json
 
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -34,7 +35,7 @@ RESPONSE_TEMPLATE: dict[str, Any] = {
 def is_nano(folder: Path) -> bool:
     """Whether a model folder holds a nano VLM: its configuration says so."""
     try:
-        return json.loads((folder / "config.json").read_text()).get("ouro_world") == "nano"
+        return parse_json((folder / "config.json").read_text()).get("ouro_world") == "nano"
     except (OSError, ValueError):
         return False
 

@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
     scene: Scene
 
 
-class Asked(NamedTuple):
+class ImageQuestion(NamedTuple):
     """A question about one image."""
 
     image_id: str
@@ -76,14 +76,14 @@ def _paint(root: Path, one: Drawn) -> ManifestEntry:
 def _write_annotations(folder: Path, drawings: dict[str, Drawn], rng: np.random.Generator) -> None:
     train = {image_id: one.scene for image_id, one in drawings.items() if one.split == "train"}
     test = {image_id: one.scene for image_id, one in drawings.items() if one.split == "test"}
-    _write_vqa(folder, "train", [Asked(i, qa) for i, scene in train.items() for qa in coarse_questions(scene)])
-    pool = [Asked(i, qa) for i, scene in test.items() for qa in fine_questions(scene, rng)]
+    _write_vqa(folder, "train", [ImageQuestion(i, qa) for i, scene in train.items() for qa in coarse_questions(scene)])
+    pool = [ImageQuestion(i, qa) for i, scene in test.items() for qa in fine_questions(scene, rng)]
     _write_vqa(folder, "test", balanced(pool, rng))
     write_json(folder / "train_captions.json", _captions(train))
     write_json(folder / "facts.json", {image_id: asdict(one.scene) for image_id, one in drawings.items()})
 
 
-def balanced(pool: Sequence[Asked], rng: np.random.Generator, limit: int = MAX_PER_TYPE) -> list[Asked]:
+def balanced(pool: Sequence[ImageQuestion], rng: np.random.Generator, limit: int = MAX_PER_TYPE) -> list[ImageQuestion]:
     """Of each type as many questions for one answer as for any other, at most `limit` a type, in pool order.
 
     As many answers are kept as leave at least half of the questions that could be; rarer ones are left out.
@@ -111,7 +111,7 @@ def _quota(counts: Sequence[int], limit: int) -> int:
     return max((q for q, n in several.items() if 2 * n >= most), key=lambda q: (answers(q), totals[q]))
 
 
-def _write_vqa(folder: Path, split: str, entries: Sequence[Asked]) -> None:
+def _write_vqa(folder: Path, split: str, entries: Sequence[ImageQuestion]) -> None:
     questions = [{"question_id": i, "image_id": a.image_id, "question": a.qa.question} for i, a in enumerate(entries)]
     annotations = [
         {

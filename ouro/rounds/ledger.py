@@ -13,6 +13,7 @@ from typing import Any
 
 from ouro.core.errors import OuroError
 from ouro.core.files import write_text
+from ouro.core.json_text import parse_json
 from ouro.core.params import Params
 from ouro.rounds.gate import GateError, Measured, Verdict
 
@@ -92,7 +93,7 @@ def read_round(number: int, folder: Path = FOLDER) -> Round:
         numbers = ", ".join(map(str, _numbers(folder))) or "none"
         raise LedgerError(f"round {number}: no file {path}; finished rounds here: {numbers}")
     try:
-        return Round.from_json(json.loads(path.read_text()))
+        return Round.from_json(parse_json(path.read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, GateError):
             raise LedgerError(f"{path}: {error}") from error

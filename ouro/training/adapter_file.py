@@ -6,12 +6,12 @@ These are vLLM's own checks at load time (vllm/lora/peft_helper.py, `PEFTHelper.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ouro.core.json_text import parse_json
 from ouro.training.job import TrainingError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -27,7 +27,7 @@ def adapter_config(adapter: Path) -> dict[str, Any]:
     if missing:
         raise TrainingError(f"adapter {adapter}: no {' and no '.join(missing)} in it; expected what `train` wrote")
     try:
-        return json.loads((adapter / CONFIG).read_text("utf-8"))
+        return parse_json((adapter / CONFIG).read_text("utf-8"))
     except ValueError as error:
         raise TrainingError(f"adapter {adapter}: {CONFIG} is not valid JSON: {error}; train again") from error
 
@@ -92,9 +92,10 @@ def model_outline(base: str | Path) -> Any:
 
     from ouro.vision.folders import load_options
 
+    options = load_options(base)
     try:
-        config = AutoConfig.from_pretrained(base, **load_options(base))
-    except OSError as error:
+        config = AutoConfig.from_pretrained(base, **options)
+    except (OSError, ValueError) as error:
         raise TrainingError(f"base {base}: neither a model folder here nor one that can be fetched: {error}") from error
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(config)

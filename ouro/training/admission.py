@@ -6,13 +6,13 @@ questions whose branch is too long, the largest regions (so that any k that an e
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ouro.core.json_text import parse_json
 from ouro.core.records import Rejected
 from ouro.training.job import TrainingError
 from ouro.training.samples import Sample, SampleRegion
@@ -36,7 +36,7 @@ def read_context_length(base: str | Path, params: Train) -> int:
 
     Raises TrainingError for an architecture without M-RoPE: packed rows need its positions.
     """
-    config: dict[str, Any] = json.loads((Path(base) / "config.json").read_text())
+    config: dict[str, Any] = parse_json((Path(base) / "config.json").read_text())
     text: dict[str, Any] = config.get("text_config") or config
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     if "mrope_section" not in rope:

@@ -7,7 +7,6 @@ older checkpoint is removed. So one checkpoint is complete whatever happens (kil
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from ouro.core.code import code_fingerprint
 from ouro.core.files import folder_fingerprint, sync
+from ouro.core.json_text import parse_json
 from ouro.training.job import TrainingError, TrainingJob
 from ouro.training.store import SampleFile, write_samples
 
@@ -69,7 +69,7 @@ def keep_only(folder: Path) -> None:
 def is_complete(folder: Path, processes: int = 1) -> bool:
     """Whether a checkpoint is complete. With several processes, each writes its own RNG state."""
     try:
-        json.loads((folder / MARKER).read_text())
+        parse_json((folder / MARKER).read_text())
     except (OSError, ValueError):
         return False
     if processes > 1 and not all((folder / f"rng_state_{i}.pth").is_file() for i in range(processes)):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.files import write_json
+from ouro.core.json_text import parse_json
 from ouro.core.params import Train
 from ouro.core.processes import end_with_starter
 from ouro.training.group import STORE, join_group
@@ -71,7 +72,7 @@ def write_job(path: Path, job: TrainingJob) -> None:
 def read_job(path: Path, environment: Mapping[str, str] = os.environ) -> TrainingJob:
     """A job for this launch: train.processes is the number of processes that there are. Raises TrainingError."""
     try:
-        job = _from_json(json.loads(path.read_text("utf-8")))
+        job = _from_json(parse_json(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"job {path}: {type(error).__name__}: {error}; expected what `ouro train-job {path}` writes, on a folder "

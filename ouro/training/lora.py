@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 
 from ouro.core.files import sync
+from ouro.core.json_text import parse_json
 from ouro.core.params import Train
 from ouro.training import zero
 from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
@@ -115,7 +116,7 @@ def _load_start_adapter(model: Any, start: Path) -> None:
         raise TrainingError(
             "train.from champion: got ZeRO-3, expected zero2 or no DeepSpeed. Fix: train.deepspeed=zero2"
         )
-    config, start_config = model.peft_config["default"], json.loads((start / "adapter_config.json").read_text())
+    config, start_config = model.peft_config["default"], parse_json((start / "adapter_config.json").read_text())
     expected = {"r": config.r, "lora_alpha": config.lora_alpha, "target_modules": _list_modules(config.target_modules)}
     actual = {
         **{name: start_config.get(name) for name in expected},
@@ -166,7 +167,7 @@ def _save(model: Any, job: TrainingJob) -> None:
         _reload(model, partial)
     (partial / "README.md").unlink(missing_ok=True)  # peft's empty model card
     config = partial / "adapter_config.json"
-    config.write_text(json.dumps(_sort_target_modules(json.loads(config.read_text())), indent=2, sort_keys=True) + "\n")
+    config.write_text(json.dumps(_sort_target_modules(parse_json(config.read_text())), indent=2, sort_keys=True) + "\n")
     sync(*partial.iterdir(), partial)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)

@@ -5,7 +5,6 @@ Stages 1 and 2 partition the optimizer's state and the gradients over the proces
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ouro.core.files import SOURCE_ROOT
+from ouro.core.json_text import parse_json
 from ouro.training.job import TrainingError
 
 SHIPPED = Path("profiles/deepspeed")
@@ -39,7 +39,7 @@ def deepspeed_config(name_or_path: str, root: Path = SOURCE_ROOT) -> dict[str, A
     """The contents of a DeepSpeed file. Raises TrainingError that lists every problem with its fix."""
     path = deepspeed_file(name_or_path, root)
     try:
-        config: Any = json.loads(path.read_text("utf-8"), object_pairs_hook=_refuse_repeats)
+        config: Any = parse_json(path.read_text("utf-8"), object_pairs_hook=_refuse_repeats)
     except ValueError as error:
         raise TrainingError(f"DeepSpeed file {path}: not valid JSON: {error}") from error
     if not isinstance(config, dict):

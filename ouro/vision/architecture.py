@@ -6,13 +6,13 @@ and older ones have the language model's keys at the top level: both are handled
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 
 
 class ArchitectureError(OuroError, ValueError):
@@ -118,7 +118,7 @@ def read_model_config(base: str) -> tuple[dict[str, Any], str]:
     path = Path(base) / "config.json"
     if path.is_file():
         try:
-            return json.loads(path.read_text("utf-8")), str(path)
+            return parse_json(path.read_text("utf-8")), str(path)
         except ValueError as error:
             raise ArchitectureError(f"{path}: not valid JSON ({error}); fetch the model again") from error
     name = next((n for n in ARCHITECTURES if n.lower() == Path(base).name.lower()), None)
@@ -153,7 +153,7 @@ def read_pixel_bounds(base: str, vision: VisionTower) -> PixelBounds:
     for name in ("processor_config.json", "preprocessor_config.json"):
         path = Path(base) / name
         if path.is_file():
-            config = json.loads(path.read_text("utf-8"))
+            config = parse_json(path.read_text("utf-8"))
             config = config.get("image_processor", config)
             size = config.get("size") or {}
             bounds[0] = int(size.get("shortest_edge") or config.get("min_pixels") or bounds[0])

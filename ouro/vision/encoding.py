@@ -137,8 +137,11 @@ class Encoder:
         limits = {"min_pixels": low, "max_pixels": high}
         return self.processor.image_processor.get_number_of_image_patches(height, width, limits) // self.merge**2
 
-    def batch(self, requests: Sequence[Request], share: bool) -> Prepared:
-        """The inputs of one batch. With `share`, a picture that occurs several times is processed once."""
+    def batch(self, requests: Sequence[Request], share: bool, replies: Sequence[Sequence[int]] = ()) -> Prepared:
+        """The inputs of one batch. With `share`, a picture that occurs several times is processed once.
+
+        `replies`: for each request the token ids with which its reply begins; none by default.
+        """
         import numpy as np
 
         image_views = [view for r in requests for view in zip(r.images, r.bounds(), strict=True)]
@@ -153,6 +156,7 @@ class Encoder:
             picture_of = tuple(number[id(image), bound] for image, bound in image_views)
             pixels["image_grid_thw"] = grids[list(picture_of)]
         rows = self._rows(requests, [tuple(g) for g in pixels["image_grid_thw"].tolist()] if pictures else [])
+        rows = [[*row, *reply] for row, reply in zip(rows, replies or [()] * len(rows), strict=True)]
         width = max(map(len, rows))
         ids = np.array([[self.pad] * (width - len(row)) + row for row in rows])
         mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])

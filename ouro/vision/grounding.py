@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
+from ouro.core.model_files import find_unsafe
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ def load_detector(model: str) -> tuple[Any, Any]:
         )
     except (OSError, ValueError, RuntimeError) as error:
         message = " ".join(str(error).split())
+        if "trust_remote_code" in message:
+            message = "it needs code that lies beside the model (auto_map), which Ouro never runs"
         raise GroundingError(f"propose.grounding_model {model}: cannot be loaded ({message}); {_FIX}") from error
     if detector.config.model_type not in PROMPT_TYPES + QUERY_TYPES:
         kinds = ", ".join(PROMPT_TYPES + QUERY_TYPES)
@@ -217,4 +220,6 @@ def is_local(model: str) -> bool:
         raise GroundingError(f"propose.grounding_model: {got}; expected a Grounding DINO or OWLv2 model; {_FIX}")
     if not any(folder.glob("*.safetensors")):
         raise GroundingError(f"propose.grounding_model {model}: no *.safetensors; pickled weights are refused; {_FIX}")
+    if problems := find_unsafe(folder):
+        raise GroundingError(f"propose.grounding_model {model}: refused: {'; '.join(problems[:5])}; {_FIX}")
     return True

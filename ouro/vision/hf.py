@@ -8,14 +8,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ouro.core.files import folder_fingerprint
+from ouro.core.json_text import parse_json
+from ouro.vision.adapter_patterns import pattern_problem
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.folders import ModelError, load_options, load_processor, vlm_fingerprint
-from ouro.vision.protocols import OnReplies, Request, plan_batches
+from ouro.vision.folders import ModelError, check_model_files, explained, load_options, load_processor, vlm_fingerprint
+from ouro.vision.probabilities import (
+    GreedyProbabilities,
+    Ids,
+    decisive_paths,
+    end_tokens,
+    option_probabilities,
+    rows_of,
+    spellings,
+)
+from ouro.vision.protocols import OnReplies, Reply, Request, check_options, plan_batches, split_by_length
+from ouro.vision.rows import images_of, take_rows
+from ouro.vision.shared_features import share_image_features
+
+if TYPE_CHECKING:
+    import torch
 
 PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
 
@@ -31,10 +48,11 @@ def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "
     from ouro.vision.fast import accelerate_vision
 
     processor = load_processor(folder)
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa",
-        **_quantization_options(dtype, quantization), **load_options(folder),
-    )  # fmt: skip
+    options = {**_quantization_options(dtype, quantization), **load_options(folder)}
+    with explained(folder):
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="sdpa", **options
+        )
     if quantization == "none" and torch.cuda.is_available():
         model = model.to(torch.device("cuda"))
     else:
@@ -64,7 +82,7 @@ def _quantization_options(dtype: str, quantization: str) -> dict[str, Any]:
 
 
 class HFVisionLM:
-    """Greedy batched generation; implements ouro.vision.protocols.VisionLM.
+    """Greedy batched generation; implements ouro.vision.protocols.VisionLM and Scoring.
 
     A batch holds at most `batch_size` requests and `batch_tokens` visual tokens (None: no such bound).
     `prepare_processes`: the number of workers that resize and tokenize the next batches; replies do not depend on it.
@@ -110,7 +128,9 @@ class HFVisionLM:
             else (self.encoder.batch(p, share) for p in request_batches)
         )
         for indices, prepared in zip(plan, inputs, strict=True):
-            batch = dict(zip(indices, self._reply(prepared, max_new_tokens), strict=True))
+            batch = dict(
+                zip(indices, self._reply([requests[i] for i in indices], prepared, max_new_tokens), strict=True)
+            )
             for i, text in batch.items():
                 replies[i] = text
             if on_replies:
@@ -121,55 +141,88 @@ class HFVisionLM:
 
     def answer(self, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
         """Replies to the requests as one batch."""
-        return self._reply(self.encoder.batch(requests, self.shares is not None), max_new_tokens)
+        return self._reply(requests, self.encoder.batch(requests, self.shares is not None), max_new_tokens)
 
-    def _reply(self, prepared: Prepared, max_new_tokens: int) -> list[str]:
+    def choose(self, requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> list[tuple[float, ...]]:
+        """The probability of each request's options (ouro.vision.protocols.Scoring), by teacher forcing.
+
+        A request takes one row of a batch where all its options differ in their first token, else as many as there are
+        beginnings that several options share.
+        """
+        check_options(requests, options)
+        paths = [decisive_paths([self._spellings(option) for option in choices]) for choices in options]
+        rows = [rows_of(option_paths) for option_paths in paths]
+        forced = [(request, ids) for request, option_paths in zip(requests, rows, strict=True) for ids in option_paths]
+        logits = iter(self._forced_logits(forced))
+        return [
+            option_probabilities(option_paths, ids, [next(logits) for _ in ids], len(choices))
+            for option_paths, ids, choices in zip(paths, rows, options, strict=True)
+        ]
+
+    def _spellings(self, option: str) -> list[Ids]:
+        """Token ids with the end token; spellings of which a word is unknown only where all are."""
+        all_ids = list(dict.fromkeys((*self.encoder.reply(text),) for text in spellings(option)))
+        unknown = self.encoder.tokenizer.unk_token_id
+        return [ids for ids in all_ids if unknown not in ids] or all_ids
+
+    def _forced_logits(self, forced: Sequence[tuple[Request, Ids]]) -> list[torch.Tensor]:
+        """For each request and beginning of its reply the logits (its tokens and one more, V) on the CPU."""
+        requests = [request for request, _ in forced]
+        tokens = [sum(map(self.encoder.visual_tokens, views(r))) for r in requests]
+        logits: dict[int, torch.Tensor] = {}
+        for indices in plan_batches(requests, self.batch_size, tokens, self.batch_tokens):
+            batch = [requests[i] for i in indices]
+            replies = [forced[i][1] for i in indices]
+            for i, row in zip(indices, self._logits(batch, replies), strict=True):
+                logits[i] = row[-len(forced[i][1]) - 1 :].float().cpu()
+        return [logits[i] for i in range(len(forced))]
+
+    def _logits(self, requests: Sequence[Request], replies: Sequence[Ids]) -> torch.Tensor:
+        """(B, the longest reply's tokens and one more, V)."""
+        import torch
+
+        prepared = self.encoder.batch(requests, self.shares is not None, replies)
+        inputs = {k: torch.from_numpy(v).to(self.model.device) for k, v in prepared.inputs.items()}
+        with self._generate_lock, torch.inference_mode(), self._shared(prepared):
+            return self.model(**inputs, logits_to_keep=max(map(len, replies)) + 1, use_cache=False).logits
+
+    def _shared(self, prepared: Prepared) -> AbstractContextManager[object]:
+        if self.shares is None or prepared.grids is None:
+            return nullcontext()
+        return self.shares.of(prepared.grids, prepared.picture_of)
+
+    def _reply(self, requests: Sequence[Request], prepared: Prepared, max_new_tokens: int) -> list[str]:
+        """Short replies are generated after the long ones, from the same features of the pictures."""
         import torch
 
         inputs = {k: torch.from_numpy(v).to(self.model.device) for k, v in prepared.inputs.items()}
-        width = inputs["input_ids"].shape[1]
-        with self._generate_lock, torch.inference_mode():
-            if self.shares and prepared.grids is not None:
-                self.shares.use(torch.from_numpy(prepared.grids), prepared.picture_of)
-            out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        texts = self.encoder.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        replies = [""] * len(requests)
+        parts = split_by_length(requests)
+        with self._generate_lock, torch.inference_mode(), self._shared(prepared):
+            for rows in parts:
+                limit = min(max_new_tokens, requests[rows[0]].most_tokens or max_new_tokens)
+                part = inputs
+                if len(parts) > 1:
+                    images = images_of(requests, rows)
+                    part = take_rows(inputs, rows, images, shared=prepared.grids is not None)
+                    if self.shares:
+                        self.shares.images = images
+                confidence = any(requests[i].confidence for i in rows)
+                for i, reply in zip(rows, self._generate(part, limit, confidence), strict=True):
+                    replies[i] = reply if requests[i].confidence else str(reply)
+        return replies
 
-
-class SharedFeatures:
-    """Replaces a model's get_image_features: computes features once per distinct picture of a batch, then indexes."""
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
-        self.grids: Any = None
-        self.index: Sequence[int] = ()
-
-    def use(self, grids: Any, index: Sequence[int]) -> None:
-        """For the next call: `grids` (distinct pictures, 3); image i of the batch is distinct picture index[i]."""
-        self.grids, self.index = grids, index
-
-    def __call__(self, pixel_values: Any, image_grid_thw: Any = None, **kwargs: Any) -> Any:
-        if self.grids is None:  # `use` was not called: no sharing
-            return self.make(pixel_values, image_grid_thw, **kwargs)
-        out = self.make(pixel_values, self.grids.to(pixel_values.device), **kwargs)
-        self.grids = None
-        out.pooler_output = tuple(out.pooler_output[i] for i in self.index)
-        if getattr(out, "deepstack_features", None):  # Qwen3-VL: features of earlier layers, too
-            out.deepstack_features = [tuple(layer[i] for i in self.index) for layer in out.deepstack_features]
-        return out
-
-
-def share_image_features(model: Any) -> SharedFeatures | None:
-    """Let questions about one picture share its image features; None for other architectures than those listed here.
-
-    Nine questions about an image then need one pass of the vision tower instead of nine.
-    """
-    inner_model: Any = getattr(model, "model", None)
-    if type(inner_model).__name__ not in ("Qwen2VLModel", "Qwen2_5_VLModel", "Qwen3VLModel"):
-        return None
-    shared = SharedFeatures(inner_model.get_image_features)
-    inner_model.get_image_features = shared
-    return shared
+    def _generate(self, inputs: dict[str, torch.Tensor], max_new_tokens: int, confidence: bool) -> list[str]:
+        """Greedy replies, as Reply with `confidence` where they have a token."""
+        probabilities = GreedyProbabilities() if confidence else None
+        settings: dict[str, Any] = {"logits_processor": [probabilities]} if probabilities else {}
+        out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, **settings)
+        ids = out[:, inputs["input_ids"].shape[1] :]
+        texts = [t.strip() for t in self.encoder.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        if probabilities is None:
+            return texts
+        measured = probabilities.of_replies(ids, end_tokens(self.model, self.encoder.end, self.encoder.pad))
+        return [Reply(text, *both) if both else text for text, both in zip(texts, measured, strict=True)]
 
 
 def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
@@ -182,7 +235,12 @@ def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
     path = Path(adapter)
     if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
         raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
-    wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
+    check_model_files(path)
+    config = parse_json((path / "adapter_config.json").read_bytes())
+    if problem := pattern_problem(config, (name for name, _ in model.named_modules())):
+        raise ModelError(f"adapter {adapter}: {problem}")
+    with explained(adapter, "adapter"):
+        wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     if not adapter_changes_output(wrapped, encoder):
         raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
     return wrapped.merge_and_unload().eval()

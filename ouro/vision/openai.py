@@ -18,48 +18,47 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from ouro.core.errors import OuroError
+from ouro.vision.alternatives import MOST_ALTERNATIVES, option_shares, read_steps, token_probabilities, tokens_needed
 from ouro.vision.data_urls import DataURLs
-from ouro.vision.protocols import OnReplies, Refused, Request
+from ouro.vision.extras import Extras, Fields
+from ouro.vision.probabilities import normalised
+from ouro.vision.protocols import OnReplies, Refused, Reply, Request, ScoringUnavailable, check_options
+from ouro.vision.server_errors import KEY, NO_KEY, RequestRefused, ServerRefused, ServerUnavailable, explain
+
+__all__ = [
+    "KEY",
+    "NO_KEY",
+    "OpenAIVisionLM",
+    "RequestRefused",
+    "ServerRefused",
+    "ServerUnavailable",
+    "openai_fingerprint",
+]
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAIError
+    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionContentPartParam
 
-KEY = "OPENAI_API_KEY"
-NO_KEY = "EMPTY"  # local servers need no key, but the client requires one
 TRIAL_REQUESTS = 8  # if a server refuses all of the first requests of a call, the params are wrong, not the requests
 
 
-class ServerUnavailable(OuroError, RuntimeError):
-    """A server that gave no usable reply in any attempt. A later attempt may succeed."""
-
-
-class ServerRefused(OuroError, ValueError):
-    """An error that a retry does not change: a wrong address, key, model name or request."""
-
-
-class RequestRefused(ServerRefused):
-    """A single request that the server refuses: too long, or with a picture it cannot read. Others may succeed."""
-
-    def __init__(self, text: str, reason: str) -> None:
-        super().__init__(text)
-        self.reason = reason
+Send = Callable[[Request, int, Fields], Awaitable[bytes]]  # a request, its most tokens, extra fields -> a body
+T = TypeVar("T")
 
 
 class OpenAIVisionLM:
-    """Implements ouro.vision.protocols.VisionLM.
+    """Implements ouro.vision.protocols.VisionLM and Scoring.
 
-    At most `concurrency` requests run at once, over all threads that call `generate`; each attempt has `timeout`
-    seconds, and up to `retries` more attempts follow. `multiple`: see the top of this file.
+    At most `concurrency` requests run at once, over all threads that call `generate` or `choose`; each attempt has
+    `timeout` seconds, and up to `retries` more attempts follow. `multiple`: see the top of this file.
     """
 
     def __init__(self, url: str, name: str, concurrency: int, timeout: float, retries: int, multiple: int = 1) -> None:
@@ -72,7 +71,13 @@ class OpenAIVisionLM:
         self._timeout, self._retries = timeout, retries
         self._slots = asyncio.Semaphore(concurrency)
         self._lock = threading.Lock()
+        self._extras = Extras()
         self._loop_and_client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
+
+    @property
+    def takes_schemas(self) -> bool:
+        """Whether the server may hold replies to a JSON schema; the first request with one finds out."""
+        return self._extras.takes_schemas
 
     def generate(
         self,
@@ -85,13 +90,84 @@ class OpenAIVisionLM:
         """One reply per request, in order; `progress` and `on_replies` are called from another thread, once per reply.
 
         The reply to a request that the server refuses is a Refused; the other requests continue, unless the first
-        TRIAL_REQUESTS were all refused. Any other error stops all requests; so does KeyboardInterrupt. Raises
-        ServerUnavailable and ServerRefused.
+        TRIAL_REQUESTS were all refused. So is that to a request with a schema where the server takes none. Any other
+        error stops all requests; so does KeyboardInterrupt. Raises ServerUnavailable and ServerRefused.
         """
-        loop, client = self._start()
-        job = asyncio.run_coroutine_threadsafe(
-            self._ask_all(client, requests, max_new_tokens, progress, on_replies), loop
+
+        async def work(i: int, send: Send) -> str:
+            return await self._reply(requests[i], max_new_tokens, send)
+
+        def finish(i: int, reply: str) -> None:
+            if on_replies:
+                on_replies({i: reply})
+            if progress:
+                progress(1)
+
+        return self._run(requests, work, lambda error: Refused(error.reason), finish)
+
+    def choose(self, requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> list[tuple[float, ...]]:
+        """The probability of each request's options, from `top_logprobs` of the reply's first tokens: what is not among
+        a token's 20 most probable alternatives counts 0, and the options of a request that the server refuses count
+        alike. Raises ScoringUnavailable where the server gives none, else as `generate`.
+        """
+        check_options(requests, options)
+
+        async def work(i: int, send: Send) -> tuple[float, ...]:
+            return await self._choose(requests[i], options[i], send)
+
+        def equal(error: RequestRefused) -> tuple[float, ...]:
+            return ()
+
+        shares = self._run(requests, work, equal, lambda i, share: None)
+        return [share or normalised([0.0] * len(choices)) for share, choices in zip(shares, options, strict=True)]
+
+    async def _reply(self, request: Request, max_new_tokens: int, send: Send) -> str:
+        from ouro.vision.transport import choice_of, reply_of
+
+        def ask(fields: Fields) -> Awaitable[bytes]:
+            return send(request, min(max_new_tokens, request.most_tokens or max_new_tokens), fields)
+
+        refused = Refused("the server takes no JSON schema")
+        if request.schema and not self.takes_schemas:
+            return refused
+        body = await self._extras.ask(ask, request, RequestRefused)
+        if request.schema and not self.takes_schemas:
+            return refused
+        text = reply_of(body).strip()
+        probabilities = token_probabilities(choice_of(body)) if request.confidence else []
+        return Reply(text, fmean(probabilities), min(probabilities)) if probabilities else text
+
+    async def _choose(self, request: Request, options: tuple[str, ...], send: Send) -> tuple[float, ...]:
+        from ouro.vision.transport import choice_of
+
+        most_tokens = tokens_needed(options)
+        try:
+            body = await send(request, most_tokens, {"logprobs": True, "top_logprobs": MOST_ALTERNATIVES})
+        except RequestRefused as error:
+            await send(request, most_tokens, {})  # refused without them, too: the request is at fault
+            raise self._unavailable(error.reason) from None
+        steps = read_steps(choice_of(body))
+        if steps is None:
+            raise self._unavailable("no `logprobs` in its answer")
+        return option_shares(steps, options)
+
+    def _unavailable(self, got: str) -> ScoringUnavailable:
+        return ScoringUnavailable(
+            f"{self.url}, model {self.name!r}: asked for the probabilities of replies, got {got}; expected `logprobs` "
+            f"with {MOST_ALTERNATIVES} `top_logprobs`. Fix: serve the model with vLLM or SGLang, or set "
+            "model.backend=hf; or ask for none: merge.settle=rules, merge.matcher=lexical, synthesize.support=rules"
         )
+
+    def _run(
+        self,
+        requests: Sequence[Request],
+        work: Callable[[int, Send], Awaitable[T]],
+        refused: Callable[[RequestRefused], T],
+        finish: Callable[[int, T], None],
+    ) -> list[T]:
+        """The results of `work` for each request; `refused` makes that of one which the server refuses."""
+        loop, client = self._start()
+        job = asyncio.run_coroutine_threadsafe(self._run_all(client, requests, work, refused, finish), loop)
         try:
             return job.result()
         except BaseException:
@@ -100,55 +176,56 @@ class OpenAIVisionLM:
 
     def _start(self) -> tuple[asyncio.AbstractEventLoop, AsyncOpenAI]:
         """Start an event loop in its own thread, since a caller may have a running loop, and there may be several."""
+        from ouro.vision.transport import make_client
+
         with self._lock:
             if self._loop_and_client is None:
-                loop, client = (
-                    asyncio.new_event_loop(),
-                    _make_client(self.url, self.concurrency, self._timeout, self._retries),
-                )
+                client = make_client(self.url, self.concurrency, self._timeout, self._retries)
+                loop = asyncio.new_event_loop()
                 threading.Thread(target=_run_loop, args=(loop, client), name="openai", daemon=True).start()
                 weakref.finalize(self, loop.call_soon_threadsafe, loop.stop).atexit = False
                 self._loop_and_client = loop, client
             return self._loop_and_client
 
-    async def _ask_all(
+    async def _run_all(
         self,
         client: AsyncOpenAI,
         requests: Sequence[Request],
-        max_new_tokens: int,
-        progress: Callable[[int], None] | None,
-        on_replies: OnReplies | None,
-    ) -> list[str]:
+        work: Callable[[int, Send], Awaitable[T]],
+        refused: Callable[[RequestRefused], T],
+        finish: Callable[[int, T], None],
+    ) -> list[T]:
         """`concurrency` workers take requests from one queue, so that few pictures are encoded in advance."""
-        replies = [""] * len(requests)
+        results: dict[int, T] = {}
         todo = iter(order_by_picture(requests))
         urls = DataURLs(2 * self.concurrency, self.multiple)
         trial = _Trial(min(TRIAL_REQUESTS, len(requests)))
 
-        async def work() -> None:
+        async def send(request: Request, most_tokens: int, fields: Fields) -> bytes:
+            return await self._ask(client, request, most_tokens, fields, urls)
+
+        async def work_on() -> None:
             for i in todo:
                 try:
-                    replies[i] = await self._ask(client, requests[i], max_new_tokens, urls)
+                    results[i] = await work(i, send)
                     trial.passed = True
                 except RequestRefused as error:
-                    replies[i] = trial.record_refusal(error)
-                if on_replies:
-                    on_replies({i: replies[i]})
-                if progress:
-                    progress(1)
+                    trial.record_refusal(error)
+                    results[i] = refused(error)
+                finish(i, results[i])
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(requests))):
-                    group.create_task(work())
+                    group.create_task(work_on())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return replies
+        return [results[i] for i in range(len(requests))]
 
-    async def _ask(self, client: AsyncOpenAI, request: Request, max_new_tokens: int, urls: DataURLs) -> str:
+    async def _ask(
+        self, client: AsyncOpenAI, request: Request, most_tokens: int, fields: Fields, urls: DataURLs
+    ) -> bytes:
         from openai import OpenAIError
-
-        from ouro.vision.transport import reply_of
 
         image_urls = [await urls.get(*view) for view in zip(request.images, request.bounds(), strict=True)]
         content: list[ChatCompletionContentPartParam] = [
@@ -159,32 +236,11 @@ class OpenAIVisionLM:
             async with self._slots:
                 answer = await client.chat.completions.with_raw_response.create(
                     model=self.name, messages=[{"role": "user", "content": content}],
-                    temperature=0.0, max_tokens=max_new_tokens,
+                    temperature=0.0, max_tokens=most_tokens, extra_body=fields or None,
                 )  # fmt: skip
         except OpenAIError as error:
-            raise self._explain(error, client.api_key) from None
-        return reply_of(answer.content).strip()
-
-    def _explain(self, error: OpenAIError, key: str) -> ServerUnavailable | ServerRefused:
-        """The error to raise, which names the server, the model, its answer, the number of attempts, and the fix."""
-        from openai import APIConnectionError, APIStatusError
-
-        from ouro.vision.transport import excerpt
-
-        kind: _Kind = ServerUnavailable
-        got, attempts = f"{type(error).__name__}: {error}", 1
-        fix = "start the server, or correct model.url; a slow one needs a larger model.timeout"
-        if isinstance(error, APIConnectionError):
-            got = str(error.__cause__) or type(error.__cause__).__name__
-            attempts += int(error.request.headers.get("x-stainless-retry-count", 0))
-        elif isinstance(error, APIStatusError):
-            got = f"status {error.status_code} ({excerpt(error.response.content, key)})"
-            attempts += int(error.response.request.headers.get("x-stainless-retry-count", 0))
-            kind, fix = _classify_status(error.status_code)
-        times = "once" if attempts == 1 else f"{attempts} times"
-        text = f"{self.url}, model {self.name!r}, asked {times}: {got}; expected a chat completion. Fix: {fix}"
-        text = text.replace(key, "***") if key != NO_KEY else text
-        return RequestRefused(text, got) if kind is RequestRefused else kind(text)
+            raise explain(error, self.url, self.name, client.api_key) from None
+        return answer.content
 
 
 class _Trial:
@@ -193,12 +249,11 @@ class _Trial:
     def __init__(self, first: int) -> None:
         self.passed, self._remaining = False, first
 
-    def record_refusal(self, error: RequestRefused) -> Refused:
-        """The reply to a refused request. Raises the error if all of the first requests were refused."""
+    def record_refusal(self, error: RequestRefused) -> None:
+        """Count a refused request. Raises the error if all of the first requests were refused."""
         self._remaining -= 1
         if self._remaining <= 0 and not self.passed:
             raise error
-        return Refused(error.reason)
 
 
 def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
@@ -235,20 +290,6 @@ def order_by_picture(requests: Sequence[Request]) -> list[int]:
     return sorted(range(len(requests)), key=first_pictures.__getitem__)
 
 
-def _make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
-    from openai import AsyncOpenAI
-
-    from ouro.vision.transport import CheckedClient
-
-    key = os.environ.get(KEY, "").strip() or NO_KEY
-    if not (key.isascii() and key.isprintable()):
-        raise ServerRefused(
-            f"{KEY}: got a key that no HTTP header can hold, expected printable ASCII. Fix: set it anew"
-        )
-    http = CheckedClient(timeout, concurrency, key)
-    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=http)
-
-
 def _run_loop(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:
     """The thread's main function: run the loop until it is stopped, then close the client."""
     asyncio.set_event_loop(loop)
@@ -256,24 +297,3 @@ def _run_loop(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:
     loop.run_until_complete(client.close())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
-
-
-_CHANGE_NAME = "correct model.name, and model.url, which usually ends in /v1"
-_SMALLER = "lower describe.max_pixels, region_max_pixels or max_new_tokens, or give the server a longer context"
-
-
-_Kind = type[ServerUnavailable] | type[ServerRefused]
-
-
-def _classify_status(status: int) -> tuple[_Kind, str]:
-    """The error type of an HTTP status (ServerUnavailable if a retry may help), and the fix."""
-    if status in (401, 403):
-        return ServerRefused, f"set {KEY} in the environment to a key of this server"
-    if status in (400, 404, 405, 413, 422):
-        kind = ServerRefused if status in (404, 405) else RequestRefused
-        return kind, f"{_CHANGE_NAME}; where both are right: {_SMALLER}"
-    if status == 429:
-        return ServerUnavailable, "lower model.concurrency, or raise model.retries"
-    if status >= 500 or status in (408, 409):
-        return ServerUnavailable, "look into the server's log; model.retries says how often it is asked again"
-    return ServerRefused, _CHANGE_NAME

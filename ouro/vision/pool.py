@@ -6,18 +6,20 @@ the replies do not depend on the number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ouro.core.processes import Workers
 from ouro.vision.encoding import View, views
-from ouro.vision.protocols import OnReplies, Request, plan_batches
+from ouro.vision.protocols import OnReplies, Request, check_options, plan_batches
 
 if TYPE_CHECKING:
     from ouro.vision.hf import HFVisionLM
+
+T = TypeVar("T")
 
 
 class LoadArguments(NamedTuple):
@@ -29,9 +31,10 @@ class LoadArguments(NamedTuple):
 
 
 class PooledVLM:
-    """A VisionLM in `processes` worker processes of one thread each, which load the model at the first request.
+    """A VisionLM and Scoring in `processes` worker processes of one thread each.
 
-    On CPUs this is faster than one process with many threads. `batch_size` and `batch_tokens` as in HFVisionLM.
+    They load the model at the first request. On CPUs this is faster than one process with many threads. `batch_size`
+    and `batch_tokens` as in HFVisionLM.
     """
 
     def __init__(
@@ -59,25 +62,39 @@ class PooledVLM:
     ) -> list[str]:
         """One greedy reply per request, in order. A worker's error is raised here."""
         replies = [""] * len(requests)
-        tokens = self._count_tokens(requests)
         pool = self._workers.pool()
         jobs = {
             pool.submit(_answer, self._arguments, [requests[i] for i in indices], max_new_tokens): indices
-            for indices in plan_batches(requests, self.batch_size, tokens, self.batch_tokens)
+            for indices in self._plan(requests)
         }
-        try:
-            for job in as_completed(jobs):
-                batch = dict(zip(jobs[job], job.result(), strict=True))
-                for i, text in batch.items():
-                    replies[i] = text
-                if on_replies:
-                    on_replies(batch)
-                if progress:
-                    progress(len(jobs[job]))
-        finally:
-            for job in jobs:  # after an error: otherwise a retry would wait for them
-                job.cancel()
+        for indices, texts in _finished(jobs):
+            batch = dict(zip(indices, texts, strict=True))
+            for i, text in batch.items():
+                replies[i] = text
+            if on_replies:
+                on_replies(batch)
+            if progress:
+                progress(len(indices))
         return replies
+
+    def choose(self, requests: Sequence[Request], options: Sequence[tuple[str, ...]]) -> list[tuple[float, ...]]:
+        """The probabilities of each request's options (ouro.vision.protocols.Scoring), batch by batch as replies."""
+        check_options(requests, options)
+        probabilities: list[tuple[float, ...]] = [()] * len(requests)
+        pool = self._workers.pool()
+        jobs = {
+            pool.submit(
+                _choose, self._arguments, [requests[i] for i in indices], [options[i] for i in indices]
+            ): indices
+            for indices in self._plan(requests)
+        }
+        for indices, rows in _finished(jobs):
+            for i, row in zip(indices, rows, strict=True):
+                probabilities[i] = row
+        return probabilities
+
+    def _plan(self, requests: Sequence[Request]) -> list[list[int]]:
+        return plan_batches(requests, self.batch_size, self._count_tokens(requests), self.batch_tokens)
 
     def _count_tokens(self, requests: Sequence[Request]) -> list[int]:
         """Visual tokens of each request, counted by a worker, so that this process need not import the model's library.
@@ -89,6 +106,16 @@ class PooledVLM:
         return next(
             as_completed([pool.submit(_count_tokens, self._arguments, view_lists) for _ in range(self._processes)])
         ).result()
+
+
+def _finished(jobs: Mapping[Future[list[T]], list[int]]) -> Iterator[tuple[list[int], list[T]]]:
+    """Indices and results of the jobs as they end."""
+    try:
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
+    finally:
+        for job in jobs:  # after an error: otherwise a retry would wait for them
+            job.cancel()
 
 
 @lru_cache(maxsize=1)
@@ -108,3 +135,9 @@ def _count_tokens(arguments: LoadArguments, view_lists: Sequence[Sequence[View]]
 
 def _answer(arguments: LoadArguments, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
     return _load(arguments).answer(requests, max_new_tokens)
+
+
+def _choose(
+    arguments: LoadArguments, requests: Sequence[Request], options: Sequence[tuple[str, ...]]
+) -> list[tuple[float, ...]]:
+    return _load(arguments).choose(requests, options)

@@ -10,7 +10,6 @@ A folder holds `model.safetensors` and `config.json`; `ouro/nano/rpn.py` trains 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
 
 from ouro.core.errors import OuroError
+from ouro.core.json_text import parse_json
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _check_folder(folder: Path) -> Path:
 def read_config(folder: Path) -> RPNConfig:
     """The "architecture" object of config.json. Raises RPNError when it is malformed."""
     try:
-        config = json.loads((folder / CONFIG).read_text())["architecture"]
+        config = parse_json((folder / CONFIG).read_text())["architecture"]
         return RPNConfig(
             tuple(config["widths"]), tuple(config["anchors"]), float(config["nms"]), int(config["max_side"])
         )

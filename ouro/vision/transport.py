@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import httpx2
+
+from ouro.vision import redirects
+from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused, excerpt
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 
 class CheckedClient(httpx2.AsyncClient):
@@ -20,14 +27,14 @@ class CheckedClient(httpx2.AsyncClient):
 
     def __init__(self, limit: float, connections: int, secret: str) -> None:
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        super().__init__(timeout=limit, limits=limits, follow_redirects=True)
+        super().__init__(timeout=limit, limits=limits, follow_redirects=False)
         self._limit, self._secret = limit, secret
 
     async def send(self, request: httpx2.Request, **settings: Any) -> httpx2.Response:
         """The response, read completely. Raises ReadTimeout, and RemoteProtocolError for a 200 without a reply."""
         try:
             async with asyncio.timeout(self._limit):
-                response = await super().send(request, **settings)
+                response = await self._send_to_one_server(request, **settings)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(f"no whole answer within {self._limit:g} s", request=request) from error
         if response.is_success:
@@ -38,11 +45,26 @@ class CheckedClient(httpx2.AsyncClient):
                 raise httpx2.RemoteProtocolError(got, request=request) from error
         return response
 
+    async def _send_to_one_server(self, request: httpx2.Request, **settings: Any) -> httpx2.Response:
+        """The response after redirects within the server; to one that leads elsewhere, a response that says so."""
+        settings["follow_redirects"] = False
+        response = await super().send(request, **settings)
+        for _ in range(redirects.MOST):
+            target = response.next_request
+            if target is None:
+                break
+            if not redirects.may_follow(request, target):
+                await response.aclose()
+                return redirects.refusal(response, target)
+            await response.aread()
+            response = await super().send(target, **settings)
+        return response
+
 
 def reply_of(body: bytes) -> str:
     """The text of a chat completion, "" if the model returned none. Raises ValueError for any other body."""
     try:
-        choice: Any = json.loads(body)["choices"][0]
+        choice = choice_of(body)
         content: Any = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError("its body is no chat completion") from error
@@ -53,7 +75,19 @@ def reply_of(body: bytes) -> str:
     return content
 
 
-def excerpt(body: bytes, secret: str) -> str:
-    """The start of a body on one line, with the secret masked in case the server repeats it."""
-    text = " ".join(body.decode("utf-8", "replace").replace(secret, "***").split())
-    return f"{len(body)} bytes: {text[:200]!r}" if text else f"{len(body)} bytes"
+def choice_of(body: bytes) -> Any:
+    """The first choice of a chat completion; raises ValueError, KeyError, IndexError or TypeError for another body."""
+    return json.loads(body)["choices"][0]
+
+
+def make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:
+    """The client of a server; the key is that of the environment. Raises ServerRefused for one that no header holds."""
+    from openai import AsyncOpenAI
+
+    key = os.environ.get(KEY, "").strip() or NO_KEY
+    if not (key.isascii() and key.isprintable()):
+        raise ServerRefused(
+            f"{KEY}: got a key that no HTTP header can hold, expected printable ASCII. Fix: set it anew"
+        )
+    http = CheckedClient(timeout, concurrency, key)
+    return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=http)

@@ -6,7 +6,6 @@ tasks/processes/auth.py.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -24,6 +23,7 @@ import psutil
 
 from ouro.core.errors import OuroError
 from ouro.core.files import write_json
+from ouro.core.json_text import parse_json
 from ouro.core.processes import end, is_alive
 from ouro.core.state import State
 from tasks.processes.auth import SERVER, admits, auth_string, stored_auth
@@ -158,7 +158,7 @@ def stop(server: Server, state: State) -> None:
 def read_server(state: State) -> Server | None:
     """The server of the note, whether it answers or not."""
     try:
-        return Server(**json.loads(state.prefect_server.read_text()))
+        return Server(**parse_json(state.prefect_server.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 

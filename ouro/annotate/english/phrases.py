@@ -1,4 +1,4 @@
-"""English by rule, as far as descriptions need it: noun phrases, singulars, sentences, lists, quotations.
+"""English by rule, as far as descriptions need it: words and their kinds, singulars, sentences, quotations.
 
 No language model and no parser: a description is short, plain English, and a rule is the same every time.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from ouro.annotate.english.attributes import attribute
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import inflect
 
-DETERMINERS = frozenset(["a", "an", "the", "one", "two", "three", "four", "five", "six", "some", "several", "another"])
 BOUNDARY = frozenset(
     (
         "with that which who and or on in at of over under near beside behind above below next to from by for is "
@@ -37,7 +34,6 @@ _VERBS = frozenset(
         "sleep wait read write say smile stretch overlook include serve reflect"
     ).split()
 )
-_PARTICIPLES = frozenset("made seen held worn hung set built written drawn shown laid cut lit topped".split())
 _ING_NOUNS = frozenset(
     (
         "building ceiling clothing drawing painting railing string spring thing heading wedding awning crossing "
@@ -48,32 +44,17 @@ _ING_NOUNS = frozenset(
 _UNCHANGED = frozenset(
     (
         "jeans pants trousers shorts slacks scissors sunglasses eyeglasses binoculars headphones earphones pajamas "
-        "tights leggings goggles pliers tongs shears clothes canvas lens gas species series sheep deer fish "
+        "tights leggings goggles pliers tongs shears clothes eaves canvas lens gas species series sheep deer fish "
         "christmas atlas pancreas always perhaps besides afterwards across this less yes news its ours theirs his "
         "hers does goes shades spectacles"
     ).split()
 )
 _MARKED_PLURALS = ("s", "men", "people", "children", "feet", "teeth", "geese", "mice", "oxen", "dice", "lice")
-_WORD = re.compile(r"[\w'’-]+")
+_LONGEST = 40  # letters of a word that is one
+WORD = re.compile(r"\w[\w'’-]*")
 _QUOTATION = re.compile(r'"[^"]*"|“[^”]*”')
-_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\s*\n\s*")
+_END = re.compile(r"[.!?…]+[\"”’)]*(?=\s|$)|[。！？]+|\n\s*")
 _SHORT = re.compile(r"\b(?:mr|mrs|ms|dr|st|vs|approx|e\.g|i\.e)$", re.IGNORECASE)
-
-
-class Phrase(NamedTuple):
-    """A noun phrase of a text: its characters [start, end), lower-case words and head noun (its last word)."""
-
-    start: int
-    end: int
-    words: tuple[str, ...]
-
-    @property
-    def head(self) -> str:
-        return singular(self.words[-1])
-
-    @property
-    def modifiers(self) -> frozenset[str]:
-        return frozenset(self.words[:-1]) - DETERMINERS - POSSESSIVES - {"and"}
 
 
 def mask(text: str) -> str:
@@ -81,63 +62,14 @@ def mask(text: str) -> str:
     return _QUOTATION.sub(lambda m: '"' * len(m.group()), text) if '"' in text or "“" in text else text
 
 
-def noun_phrases(text: str, determiners: frozenset[str] = DETERMINERS) -> list[Phrase]:
-    """Determiner-led noun phrases of an English text, in order; a phrase ends before a boundary word.
-
-    Quotations hold none. "a red and white cup" and "a large, old cup" are one phrase each.
-    """
-    phrases: list[Phrase] = []
-    start, words, end = -1, [], -1
-    joint = False  # the last word was an "and" between two attributes
-    text = mask(text)
-    found = [(m.start(), m.end(), m.group().lower()) for m in _WORD.finditer(text)]
-    for at, (first, last, word) in enumerate(found):
-        if words and not joint and _joins(text, found, at, words[-1]):
-            words.append(word)
-            joint = True
-            continue
-        gap = text[found[at - 1][1] : first]
-        broken = bool(words) and not gap.isspace() and not (gap.strip() == "," and _is_attribute(words[-1]))
-        if words and (broken or word in BOUNDARY or word in determiners or _ends_phrase(text, found, at, words)):
-            phrases.extend(_phrase(start, end, words))
-            words = []
-        if words:
-            words.append(word)
-        elif word in determiners:
-            start, words = first, [word]
-        end, joint = last, False
-    return phrases + _phrase(start, end, words)
-
-
-def _joins(text: str, found: list[tuple[int, int, str]], at: int, before: str) -> bool:
-    """Whether word `at` is the "and" of "red and white"."""
-    if found[at][2] != "and" or at + 1 == len(found) or not _is_attribute(before):
-        return False
-    around = text[found[at - 1][1] : found[at][0]], text[found[at][1] : found[at + 1][0]]
-    return _is_attribute(found[at + 1][2]) and all(gap.isspace() for gap in around)
-
-
-def _is_attribute(word: str) -> bool:
-    return attribute(word) is not None
-
-
-def _ends_phrase(text: str, found: list[tuple[int, int, str]], at: int, words: list[str]) -> bool:
-    """Whether word `at` is a verb or participle of the phrase before it, "walking", "parked on", "holds"."""
-    word = found[at][2]
-    if len(words) < 2 or attribute(word):  # "a living room", "a parked car"
-        return False
-    if word.endswith("ing") and len(word) > 5 and word not in _ING_NOUNS:
-        return True
-    if (word.endswith("ed") and len(word) > 4) or word in _PARTICIPLES:
-        return (
-            at + 1 == len(found) or found[at + 1][2] in BOUNDARY or not text[found[at][1] : found[at + 1][0]].isspace()
-        )
-    return is_verb(word) and (word.endswith("s") or is_plural(words[-1]))
-
-
 def is_verb(word: str) -> bool:
     """Whether it is a finite verb of descriptions ("holds", "stand"), or the noun that looks like one."""
-    return _base_form(word) in _VERBS
+    return _base_form(word) in _VERBS or word[:-1] in _VERBS  # "lies"
+
+
+def is_ing_noun(word: str) -> bool:
+    """Whether a word in -ing is a thing: "building"."""
+    return word in _ING_NOUNS
 
 
 def _base_form(word: str) -> str:
@@ -148,17 +80,16 @@ def _base_form(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
-def _phrase(start: int, end: int, words: list[str]) -> list[Phrase]:
-    return [Phrase(start, end, tuple(words))] if len(words) > 1 else []
-
-
 @lru_cache(maxsize=65536)
 def singular(word: str) -> str:
     """A lower-case noun's singular: "crosses" -> "cross", "knives" -> "knife", "men" -> "man"; inflect's rules.
 
     inflect wants a plural and makes "bu" of bus: what ends like a singular is left alone.
     """
-    if not word.endswith(_MARKED_PLURALS) or word in _UNCHANGED or not word.isalpha():
+    before, hyphen, last = word.rpartition("-")
+    if hyphen:
+        return f"{before}-{singular(last)}"
+    if not word.endswith(_MARKED_PLURALS) or word in _UNCHANGED or not word.isalpha() or len(word) > _LONGEST:
         return word
     if word.endswith(("ss", "us", "is")) or (word.endswith("s") and len(word) < 4):
         return word
@@ -175,11 +106,6 @@ def _inflect() -> inflect.engine:
 def is_plural(word: str) -> bool:
     """Whether a noun is one of several: "cups", "people"; not "glass", not "scissors"."""
     return singular(word) != word
-
-
-def with_article(phrase: str) -> str:
-    """A phrase without a determiner, with "a" or "an"."""
-    return str(_inflect().a(phrase)) if phrase else phrase  # type: ignore[arg-type]
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -199,7 +125,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _sentence(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    words = _WORD.search(text, start, end)
+    words = WORD.search(text, start, end)
     if words is None:
         return []
     while text[start].isspace() or (text[start] in ".," and start < words.start()):
@@ -209,11 +135,6 @@ def _sentence(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [(start, end)]
 
 
-def bare(text: str) -> str:
-    """A sentence without the marks at its end."""
-    return text.rstrip(" \t\n.!?…。！？")
-
-
 def words_of(text: str) -> list[str]:
     """Its lower-case words."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word.lower() for word in WORD.findall(text)]

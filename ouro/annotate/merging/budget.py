@@ -1,162 +1,133 @@
-"""The length budget of a merged description, in tokens (OURO section 4.4 names excessive length as a limit).
+"""The length budget of a merged description, in the annotator's own tokens (OURO section 4.4: length is a limit).
 
-Whole sentences go, the least informative first: the one with the fewest words (names, attributes, numbers, text)
-that no other kept sentence has; of equals the one about the smaller region, then the deeper, then the later one.
-A sentence that others lean on ("there is a mug ...", "the mug has ...") outlives them, and the opening stays. If
-the opening alone is too long, it loses what children put into it; only if the annotator's own first sentence is
-longer than the whole budget is it cut, at a word. What went is recorded.
+Whole sentences go: filler first ("the overall atmosphere ..."), then the one that tells least. A sentence tells its
+words that no other kept sentence has, each as often as regions say it: what several regions confirm counts more. A
+sentence that others speak on from ("a helmet ...", "it has ...") outlives them, and the first one stays; if that alone
+is too long it is cut at a word. What went is recorded.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import BOUNDARY, DETERMINERS, bare, sentences, singular, words_of
+from ouro.annotate.english.phrases import sentences
 from ouro.annotate.merging.provenance import Marked, Piece, cut, cuts, plain, told_by
+from ouro.annotate.merging.repeats import content
 from ouro.core.records import Decision
 
-LEAST = "least_informative_first"
-OPENING = "opening_without_details"
-CUT = "own_sentence_over_budget"
+FILLER, LEAST, CUT = "filler_first", "least_informative_first", "own_sentence_over_budget"
 
 Count = Callable[[str], int]
-_EMPTY = BOUNDARY | (DETERMINERS - {"one", "two", "three", "four", "five", "six"}) | {"there", "it", "its", "this"}
 
 
-class Size(NamedTuple):
-    """Of a region: its area in square pixels and its level."""
+class Line(NamedTuple):
+    """One sentence of a composed description, the regions that it tells of, whether it is filler, and which line it
+    speaks on from (-1: none)."""
 
-    area: float
-    level: int
+    marked: Marked
+    region_ids: tuple[str, ...]
+    filler: bool = False
+    leans_on: int = -1
 
 
 class Short(NamedTuple):
-    """A text within its budget, and what it lost."""
+    """Lines within their budget, and what was lost."""
 
-    marked: Marked
+    lines: list[Line]
     lost: list[Decision]
 
 
-class _Told(NamedTuple):
-    text: str
-    marked: Marked
-    regions: tuple[str, ...]
-    words: frozenset[str]
-    tokens: int
+def confirmations(texts: Iterable[str]) -> Counter[str]:
+    """Word -> how many of the texts (one a region) have it."""
+    return Counter(word for text in texts for word in content(text).words)
 
 
-def within_budget(marked: Marked, own: Piece, sizes: Mapping[str, Size], max_tokens: int, count: Count) -> Short:
-    """The text with at most `max_tokens` by `count`, and what it lost. `own`: the region's unmerged description."""
-    text = plain(marked)
-    if count(text) <= max_tokens:
-        return Short(marked, [])
-    spans = sentences(text)
-    told = [_told(text[a:b], part, count) for (a, b), part in zip(spans, cuts(marked, spans), strict=True)]
-    if not told:
-        return _forced(marked, own, max_tokens, count)
-    kept = _kept(told, sizes, max_tokens, count)
+def within_budget(
+    lines: Sequence[Line], owner: str, max_tokens: int, count: Count, confirmed: Mapping[str, int]
+) -> Short:
+    """The lines with at most `max_tokens` by `count`. `owner`: the region of the spaces between them."""
+    indices = _select_lines(lines, max_tokens, count, confirmed)
     lost = [
-        Decision("budget", told[i].regions[0] if told[i].regions else own.region_id, bare(told[i].text), LEAST)
-        for i in range(len(told))
-        if i not in kept
+        Decision("budget", (line.region_ids or (owner,))[0], plain(line.marked), FILLER if line.filler else LEAST)
+        for at, line in enumerate(lines)
+        if at not in indices
     ]
-    short = _together([told[i].marked for i in sorted(kept)], own.region_id)
-    if count(plain(short)) <= max_tokens:
+    short = [lines[at] for at in sorted(indices)]
+    if count(plain(join_lines(short, owner))) <= max_tokens:
         return Short(short, lost)
-    forced, more = _forced(short, own, max_tokens, count)
-    return Short(forced, lost + more)
+    first, rest = _cut(short[0].marked, max_tokens, count)
+    return Short([short[0]._replace(marked=first, region_ids=told_by(first))], lost + rest)
 
 
-def _told(text: str, part: Marked, count: Count) -> _Told:
-    words = frozenset(singular(w) for w in words_of(text) if w not in _EMPTY)
-    return _Told(text, part, told_by(part), words, count(text))
-
-
-def _kept(told: list[_Told], sizes: Mapping[str, Size], max_tokens: int, count: Count) -> set[int]:
-    """Indices of the sentences that stay."""
-    kept = set(range(len(told)))
-    total = sum(t.tokens for t in told)
-    uses = Counter(word for t in told for word in t.words)
-    leans = _leans_on(told)
-    waits = Counter(leans.values())
-    heap = [(_rank(told, i, uses, sizes), i) for i in range(1, len(told)) if not waits[i]]
-    heapq.heapify(heap)
-    while heap and (total > max_tokens or count(_text(told, kept)) > max_tokens):
-        rank, i = heapq.heappop(heap)
-        now = _rank(told, i, uses, sizes)
-        if now != rank:  # others went, and their words with them
-            heapq.heappush(heap, (now, i))
-            continue
-        kept.discard(i)
-        total -= told[i].tokens
-        uses.subtract(told[i].words)
-        if (first := leans.get(i)) is not None:
-            waits[first] -= 1
-            if not waits[first] and first > 0:
-                heapq.heappush(heap, (_rank(told, first, uses, sizes), first))
-    return kept
-
-
-def _rank(told: list[_Told], i: int, uses: Counter[str], sizes: Mapping[str, Size]) -> tuple[int, float, int, int]:
-    """Smallest first to go."""
-    new = sum(uses[word] == 1 for word in told[i].words)
-    about = [sizes[r] for r in told[i].regions if r in sizes] or [Size(0.0, 0)]
-    return new, max(s.area for s in about), -min(s.level for s in about), -i
-
-
-def _leans_on(told: list[_Told]) -> dict[int, int]:
-    """Sentence -> the earlier one that first tells of its (first) region."""
+def lines_of(marked: Marked) -> list[Line]:
+    """The sentences of a marked text as lines; each speaks on from the one that first tells of its first region."""
+    spans = sentences(plain(marked))
     first: dict[str, int] = {}
-    leans: dict[int, int] = {}
-    for i, t in enumerate(told):
-        if t.regions and t.regions[0] in first:
-            leans[i] = first[t.regions[0]]
-        for region in t.regions:
-            first.setdefault(region, i)
-    return leans
+    lines: list[Line] = []
+    for at, part in enumerate(cuts(marked, spans)):
+        regions = told_by(part)
+        lines.append(Line(part, regions, leans_on=first.get(regions[0], -1) if regions else -1))
+        for region in regions:
+            first.setdefault(region, at)
+    return lines
 
 
-def _text(told: list[_Told], kept: set[int]) -> str:
-    return " ".join(told[i].text for i in sorted(kept))
-
-
-def _together(parts: list[Marked], owner: str) -> Marked:
+def join_lines(lines: Sequence[Line], owner: str) -> Marked:
+    """Lines as one text, with spaces between them that are the owner's."""
     pieces: list[Piece] = []
-    for part in parts:
-        pieces += [Piece(" ", owner), *part] if pieces else part
+    for line in lines:
+        pieces += [Piece(" ", owner), *line.marked] if pieces else line.marked
     return tuple(pieces)
 
 
-def _forced(marked: Marked, own: Piece, max_tokens: int, count: Count) -> Short:
-    """The annotator's own first sentence, cut at a word if it must be."""
-    inserted = (r for r in told_by(marked) if r != own.region_id)
-    lost = [
-        Decision("budget", r, plain(tuple(p for p in marked if p.region_id == r)).strip(), OPENING) for r in inserted
-    ]
-    spans = sentences(own.text)
-    first = own.text[spans[0][0] : spans[0][1]] if spans else own.text.strip()
-    if not first or (len(first) >= len(plain(marked)) and count(first) > max_tokens):
-        return _cut(marked, max_tokens, count)
-    whole = (Piece(first, own.region_id),)
-    if count(first) <= max_tokens:
-        return Short(whole, lost)
-    short, more = _cut(whole, max_tokens, count)
-    return Short(short, lost + more)
+def _select_lines(lines: Sequence[Line], max_tokens: int, count: Count, confirmed: Mapping[str, int]) -> set[int]:
+    """Indices of the lines that stay."""
+    indices = set(range(len(lines)))
+    texts = [plain(line.marked) for line in lines]
+    if count(" ".join(texts)) <= max_tokens:
+        return indices
+    words = [content(text).words for text in texts]
+    sizes = [count(text) for text in texts]
+    uses = Counter(word for line in words for word in line)
+    waits = Counter(line.leans_on for line in lines if line.leans_on >= 0)
+
+    def rank(at: int) -> tuple[bool, int, int]:
+        worth = sum(max(confirmed.get(word, 1), 1) for word in words[at] if uses[word] == 1)
+        return not lines[at].filler, worth, -at
+
+    heap = [(rank(at), at) for at in range(1, len(lines)) if not waits[at]]
+    heapq.heapify(heap)
+    total = sum(sizes)
+    while heap and (total > max_tokens or count(" ".join(texts[at] for at in sorted(indices))) > max_tokens):
+        before, at = heapq.heappop(heap)
+        if rank(at) != before:  # others went, and their words with them
+            heapq.heappush(heap, (rank(at), at))
+            continue
+        indices.discard(at)
+        total -= sizes[at]
+        uses.subtract(words[at])
+        first = lines[at].leans_on
+        if first >= 0:
+            waits[first] -= 1
+            if first > 0 and not waits[first]:
+                heapq.heappush(heap, (rank(first), first))
+    return indices
 
 
-def _cut(marked: Marked, max_tokens: int, count: Count) -> Short:
+def _cut(marked: Marked, max_tokens: int, count: Count) -> tuple[Marked, list[Decision]]:
     """The longest beginning of whole words within the budget; of one endless word, of characters."""
     text = plain(marked)
-    ends = [i for i in range(1, len(text)) if text[i].isspace()]
+    ends = [at for at in range(1, len(text)) if text[at].isspace()]
     end = _longest(text, ends, max_tokens, count) or _longest(text, list(range(1, len(text))), max_tokens, count)
     rest = cut(marked, end, len(text))
     lost = [
-        Decision("budget", r, plain(tuple(p for p in rest if p.region_id == r)).strip(), CUT) for r in told_by(rest)
+        Decision("budget", region, plain(tuple(p for p in rest if p.region_id == region)).strip(), CUT)
+        for region in told_by(rest)
     ]
-    return Short(cut(marked, 0, end), lost)
+    return cut(marked, 0, end), lost
 
 
 def _longest(text: str, ends: list[int], max_tokens: int, count: Count) -> int:

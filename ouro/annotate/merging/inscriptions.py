@@ -1,75 +1,83 @@
-"""Text that OCR read in a region: quoted in its description, and believed over the annotator's own reading."""
+"""Text that OCR read in a region, and the annotator's own reading of it: it stands once, quoted.
+
+Two readings are of one text when they differ in case, spacing and marks, and in at most one letter of ten. Which of
+them is right is a conflict (ouro.annotate.merging.conflicts), settled like any other.
+"""
 
 from __future__ import annotations
 
-import difflib
 import re
+from typing import NamedTuple
 
-from ouro.annotate.english.phrases import bare
-from ouro.annotate.merging.contradictions import OCR
+from rapidfuzz.distance import Levenshtein
+
+from ouro.annotate.merging.things import quotations
 from ouro.core.records import Decision, Region
 
-# What a description says is written: after "says" as it stands, after other words only in quotation marks.
-_SAYS = re.compile(
-    r"\s+(?:that |which )?(?:says?|reads?)\s+"
-    r"(?P<text>\"[^\"]*\"|“[^”]*”|\S+(?:\s+(?!(?:that|which|at|in|on|and)\b)\S+)*)"
-    r"|\s+(?:saying|reading|labeled|labelled|titled|with the words?|with the text)\s+(?P<quoted>\"[^\"]*\"|“[^”]*”)",
-    re.IGNORECASE,
-)
-_MISREAD = 0.5  # similarity from which two readings are of one text
+DOUBLED = "text_stands_once"
+LETTERS = 10  # of so many letters one may differ
+COVERED = 0.8  # share of OCR's letters that quotations of its parts hold together
+_ADDED = re.compile(r"\s+that says (?:\"[^\"]*\"|“[^”]*”|\S+)$")  # ouro.annotate.describe.with_text
 
 
-def with_reading(said: str, region: Region) -> tuple[str, list[Decision]]:
-    """A region's description with its text as OCR read it; more than one word stands in quotation marks.
+class Read(NamedTuple):
+    """A description with its text standing once, and what was left out of it."""
 
-    A reading of the annotator's own that resembles it is a misreading of the same text and goes. One word stays
-    as `ouro.annotate.describe.with_text` put it: nano's words are learnt without quotation marks.
-    """
-    text = " ".join(region.text.split())
-    if not text:
-        return said, []
-    said = _quoted(said, text)
-    return _corrected(said, text, region.region_id)
+    text: str
+    decisions: list[Decision]
 
 
-def quotation(text: str) -> str:
+def with_reading(text: str, region: Region) -> Read:
+    """A region's description with what OCR read in it."""
+    reading = " ".join(region.text.split())
+    if not letters(reading):
+        return Read(text, [])
+    added = _ADDED.search(text)
+    body = text
+    if added and same_text(_unquoted(text[added.start() :]), reading):
+        body = _ended(text[: added.start()])
+    is_quoted = any(same_text(body[start:end], reading) for start, end in quotations(body))
+    if not is_quoted and not _holds(body, reading):
+        return Read(_quoted_at_end(body, reading), [])
+    return Read(body, [Decision("redundancy", region.region_id, reading, DOUBLED)] if body != text else [])
+
+
+def letters(text: str) -> str:
+    """What readings are compared by: letters and digits without case."""
+    return "".join(c for c in text.casefold() if c.isalnum())
+
+
+def same_text(a: str, b: str) -> bool:
+    """Whether two readings are of one text."""
+    first, second = letters(a), letters(b)
+    allowed = max(len(first), len(second)) // LETTERS
+    return bool(first) and bool(second) and Levenshtein.distance(first, second, score_cutoff=allowed) <= allowed
+
+
+def quoted(text: str) -> str:
     """In the quotation marks that it does not hold itself."""
     return f"“{text}”" if '"' in text else f'"{text}"'
 
 
-def _quoted(said: str, text: str) -> str:
-    if len(text.split()) < 2:
-        return said
-    where = r"\s+".join(map(re.escape, text.split()))
-    match = re.search(rf"(?<!\w){where}(?!\w)", said, re.IGNORECASE)
-    if match is None:
-        return f"{bare(said)} that says {quotation(text)}" if bare(said) else f"text that says {quotation(text)}"
-    if said[: match.start()].endswith(('"', "“")) or _inside(said, match.start()):
-        return said
-    return f"{said[: match.start()]}{quotation(text)}{said[match.end() :]}"
+def _holds(body: str, reading: str) -> bool:
+    """Whether a description has the text without quotation marks, or part by part in several."""
+    anyhow = r"[\W_]*".join(re.findall(r"[^\W_]+", reading))
+    if re.search(rf"(?<!\w){anyhow}(?!\w)", body, re.IGNORECASE):
+        return True
+    target = letters(reading)
+    parts = [letters(body[start:end]) for start, end in quotations(body)]
+    return sum(len(part) for part in parts if part and part in target) >= COVERED * len(target)
 
 
-def _inside(said: str, at: int) -> bool:
-    """Whether a character stands in a longer quotation."""
-    return any(m.start() < at < m.end() for m in re.finditer(r'"[^"]*"|“[^”]*”', said))
+def _quoted_at_end(body: str, reading: str) -> str:
+    stem = body.rstrip(" .")
+    return f"{stem} that says {quoted(reading)}." if stem else f"text that says {quoted(reading)}."
 
 
-def _corrected(said: str, text: str, region_id: str) -> tuple[str, list[Decision]]:
-    """Without the misreadings, if the right reading stands somewhere; else with it in the first one's place."""
-    found = [(m, (m["text"] or m["quoted"]).strip(' ".,;:“”')) for m in _SAYS.finditer(said)]
-    wrong = [(m, t) for m, t in found if t.casefold() != text.casefold() and _similar(t, text)]
-    there = any(text.casefold() in t.casefold() for m, t in found if (m, t) not in wrong)
-    out, at = "", 0
-    for match, _ in wrong:
-        group = "text" if match["text"] else "quoted"
-        read = text if len(text.split()) < 2 else quotation(text)
-        out += said[at : match.start()] if there else said[at : match.start(group)] + read
-        there, at = True, match.end()
-    return out + said[at:], [Decision("contradiction", region_id, t, OCR) for _, t in wrong]
+def _ended(text: str) -> str:
+    """With the full stop that it lost when text was added."""
+    return text if re.search(r"[.!?…][\"”]?$", text) or not text[:1].isupper() else f"{text}."
 
 
-def _similar(a: str, b: str) -> bool:
-    if not a or b.casefold() in a.casefold():
-        return False
-    # rapidfuzz's ratio is another figure (longest common subsequence): other readings would count as the same
-    return difflib.SequenceMatcher(None, a[:200].casefold(), b[:200].casefold(), autojunk=False).ratio() >= _MISREAD
+def _unquoted(added: str) -> str:
+    return added.strip().removeprefix("that says ").strip('"“”')

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-from ouro.annotate.english.phrases import sentences
-from ouro.core.records import Insertion, Sentence
+from ouro.core.records import Decision, Insertion
 
 
 class Piece(NamedTuple):
@@ -19,9 +17,25 @@ class Piece(NamedTuple):
 Marked = tuple[Piece, ...]
 
 
+class Composed(NamedTuple):
+    """One region's merged description, and what was left out of it or settled."""
+
+    marked: Marked
+    decisions: list[Decision]
+
+
 def plain(marked: Marked) -> str:
     """The text of its pieces."""
     return "".join(p.text for p in marked)
+
+
+def region_at(marked: Marked, at: int) -> str:
+    """The region that said the character at `at`; the last one's beyond the end, "" of no text."""
+    for text, region in marked:
+        if at < len(text):
+            return region
+        at -= len(text)
+    return marked[-1].region_id if marked else ""
 
 
 def cut(marked: Marked, start: int, end: int) -> Marked:
@@ -55,26 +69,6 @@ def cuts(marked: Marked, spans: list[tuple[int, int]]) -> list[Marked]:
     return [tuple(pieces) for pieces in out]
 
 
-def edited(base: Piece, edits: list[tuple[int, int, Marked]]) -> Marked:
-    """A text with stretches replaced; of stretches that overlap, the first counts."""
-    merged: list[Piece] = []
-    at = 0
-    for start, end, pieces in sorted(edits, key=lambda e: (e[0], e[1])):
-        if start < at:
-            continue
-        merged += [Piece(base.text[at:start], base.region_id), *pieces]
-        at = end
-    return (*merged, Piece(base.text[at:], base.region_id))
-
-
-def with_first(marked: Marked, change: Callable[[str], str]) -> Marked:
-    """A marked text with its first letter changed (`str.lower`, `str.upper`), unless that makes two of it (ß)."""
-    if not marked or len(change(marked[0].text[:1])) != 1:
-        return marked
-    head = marked[0]
-    return (Piece(change(head.text[:1]) + head.text[1:], head.region_id), *marked[1:])
-
-
 def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:
     """The stretches that did not come from `root`; neighbours of one region are one."""
     spans: list[Insertion] = []
@@ -92,10 +86,3 @@ def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:
 def told_by(marked: Marked) -> tuple[str, ...]:
     """The regions that words of it came from, in order of appearance."""
     return tuple(dict.fromkeys(p.region_id for p in marked if any(c.isalnum() for c in p.text)))
-
-
-def sentences_of(marked: Marked) -> tuple[Sentence, ...]:
-    """Each sentence of the text, with the regions it tells of."""
-    spans = sentences(plain(marked))
-    parts = cuts(marked, spans)
-    return tuple(Sentence(a, b, told_by(part)) for (a, b), part in zip(spans, parts, strict=True))

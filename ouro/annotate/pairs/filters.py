@@ -5,18 +5,20 @@ the paper keeps what the model writes.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ouro.annotate.english.phrases import singular
-from ouro.annotate.pairs.reading import WORD, content_words
 from ouro.annotate.pairs.replies import Written
 
 if TYPE_CHECKING:
     from ouro.core.records import QAPair, Rejected
 
 POLAR = ("yes", "no")
+_WORD = re.compile(r"[\w'-]+(?:\.\d+)?")
+_LITTLE = frozenset("a an the is are was were on in at to".split())  # no content of an answer
 _ROUNDING = 1e-9  # 0.58 of 50 is 29
 # Words that two wordings of one question may differ in; those that ask, place or relate stay.
 _IDLE = frozenset(
@@ -34,8 +36,8 @@ def leaks_answer(pair: Written) -> bool:
 
     A yes, a no, and one of the things that an either-or question names are answers all the same.
     """
-    words = [w.lower() for w in WORD.findall(pair.question)]
-    answer_words = {singular(w) for w in content_words(pair.answer.lower())}
+    words = [w.lower() for w in _WORD.findall(pair.question)]
+    answer_words = {singular(w) for w in _WORD.findall(pair.answer.lower()) if w not in _LITTLE}
     return (
         bool(answer_words)
         and not is_polar(pair.answer)
@@ -47,7 +49,7 @@ def leaks_answer(pair: Written) -> bool:
 def wording(question: str) -> tuple[str, ...]:
     """The words of a question that decide its meaning, in their order: "what color is the star?" and "what is the
     color of the star?" are one."""
-    words = [w for w in WORD.findall(question.lower()) if w not in _IDLE and w not in ",;:"]
+    words = [w for w in _WORD.findall(question.lower()) if w not in _IDLE]
     return tuple("what" if w == "which" else singular(w) for w in words)
 
 

@@ -19,16 +19,19 @@ _LIST_MARK = re.compile(r"^\s*(?:\d+[.)](?!\d)|[-*•](?!\d))\s*(?=\S)")
 _LETTER_MARK = re.compile(r"[ \t]*[QA]\d{0,4}[.)](?=[ \t])", re.IGNORECASE)
 _LETTERED = re.compile(r"^[ \t]*Q\d{0,4}[.)][ \t]", re.IGNORECASE | re.MULTILINE)  # then "A." begins an answer, too
 _PAIR_MARK = re.compile(
-    r"(?:^|(?<=[\s(\[]))(?:q(?:uestion)?|a(?:nswer)?|user|assistant)\s*(?:\d+\s*)?[:：]", re.IGNORECASE
+    r"(?:^|(?<=[\s(\[（【？。]))(?:[qｑ](?:uestion)?|[aａ](?:nswer)?|user|assistant|提?问题?|回?答案?)"
+    r"\s*(?:\d+\s*)?[:：]",
+    re.IGNORECASE,
 )
-_STOP = re.compile(rf"(?<=\?)|{ABBREVIATED}\.(?=\s|$)", re.IGNORECASE)
-_MARKED_STOP = re.compile(rf"(?<=\?)|(?i:{ABBREVIATED})\.(?=\s+[A-Z]|\s*$)")  # "approx. 5" is one answer
+_STOP = re.compile(rf"(?<=[?？])|。|{ABBREVIATED}\.(?=\s|$)", re.IGNORECASE)
+_MARKED_STOP = re.compile(rf"(?<=[?？])|。|(?i:{ABBREVIATED})\.(?=\s+[A-Z]|\s*$)")  # "approx. 5" is one answer
+_ASKED = ("?", "？")  # what a question ends with
 _LONGEST_QUESTION, _LONGEST_ANSWER = 300, 120
 _ASKS = re.compile(
     r"(?:what|which|who|whose|whom|where|when|why|how|is|are|was|were|do|does|did|has|have|can|could|in|on|at)\b",
     re.IGNORECASE,
 )
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`", "「": "」", "『": "』"}
 
 
 class Written(NamedTuple):
@@ -82,16 +85,16 @@ def _object_pieces(json_object: Found) -> list[Piece]:
 
 
 def _one_line(text: str) -> str:
-    return _strip_decoration(" ".join(text.split()).rstrip(".") if not re.search(r"\.\w\.$", text) else text)
+    return _strip_decoration(" ".join(text.split()).rstrip(".。") if not re.search(r"\.\w\.$", text) else text)
 
 
 def _add_question_mark(question: str) -> str:
     """A question with its question mark: in JSON the key alone marks it."""
-    return f"{question.rstrip(' .:')}?" if not question.endswith("?") and _ASKS.match(question) else question
+    return f"{question.rstrip(' .:')}?" if not question.endswith(_ASKED) and _ASKS.match(question) else question
 
 
 def _make_pair(question: str, answer: str) -> Piece:
-    whole = question.endswith("?") and 4 <= len(question) <= _LONGEST_QUESTION
+    whole = question.endswith(_ASKED) and 4 <= len(question) <= _LONGEST_QUESTION
     if whole and len(answer) <= _LONGEST_ANSWER and re.search(r"\w", answer):
         return Written(question, answer)
     return Leftover(f"{question} {answer}".strip(), "unparsable")
@@ -102,7 +105,7 @@ def _prose_pieces(text: str, may_be_cut: bool) -> list[Piece]:
     out: list[Piece] = []
     question, stops, has_stop = "", list[bool](), False
     for part, has_stop in _parts(text):
-        if part.endswith("?"):
+        if part.endswith(_ASKED):
             out += [Leftover(question, "unparsable")] if question else []
             question = part
             continue
@@ -129,8 +132,8 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
             for start, end in [*ends, (len(part), len(part))]:
                 words = " ".join(part[at:start].split())
                 if re.search(r"\w", words):
-                    has_stop = end > start or words.endswith(".")
-                    phrase = words if re.search(r"\.\w\.$", words) else words.rstrip(".")  # "U.S." keeps its stop
+                    has_stop = end > start or words.endswith((".", "。"))
+                    phrase = words if re.search(r"\.\w\.$", words) else words.rstrip(".。")  # "U.S." keeps its stop
                     yield _strip_decoration(phrase), has_stop
                 at = end
 
@@ -148,5 +151,5 @@ def _strip_decoration(text: str) -> str:
                 text = text[1:-1]
             elif text.count(opening) % 2 and opening == closing != "'":
                 text = text.removeprefix(opening).removesuffix(closing)
-        text = text[:-1] if text.endswith((")", "]", ">")) and not set("([<") & set(text) else text
+        text = text[:-1] if text.endswith((")", "]", ">", "）", "】")) and not set("([<（【") & set(text) else text
     return text

@@ -1,114 +1,111 @@
-"""Check a question-answer pair against a description. The stage synthesize keeps pairs that pass."""
+"""Check a question-answer pair against what is told of an image. The stage synthesize keeps pairs that pass."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from typing import Final
 
-from ouro.annotate.english.phrases import singular
-from ouro.annotate.pairs.asking import ANYTHING, NEAR, SIDE, find, lies, named_things, named_words, plain_question
-from ouro.annotate.pairs.reading import NUMBERS, Thing, Told, beside, content_words, core, literal, position, read, spot
+from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
+from ouro.annotate.pairs.answers import FRAMES, as_statement, is_frame
 from ouro.annotate.pairs.replies import Written
-from ouro.annotate.pairs.yes_no import asked_total, holds_true
+from ouro.annotate.pairs.statements import Statement, state
+from ouro.annotate.prose.checking import Checker
+from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.passages import content_words, is_value
+from ouro.annotate.prose.reader import read
+from ouro.annotate.prose.things import AREAS, stem
+from ouro.annotate.prose.words import PLAIN, is_said
+
+_REASONS: Final = {
+    "attribute": "attribute_of_another_object", "number": "count_not_supported", "place": "answer_apart_from_question",
+    "relation": "answer_apart_from_question", "quotation": "answer_not_in_description",
+}  # fmt: skip
 
 
-def support(pair: Written, description: str) -> str:
-    """ "" when the description supports the pair, else the reason against it.
+_LONGEST: Final = 500  # characters of a question or an answer
 
-    Checked: attributes, places, holders and inscriptions, in the noun phrase of the thing asked about or in what
-    directly follows it ("at the ..."), only where the thing is on or in what the question says; left of, right of,
-    above and below, by the places of things with one holder; numbers, by counting phrases ("the" names again, "two"
-    counts two); "yes" and "no" by the same. One thing that fits suffices where a question fits several.
-    A "no" takes the description for complete, but for things it gives no attributes or no place.
 
-    Cannot be checked: whether an answer is of the kind asked for (a pattern for a colour), synonyms and kinds of
-    things ("animal" for a dog), things named without an article, and any other question: an open one passes when one
-    sentence has all its words and the answer, a yes only word for word; the rest is "not_checkable".
+def support(pair: Written, evidence: Evidence | str) -> str:
+    """ "" when what is told of an image supports the pair, else the reason against it.
+
+    Question and answer are read as the statement that they make (`statements.state`), and all of it has to be told:
+    things, attributes, numbers, places, relations, quotations. A yes has to be told like any answer, and so what
+    follows it; a no has to be told otherwise, or to deny a thing that nobody names.
 
     Reasons: answer_not_in_description, question_names_unknown_object, attribute_of_another_object,
-    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable.
+    answer_apart_from_question, count_not_supported, contradicts_description, not_checkable, too_long.
     """
-    reading = read(description)
-    question, answer = plain_question(pair.question), " ".join(pair.answer.lower().split()).strip(" .")
-    if answer in ("yes", "no"):
-        holds = holds_true(question, reading)
-        return "not_checkable" if holds is None else "" if holds == (answer == "yes") else "contradicts_description"
-    if question.startswith("how many "):
-        total = asked_total(question, reading)
-        right = total == NUMBERS.get(answer, int(answer) if answer.isdecimal() else -1)
-        return "not_checkable" if total is None else "" if right else "count_not_supported"
-    words = content_words(answer)
-    if not words or any(w not in reading.words and singular(w) not in reading.words for w in words):
-        return "answer_not_in_description"
-    if any(w not in reading.words for w in named_words(question)):
-        return "question_names_unknown_object"
-    return _check_open_question(question, answer, reading)
+    evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
+    if max(len(pair.question), len(pair.answer)) > _LONGEST:
+        return "too_long"
+    statement = state(pair.question, pair.answer)
+    if statement is None or statement.polar is None:
+        return _judge_open(pair, statement.text if statement else "", evidence)
+    return _judge_polar(pair, statement, evidence)
 
 
-def _check_open_question(question: str, answer: str, description: Told) -> str:
-    """The reason against the answer of an open question, by the first form that matches; "" for none."""
-    for form, holds in _FORMS:
-        match = form.fullmatch(question)
-        phrases = named_things(match["thing"]) if match else ()
-        if not match or not phrases:
-            continue
-        things = find(description, phrases)
-        if things:
-            fits = any(holds(description, thing, answer, match) for thing in things)
-            return "" if fits else "attribute_of_another_object"
-        if any(t.head == phrases[0].head for t in description.things):
-            return "question_names_unknown_object"
-        if holds is _has_attribute and phrases[0].head not in ANYTHING:
-            is_literal = any(
-                literal(t, description) for t in (f"{answer} {match['thing']}", f"{match['thing']} {answer}")
-            )
-            return "" if is_literal else "attribute_of_another_object"
-    words = named_words(question) | set(core(answer).split())
-    in_one_sentence = any(words <= set(s.split()) for s in description.sentences)
-    return "" if in_one_sentence else "answer_apart_from_question"
+def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
+    missing, refuted = _check(text, evidence) if text else (["unread"], False)
+    unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
+    if text and f'"{pair.answer}"' not in text and (unknown or (missing and evidence.is_written(pair.answer))):
+        missing, _ = _check(text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
+    if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
+        return ""
+    if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
+        return ""
+    return _reason(missing, pair) if text else "not_checkable"
 
 
-def _has_attribute(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    about = {thing.head} if named_things(match["thing"])[0].head in ANYTHING else set[str]()
-    return content_words(answer) <= thing.said | about
+def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str:
+    missing, refuted = _check(statement.text, evidence)
+    rest = as_statement(pair.question, statement.rest) or statement.rest
+    unsupported = bool(rest) and bool(_check(rest, evidence)[0])
+    if not statement.polar:
+        if not missing:
+            return "contradicts_description"
+        return "" if (refuted or statement.rest) and not unsupported else "not_checkable"
+    if refuted:
+        return "contradicts_description"
+    asked = [w for w in content_words(pair.question) if stem(w) not in PLAIN]
+    if missing and statement.rest and not unsupported and all(is_said(evidence, w) for w in asked):
+        return ""  # "Is the shop open?", "Yes, there is a card that says OPEN"
+    return "not_checkable" if missing or unsupported else ""
 
 
-def _has_place(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    where = named_things(re.sub(r"^(?:on|in|inside|at|to) ", "", answer))
-    follows = re.split(r"[,;]| and | with | has | have | that (?:says|reads) ", thing.rest)[0]
-    return f" {answer} " in f"{follows} " or (len(where) == 1 and lies(description, thing, where[0]))
+def _is_unread(missing: list[str], refuted: bool) -> bool:
+    """Whether all that is missing is what the reading may have got wrong: a question's frame, words without a noun."""
+    reasons = {m.partition(":")[0] for m in missing}
+    if any(w in FRAMES - AREAS - {"name", "text"} for m in missing for w in m.partition(":")[2].split()[:1]):
+        return not reasons & {"number", "place"}
+    return reasons <= {"unread", "unknown_object", "unknown_word"} or (reasons == {"attribute"} and not refuted)
 
 
-def _has_holder(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    where = named_things(answer)
-    return len(where) == 1 and not position(where[0].words) and lies(description, thing, where[0])
+def _is_told(pair: Written, evidence: Evidence) -> bool:
+    """Whether one sentence tells all that the answer adds, in a region that tells all that the question names."""
+    asked = [w for w in content_words(pair.question) if not is_frame(w) and stem(w) not in PLAIN]
+    known = {stem(w) for w in asked}
+    told = [w for w in content_words(pair.answer) if stem(w) not in known | PLAIN and not is_frame(w)]
+    if not told or all(is_value(w) for w in told):
+        return False
+    return evidence.passages.tell(told, asked)
 
 
-def _has_inscription(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    inscription = re.match(
-        rf"\W*(?:{NEAR} (?:\w+ ){{1,4}}?)?(?:(?:that|which) )?(?:says?|saying|reads?|reading)\W+(?P<text>.+)",
-        thing.rest,
-    )
-    return inscription is not None and re.match(rf"{re.escape(answer)}(?!\w)", inscription["text"]) is not None
+def _check(text: str, evidence: Evidence) -> tuple[list[str], bool]:
+    """What nobody tells of a text, and whether anything is told otherwise."""
+    reading = read(text)
+    missing: list[str] = []
+    refuted = False
+    checker = Checker(reading, evidence, strict=True)
+    for number in range(len(reading.sentences)):
+        missing += checker.missing(number)
+        refuted = refuted or checker.refuted
+    return missing, refuted
 
 
-def _has_neighbour(description: Told, thing: Thing, answer: str, match: re.Match[str]) -> bool:
-    """Whether the answer is on that side of the thing, in its row or column; anywhere there if nothing is in line."""
-    neighbours = [t for t in description.things if beside(description, t, thing, match["side"])]
-    axis = 0 if match["side"] in ("above", "below") else 1
-    offsets = [abs(spot(t)[axis] - spot(thing)[axis]) for t in neighbours]
-    in_line = [t for t, o in zip(neighbours, offsets, strict=True) if o == 0]
-    return any(content_words(answer) <= t.modifiers | {t.head} for t in in_line or neighbours)
-
-
-_Check = Callable[[Told, Thing, str, re.Match[str]], bool]
-_FORMS: list[tuple[re.Pattern[str], _Check]] = [
-    (re.compile(r"(?:what|which) \w+ (?:is|are|was|were) the (?P<thing>.+)"), _has_attribute),
-    (re.compile(r"what (?:is|are) the \w+ of the (?P<thing>.+)"), _has_attribute),
-    (re.compile(r"what is the (?P<thing>(?:\w+ )?object(?: .+)?)"), _has_attribute),
-    (re.compile(r"where (?:is|are|was|were) (?P<thing>(?:the|a|an) .+)"), _has_place),
-    (re.compile(r"(?:what|who|which)(?: \w+)? (?:holds|contains|carries|has|supports) the (?P<thing>.+)"), _has_holder),
-    (re.compile(r"what (?:does|do|did) the (?P<thing>.+) (?:say|read)"), _has_inscription),
-    (re.compile(r"what (?:\w+ )?is (?:written|printed) on the (?P<thing>.+)"), _has_inscription),
-    (re.compile(rf"what (?:\w+ )?(?:is|are) {SIDE} the (?P<thing>.+)"), _has_neighbour),
-]
+def _reason(missing: list[str], pair: Written) -> str:
+    reasons = [m.partition(":")[0] for m in missing]
+    for reason in reasons:
+        if reason in _REASONS:
+            return _REASONS[reason]
+    unknown = {stem(w) for m in missing for w in WORD.findall(m.partition(":")[2])}
+    answer = {stem(w) for w in WORD.findall(pair.answer.lower()) if w not in STOP and w not in DETERMINERS}
+    return "answer_not_in_description" if unknown & answer else "question_names_unknown_object"

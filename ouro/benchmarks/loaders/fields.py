@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.reading import Unusable
+from ouro.benchmarks.reply_keys import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,13 +73,13 @@ def identity(entry: Entry, *names: str) -> str:
 
 
 def scalar(entry: Entry, *names: str) -> str:
-    """An answer that a file may hold as a number: 7 is "7". Raises Unusable (no_answer) when it is null."""
+    """An answer that a file may hold as a number: 7 and 7.0 are "7". Raises Unusable (no_answer) when it is null."""
     value = field(entry, *names)
     if value is None:
         raise Unusable("no_answer", f"{names[0]} is null")
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise wrong(entry, names[0], value, "a text or a number")
-    return str(value)
+    return value if isinstance(value, str) else number_text(value)
 
 
 def texts(entry: Entry, *names: str) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ from ouro.benchmarks.loaders.json_stream import Entry
 from ouro.benchmarks.loaders.reading import Unusable, checked, rejected
 from ouro.benchmarks.loaders.splits import open_split
 from ouro.benchmarks.loaders.text import language
+from ouro.benchmarks.pictures import AMBIGUOUS, MAX_LISTED, MISSING, Absent
+from ouro.core.hf_folders import DatasetName, DatasetNameError, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +94,7 @@ class HubTable:
 
     def __init__(self, source: str, columns: Columns, rows: Any, pictures: Any) -> None:
         self.source, self.columns, self.rows, self.pictures = source, columns, rows, pictures
-        self._by_id: dict[str, int] = {}
+        self._by_id: dict[str, list[int]] = {}
 
     def items(self) -> Iterator[ItemOrRejected]:
         """All rows as items or rejections. No picture is decoded."""
@@ -129,10 +131,20 @@ class HubTable:
             return picture.size
 
     def digest(self, image: str) -> str:
-        """SHA-256 of the encoded picture that `Item.image` names."""
+        """SHA-256 of the encoded picture that `Item.image` names; "" where the second data set has none, or several."""
         import hashlib
 
+        if len(self._numbers(image)) != 1:
+            return ""
         return hashlib.sha256(self._bytes(image)).hexdigest()
+
+    def absence(self, image: str) -> Absent:
+        """Why `digest` is ""."""
+        numbers = self._numbers(image)
+        if not numbers:
+            return Absent(MISSING, f"{self.source}: the data set of pictures has no id {image!r}; is it another split?")
+        listed = ", ".join(map(str, numbers[:MAX_LISTED]))
+        return Absent(AMBIGUOUS, f"{self.source}: the data set of pictures has the id {image!r} in its rows {listed}")
 
     def open(self, image: str) -> PIL.Image.Image:
         """As `picture`, under the name that ouro.benchmarks.asking calls."""
@@ -157,13 +169,19 @@ class HubTable:
     def _row(self, image: str) -> int:
         if not self.columns.picture_id:
             return int(image)
+        numbers = self._numbers(image)
+        if len(numbers) != 1:
+            raise BenchmarkFileError(self.absence(image).detail)
+        return numbers[0]
+
+    def _numbers(self, image: str) -> list[int]:
+        """The rows of pictures under an id, or the one that a number names."""
+        if not self.columns.picture_id:
+            return [int(image)]
         if not self._by_id:
-            self._by_id = {str(name): number for number, name in enumerate(self.pictures["id"])}
-        if image not in self._by_id:
-            raise BenchmarkFileError(
-                f"{self.source}: the data set of pictures has no id {image!r}; is it another split?"
-            )
-        return self._by_id[image]
+            for number, name in enumerate(self.pictures["id"]):
+                self._by_id.setdefault(str(name), []).append(number)
+        return self._by_id.get(image, [])
 
 
 # ---- rows -> items ---------------------------------------------------------------------------------
@@ -249,20 +267,33 @@ def _referring_items(entry: Entry, columns: Columns, number: int, size: tuple[in
 # ---- opening ---------------------------------------------------------------------------------------
 
 
-def open_table(source: str, columns: Columns, split: str = "test", config: str = "", pictures: str = "") -> HubTable:
-    """A local folder or a data set of the hub. `pictures`: the second data set, or its config on the hub (GQA).
+def open_table(source: str, columns: Columns, split: str = "", config: str = "", pictures: str = "") -> HubTable:
+    """A local folder or a data set of the hub. `pictures`: the second data set (GQA), as NAME[:CONFIG][@SPLIT], by
+    default of the same split.
 
-    Raises BenchmarkFileError: not found, no such split, a column missing.
+    Raises BenchmarkFileError: not found, no such split or config (it lists those that are there), a column missing.
     """
     rows = open_split(source, split, config)
     _check(source, rows, columns.needed() if columns.picture_id else (*columns.needed(), columns.image))
     if not columns.picture_id:
         return HubTable(source, columns, rows, _keep_encoded(rows, columns.image))
     if not pictures:
-        raise BenchmarkFileError(f"{source}: its pictures stand in a second data set (columns id, image): name it too")
-    second = open_split(pictures, split, "") if Path(pictures).exists() else open_split(source, split, pictures)
+        raise BenchmarkFileError(
+            f"{source}: its pictures stand in a second data set (columns id, image): name it too. Fix: --hub-pictures "
+            "gqa=lmms-lab/GQA:testdev_balanced_images@testdev"
+        )
+    name, second_config, second_split = named(pictures)
+    second = open_split(name, second_split or split, second_config)
     _check(pictures, second, ("id", columns.image))
     return HubTable(source, columns, rows, _keep_encoded(second, columns.image))
+
+
+def named(text: str) -> DatasetName:
+    """The parts of NAME[:CONFIG][@SPLIT]. Raises BenchmarkFileError."""
+    try:
+        return parse_name(text)
+    except DatasetNameError as error:
+        raise BenchmarkFileError(str(error)) from error
 
 
 def _check(source: str, rows: Any, needed: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from ouro.benchmarks.items import HELD_OUT, BenchmarkFileError, Item
 from ouro.benchmarks.loaders import beyond, captions, choices, documents, general, pairs, tables, text
 from ouro.benchmarks.loaders.fields import LETTERS
 from ouro.benchmarks.loaders.hf import Columns
+from ouro.benchmarks.scoring.grounding import NAMED
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected
@@ -62,6 +63,7 @@ class Benchmark:
     columns:   of its usual Hugging Face form; None where there is none
     template:  of the prompt; `blank` that of an item without choices, where it differs
     option:    how a choice is written
+    picture_parts: how many last parts of its path name a picture: 2 where many are called image.png
     metric:    by its name in ouro.benchmarks.scoring; `protocols`: the ways to count it, the first is ours
     """
 
@@ -79,6 +81,7 @@ class Benchmark:
     max_new_tokens: int = 16
     blank: str = ""
     option: str = "{letter}. {choice}"
+    picture_parts: int = 1
 
     @property
     def table(self) -> int:
@@ -185,13 +188,13 @@ _ALL = (
         Columns(
             item_id="", answers="answer", answer="letter", choices="choices", context="hint", kind="subject",
         ),
-        LETTER, "choice-strict", ("strict", "lenient"),
+        LETTER, "choice-strict", ("strict", "lenient"), picture_parts=2,
     ),
     Benchmark(
         "iconqa", "IconQA", GENERAL, "test", choices.iconqa, (("problems.json", "pid_splits.json"),),
         "the download iconqa_data of iconqa.github.io",
         Columns(image="query_image", answers="", answer="iconqa", choices="choices", kind="ques_type"),
-        ICON_LETTER, "iconqa", ("iconqa",), blank=ICON_BLANK,
+        ICON_LETTER, "iconqa", ("iconqa",), blank=ICON_BLANK, picture_parts=2,
     ),
     Benchmark(
         "docvqa", "DocVQA", DOCUMENT, "val", documents.docvqa, (("val_v1.0_withQT.json",),),
@@ -225,7 +228,7 @@ _ALL = (
         "wtq", "WTQ", DOCUMENT, "test", tables.wtq,
         (("pristine-unseen-tables.tagged",), ("pristine-unseen-tables.tsv",), ("document.jsonl",)),
         "WikiTableQuestions 1.0.2, data or tagged/data, or WikiTableQuestions of the DUE benchmark (duebenchmark.com)",
-        None, "{question}", "denotation", ("official",), 64,
+        None, "{question}", "denotation", ("official",), 64, picture_parts=2,
     ),
     Benchmark(
         "textvqa", "TextVQA", TEXT, "val", text.textvqa, (("TextVQA_0.5.1_val.json",),),
@@ -275,7 +278,7 @@ _ALL = (
         "refcoco", "RefCOCO", BEYOND, "val, testA, testB", beyond.refcoco,
         (("refcoco_testA.jsonl", "refcoco_testB.jsonl", "refcoco_val.jsonl"), ("refcoco_val.jsonl",)),
         "JSON lines that other repositories made of refs(unc).p, or a Hugging Face data set; pictures: COCO train2014",
-        Columns(answers="answer", answer="box", box="bbox", kind="split"), REGION, "refcoco", ("iou-0.5",), 64,
+        Columns(answers="answer", answer="box", box="bbox", kind="split"), REGION, "refcoco", ("iou-0.5", *NAMED), 64,
     ),
     Benchmark(
         "contextual", "ConTextual", BEYOND, "val", beyond.contextual, (("contextual_val.csv",),),

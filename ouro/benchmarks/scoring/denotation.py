@@ -1,4 +1,4 @@
-"""Denotation accuracy: WikiTableQuestions (WTQ).
+r"""Denotation accuracy: WikiTableQuestions (WTQ).
 
 Source: `evaluator.py` of WikiTableQuestions (Pasupat and Liang 2015), which `WtqScorer` of the DUE evaluator wraps.
 Every item, predicted or target, is a number, a date (`yyyy-mm-dd`, unknown parts as `xx`; a year alone is a number) or
@@ -8,7 +8,9 @@ file has one (targetCanon): `12,500` with canon `12500.0` accepts `12500`; witho
 numbers of DocOwl and UReader, it does not. `12 goals` is never `12`.
 
 Deviations: the evaluator reads predictions as items separated by tabs; `split_items` splits a reply at `|`, as DUE
-joins several values. Where the evaluator stops at a number too large for a float, it is no match.
+joins several values. A target may hold that sign itself (`\p` in the file): parts of the reply that together are such a
+target are one item, and so is one that is written with `\p`. Where the evaluator stops at a number too large for a
+float, it is no match.
 Others: DocOwl scores a whole reply as one item, so that several targets can never be right.
 Quirks kept: one final period goes, after citations were removed (`12[1].` keeps its citation); a number within 1e-6 of
 a whole one is cut, not rounded, to it; which of two equal duplicates is kept decides about its text.
@@ -22,7 +24,7 @@ import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Date = tuple[int, int, int]
 
@@ -40,9 +42,33 @@ class Value(NamedTuple):
     date: Date | None = None
 
 
-def split_items(reply: str) -> list[str]:
-    """The items of a reply, between `|`; never split at commas, which stand inside numbers and names."""
-    return [item.strip() for item in reply.split("|")]
+def split_items(reply: str, targets: Iterable[str] = (), form: Callable[[str], str] | None = None) -> list[str]:
+    """The items of a reply, between `|`; never split at commas, which stand inside numbers and names.
+
+    Nor inside one of `targets`: adjacent parts that together are a target with `|` are one item, the longest first.
+    `form`: in which two texts are the same, by default `normalise`.
+    """
+    form = form or normalise
+    items = [item.strip() for item in reply.split("|")]
+    for target in sorted({t for t in targets if "|" in t}, key=lambda t: (-t.count("|"), t)):
+        wanted, at = _parts(target, form), 0
+        while at < len(items):
+            if form(items[at]) == form(_escape(target)):
+                items[at] = target
+            elif _parts("|".join(items[at : at + len(wanted)]), form) == wanted:
+                items[at : at + len(wanted)] = [target]
+            at += 1
+    return items
+
+
+def _parts(text: str, form: Callable[[str], str]) -> list[str]:
+    """What stands between `|`."""
+    return [form(part.strip()) for part in text.split("|")]
+
+
+def _escape(target: str) -> str:
+    """As the files of WTQ write it."""
+    return target.replace("\\", "\\\\").replace("\n", "\\n").replace("|", "\\p")
 
 
 def same_denotation(predicted: Sequence[str], targets: Sequence[str], canon: Sequence[str] = ()) -> bool:

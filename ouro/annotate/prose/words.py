@@ -1,0 +1,62 @@
+"""Words of a statement: which tell nothing by themselves, which are said of an image, which tell looks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import is_adjective
+from ouro.annotate.english.phrases import NUMBERS, singular
+from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.likeness import SYNONYMS
+from ouro.annotate.prose.things import stem
+
+# Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
+PLAIN: Final = frozenset(
+    stem(w)
+    for w in (
+        "image picture photo photograph scene view shot background foreground side part area section portion top "
+        "bottom left right center centre middle front back upper lower inner outer far near corner edge distance "
+        "half rest thing object item something one two ones other others another each various several single "
+        "whole entire main detail close show depict feature display present contain include see seen visible "
+        "appear look seem be have has there here being located situated placed positioned set stand lie sit hang "
+        "lean run extend stretch fill cover surround arranged made mount attach make form line face found shown "
+        "featuring including showing displaying give given use used next also well both together around along "
+        "across behind between above below slightly very more less most some clearly partially partly fully "
+        "mostly directly just only bear hold state known called name read say write written text word label color "
+        "colour hue shade tone shape size kind type pair group row number addition within inside outside while "
+        "where which overall prominently against out up down off dressed clad"
+    ).split()
+)
+
+
+def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
+    """Whether anybody says the noun; what is only written in the picture is no thing of it, to be strict."""
+    root = stem(word)
+    if singular(word) in evidence.nouns:
+        return True
+    if strict:
+        return root in evidence.words and len(root) > 3
+    return root in evidence.words or root in evidence.read_words
+
+
+def is_said(evidence: Evidence, word: str) -> bool:
+    """Whether anybody says a word in any form, or a part of it, or one that means the same."""
+    return any(_is_part_said(evidence, part) for part in (word, *word.split("-")))
+
+
+def _is_part_said(evidence: Evidence, word: str) -> bool:
+    root = stem(word)
+    if root in evidence.words or root in evidence.read_words or root in PLAIN or word.isdecimal():
+        return True
+    alike = SYNONYMS.get(word, frozenset())
+    return bool(readings(word) & evidence.colours) or any(stem(w) in evidence.words for w in alike)
+
+
+def tells_looks(word: str) -> bool:
+    """Whether a word is an attribute whose noun counts: a colour, a size, "rustic"; not "parked", not "three-story"."""
+    if any(kind == "state" for kind, _ in readings(word)):
+        return True
+    if word.split("-")[0] in NUMBERS or word.isdecimal() or stem(word) in PLAIN:
+        return False
+    return bool(readings(word)) or (is_adjective(word) and not word.endswith(("ed", "ing", "ly")))
