@@ -90,7 +90,7 @@ def convention(bench: Benchmark, params: Params) -> str:
         return ""
     name, config = params.model.name, Path(params.model.base) / "config.json"
     if params.model.backend != "openai":
-        name = str(json.loads(config.read_bytes()).get("model_type", "")) if config.is_file() else params.model.base
+        name = str(parse_json(config.read_bytes()).get("model_type", "")) if config.is_file() else params.model.base
     return convention_of(name) or ""
 
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from listening import listeners
 
-from ouro.core.processes import is_alive
+from ouro.core.processes import end, is_alive
 from ouro.core.state import State, state_of
 from tasks import screen
 from tasks.processes import deployment
@@ -260,8 +260,8 @@ def harmless():
 
 
 def within(seconds: float, true: Callable[[], object]) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
         time.sleep(0.5)
     return bool(true())
 
@@ -302,8 +302,7 @@ def test_a_real_worker_runs_no_command_that_a_run_carries(running: Running, clie
 
         assert within(200, lambda: states() <= {"COMPLETED", "FAILED", "CRASHED"}), (tmp_path / "log").read_text()
     finally:
-        worker.terminate()
-        worker.wait(120)  # on a busy machine it takes leave of its server slowly
+        end([worker], 60)  # as `ouro up` ends it; on a busy machine it takes leave of its server slowly
     assert states() == {"COMPLETED"}, (tmp_path / "log").read_text()
     assert out.read_text() == f"{ROOT} None", "the flow itself ran, in its folder, without the added variable"
     assert not owned.exists()

@@ -226,9 +226,13 @@ def pids_in(folder: Path) -> set[int]:
 QUICK = """
 
 def run(params_path, profile, overrides, rounds=1, commit=None):
+    import os
+    import time
+
     from prefect import flow
 
-    from tasks.checkout import CheckoutError
+    from tasks import tracking
+    from tasks.checkout import CheckoutError, only_run
     from tasks.processes.delivery import deliver_events
     from tasks.processes.prefect_server import prefect_server
 
@@ -340,7 +344,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
-    with (folder / "flows/round.py").open("a") as file:
+    with (folder / "flows/bootstrap.py").open("a") as file:
         file.write(QUICK)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     yield folder

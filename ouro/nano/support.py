@@ -37,8 +37,8 @@ class Facts(NamedTuple):
     """The facts of a description."""
 
     items: tuple[Item, ...]
-    containers: dict[str, str]  # kind -> slot
-    signs: dict[str, str]  # holder -> word
+    containers: dict[str, list[str]]  # kind -> slots of all that are told of
+    signs: dict[str, list[str]]  # holder -> words
     words: frozenset[str]
 
 
@@ -52,8 +52,13 @@ def read_facts(description: str) -> Facts:
         Item(shape, holder, *(_value(facts, k, f"{shape} on {holder}") for k in ("color", "pattern", "where")))
         for shape, holder in named
     )
-    containers = {name: value for kind, name, value in facts if kind == "where" and name in CONTAINERS}
-    signs = {name: value for kind, name, value in facts if kind == "sign"}
+    containers: dict[str, list[str]] = {}
+    signs: dict[str, list[str]] = {}
+    for kind, name, value in sorted(facts):
+        if kind == "where" and name in CONTAINERS:
+            containers.setdefault(name, []).append(value)
+        elif kind == "sign":
+            signs.setdefault(name, []).append(value)
     return Facts(items, containers, signs, frozenset(re.findall(r"\w+", description)))
 
 
@@ -113,7 +118,7 @@ def _field(name: str) -> Callable[[Facts, dict[str, str | None]], list[str] | No
 
 def _container(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
     kind = str(fields["kind"])
-    return [facts.containers[kind]] if kind in facts.containers else None
+    return facts.containers.get(kind)
 
 
 def _beside(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
@@ -155,7 +160,7 @@ def _plural_of_f(word: str) -> str:
 
 
 def _sign(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:
-    return [w for holder, w in facts.signs.items() if fields["holder"] in (None, holder)] or None
+    return [w for holder, words in facts.signs.items() if fields["holder"] in (None, holder) for w in words] or None
 
 
 def _exists(facts: Facts, fields: dict[str, str | None]) -> list[str] | None:

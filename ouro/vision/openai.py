@@ -26,6 +26,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from ouro.core.json_text import parse_json
 from ouro.vision.alternatives import MOST_ALTERNATIVES, option_shares, read_steps, token_probabilities, tokens_needed
 from ouro.vision.data_urls import DataURLs
 from ouro.vision.extras import Extras, Fields
@@ -273,7 +274,7 @@ def resize_multiple(folder: Path) -> int:
     """The number that a local model's picture sides are multiples of (patch size times merge size); 1 if unknown."""
     for name in ("processor_config.json", "preprocessor_config.json"):
         if (folder / name).is_file():
-            config: dict[str, Any] = json.loads((folder / name).read_bytes())
+            config: dict[str, Any] = parse_json((folder / name).read_bytes())
             processor = config.get("image_processor", config)
             return (
                 int(processor.get("patch_size", 1)) * int(processor["merge_size"]) if "merge_size" in processor else 1

@@ -9,12 +9,13 @@ limits each read instead of the attempt, so that a slow server can send for ever
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 
+from ouro.core.json_text import parse_json
 from ouro.vision import redirects
 from ouro.vision.server_errors import KEY, NO_KEY, ServerRefused, excerpt
 
@@ -70,14 +71,23 @@ def reply_of(body: bytes) -> str:
         raise ValueError("its body is no chat completion") from error
     if content is None and choice.get("finish_reason") is not None:
         return ""  # all tokens were used for reasoning, or the server's filter removed the text
+    if isinstance(content, list):
+        content = _text_of(cast("list[Any]", content))
     if not isinstance(content, str):
         raise ValueError("its message has no text")
     return content
 
 
+def _text_of(parts: Sequence[Any]) -> str | None:
+    """The text of a message in parts; its reasoning is none of it. None for a part that is none."""
+    if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts):
+        return None
+    return "".join(str(part.get("text", "")) for part in parts if part["type"] in ("text", "output_text"))
+
+
 def choice_of(body: bytes) -> Any:
     """The first choice of a chat completion; raises ValueError, KeyError, IndexError or TypeError for another body."""
-    return json.loads(body)["choices"][0]
+    return parse_json(body)["choices"][0]
 
 
 def make_client(url: str, concurrency: int, timeout: float, retries: int) -> AsyncOpenAI:

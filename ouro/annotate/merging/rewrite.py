@@ -249,7 +249,7 @@ def evidence_of(tree: Tree, root: str) -> Evidence:
     return Evidence.of(
         regions,
         [tree.descriptions[region.region_id] for region in regions],
-        [match for region in inside for match in tree.matches.get(region, ()) if match.parent_id in inside],
+        [match for region in regions for match in tree.matches.get(region.region_id, ()) if match.parent_id in inside],
         [conflict for conflict in tree.conflicts if set(conflict.region_ids) & inside],
     )
 
