@@ -27,7 +27,7 @@ from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
 from ouro.vision.protocols import Refused, Request
 from tasks import annotator as annotators
-from tasks import asking, mlflow_pages, tracking
+from tasks import asking, benchmark_sources, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +51,7 @@ def run(data: Path, name: str, out: Path, params: Params | None = None, **knobs:
         "cache": out.parent / "cache",
         "adapter": None,
     }
-    source = asking.open_source(benchmark(name), data, 10**8)
+    source = benchmark_sources.open_source(benchmark(name), data, 10**8)
     return asking.run_benchmark(source, params or load_params(ROOT / "params.yaml"), out, **{**arguments, **knobs})
 
 
@@ -79,7 +79,7 @@ def test_a_question_is_put_as_the_registry_says_and_asked_once(tmp_path: Path, m
 def test_every_question_is_asked_in_the_words_of_the_registry(tmp_path: Path, model: Scripted, name: str) -> None:
     data, bench, done = fill(tmp_path / "data", [name]), benchmark(name), list[int]()
     score = run(data, name, tmp_path / "run", progress=done.append)
-    items = [one for one in asking.open_source(bench, data, 10**8).load() if isinstance(one, Item)]
+    items = [one for one in benchmark_sources.open_source(bench, data, 10**8).load() if isinstance(one, Item)]
     prompts = [r.prompt for r in model.asked]
     assert sorted(prompts) == sorted({(prompt_of(bench, i), i.image): prompt_of(bench, i) for i in items}.values())
     assert model.lengths == {bench.max_new_tokens}
@@ -230,7 +230,7 @@ def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_g
 def test_a_list_with_a_benchmark_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
     params = load_params(ROOT / "params.yaml", ("benchmark.names=[docvqa]", f"benchmark.folder={tmp_path}"))
     with pytest.raises(BenchmarkFileError, match=r"docvqa: no such folder; DocVQA needs val_v1\.0_withQT\.json"):
-        asking.check_benchmarks(params)
+        benchmark_sources.check_benchmarks(params)
 
 
 # ---- nano, end to end ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cli.app import app
 from ouro.benchmarks.loaders.registry import benchmark
 from ouro.core.params import load_params
 from ouro.vision.protocols import Request
-from tasks import asking
+from tasks import asking, benchmark_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -41,7 +41,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 def run(data: Path, name: str) -> Any:
-    source = asking.open_source(benchmark(name), data, 10**8)
+    source = benchmark_sources.open_source(benchmark(name), data, 10**8)
     return asking.run_benchmark(
         source, load_params(ROOT / "params.yaml"), data / "run", k=0, limit=0, protocol="", controls=False,
         cache=data / "cache", adapter=None,

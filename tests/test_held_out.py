@@ -38,7 +38,7 @@ from ouro.benchmarks.scored import Score
 from ouro.core.layout import Layout
 from ouro.core.records import Box
 from ouro.vision.protocols import Request
-from tasks import asking, mlflow_pages, tracking
+from tasks import asking, benchmark_sources, mlflow_pages, tracking
 from tasks import benchmark as stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,8 +52,8 @@ def ask(
     model, settings = Scripted(reply), params("benchmark.bootstrap_samples=200", *overrides)
     monkeypatch.setattr(asking, "annotator", lambda *_: model)
     score = asking.run_benchmark(
-        asking.source_of(HELD_OUT, settings, layout=layout), settings, out, k=k, limit=0, protocol="", controls=True,
-        cache=out.parent / f"replies of {out.name}", adapter=None,
+        benchmark_sources.source_of(HELD_OUT, settings, layout=layout), settings, out, k=k, limit=0, protocol="",
+        controls=True, cache=out.parent / f"replies of {out.name}", adapter=None,
     )  # fmt: skip
     assert score
     return score, model
@@ -246,9 +246,9 @@ def test_what_cannot_be_scored_or_shown_is_rejected_with_its_reason(
 
 def test_a_collection_without_questions_says_so(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "data", tmp_path / ".ouro/cache")
-    assert asking.held_out_count(layout) == 0
+    assert benchmark_sources.held_out_count(layout) == 0
     with pytest.raises(BenchmarkFileError, match=r"test_questions\.json: got no questions, expected those of stage"):
-        asking.source_of(HELD_OUT, params(), layout=layout)
+        benchmark_sources.source_of(HELD_OUT, params(), layout=layout)
     write_questions(layout, [])
     assert stage.asked_names(layout, params("benchmark.names=[docvqa]")) == ["docvqa"]
 

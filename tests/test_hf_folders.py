@@ -14,7 +14,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.hf import open_table
 from ouro.benchmarks.loaders.registry import benchmark, columns_of
 from ouro.ingest.hf_dataset import DatasetError, open_dataset
-from tasks import asking
+from tasks import benchmark_sources
 
 README = """---
 configs:
@@ -56,7 +56,7 @@ def write(folder: Path, files: Mapping[str, str], readme: str = "") -> str:
 
 def ids(text: str) -> list[str]:
     """Of the questions that --hub docvqa=TEXT asks."""
-    source = asking.open_source(benchmark("docvqa"), Path("nowhere"), 10**8, text)
+    source = benchmark_sources.open_source(benchmark("docvqa"), Path("nowhere"), 10**8, text)
     return [one.item_id for one in source.load() if isinstance(one, Item)]
 
 
@@ -160,7 +160,7 @@ def test_the_pictures_of_gqa_are_a_table_of_their_own(tmp_path: Path) -> None:
     pictures = datasets.Dataset.from_dict(images).cast_column("image", datasets.Image())
     pictures.to_parquet(str(places["images"]))
     hub = (f"{folder}:testdev_balanced_rows@testdev", f"{folder}:testdev_balanced_images")
-    source = asking.open_source(benchmark("gqa"), tmp_path, 10**8, *hub)
+    source = benchmark_sources.open_source(benchmark("gqa"), tmp_path, 10**8, *hub)
     (item,) = [one for one in source.load() if isinstance(one, Item)]
     assert source.pictures.open(item.image).getpixel((0, 0)) == (255, 0, 0)
     assert [bool(source.pictures.digest(name)) for name in ("n7", "n8", "n9")] == [True, False, False]

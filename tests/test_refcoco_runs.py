@@ -14,7 +14,7 @@ from cli.score import Options, run
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.benchmarks.loaders.registry import benchmark
 from ouro.core.params import load_params
-from tasks import asking
+from tasks import asking, benchmark_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 BOX = (20, 20, 100, 80)  # a tenth, a fifth, a half, four fifths of a picture of 200 x 100
@@ -80,7 +80,7 @@ def test_a_model_that_is_asked_is_read_as_its_family_writes(tmp_path: Path, monk
     for knobs, protocol, value in ((served, "qwen2.5-vl", 1.0), (("model.base=models/nano",), "thousandths", 0.0)):
         params = load_params(ROOT / "params.yaml", knobs)
         score = asking.run_benchmark(
-            asking.open_source(benchmark("refcoco"), tmp_path / "data", 10**8), params, tmp_path / "run", k=0, limit=0,
-            protocol="", controls=False, cache=tmp_path / "cache", adapter=None,
+            benchmark_sources.open_source(benchmark("refcoco"), tmp_path / "data", 10**8), params, tmp_path / "run",
+            k=0, limit=0, protocol="", controls=False, cache=tmp_path / "cache", adapter=None,
         )  # fmt: skip
         assert score is not None and (score.protocol, score.reported.value) == (protocol, value)

@@ -19,7 +19,7 @@ from ouro.core.layout import Layout
 from ouro.core.records import Box, Image, Region
 from ouro.nano.scenes import draw_scene, render
 from ouro.vision.protocols import Request
-from tasks import asking
+from tasks import benchmark_sources
 
 COLORS = ("red", "green", "blue", "black")
 
@@ -69,7 +69,7 @@ def fill(data: Path, names: Sequence[str]) -> Path:
             if file.is_file():
                 (data / name).mkdir(parents=True, exist_ok=True)
                 (data / name / file.name).write_bytes(file.read_bytes())
-        source = asking.open_source(benchmark(name), data, 10**8)
+        source = benchmark_sources.open_source(benchmark(name), data, 10**8)
         for i, item in enumerate(one for one in source.load() if isinstance(one, Item)):
             path = data / name / "images" / item.image
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from ouro.benchmarks.items import HELD_OUT
 from ouro.benchmarks.scored import Score
 from ouro.core.layout import Layout
 from ouro.core.params import Params, load_params
-from tasks import asking
+from tasks import asking, benchmark_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +28,8 @@ def ask_logging(root: Path, batches: int | None = None) -> Score:
     asking.annotator = lambda *_: model  # type: ignore[assignment]
     settings = benchmark_params("benchmark.bootstrap_samples=200")
     score = asking.run_benchmark(
-        asking.source_of(HELD_OUT, settings, layout=layout), settings, root / "run", k=0, limit=0, protocol="",
-        controls=True, cache=root / "replies", adapter=None,
+        benchmark_sources.source_of(HELD_OUT, settings, layout=layout), settings, root / "run", k=0, limit=0,
+        protocol="", controls=True, cache=root / "replies", adapter=None,
     )  # fmt: skip
     assert score
     return score

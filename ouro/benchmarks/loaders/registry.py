@@ -39,14 +39,8 @@ if TYPE_CHECKING:
 
     Load = Callable[[Sequence[Path]], Iterator[Item | Rejected]]
 
-GENERAL, DOCUMENT, TEXT, CAPTIONS, BEYOND, COLLECTION = (
-    "General VQA",
-    "Doc-oriented VQA",
-    "Scene Text-centric VQA",
-    "Image Captions",
-    "Beyond the paper",
-    "The collection's own",
-)
+GENERAL, DOCUMENT, TEXT, CAPTIONS = "General VQA", "Doc-oriented VQA", "Scene Text-centric VQA", "Image Captions"
+BEYOND, COLLECTION = "Beyond the paper", "The collection's own"
 TABLES = {GENERAL: 1, DOCUMENT: 2, TEXT: 3, CAPTIONS: 4, BEYOND: 0, COLLECTION: 0}
 
 
