@@ -4,7 +4,7 @@ Needs the regions and descriptions that `ouro bootstrap` or `ouro annotate` leav
 nano world's exact ground truth (annotations/facts.json). Merges them anew with the params of params.yaml and
 compares the merged descriptions with the truth: precision and recall of facts, repeated facts, tokens; then the
 merge's speed, and the kept question-answer pairs by type, where there are any. Leaves with 1 when the merged
-descriptions miss what issue 3 asks: precision 0.97, recall 0.93, none over its budget, under 1% repeated.
+descriptions miss a floor: precision 0.97, recall 0.93, none over its budget, under 1% repeated.
 """
 
 from __future__ import annotations
