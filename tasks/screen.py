@@ -203,11 +203,14 @@ def count_rows(names: Sequence[str], sidecars: Sequence[Sidecar]) -> list[dict[s
 
 def count_line(stage: str, sidecars: Sequence[Sidecar]) -> str:
     """The counts of a whole stage in one line."""
+    from ouro.core.control_tokens import META
     from ouro.core.counts import count_records
 
     count = count_records(stage, sidecars)
     rejected = sum(count.rejected.values())
-    return f"{stage}: {count.n_in} in, {count.n_out} out, {rejected} rejected{_brackets(count.rejected)}"
+    tokens = sum(sidecar.meta.get(META, 0) for sidecar in sidecars)
+    removed = f"; {tokens} control tokens in texts removed or broken" if tokens else ""
+    return f"{stage}: {count.n_in} in, {count.n_out} out, {rejected} rejected{_brackets(count.rejected)}{removed}"
 
 
 def _reasons(rejected: Mapping[str, int]) -> str:

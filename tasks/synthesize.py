@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ouro.annotate.synthesize import synthesize_images
 from ouro.core.artifacts import read_shard, read_sidecar, write_shard
+from ouro.core.control_tokens import tokens_meta
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Image, QAPair, Scene
@@ -49,11 +50,12 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
 
     def make() -> None:
         described = read_shard(scenes, Scene)
+        tokens: list[int] = []
         result = synthesize_images(
             read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
-            partial(annotator, params.model), params.synthesize, progress, _logged(name), _rules(params),
+            partial(annotator, params.model), params.synthesize, progress, _logged(name), _rules(params), tokens.append,
         )  # fmt: skip
-        meta = result.meta(len(described))
+        meta = {**result.meta(len(described)), **tokens_meta(sum(tokens))}
         write_shard(out, QAPair, result.pairs, n_in=result.n_in, rejected=result.rejected, meta=meta)
 
     if produce(

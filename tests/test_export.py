@@ -32,7 +32,6 @@ from ouro.export.conversations import (
     CONTENTS,
     PROMPT,
     REF,
-    RESERVED,
     Conversation,
     ConversationTurn,
     ImageAnnotations,
@@ -101,7 +100,8 @@ def test_boxes_are_spelled_out_as_shares_of_the_images_sides() -> None:
     )
 
 
-_TEXTS = st.text(max_size=12) | st.sampled_from(["", " ", "a star", *RESERVED, "x<image>y", "< image>"])
+PLACEHOLDERS = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
+_TEXTS = st.text(max_size=12) | st.sampled_from(["", " ", "a star", *PLACEHOLDERS, "x<image>y", "< image>"])
 
 
 @given(_TEXTS, _TEXTS, _TEXTS)
@@ -110,7 +110,7 @@ def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, caption: 
     conversations, rejected = build_conversations(about, PROMPT, CONTENTS)
     n_refs = len({t.rstrip(" .") for t in ("a table", caption)})
     assert sum(len(c.turns) for c in conversations) + len(rejected) == 1 + 3 + 3 + n_refs
-    assert {r.reason for r in rejected} <= {"reserved_text", "empty_text"}
+    assert {r.reason for r in rejected} <= {"empty_text"}
     for conversation in conversations:
         row = make_ms_swift_row(conversation, about.image, "i.png")
         text = "\x1f".join(message["content"] for message in row["messages"])
@@ -118,7 +118,7 @@ def test_placeholders_are_ours_alone_whatever_a_model_wrote(text: str, caption: 
         assert text.count("<image>") == len(row["images"]) == 1
         assert text.count(BBOX) == len(objects["bbox"])
         assert text.count(REF) == len(objects["ref"])
-        assert not any(mark in text for mark in RESERVED if mark not in ("<image>", BBOX, REF))
+        assert not any(mark in text for mark in PLACEHOLDERS if mark not in ("<image>", BBOX, REF))
 
 
 # ---- the folder -----------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_p
         annotated / "images", tmp_path / "out", ExportOptions("llava", CONTENTS, PROMPT),
     )  # fmt: skip
     assert (counts.images_out, counts.images_rejected, counts.turns_rejected) == (
-        0, {"nothing_said": 1}, {"reserved_text": 1},
+        0, {"nothing_said": 1}, {"empty_text": 1},
     )  # fmt: skip
     assert json.loads((tmp_path / "out/train.json").read_text()) == []
 
@@ -254,5 +254,6 @@ def test_control_tokens_in_a_text_go_to_no_trainer(mark: str) -> None:
         image, regions_of("i"), scene_of("i", f"a sign {mark} red"), pairs_of("i", f"what is {mark} ?")
     )
     conversations, rejected = build_conversations(about, "describe.", ("description", "questions"))
-    assert mark not in repr(conversations) and len(conversations) == 2  # two aspects are left
-    assert [r.reason for r in rejected] == ["reserved_text"] * 2
+    assert mark not in repr(conversations) and rejected == []
+    assert conversations[0].turns[0].answer == f"a sign < {mark[1:]} red"
+    assert conversations[1].turns[0].question == f"what is < {mark[1:]} ?"

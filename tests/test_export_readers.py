@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytest
 from annotated_folder import (
-    NASTY,
+    NASTY_EXPORTED,
     export_all,
     rows_of,
     write_annotated,
@@ -47,8 +47,9 @@ def test_counts_add_up_and_are_the_same_in_every_format(
             "images_out": 3,
             "images_rejected": {"held_out": 1, "not_described": 1},
             "conversations": {"description": 3, "grounding": 3, "object details": 3, "regions": 3, "style": 3},
-            "turns": {"description": 3, "grounding": 6, "object details": 3, "regions": 8, "style": 5},
-            "turns_rejected": {"reserved_text": 3},  # a region, its grounding, and a question
+            "turns": {"description": 3, "grounding": 7, "object details": 3, "regions": 9, "style": 6},
+            "turns_rejected": {},
+            "control_tokens": 4,  # two of NASTY, a region's <image>, a question's <bbox>
         }
     command.run(annotated, tmp_path / "out", "llava", contents=["description"])
     output = capfd.readouterr().out
@@ -97,9 +98,9 @@ def test_ms_swift_rows_fit_its_schema_and_datasets_reads_them(exported: dict[str
             assert all((out / image).is_file() for image in row.images)
         loaded = load_dataset("json", data_files=str(out / f"{name}.jsonl"), cache_dir=str(tmp_path))["train"]
         assert list(loaded["channel"]) == [r["channel"] for r in dataset_rows]
-    assert rows["train"][0]["messages"][1]["content"] == NASTY
+    assert rows["train"][0]["messages"][1]["content"] == NASTY_EXPORTED
     weights = [m.get("loss_scale") for row in rows["train"] for m in row["messages"] if row["channel"] == "style"]
-    assert weights == [None, 1.0] + [None, 0.5, None, 1.0] * 2
+    assert weights == [None, 0.5, None, 1.0] * 3
     first = rows["grounding"][1]
     assert first["messages"][2:] == [
         {"role": "user", "content": "Find <ref-object> in the image."},
@@ -125,7 +126,7 @@ def test_llava_is_one_json_array_of_itsrows_of(exported: dict[str, Path]) -> Non
         assert (out / row["image"]).is_file()
         _alternate(row["conversations"], "<image>\n")
     assert rows[0]["conversations"] == [
-        {"from": "human", "value": f"<image>\n{PROMPT}"}, {"from": "gpt", "value": NASTY},
+        {"from": "human", "value": f"<image>\n{PROMPT}"}, {"from": "gpt", "value": NASTY_EXPORTED},
     ]  # fmt: skip
 
 
@@ -184,11 +185,12 @@ def test_webdataset_reads_the_tars(exported: dict[str, Path], annotated: Path) -
         assert (np.asarray(sample["png"].convert("RGB")) == _pixels(stored)).all()
         assert sample["__key__"] == sample["json"]["image"]["image_id"]
     first = samples[0]["json"]
-    assert first["description"] == NASTY
+    assert first["description"] == NASTY_EXPORTED
     assert [c["channel"] for c in first["conversations"]] == [
-        "description", "object details", "style", "regions", "grounding",
+        "description", "style", "object details", "regions", "grounding",
     ]  # fmt: skip
-    assert first["conversations"][2]["turns"] == [
-        {"question": "is it dark ?", "answer": "no", "weight": 1.0, "support": None, "confidence": 1.0}
+    assert first["conversations"][1]["turns"] == [
+        {"question": "what does < bbox> mean ?", "answer": "red", "weight": 0.5, "support": None, "confidence": 0.5},
+        {"question": "is it dark ?", "answer": "no", "weight": 1.0, "support": None, "confidence": 1.0},
     ]
     assert (first["regions"][1]["box"], first["regions"][1]["description"]) == ([0, 64, 128, 192], "a table")

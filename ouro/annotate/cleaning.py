@@ -1,4 +1,4 @@
-"""Plain text of what a model wrote: without markup, special tokens, thinking and characters that cannot be seen.
+"""Plain text of what a model wrote: without markup, control tokens, thinking and characters that cannot be seen.
 
 Pure functions of any text, in time linear in its length. Models that are asked for prose answer in Markdown, end with
 the tokens of their chat template, or think aloud first; none of that describes a picture.
@@ -9,20 +9,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# Controls but blanks, soft hyphens, zero-width and bidirectional marks, undecodable tokens, halves of surrogate pairs.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffd\ud800-\udfff]"
-)
+from ouro.core.control_tokens import UNSEEN, break_quoted_tokens, remove_control_tokens
+
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 _BAR = "[|｜]"
 _STARTS = re.compile(
-    rf"<{_BAR}(?:im_start|start_header_id){_BAR}>(?:[ \t]*(?:system|user|assistant)\b)?(?:<{_BAR}end_header_id{_BAR}>)?"
+    rf"(?:<{_BAR}(?:im_start|start_header_id){_BAR}>|<start_of_turn>|<im_start>)"
+    rf"(?:[ \t]*(?:system|user|assistant|model)\b)?(?:<{_BAR}end_header_id{_BAR}>)?"
 )
 _ENDS = re.compile(
-    rf"<{_BAR}(?:im_end|end[\w▁]{{0,40}}|eo[mst]\w{{0,40}}){_BAR}>|</s>|<eos>|<end_of_turn>|<end_of_utterance>"
-)
-_TOKENS = re.compile(
-    rf"<{_BAR}[^<>|｜\n]{{0,60}}{_BAR}>|<(?:s|unk|pad|bos|image|video|start_of_turn|loc_?\d{{1,6}})>|</?think>"
-    r"|\[/?INST\]|<</?SYS>>"
+    rf"<{_BAR}(?:im_end|end[\w▁]{{0,40}}|eo[mst]\w{{0,40}}){_BAR}>|</s>|<eos>|<im_end>|<end_of_turn>|<end_of_utterance>"
 )
 _ATTRIBUTES = r"(?:\s[^<>=]{0,60}=[^<>]{0,300})?\s{0,5}/?"
 _BLOCKS = re.compile(
@@ -70,9 +66,9 @@ def visible(text: str) -> str:
 
 
 def without_tags(text: str) -> str:
-    """A text without unseen characters, special tokens and HTML tags; block tags and tokens end a line."""
+    """A text without unseen characters, control tokens and HTML tags; block tags and ends of turns end a line."""
     text = _STARTS.sub("\n", visible(text))
-    text = _TOKENS.sub("", _ENDS.sub("\n", text))
+    text = remove_control_tokens(_ENDS.sub("\n", text)).text
     return _INLINES.sub("", _BLOCKS.sub("\n", text))
 
 
@@ -94,7 +90,8 @@ def plain_text(reply: str) -> str:
 
 def _clean_once(reply: str) -> str:
     """One pass of `plain_text`: the answer's first turn without tags, fences and marks."""
-    text = _STARTS.sub("\n", visible(apart_from_thinking(reply).answer))
+    text = break_quoted_tokens(visible(apart_from_thinking(reply).answer))
+    text = _STARTS.sub("\n", text)
     text = next((turn for turn in _ENDS.split(text) if _ALNUM.search(turn)), "")
     lines = [line for line in without_tags(text).splitlines() if not _FENCE.fullmatch(line)]
     return _join_lines([_plain_line(line) for line in lines if _ALNUM.search(line)])

@@ -18,6 +18,7 @@ from ouro.annotate.marks import find_marks
 from ouro.annotate.naming import Name, clean_name
 from ouro.annotate.prompts import description_prompt
 from ouro.annotate.wave import Answer, ask_regions
+from ouro.core.control_tokens import META, break_control_tokens, count_control_tokens, tokens_meta
 from ouro.core.crops import crop
 from ouro.core.pictures import Pictures, chunk_images
 from ouro.core.records import Description, Image, Region, Rejected, regions_of, training_images
@@ -64,7 +65,7 @@ def describe_images(
     train = training_images(images)
     train_regions = regions_of(train, regions)
     result = Described([], [], len(train_regions), {"held_out_regions": len(regions) - len(train_regions)})
-    names = Counter[str]()
+    names, n_tokens = Counter[str](), 0
     for chunk in chunk_images(train):
         pictures, chunk_regions = Pictures(chunk, folder, max_pixels), regions_of(chunk, train_regions)
         vlm = load(params.batch_size, params.batch_tokens)
@@ -72,7 +73,8 @@ def describe_images(
         result.descriptions.extend(part.descriptions)
         result.rejected.extend(part.rejected)
         names.update(part.meta["names"])
-    result.meta.update(word_counts(result.descriptions), names=dict(sorted(names.items())))
+        n_tokens += part.meta.get(META, 0)
+    result.meta.update(word_counts(result.descriptions), names=dict(sorted(names.items())), **tokens_meta(n_tokens))
     return result
 
 
@@ -105,12 +107,14 @@ def describe_regions(
 
     Each region gets the prompt that `draw_prompt` draws for it. A region found by OCR carries its text: 'a sign'
     becomes 'a sign that says milk', and where the reply is unusable the text stands alone. `meta["names"]` counts
-    the descriptions by what became of their names (ouro.annotate.naming.OUTCOMES); without `describe.name` none is.
+    the descriptions by what became of their names (ouro.annotate.naming.OUTCOMES); without `describe.name` none is;
+    `meta["control_tokens"]` counts those in replies, none of which reaches a description.
     """
     prompts = [draw_prompt(params.prompts, seed, r.region_id) for r in regions]
     requests = [_request(r, pictures[r.image_id], p, params) for r, p in zip(regions, prompts, strict=True)]
     answers = ask_regions(requests, vlm, params, progress)
-    result = Described([], [], len(regions), {"names": Counter[str]()})
+    n_tokens = sum(count_control_tokens(reply) for answer in answers for reply in answer if reply)
+    result = Described([], [], len(regions), {"names": Counter[str](), **tokens_meta(n_tokens)})
     for region, prompt, request, answer in zip(regions, prompts, requests, answers, strict=True):
         reading = _read(answer.text, region, request.prompt, params)
         text = "" if reading.reason == "refused" else with_text(reading.text, region.text)
@@ -181,9 +185,9 @@ def _read(reply: str, region: Region, prompt: str, params: Describe) -> Reading:
 def with_text(description: str, text: str) -> str:
     """A description with the text that OCR read in its region, unless it contains it already, as whole words.
 
-    More than one word is quoted: later stages must see where an inscription ends.
+    More than one word is quoted: later stages must see where an inscription ends. Control tokens in it are broken.
     """
-    text = " ".join(text.split())
+    text = " ".join(break_control_tokens(text).text.split())
     if not text or re.search(rf"(?<!\w){re.escape(text)}(?!\w)", description, re.IGNORECASE):
         return description
     stem = description.rstrip(" .")

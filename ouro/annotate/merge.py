@@ -26,6 +26,7 @@ from ouro.annotate.merging.rewrite import Rewriting, rewrite_trees
 from ouro.annotate.merging.scenes import Composition, Task, make_scene
 from ouro.annotate.merging.tree import build_tree
 from ouro.core.boxes import relative_position
+from ouro.core.control_tokens import count_broken_tokens, tokens_meta
 from ouro.core.params import Merge
 from ouro.core.records import Description, Image, Region, Rejected, Scene, training_images
 from ouro.core.tokens import count_words
@@ -70,6 +71,7 @@ class Merged(NamedTuple):
             "conflicts": len(conflicts),
             "settled": sum(bool(c.rule) for c in conflicts),
             "written": dict(sorted(self.written.items())),
+            **tokens_meta(sum(count_broken_tokens(scene.text) for scene in self.scenes)),
         }
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ouro.core.control_tokens import break_control_tokens
+
 # ---- descriptions --------------------------------------------------------------------------------------------
 
 PROMPTS: Final[dict[str, str]] = {
@@ -82,11 +84,12 @@ NONE_OF_THEM: Final = "none of them"
 
 def which_value_prompt(about: str, values: Sequence[str]) -> str:
     """With a crop: which of the values is right? (ours)"""
-    return f"Which is right about this image: {about}?\n{_list_options(values)}\nAnswer with one of these only."
+    return f"Which is right about this image: {_words(about)}?\n{_list_options(values)}\nAnswer with one of these only."
 
 
 def which_phrase_prompt(name: str, text: str, phrases: Sequence[str]) -> str:
     """Text alone: which of a description's phrases means the thing that is called `name` elsewhere? (ours)"""
+    name, text = _words(name), _words(text)
     return (
         f"Here is a description of an image:\n{text}\n\nA close-up of a part of it shows {name}. Which of these does "
         f"{name} mean?\n{_list_options(phrases)}\nAnswer with one of these only."
@@ -94,7 +97,12 @@ def which_phrase_prompt(name: str, text: str, phrases: Sequence[str]) -> str:
 
 
 def _list_options(options: Sequence[str]) -> str:
-    return "\n".join(f"- {option}" for option in options)
+    return "\n".join(f"- {_words(option)}" for option in options)
+
+
+def _words(text: str) -> str:
+    """A text as a prompt may hold it: a control token in it would be a turn, or a picture, of the request."""
+    return break_control_tokens(text).text
 
 
 # ---- question-answer pairs -----------------------------------------------------------------------------------
@@ -124,7 +132,7 @@ TEMPLATES: Final[dict[str, str]] = {"instructed": INSTRUCTED, "nano": NANO}
 
 def synthesis_prompt(template: str, aspect: str, description: str) -> str:
     """The prompt P of eq. 5 for one aspect. Raises KeyError for an unknown template or aspect."""
-    return TEMPLATES[template].format(description=description, aspect=aspect, guidance=GUIDANCE[aspect])
+    return TEMPLATES[template].format(description=_words(description), aspect=aspect, guidance=GUIDANCE[aspect])
 
 
 # ---- support of pairs ----------------------------------------------------------------------------------------
@@ -137,7 +145,7 @@ SUPPORT: Final = (
 
 def support_prompt(description: str, question: str, answer: str) -> str:
     """What the annotator is asked of a pair, without the picture."""
-    return SUPPORT.format(description=description, question=question, answer=answer)
+    return SUPPORT.format(description=_words(description), question=_words(question), answer=_words(answer))
 
 
 # ---- answers -------------------------------------------------------------------------------------------------
@@ -151,4 +159,4 @@ ANSWERS: Final[dict[str, str]] = {
 
 def answer_prompt(template: str, question: str) -> str:
     """What the model is asked with the image alone. Raises KeyError for an unknown template."""
-    return ANSWERS[template].format(question=question)
+    return ANSWERS[template].format(question=_words(question))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.annotate.propose import filter_proposals, nest, reject
 from ouro.core import boxes
+from ouro.core.control_tokens import break_control_tokens, count_broken_tokens, tokens_meta
 from ouro.core.images import load_image
 from ouro.core.pictures import chunk_images
 from ouro.core.records import Image, Region, Rejected
@@ -92,6 +93,7 @@ def propose_images(
         result.rejected.extend(shard_result.rejected)
         result = result._replace(n_in=result.n_in + shard_result.n_candidates)
         progress(len(chunk))
+    result.meta.update(tokens_meta(sum(count_broken_tokens(region.text) for region in result.regions)))
     counting_tools = [tool for tool in counters if isinstance(tool, Counting) and tool.skipped]
     if counting_tools:
         left_out = {
@@ -183,11 +185,13 @@ def _crop(node: Node, picture: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def in_full_image(proposal: Proposal, region: Box) -> Proposal:
-    """Shift to the full image and round to whole pixels, so that a region is exactly its crop."""
+    """Shift to the full image and round to whole pixels, so that a region is exactly its crop; control tokens in text
+    are broken."""
     dx, dy = region[0], region[1]
     x0, y0, x1, y1 = proposal.box
     shifted = (_round(x0 + dx), _round(y0 + dy), _round(x1 + dx), _round(y1 + dy))
-    return proposal._replace(box=shifted, score=round(float(proposal.score), 4))
+    text = break_control_tokens(proposal.text).text
+    return proposal._replace(box=shifted, score=round(float(proposal.score), 4), text=text)
 
 
 def _round(value: float) -> float:

@@ -28,6 +28,7 @@ from ouro.annotate.pairs.judging import (
 )
 from ouro.annotate.pairs.replies import Leftover, Piece, Written, parse_reply
 from ouro.annotate.prompts import answer_prompt, synthesis_prompt
+from ouro.core.control_tokens import count_control_tokens
 from ouro.core.pictures import Pictures, chunk_images
 from ouro.core.records import Image, QAPair, Rejected, Scene
 from ouro.vision.protocols import Refused, Request, VisionLM
@@ -77,6 +78,7 @@ def synthesize_images(
     progress: Progress | None = None,
     answered: Progress | None = None,
     rules: Rules | None = None,
+    on_tokens: Progress = lambda n: None,
 ) -> Synthesized:
     """The pairs of a shard's scenes; the files of their images lie in `folder`.
 
@@ -89,7 +91,7 @@ def synthesize_images(
         pictures = Pictures(chunk, folder, max_pixels)
         chunk_scenes = [scene for scene in scenes if scene.image_id in pictures]
         vlm, checker = writer(params.batch_size), answerer(params.batch_size) if params.asks else None
-        written = synthesize_shard(pictures, chunk_scenes, vlm, params, progress, checker, answered, rules)
+        written = synthesize_shard(pictures, chunk_scenes, vlm, params, progress, checker, answered, rules, on_tokens)
         result.pairs.extend(written.pairs)
         result.rejected.extend(written.rejected)
         result = result._replace(n_in=result.n_in + written.n_in)
@@ -105,9 +107,10 @@ def synthesize_shard(
     answerer: VisionLM | None = None,
     answered: Progress | None = None,
     rules: Rules | None = None,
+    on_tokens: Progress = lambda n: None,
 ) -> Synthesized:
     """The pairs of a shard. `answerer`: the annotator that is asked about pairs (None: nothing asks it); `answered` is
-    called with the number of further answers.
+    called with the number of further answers, `on_tokens` with that of control tokens in a reply: no pair has any.
 
     Rejected: "unparsable", "cut_off", "thinking", "other_field" (ouro.annotate.pairs.replies); "duplicate_question",
     "too_many_pairs", the reasons of ouro.annotate.pairs.support or "not_supported", "leaks_answer",
@@ -116,7 +119,7 @@ def synthesize_shard(
     write an image's pairs of an aspect, or to answer one in the round trip, that the model's server refuses. Raises
     ScoringUnavailable.
     """
-    replies = list(_write_pairs(pictures, scenes, vlm, params, progress))
+    replies = list(_write_pairs(pictures, scenes, vlm, params, progress, on_tokens))
     accepted, rejected = _select(replies, _judges(replies, scenes, params, answerer, rules), params)
     if answerer is not None:
         accepted, disagreeing = _round_trip(pictures, accepted, answerer, params, answered)
@@ -172,6 +175,7 @@ def _write_pairs(
     vlm: VisionLM,
     params: Synthesize,
     progress: Progress | None,
+    on_tokens: Progress,
 ) -> Iterator[_Reply]:
     """VLM(I, P, d0) for each scene and aspect, all in one batch, parsed to pieces."""
     tasks = [(scene, aspect) for scene in scenes for aspect in params.aspects]
@@ -185,6 +189,7 @@ def _write_pairs(
     ]
     replies = vlm.generate(requests, max_new_tokens=params.max_new_tokens, progress=progress)
     for (scene, aspect), reply in zip(tasks, replies, strict=True):
+        on_tokens(count_control_tokens(reply))
         yield _Reply(scene, aspect, _read(reply, params.max_new_tokens))
 
 

@@ -9,21 +9,18 @@
 formats without placeholders get text instead (`spelled_out`). OURO trains on the first two alone (eq. 6, 7); regions
 and grounding are our addition.
 
-Every turn is kept or rejected:
-
-    reserved_text  it contains one of RESERVED, which a trainer would read as a picture or a box, or a control token
-                   such as <|im_end|>, which would end a turn
-    empty_text     its text is empty
+Control tokens in texts, which a trainer would read as a picture, a box or the end of a turn, are broken and counted
+(ouro.core.control_tokens). A turn whose text is empty is rejected ("empty_text").
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ouro.core.control_tokens import break_control_tokens, remove_control_tokens
 from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
 
 CONTENTS = ("description", "questions", "regions", "grounding")
@@ -31,9 +28,6 @@ PROMPT = "Describe the image in detail."
 BBOX, REF = "<bbox>", "<ref-object>"
 REGION_QUESTION = f"Describe the region {BBOX}."
 GROUNDING_QUESTION = f"Find {REF} in the image."
-CONTROL = re.compile(r"<\|[^<>|]+\|>")
-# Placeholders of ms-swift, of which LLaMA-Factory and LLaVA know the first three.
-RESERVED = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
 
 
 class ConversationTurn(NamedTuple):
@@ -77,17 +71,39 @@ class _Piece(NamedTuple):
     boxes: tuple[Box, ...] = ()
 
 
+def break_tokens(about: ImageAnnotations) -> tuple[ImageAnnotations, int]:
+    """The annotations of an image with all control tokens in their texts broken, and how many there were. A text that
+    is nothing but control tokens is empty."""
+    n_tokens = 0
+
+    def clean(text: str) -> str:
+        nonlocal n_tokens
+        cleaned = break_control_tokens(text)
+        n_tokens += cleaned.n_tokens
+        return cleaned.text if not cleaned.n_tokens or remove_control_tokens(text).text.strip() else ""
+
+    image = replace(about.image, captions=tuple(map(clean, about.image.captions)))
+    regions = [replace(region, text=clean(region.text)) for region in about.regions]
+    texts = tuple((region_id, clean(text)) for region_id, text in about.scene.region_texts)
+    scene = replace(about.scene, text=clean(about.scene.text), region_texts=texts)
+    pairs = [replace(pair, question=clean(pair.question), answer=clean(pair.answer)) for pair in about.pairs]
+    return ImageAnnotations(image, regions, scene, pairs), n_tokens
+
+
 def build_conversations(
     about: ImageAnnotations, prompt: str, contents: Sequence[str]
 ) -> tuple[list[Conversation], list[Rejected]]:
-    """One conversation per channel, channels and turns in the order of creation; and the rejected turns."""
+    """One conversation per channel, channels and turns in the order of creation; and the rejected turns.
+
+    No text holds a control token, also where `break_tokens` was not called before.
+    """
+    about = break_tokens(about)[0]
     pieces_by_channel: dict[str, list[_Piece]] = {}
     rejected: list[Rejected] = []
     for piece in _make_pieces(about, prompt, contents):
-        problem = _find_problem(piece.model_texts)
-        if problem:
+        if any(not text.strip() for text in piece.model_texts):
             name = f"{about.image.image_id}/{piece.channel}"
-            rejected.append(Rejected("export", name, problem, " ".join(piece.model_texts)[:200]))
+            rejected.append(Rejected("export", name, "empty_text", " ".join(piece.model_texts)[:200]))
         else:
             pieces_by_channel.setdefault(piece.channel, []).append(piece)
     conversations = [
@@ -127,13 +143,6 @@ def _list_region_texts(about: ImageAnnotations) -> list[tuple[Region, str]]:
     """Every region but the whole image, with its merged description."""
     texts = dict(about.scene.region_texts)
     return [(r, texts[r.region_id]) for r in about.regions if r.parent_id is not None and r.region_id in texts]
-
-
-def _find_problem(texts: Sequence[str]) -> str:
-    if any(not text.strip() for text in texts):
-        return "empty_text"
-    has_reserved = any(CONTROL.search(text) or any(token in text for token in RESERVED) for text in texts)
-    return "reserved_text" if has_reserved else ""
 
 
 def replace_placeholders(conversation: Conversation, image: Image) -> tuple[ConversationTurn, ...]:

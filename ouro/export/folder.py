@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
+from ouro.core.control_tokens import find_control_tokens
 from ouro.core.errors import OuroError
 from ouro.core.files import ArtifactError, write_json
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.export.conversations import Conversation, ImageAnnotations, build_conversations
+from ouro.export.conversations import Conversation, ImageAnnotations, break_tokens, build_conversations
 from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
 from ouro.pages.gallery import replacing
 
@@ -52,7 +53,7 @@ class ExportOptions:
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
     """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: numbers written, by
-    channel; `turns_rejected`: by reason.
+    channel; `turns_rejected`: by reason; `control_tokens`: how many were broken in texts (ouro.core.control_tokens).
 
     Images are rejected as "held_out" (the test split), "not_described" (merge rejected them) or "nothing_said".
     """
@@ -64,6 +65,7 @@ class ExportCounts:
     conversations: dict[str, int]
     turns: dict[str, int]
     turns_rejected: dict[str, int]
+    control_tokens: int = 0
 
     def line(self) -> str:
         """All counts in one line of text."""
@@ -73,6 +75,7 @@ class ExportCounts:
             f"{_format_counts(self.images_rejected)}; {sum(self.turns.values())} turns{_format_counts(self.turns)} in "
             f"{sum(self.conversations.values())} conversations, {n_turns} turns rejected"
             f"{_format_counts(self.turns_rejected)}"
+            + (f"; {self.control_tokens} control tokens in texts broken" if self.control_tokens else "")
         )
 
 
@@ -106,6 +109,12 @@ def _check_options(out: Path, options: ExportOptions) -> None:
     if options.pictures != "copy" and options.format in EMBEDDING_FORMATS:
         raise ExportError(
             f"--images {options.pictures}: {options.format} holds its pictures in its own files; leave --images out"
+        )
+    if spans := find_control_tokens(options.prompt):
+        start, end = spans[0]
+        raise ExportError(
+            f"--prompt: got the control token {options.prompt[start:end]} in it, expected words alone. Fix: leave it "
+            "out; each format adds its own placeholder of the picture"
         )
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_export(out))):
         raise ExportError(f"--out {out}: got something that is no earlier export, expected a new or empty folder")
@@ -170,6 +179,7 @@ class _Tally:
         self.conversations: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
         self.turns_rejected: Counter[str] = Counter()
+        self.control_tokens = 0
 
     def items(self, shard: ExportShard, images: Path, options: ExportOptions) -> list[ExportItem]:
         """The images of a shard that are in the training split and have at least one turn."""
@@ -181,7 +191,10 @@ class _Tally:
             if image.split != "train" or image_id not in scenes:
                 self.images_rejected["held_out" if image.split != "train" else "not_described"] += 1
                 continue
-            about = ImageAnnotations(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
+            about, n_tokens = break_tokens(
+                ImageAnnotations(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
+            )
+            self.control_tokens += n_tokens
             kept_conversations = self._build_conversations(about, options)
             if kept_conversations:
                 export_items.append(ExportItem(about, kept_conversations, images / image.path, f"images/{image.path}"))
@@ -207,7 +220,9 @@ class _Tally:
             )
         counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
         by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
-        return ExportCounts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
+        return ExportCounts(
+            format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected, self.control_tokens
+        )
 
 
 R = TypeVar("R", Region, QAPair)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.core.artifacts import prune_shards, write_shard
+from ouro.core.control_tokens import break_control_tokens, count_broken_tokens, tokens_meta
 from ouro.core.depth import NOTE
 from ouro.core.files import sync
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
@@ -191,7 +192,8 @@ class _Writer:
         self.n_kept += 1
         if picture.bits < 16:
             self.depths[picture.bits] += 1
-        self.images.append(Image(image_id, path, *picture.size, source, entry.split, entry.captions))
+        captions = tuple(break_control_tokens(caption).text for caption in entry.captions)
+        self.images.append(Image(image_id, path, *picture.size, source, entry.split, captions))
 
     def _refuse_known(self, image_id: str, picture: _Decoded) -> None:
         original = self.index.same(image_id)
@@ -218,6 +220,7 @@ class _Writer:
         self._sync_pictures()
         n_in = len(self.images) + len(self.rejected)
         meta = {DEPTHS: {str(bits): n for bits, n in sorted(self.depths.items())}} if self.depths else {}
+        meta |= tokens_meta(sum(count_broken_tokens(text) for image in self.images for text in image.captions))
         write_shard(path, Image, self.images, n_in=n_in, rejected=self.rejected, meta=meta)
         self.shards.append(path)
         self.images, self.rejected, self.depths = [], [], Counter()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
+from ouro.core.control_tokens import META
 from ouro.core.counts import count_records
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Description, QAPair, Region, Scene
@@ -23,7 +24,8 @@ class Summary:
     images_in == annotated + held_out (split "test", never annotated) + the sum of `images_rejected`.
 
     Words are separated by white space; tokens are those of the annotator's tokenizer, None where it is not to be
-    had. `rejected`: records by stage and reason. `seconds`: wall time by stage of this run; what an earlier one had
+    had. `rejected`: records by stage and reason. `control_tokens`: removed from texts or broken in them, by stage
+    (ouro.core.control_tokens). `seconds`: wall time by stage of this run; what an earlier one had
     finished costs it next to nothing.
     """
 
@@ -44,6 +46,7 @@ class Summary:
     pairs_by_aspect: dict[str, int]
     rejected: dict[str, dict[str, int]]
     seconds: dict[str, float]
+    control_tokens: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_json(self) -> dict[str, object]:
         """Plain values for summary.json."""
@@ -63,9 +66,11 @@ def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summ
     count = _Counts(load_token_counter(model / TOKENIZER))
     for name in names:
         count.shard(layout, name)
-    counts = {"ingest": count_records("ingest", sidecars)}
+    of_stages = {"ingest": sidecars}
     for stage, folder in list(layout.stages().items())[1:]:
-        counts[stage] = count_records(stage, (read_sidecar(folder / name) for name in names))
+        of_stages[stage] = [read_sidecar(folder / name) for name in names]
+    counts = {stage: count_records(stage, stage_sidecars) for stage, stage_sidecars in of_stages.items()}
+    tokens = {stage: sum(sidecar.meta.get(META, 0) for sidecar in of_stages[stage]) for stage in of_stages}
     rejected = {stage: _sum_counts([count.rejected]) for stage, count in counts.items()}
     return Summary(
         shards=len(sidecars),
@@ -85,6 +90,7 @@ def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summ
         pairs_by_aspect=_sum_counts([count.aspects]),
         rejected={stage: reasons for stage, reasons in rejected.items() if reasons},
         seconds=dict(seconds),
+        control_tokens={stage: n for stage, n in tokens.items() if n},
     )
 
 
@@ -107,6 +113,11 @@ def lines(summary: Summary) -> list[str]:
             f"rejected by {stage}: {_total_line(r, '')}"
             for stage, r in s.rejected.items()
             if stage not in ("ingest", "merge")
+        ),
+        *(
+            [f"control tokens in texts, removed or broken: {_total_line(s.control_tokens, '')}"]
+            if s.control_tokens
+            else []
         ),
         f"seconds: {', '.join(f'{stage} {t:.1f}' for stage, t in s.seconds.items())}",
     ]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.artifacts import ArtifactError, read_shard, write_json
+from ouro.core.control_tokens import tokens_meta
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Image, QAPair, Region, Rejected, Scene, regions_of, training_images
 from ouro.training.admission import filter_samples, read_context_length
 from ouro.training.job import NO_SAMPLES, TrainingError
-from ouro.training.samples import Originals, Sample, SampleSet, make_samples
+from ouro.training.samples import Originals, Sample, SampleSet, count_tokens, make_samples
 from ouro.training.store import SampleFile, store_samples
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def keep_sample_set(
         for images, sample_set in _make_shards(layout, params.supervision, originals):
             fit = filter_samples(sample_set.samples, layout.images, encoder, params, prompt, context)
             account.add(images, [*sample_set.rejected, *fit.rejected], len(fit.samples), fit.removals)
+            account.n_tokens += sum(map(count_tokens, fit.samples))
             yield fit.samples
 
     file = store_samples(folder, shards())
@@ -58,12 +60,13 @@ def account_of(samples: SampleFile) -> Path:
 
 @dataclass
 class Account:
-    """Images that became samples, and those that did not: in = out + rejected."""
+    """Images that became samples, and those that did not: in = out + rejected; control tokens broken in their texts."""
 
     n_in: int = 0
     n_out: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     removals: Counter[str] = field(default_factory=Counter[str])
+    n_tokens: int = 0
 
     def add(self, n_in: int, rejected: list[Rejected], n_out: int, removals: Counter[str]) -> None:
         """Count one shard. Raises ArtifactError when an image has disappeared."""
@@ -79,7 +82,7 @@ class Account:
     def to_json(self) -> dict[str, Any]:
         records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
         counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.removals)}
-        return {**counts, "records": records}
+        return {**counts, **tokens_meta(self.n_tokens), "records": records}
 
 
 def _make_shards(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, SampleSet]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ouro.core.control_tokens import break_control_tokens, count_broken_tokens
 from ouro.core.records import Box, Image, QAPair, Region, Rejected, Scene
 
 Originals = Mapping[str, Sequence[tuple[str, str]]]  # image id -> the collection's own questions and answers
@@ -79,7 +80,8 @@ def make_samples(
     both    the caption and the merged description joined to one text, and the pairs of both (VILA^2 section 2.1
             concatenates original and generated captions)
 
-    Rejected: "no_description", for an image without a caption or description to train on.
+    Rejected: "no_description", for an image without a caption or description to train on. Control tokens in texts are
+    broken (ouro.core.control_tokens): captions and pairs of the collection come from strangers.
     """
     parts, texts, pairs_by_image = _group_by_image(regions, list(scenes), pairs)
     collection_pairs = originals or {}
@@ -99,8 +101,25 @@ def make_samples(
         description = " ".join(text.strip() for text in descriptions)
         size = (image.width, image.height)
         sample = Sample(image.image_id, image.path, size, tuple(parts[image.image_id]), description, tuple(questions))
-        result.samples.append(sample)
+        result.samples.append(_break_tokens(sample))
     return result
+
+
+def _break_tokens(sample: Sample) -> Sample:
+    """A sample without control tokens in its texts."""
+
+    def clean(text: str) -> str:
+        return break_control_tokens(text).text
+
+    parts = tuple(part._replace(text=clean(part.text)) for part in sample.parts)
+    pairs = tuple(QuestionAnswer(clean(p.question), clean(p.answer), p.aspect) for p in sample.pairs)
+    return replace(sample, parts=parts, description=clean(sample.description), pairs=pairs)
+
+
+def count_tokens(sample: Sample) -> int:
+    """How many control tokens stand broken in the texts that the sample is trained on."""
+    texts = [sample.description, *(text for pair in sample.pairs for text in (pair.question, pair.answer))]
+    return sum(map(count_broken_tokens, texts))
 
 
 def _group_by_image(

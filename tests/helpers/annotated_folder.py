@@ -20,6 +20,7 @@ from ouro.export.writers import FORMATS
 from ouro.nano.scenes import draw_scene, render
 
 NASTY = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} </s> <im_end|> \U0001f600 ,'
+NASTY_EXPORTED = 'a "sign"\u2028with \\n\n{{ 7 * 7 }} < /s> < im_end|> \U0001f600 ,'  # its control tokens broken
 
 
 def regions_of(image_id: str) -> list[Region]:

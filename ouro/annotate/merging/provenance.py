@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
+from ouro.core.control_tokens import find_control_tokens
 from ouro.core.records import Decision, Insertion
 
 
@@ -67,6 +69,16 @@ def cuts(marked: Marked, spans: list[tuple[int, int]]) -> list[Marked]:
             i += 1
         at += len(text)
     return [tuple(pieces) for pieces in out]
+
+
+def break_tokens(marked: Marked) -> Marked:
+    """A marked text with its control tokens broken, as `break_control_tokens` does."""
+    while spans := find_control_tokens(plain(marked)):
+        places = [0, *(start + 1 for start, _ in spans)]
+        parts = cuts(marked, list(pairwise([*places, len(plain(marked))])))
+        blanks = [Piece(" ", region_at(marked, place - 1)) for place in places[1:]]
+        marked = (*parts[0], *(p for blank, part in zip(blanks, parts[1:], strict=True) for p in (blank, *part)))
+    return marked
 
 
 def insertions(marked: Marked, root: str) -> tuple[Insertion, ...]:

@@ -28,6 +28,7 @@ from ouro.annotate.merging.repeats import content
 from ouro.annotate.merging.tree import Tree
 from ouro.annotate.merging.trimming import trim
 from ouro.core.boxes import relative_position
+from ouro.core.control_tokens import break_control_tokens
 from ouro.core.records import Conflict, Decision, Description, Region
 from ouro.vision.protocols import Refused, Request, VisionLM
 
@@ -140,7 +141,8 @@ def _prompt(tree: Tree, root: str, branches: Mapping[str, Rewriting], params: Me
     settled = [line for conflict in tree.conflicts if (line := _conflict_line(conflict))]
     parts = f"\nSettled:\n{chr(10).join(settled)}\n" if settled else ""
     whole = tree.descriptions[root].text
-    return PROMPT.format(whole=whole, regions=regions, settled=parts, words=max(1, params.max_tokens * 3 // 4))
+    prompt = PROMPT.format(whole=whole, regions=regions, settled=parts, words=max(1, params.max_tokens * 3 // 4))
+    return break_control_tokens(prompt).text
 
 
 def _region_lines(tree: Tree, root: str, branches: Mapping[str, Rewriting]) -> list[str]:

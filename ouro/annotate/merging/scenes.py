@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ouro.annotate.merging.budget import Count, Line, confirmations, join_lines, within_budget
-from ouro.annotate.merging.provenance import insertions, plain
+from ouro.annotate.merging.provenance import break_tokens, insertions, plain
 from ouro.annotate.merging.tree import tree_json
 from ouro.core.params import Merge
 from ouro.core.records import Conflict, Decision, Description, Image, Match, Region, Scene, Sentence
@@ -32,8 +32,9 @@ class Composition(NamedTuple):
 
 
 def make_scene(task: Task, composition: Composition, params: Merge, count: Count) -> tuple[Scene, bool]:
-    """The scene, and whether one of its descriptions was shortened."""
+    """The scene, its texts without control tokens; and whether one of its descriptions was shortened."""
     root = task.root.region_id
+    composition = _break_tokens(composition)
     confirmed = confirmations(d.text for d in task.descriptions) if _is_long(composition, params, count) else {}
     short = {
         region: within_budget(lines, region, params.max_tokens, count, confirmed)
@@ -53,6 +54,15 @@ def make_scene(task: Task, composition: Composition, params: Merge, count: Count
         tuple(composition.conflicts),
     )
     return scene, any(one.lost for one in short.values())
+
+
+def _break_tokens(composition: Composition) -> Composition:
+    """Lines with their control tokens broken: captions may hold them, and cutting may join their halves."""
+    lines = {
+        region: [line._replace(marked=break_tokens(line.marked)) for line in region_lines]
+        for region, region_lines in composition.lines.items()
+    }
+    return composition._replace(lines=lines)
 
 
 def _is_long(composition: Composition, params: Merge, count: Count) -> bool:

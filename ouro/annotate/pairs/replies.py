@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ouro.annotate.cleaning import apart_from_thinking, without_tags
 from ouro.annotate.degenerate import ABBREVIATED
 from ouro.annotate.pairs.json_pairs import Found, json_objects, without_glue
+from ouro.core.control_tokens import remove_control_tokens
 
 _FENCE = re.compile(r"```(?:jsonl?|text|txt|markdown|md|yaml)?", re.IGNORECASE)
 _LIST_MARK = re.compile(r"^\s*(?:\d+[.)](?!\d)|[-*•](?!\d))\s*(?=\S)")
@@ -94,6 +95,7 @@ def _add_question_mark(question: str) -> str:
 
 
 def _make_pair(question: str, answer: str) -> Piece:
+    question, answer = (" ".join(remove_control_tokens(text).text.split()) for text in (question, answer))
     whole = question.endswith(_ASKED) and 4 <= len(question) <= _LONGEST_QUESTION
     if whole and len(answer) <= _LONGEST_ANSWER and re.search(r"\w", answer):
         return Written(question, answer)

@@ -33,6 +33,7 @@ from ouro.benchmarks.loaders.prompts import (
     UNSURE,
 )
 from ouro.benchmarks.scoring.grounding import NAMED
+from ouro.core.control_tokens import break_control_tokens
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected
@@ -82,14 +83,15 @@ class Benchmark:
 
 
 def prompt_of(benchmark: Benchmark, item: Item) -> str:
-    """The prompt of an item."""
+    """The prompt of an item. Control tokens in its texts are broken: they would be turns, or pictures, of a request."""
     template = benchmark.template if item.choices or not benchmark.blank else benchmark.blank
     letters = zip(LETTERS, item.choices, strict=False)
+    options = "\n".join(benchmark.option.format(letter=letter, choice=choice) for letter, choice in letters)
     return template.format(
-        question=item.question,
-        key=item.key,
-        context=f"Context: {item.context}\n" if item.context else "",
-        options="\n".join(benchmark.option.format(letter=letter, choice=choice) for letter, choice in letters),
+        question=break_control_tokens(item.question).text,
+        key=break_control_tokens(item.key).text,
+        context=break_control_tokens(f"Context: {item.context}\n").text if item.context else "",
+        options=break_control_tokens(options).text,
     )
 
 
