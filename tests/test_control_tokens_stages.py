@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 
 from cli import export as command
 from ouro.annotate.cleaning import plain_text
+from ouro.annotate.degenerate import read_reply
 from ouro.annotate.describe import describe_regions, with_text
 from ouro.annotate.merge import merge_shard
 from ouro.annotate.merging.rewrite import PROMPT as REWRITE
@@ -77,6 +78,10 @@ def test_descriptions_and_names_hold_none(token: str) -> None:
     assert not holds(description.text) and not holds(description.name)
     assert "red cup" in description.text
     assert described.meta.get("control_tokens", 0) >= 2 * ("<b>" not in token)  # the text and the name
+
+
+def test_a_loop_that_closes_to_a_token_is_none() -> None:
+    assert read_reply(f"A red cup <{'s' * 40}> on a wooden table.", 100).text == "A red cup on a wooden table."
 
 
 def test_a_description_that_quotes_a_sign_keeps_its_words() -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from ouro.annotate.cleaning import plain_text
+from ouro.core.control_tokens import count_control_tokens, remove_control_tokens
 
 ABBREVIATED = r"(?<!\b[a-z])(?<!\b(?:dr|mr|ms|st|vs|jr|sr))(?<!\b(?:mrs|etc))(?<!\bprof)"
 """In front of a full stop that ends a sentence, where case is ignored."""
@@ -45,6 +46,8 @@ def read_reply(reply: str, max_new_tokens: int, expected: str = "") -> Reading:
     if not plain:
         return Reading("", "empty_reply")
     text = without_repeats(plain)
+    if count_control_tokens(text):  # "<sssss...>" without its loop is <s>
+        text = " ".join(remove_control_tokens(text).text.split())
     has_loops = text != plain
     if has_loops and len(text.split()) < _FEWEST_WORDS:
         return Reading("", "degenerate")
