@@ -102,11 +102,14 @@ def test_ms_swift_rows_fit_its_schema_and_datasets_reads_them(exported: dict[str
     weights = [m.get("loss_scale") for row in rows["train"] for m in row["messages"] if row["channel"] == "style"]
     assert weights == [None, 0.5, None, 1.0] * 3
     first = rows["grounding"][1]
-    assert first["messages"][2:] == [
+    assert first["messages"][2:4] == [
         {"role": "user", "content": "Find <ref-object> in the image."},
         {"role": "assistant", "content": "<bbox>", "loss_scale": 1.0},
     ]
-    assert first["objects"] == {"ref": ["a table", "a red star"], "bbox": [[0, 64, 128, 192], [16, 80, 48, 112]]}
+    assert first["objects"] == {
+        "ref": ["a table", "a red star", "a screen with < image> on it"],
+        "bbox": [[0, 64, 128, 192], [16, 80, 48, 112], [200, 8, 232, 40]],
+    }
 
 
 def _alternate(turns: list[dict[str, str]], picture: str) -> None:

@@ -70,12 +70,11 @@ def _one_of(names: str) -> str:
 
 _NAMES = _one_of(" ".join(FAMILIES.values()))
 _TOKEN = re.compile(
-    r"<\|[^<>|\s]{1,60}\|>"  # ChatML, Qwen, Llama 3, Phi, DeepSeek, GLM, Command: any name between bars
-    r"|<\|[a-z]{1,20} (?:start|end|token|file)\|>"  # Emu3
-    r"|<\|[\w./:-]{1,60}>|<[\w./:-]{1,60}\|>"  # Gemma 4 and others: one bar, <|turn> and <turn|>
-    rf"|</?s>|<(?i:{_NAMES}|{'|'.join(_NUMBERED)})>"
-    rf"|\[(?:{_one_of(_BRACKETED)})\]|\[control_\d{{1,6}}\]"
-    r"|<</?SYS>>"
+    r"<(?:\|(?:[^<>|\s]{1,60}\|>"  # ChatML, Qwen, Llama 3, Phi, DeepSeek, GLM, Command: any name between bars
+    r"|[a-z]{1,20} (?:start|end|token|file)\|>"  # Emu3
+    r"|[\w./:-]{1,60}>)|[\w./:-]{1,60}\|>"  # Gemma 4 and others: one bar, <|turn> and <turn|>
+    rf"|(?=[/\w])(?:/?s|(?i:{_NAMES}|{'|'.join(_NUMBERED)}))>|</?SYS>>)"
+    rf"|\[(?=[/\w])(?:{_one_of(_BRACKETED)}|control_\d{{1,6}})\]"
     r"|\u25c1/?\w{1,30}\u25b7"  # Kimi-VL
     r"|\|(?:ENDOFTEXT|SPEAKER|NEWLINE)\|"  # Fuyu
 )
