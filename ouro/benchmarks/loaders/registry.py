@@ -32,7 +32,7 @@ from ouro.benchmarks.loaders.prompts import (
     TRUTH,
     UNSURE,
 )
-from ouro.benchmarks.scoring.grounding import NAMED
+from ouro.vision.box_conventions import NAMED
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected
