@@ -120,7 +120,7 @@ def test_boxes_are_written_as_a_family_of_models_writes_them() -> None:
 def test_a_family_can_be_chosen_for_every_format(annotated: Path, tmp_path: Path, name: str) -> None:
     command.run(annotated, tmp_path / "out", name, boxes="florence-2")
     text = "".join(path.read_text() for path in sorted((tmp_path / "out").glob("*.json*")))
-    assert "Describe the region <loc_0><loc_500><loc_500><loc_999>." in text
+    assert "Describe the region <loc_0><loc_250><loc_500><loc_750>." in text  # (0, 64, 128, 192) of 256 x 256
     assert "<bbox>" not in text
 
 
