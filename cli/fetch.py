@@ -21,7 +21,8 @@ def fetch(
 ) -> None:
     """Bring the models of a profile into models/: pinned revisions, safetensors only, digests recorded.
 
-    A fetch that was interrupted goes on with the files that are missing. `fetch` in the params names the source of each folder.
+    A fetch that was interrupted goes on with the files that are missing. `fetch` in the params names the source of
+    each folder.
 
     \b
     Examples:

@@ -2,7 +2,8 @@
 
 A folder's source is OWNER/NAME@REVISION on the Hugging Face hub, or torchvision:NETWORK/WEIGHTS. Files are downloaded
 into a hidden folder beside the final one, where the next fetch finds those that came whole (the hub's library keeps no
-part of a file beyond a run); once digests are right it takes the final name. `fetched.json` in it says where the files came from, at which commit, and their SHA-256.
+part of a file beyond a run); once digests are right it takes the final name. `fetched.json` in it says where the files
+came from, at which commit, and their SHA-256.
 
 Only safetensors, JSON, text and templates are taken, and of the repository's top folder alone: no pickle, no code.
 """
