@@ -19,6 +19,7 @@ from cli import (
     doctor,
     estimate,
     export,
+    fetch,
     inspect_,
     merge_adapter,
     paper,
@@ -52,6 +53,7 @@ Examples:
   ouro benchmark --benchmarks docvqa,gqa --out runs/base   ask and score any of 20 benchmarks
   ouro compare runs/base runs/boot      what was gained, with intervals
   ouro doctor                           check this machine
+  ouro fetch --profile paper            bring the models that a profile names
 Each command has its own --help with examples. Run ouro from its checkout.""",
 )
 
@@ -77,6 +79,7 @@ app.command(rich_help_panel=BENCHMARKS)(compare.compare)
 app.command(rich_help_panel=BENCHMARKS)(paper.paper)
 
 app.command(rich_help_panel=MACHINE)(doctor.doctor)
+app.command(rich_help_panel=MACHINE)(fetch.fetch)
 app.command(rich_help_panel=MACHINE)(estimate.estimate)
 
 

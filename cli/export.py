@@ -38,6 +38,14 @@ def export(
     prompt: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What asks for the description; by default the usual words.")
     ] = None,
+    boxes: Annotated[
+        str,
+        typer.Option(
+            metavar="FAMILY",
+            help="How boxes are written: qwen2-vl, qwen2.5-vl, qwen3-vl, llava, florence-2 or paligemma; by default "
+            "the format's own (ms-swift: pixels, which it converts; others: fractions).",
+        ),
+    ] = "",
 ) -> None:
     """Write a dataset in the form of another trainer, and say how to point that trainer at it.
 
@@ -47,8 +55,9 @@ def export(
       ouro export out/photos --format webdataset --out out/tars
       ouro export data --format trl --out out/trl --images link
       ouro export out/photos --format llava --out out/llava --contents description --contents questions
+      ouro export out/photos --format sharegpt --out out/qwen --boxes qwen2.5-vl
     """
-    run(folder, out, format_, images, contents or None, prompt)
+    run(folder, out, format_, images, contents or None, prompt, boxes)
 
 
 def run(
@@ -58,6 +67,7 @@ def run(
     images: str = "copy",
     contents: Sequence[str] | None = None,
     prompt: str | None = None,
+    boxes: str = "",
 ) -> None:
     """The command; by default all CONTENTS, and PROMPT. Raises ExportError, and ArtifactError for a folder that was not
     annotated to its end."""
@@ -76,7 +86,7 @@ def run(
     names = shard_names(layout.images)
     total = sum(read_sidecar(layout.images / name).n_out for name in names)
     with screen.progress("export", total, "images") as advance:
-        settings = ExportOptions(format, contents, PROMPT if prompt is None else prompt, images)
+        settings = ExportOptions(format, contents, PROMPT if prompt is None else prompt, images, boxes)
         counts = write_export(_shards(layout, names, contents), layout.images, out, settings, advance)
     screen.say(counts.line())
     screen.say(f"{out}: {NEXT[format].format(out=out.resolve())}")

@@ -26,11 +26,11 @@ from ouro.benchmarks.pictures import Pictures
 from ouro.benchmarks.predictions import read_predictions
 from ouro.benchmarks.run_folder import OTHER_PREDICTIONS, PREDICTIONS, write_score
 from ouro.benchmarks.scored import SHUFFLED, Account, Samples, Score, judge, score, with_constant
-from ouro.benchmarks.scoring.grounding import convention_of, resized
 from ouro.core.json_text import parse_json
 from ouro.core.params import Model, Params
 from ouro.core.records import Image, Rejected
 from ouro.core.state import CHECKOUT
+from ouro.vision.box_conventions import convention_of, resized
 from tasks.addresses import code_of
 from tasks.annotator import annotator, annotator_code, fingerprint
 from tasks.benchmark_sources import Source, items_of

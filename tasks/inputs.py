@@ -30,7 +30,7 @@ def check_proposer_file(params: Params) -> None:
     if not Path(params.model.proposer).exists():
         raise MissingModel(
             f"model.proposer: got {params.model.proposer!r}, no file or folder here; `ouro bootstrap` expects one, "
-            "which DVC can watch. Fix: set model.proposer to a folder such as models/nano/rpn and propose.proposers to "
-            "what finds the regions (selective-search, grounding, ocr), or annotate with `ouro annotate`, which takes "
-            "torchvision's networks by name"
+            "which DVC can watch. Fix: `ouro fetch` with it under fetch: (as in profiles/paper.yaml) and its folder in "
+            "model.proposer; or models/nano/rpn, or propose.proposers without rpn. `ouro annotate` takes torchvision's "
+            "networks by name"
         )

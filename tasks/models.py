@@ -19,7 +19,7 @@ def require_model(folder: Path) -> None:
     if not folder.is_dir():
         raise MissingModel(
             f"model folder {folder}: not found; expected a local Hugging Face folder (config.json, *.safetensors)."
-            f" Fix: set model.base, or fetch one: hf download Qwen/Qwen2-VL-7B-Instruct --local-dir {folder}"
+            " Fix: `ouro fetch` with the same --profile or --params, or set model.base"
         )
     if not any(folder.glob("*.safetensors")):
         raise MissingModel(

@@ -37,6 +37,7 @@ from ouro.export.conversations import (
     ImageAnnotations,
     build_conversations,
     replace_placeholders,
+    write_boxes_of,
 )
 from ouro.export.folder import ExportError, ExportOptions, ExportShard, export
 from ouro.export.rows import make_ms_swift_row
@@ -98,6 +99,28 @@ def test_boxes_are_spelled_out_as_shares_of_the_images_sides() -> None:
     assert grounding[1] == ConversationTurn(
         "Find a red star in the image.", "[0.062, 0.625, 0.188, 0.875][0.781, 0.062, 0.906, 0.312]"
     )
+
+
+def test_boxes_are_written_as_a_family_of_models_writes_them() -> None:
+    """Boxes that stand together are one list; the box of 256 x 128 that ends below the picture ends at its edge."""
+    about = annotated_image()
+    conversations, _ = build_conversations(about, PROMPT, ("regions", "grounding"))
+    regions, grounding = (write_boxes_of(c, about.image, "qwen3-vl") for c in conversations)
+    assert regions.boxes == grounding.boxes == grounding.refs == ()
+    assert regions.turns[0].question == 'Describe the region [{"bbox_2d": [0, 500, 500, 1000]}].'
+    assert grounding.turns[1] == ConversationTurn(
+        "Find a red star in the image.",
+        '[{"bbox_2d": [62, 625, 188, 875], "label": "a red star"}, '
+        '{"bbox_2d": [781, 62, 906, 312], "label": "a red star"}]',
+    )
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_family_can_be_chosen_for_every_format(annotated: Path, tmp_path: Path, name: str) -> None:
+    command.run(annotated, tmp_path / "out", name, boxes="florence-2")
+    text = "".join(path.read_text() for path in sorted((tmp_path / "out").glob("*.json*")))
+    assert "Describe the region <loc_0><loc_250><loc_500><loc_750>." in text  # (0, 64, 128, 192) of 256 x 256
+    assert "<bbox>" not in text
 
 
 PLACEHOLDERS = ("<image>", "<video>", "<audio>", BBOX, REF, "<cot-process>", "<start-image>")
@@ -201,6 +224,7 @@ def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_p
         ({"format": "trl", "images": "link"}, "--images link: trl holds its pictures in its own files"),
         ({"contents": ["captions"]}, r"--contents: got \['captions'\], expected some of description"),
         ({"contents": []}, "--contents: got nothing"),
+        ({"boxes": "yolo"}, "--boxes yolo: no family; expected one of qwen2-vl"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused(

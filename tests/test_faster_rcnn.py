@@ -192,7 +192,7 @@ def test_missing_damaged_and_unknown_weights_are_explained(tmp_path: Path) -> No
 def test_download_that_fails_says_where_from_and_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(FasterRCNNError, match=r"cannot be had from https://.*907ea3f9\.pth .*Fetch it elsewhere"):
+    with pytest.raises(FasterRCNNError, match=r"cannot be had from https://.*907ea3f9\.pth .*from elsewhere"):
         load_weights(SMALL, "COCO_V1")
 
 

@@ -89,6 +89,7 @@ BY_HAND: list[tuple[str, str, dict[str, str], float, float]] = [
       for case, first, n in (("refcoco: refcoco_testA.jsonl", "testA-7_1-0", 3),
                              ("refcoco: sentences/refcoco_val.jsonl", "val-0", 2))
       for protocol, box in (("thousandths", "[312, 347, 573, 694]"), ("fractions", "[0.312, 0.347, 0.573, 0.694]"),
+                            ("square-fractions", "[0.312, 0.385, 0.573, 0.646]"),  # 12 rows of padding above
                             ("pixels", "[30, 25, 55, 50]"), ("percent", "[31, 35, 57, 69]"),
                             ("qwen2.5-vl", "[26, 29, 48, 58]"))),
     ("held-out: test_questions.json", "evalai",  # the mean of color, 1 of 2, and count, 1 of 1

@@ -52,10 +52,17 @@ def test_the_cut_takes_the_highest_scores() -> None:
     assert hits.ranked[0] == {0}
 
 
-def test_an_ordered_pair_has_one_predicate_the_best() -> None:
-    assert recall_at([_hits(Relation(0, 1, HOLDS, 0.9), Relation(0, 1, ON, 0.8))], 20) == 0.0
-    assert recall_at([_hits(Relation(0, 1, HOLDS, 0.7), Relation(0, 1, ON, 0.8))], 20) == 0.5
-    assert recall_at([_hits(Relation(0, 1, ON), Relation(0, 1, HOLDS))], 20) == 0.5  # ties: the first
+def test_several_rows_may_name_one_ordered_pair() -> None:
+    """OpenPSG: the graph constraint is an argmax a row. Truth holds ON between 0 and 1; HOLDS is predicted with 0.9."""
+    truth = Graph((5, 6), (Relation(0, 1, ON),))
+    hits = match_relations(Graph((5, 6), (Relation(0, 1, HOLDS, 0.9), Relation(0, 1, ON, 0.8))), truth, np.eye(2))
+    assert hits is not None
+    assert [recall_at([hits], k) for k in (1, 2, 20)] == [0.0, 1.0, 1.0]  # each row takes a place
+
+
+def test_a_triple_that_is_predicted_twice_takes_two_places() -> None:
+    hits = _hits(Relation(0, 1, ON, 0.9), Relation(0, 1, ON, 0.8), Relation(1, 2, BESIDE, 0.7))
+    assert [recall_at([hits], k) for k in (1, 2, 3)] == [0.5, 0.5, 1.0]
 
 
 def test_a_true_pair_may_have_several_predicates_and_a_double_counts_once() -> None:
@@ -129,9 +136,8 @@ def test_recall_is_in_0_1_grows_with_k_and_is_1_for_the_truth(
     assert hits is not None
     for measure in (recall_at, mean_recall_at):
         assert 0.0 <= measure([hits], k) <= measure([hits], k + 1) <= 1.0
-    # A pair with two predicates cannot be predicted in full: one predicate a pair.
-    single = list({(r.subject, r.object): r for r in true}.values())
-    perfect = match_relations(Graph((0, 1, 2), single), Graph((0, 1, 2), single), SAME)
+    triples = list({(r.subject, r.object, r.predicate): r for r in true}.values())
+    perfect = match_relations(Graph((0, 1, 2), triples), truth, SAME)
     assert perfect is not None
-    assert recall_at([perfect], len(single)) == 1.0
-    assert mean_recall_at([perfect], len(single), 3) == pytest.approx(len({r.predicate for r in single}) / 3)
+    assert recall_at([perfect], len(triples)) == 1.0
+    assert mean_recall_at([perfect], len(triples), 3) == pytest.approx(len({r.predicate for r in triples}) / 3)

@@ -17,10 +17,11 @@ from ouro.benchmarks.scoring.captions import Tokenizer, cider
 from ouro.benchmarks.scoring.choice import Mode, blank_match, choose_option
 from ouro.benchmarks.scoring.denotation import same_denotation, split_items
 from ouro.benchmarks.scoring.exact import contains, gqa_match, pope_answer, vsr_answer
-from ouro.benchmarks.scoring.grounding import BARE, NAMED, Convention, Reading, hit, named_by, place_box, read_box
+from ouro.benchmarks.scoring.grounding import hit
 from ouro.benchmarks.scoring.key_values import NO_VALUE, Pair, answered, match_pairs
 from ouro.benchmarks.scoring.relaxed import relaxed_accuracy
 from ouro.benchmarks.scoring.vqa import Rule, normal_form, soft_accuracy
+from ouro.vision.box_conventions import BARE, NAMED, Convention, Reading, named_by, place_box, read_box
 
 if TYPE_CHECKING:
     from ouro.benchmarks.loaders.registry import Benchmark

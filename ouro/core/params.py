@@ -238,6 +238,7 @@ class Params(_Stage):
     benchmark: Benchmark = Benchmark()
     gate: Gate = Gate()
     bootstrap: Bootstrap = Bootstrap()
+    fetch: dict[str, str] = {}
 
     @property
     def training_seed(self) -> int:

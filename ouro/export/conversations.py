@@ -162,6 +162,28 @@ def replace_placeholders(conversation: Conversation, image: Image) -> tuple[Conv
     return tuple(t._replace(question=fill(t.question), answer=fill(t.answer)) for t in conversation.turns)
 
 
+def write_boxes_of(conversation: Conversation, image: Image, family: str) -> Conversation:
+    """The conversation with its boxes as text of a family of `ouro.vision.boxes.FAMILIES`, boxes that stand together as
+    one. Raises KeyError for another family."""
+    from ouro.vision.boxes import LabelledBox, write_boxes
+
+    refs, boxes = iter(conversation.refs), iter(conversation.boxes)
+    size = (image.width, image.height)
+
+    def fill(text: str, ref: str) -> str:
+        def write(run: re.Match[str]) -> str:
+            return write_boxes([LabelledBox(ref, next(boxes)) for _ in range(run[0].count(BBOX))], size, family)
+
+        return re.sub(f"(?:{BBOX})+", write, text)
+
+    turns: list[ConversationTurn] = []
+    for turn in conversation.turns:
+        ref = next(refs) if REF in turn.question else ""
+        question = fill(turn.question.replace(REF, ref), "")
+        turns.append(turn._replace(question=question, answer=fill(turn.answer, ref)))
+    return replace(conversation, turns=tuple(turns), refs=(), boxes=())
+
+
 def _format_box(box: Box, image: Image) -> str:
     sides = (image.width, image.height, image.width, image.height)
     return "[" + ", ".join(f"{value / side:.3f}" for value, side in zip(box, sides, strict=True)) + "]"

@@ -15,9 +15,16 @@ from ouro.core.control_tokens import find_control_tokens
 from ouro.core.errors import OuroError
 from ouro.core.files import ArtifactError, write_json
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.export.conversations import Conversation, ImageAnnotations, break_tokens, build_conversations
+from ouro.export.conversations import (
+    Conversation,
+    ImageAnnotations,
+    break_tokens,
+    build_conversations,
+    write_boxes_of,
+)
 from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
 from ouro.pages.gallery import replacing
+from ouro.vision.boxes import FAMILIES
 
 PICTURES = ("copy", "link", "reference")
 COUNTS = "counts.json"
@@ -42,12 +49,14 @@ class ExportOptions:
     """What to write: `format` a key of FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
 
     copy: picture files are copied to images/; link: hard links in images/; reference: rows name the original files.
+    boxes: the family of models in whose form boxes are written, of ouro.vision.boxes; "" is the format's own.
     """
 
     format: str
     contents: Sequence[str]
     prompt: str
     pictures: str = "copy"
+    boxes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,8 @@ def export(
 def _check_options(out: Path, options: ExportOptions) -> None:
     if options.format not in FORMATS:
         raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(FORMATS)}")
+    if options.boxes and options.boxes not in FAMILIES:
+        raise ExportError(f"--boxes {options.boxes}: no family; expected one of {', '.join(FAMILIES)}")
     if options.pictures not in PICTURES:
         raise ExportError(f"--images {options.pictures}: expected one of {', '.join(PICTURES)}")
     if options.pictures != "copy" and options.format in EMBEDDING_FORMATS:
@@ -206,6 +217,8 @@ class _Tally:
 
     def _build_conversations(self, about: ImageAnnotations, options: ExportOptions) -> list[Conversation]:
         kept_conversations, rejected = build_conversations(about, options.prompt, options.contents)
+        if options.boxes:
+            kept_conversations = [write_boxes_of(c, about.image, options.boxes) for c in kept_conversations]
         for conversation in kept_conversations:
             self.conversations[conversation.channel] += 1
             self.turns[conversation.channel] += len(conversation.turns)

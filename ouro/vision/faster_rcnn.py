@@ -1,8 +1,9 @@
 """The region proposal networks of torchvision's Faster R-CNNs (arXiv 1506.01497, section 3.1): transform, backbone
 and RPN with their own objectness (sigmoid). The second stage, with its 91 classes, is left out.
 
-Weights are given by torchvision's name ("COCO_V1": downloaded once, hash checked, unpickled with weights_only) or as a
-local .safetensors file, which is converted from a downloaded .pth file, on any machine, by
+model.proposer is a network's name or, as `ouro fetch` writes it, a folder of model.safetensors and config.json, which
+names the network. Weights of a name are torchvision's ("COCO_V1": downloaded once, hash checked, unpickled with
+weights_only) or a local .safetensors file, which is converted from a downloaded .pth file, on any machine, by
 
     python -m ouro.vision.faster_rcnn fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth OUT.safetensors
 
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouro.core.errors import OuroError
-from ouro.core.files import fingerprint_files
+from ouro.core.files import fingerprint_files, write_json
+from ouro.core.json_text import parse_json
 from ouro.vision.protocols import Proposal
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ NETWORKS = (
 )
 PARTS = ("backbone.", "rpn.")  # prefixes of a detector's weights to keep; its roi_heads are the second stage
 MAX_OFFERED = 300  # proposals a picture (arXiv 1506.01497, section 4.1)
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a folder
 PICKLED = {".pth", ".pt", ".bin", ".pkl", ".ckpt"}
 
 
@@ -50,17 +53,35 @@ class FasterRCNNError(OuroError, ValueError):
 
 
 def is_network(proposer: str) -> bool:
-    """Whether model.proposer names a network of torchvision; otherwise it is a folder of ouro.vision.rpn.
+    """Whether model.proposer is a network of torchvision, by its name or as a folder; otherwise it is a folder of
+    ouro.vision.rpn.
 
     Raises FasterRCNNError for an unknown name that starts like a network's.
     """
     if proposer.startswith("fasterrcnn") and proposer not in NETWORKS and not Path(proposer).exists():
         raise FasterRCNNError(f"model.proposer: got {proposer!r}, expected a folder or one of {', '.join(NETWORKS)}")
-    return proposer in NETWORKS
+    return proposer in NETWORKS or bool(_network_in(Path(proposer)))
 
 
-def network_fingerprint(network: str, weights: str) -> str:
+def _network_in(folder: Path) -> str:
+    """The network that a folder's config.json names; "" for another folder."""
+    try:
+        config = parse_json((folder / CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return ""
+    name = config.get("network", "") if isinstance(config, dict) else ""
+    return name if name in NETWORKS else ""
+
+
+def _resolve(proposer: str, weights: str) -> tuple[str, str]:
+    """(network, weights): of a folder both are its own."""
+    network = _network_in(Path(proposer))
+    return (network, str(Path(proposer) / WEIGHTS)) if network else (proposer, weights)
+
+
+def network_fingerprint(proposer: str, weights: str) -> str:
     """An identifier of everything the proposals depend on: the network, and the weights' name or file SHA-256."""
+    network, weights = _resolve(proposer, weights)
     path = Path(weights)
     return f"{network}:{fingerprint_files([_check_file(path)]) if _is_file_name(path) else weights}"
 
@@ -80,9 +101,9 @@ class FasterRCNNProposer:
         self._batch_size = batch_size
 
     @classmethod
-    def from_params(cls, params: Propose, network: str) -> FasterRCNNProposer:
-        """`network`: model.proposer."""
-        return cls(network, params.rpn_weights, min_score=params.tau)
+    def from_params(cls, params: Propose, proposer: str) -> FasterRCNNProposer:
+        """`proposer`: model.proposer."""
+        return cls(*_resolve(proposer, params.rpn_weights), min_score=params.tau)
 
     def propose(self, images: Sequence[PIL.Image.Image]) -> list[list[Proposal]]:
         """Proposals in pixels of each given image, best first."""
@@ -218,10 +239,26 @@ def _download(network: str, name: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError, UnpicklingError) as error:  # no network (URLError is an OSError), or a wrong hash
         url = weights_by_name[name].url
         raise FasterRCNNError(
-            f"propose.rpn_weights {name} of {network}: cannot be had from {url} ({error}). Fetch it elsewhere, "
-            f"run `python -m ouro.vision.faster_rcnn {url.rpartition('/')[2]} {network}.safetensors`, and set "
-            f"propose.rpn_weights to the .safetensors file"
+            f"propose.rpn_weights {name} of {network}: cannot be had from {url} ({error}). Fix: `ouro fetch` where "
+            f"there is a network; or bring {url.rpartition('/')[2]} from elsewhere, run `python -m "
+            "ouro.vision.faster_rcnn` on it, and set propose.rpn_weights to the .safetensors file"
         ) from error
+
+
+def fetch_network(network: str, name: str, folder: Path) -> str:
+    """Write torchvision's weights of a network as a folder that model.proposer can name; returns where they came from.
+
+    Raises FasterRCNNError: an unknown network or name, or weights that cannot be downloaded.
+    """
+    from safetensors.torch import save_file
+    from torchvision.models import get_model_weights
+
+    if network not in NETWORKS:
+        raise FasterRCNNError(f"torchvision: got the network {network!r}, expected one of {', '.join(NETWORKS)}")
+    tensors = proposal_part(_download(network, name))
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / WEIGHTS)
+    write_json(folder / CONFIG, {"network": network, "weights": name})
+    return str(get_model_weights(network)[name].url)
 
 
 def convert_weights(source: Path, target: Path) -> int:

@@ -32,8 +32,8 @@ from ouro.benchmarks.loaders.prompts import (
     TRUTH,
     UNSURE,
 )
-from ouro.benchmarks.scoring.grounding import NAMED
 from ouro.core.control_tokens import break_control_tokens
+from ouro.vision.box_conventions import NAMED
 
 if TYPE_CHECKING:
     from ouro.core.records import Rejected

@@ -7,9 +7,10 @@ predicate the mean over the images that have it, then the mean over ALL predicat
 occurs counts as 0. Predicates count from 0, as in psg.json (OpenPSG's evaluator counts from 1).
 
 Quirks kept: images without a true relation and images without a predicted one are skipped, so that predicting nothing
-is not counted as 0; one predicate counts for each ordered pair of predicted objects, the one of the highest score; a
-true pair may have several predicates, and a true triple that stands twice counts once, as in OpenPSG's test set; one
-prediction may hit several true triples.
+is not counted as 0; the graph constraint is one predicate for each predicted row (the best of its scores), and several
+rows may name one ordered pair of objects, each of which takes a place among the K; a true pair may have several
+predicates, and a true triple that stands twice counts once, as in OpenPSG's test set; one prediction may hit several
+true triples.
 Deviations: predictions are sorted by score here, where OpenPSG takes them as its models sort them. Boxes are compared
 as `ouro.core.boxes` does. No phrdet, no recall without the graph constraint, no pair accuracy.
 Others: ASMv2's `eval_psg.py` pools the triples of all images, cuts at no K and reads classes by lemma and synonym; its
@@ -65,7 +66,7 @@ def match_relations(predicted: Graph, truth: Graph, overlap: Floats, iou: float 
     if overlap.shape != shape:
         raise ValueError(f"relations: got an overlap of shape {overlap.shape}, expected {shape}")
     true = list(dict.fromkeys((r.subject, r.object, r.predicate) for r in truth.relations))
-    ranked = _one_each(predicted.relations)
+    ranked = sorted(predicted.relations, key=lambda r: -r.score)  # stable: ties in their order
     if not true or not ranked:
         return None
     classes = np.asarray(predicted.classes)[:, None] == np.asarray(truth.classes)[None, :]
@@ -77,14 +78,6 @@ def match_relations(predicted: Graph, truth: Graph, overlap: Floats, iou: float 
         for r in ranked
     )
     return Hits(tuple(p for _, _, p in true), tuple(hits))
-
-
-def _one_each(relations: Sequence[Relation]) -> list[Relation]:
-    """Best first, ties in their order; of each ordered pair of objects only the best."""
-    best: dict[tuple[int, int], Relation] = {}
-    for relation in sorted(relations, key=lambda r: -r.score):
-        best.setdefault((relation.subject, relation.object), relation)
-    return list(best.values())
 
 
 def recall_at(images: Sequence[Hits], k: int) -> float:
