@@ -16,6 +16,7 @@ Control tokens in texts, which a trainer would read as a picture, a box or the e
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
