@@ -26,6 +26,7 @@ from ouro.vision.openai import KEY, OpenAIVisionLM, ServerRefused, ServerUnavail
 from ouro.vision.protocols import Request
 
 HTML = b"<!DOCTYPE html>\n<html><title>Sign in</title></html>"
+PAGE = "a web page answers"
 MANY = 200 * 2**20  # bytes that a small body unpacks to
 
 
@@ -54,18 +55,18 @@ def error_of(vlm: OpenAIVisionLM) -> str:
 @pytest.mark.parametrize(
     ("answer", "came", "fix"),
     [
-        (says(HTML, "text/html; charset=utf-8"), "'<!DOCTYPE html> <html><title>Sign in</title></html>'), text/html", "a web page answers"),
-        (says(HTML, "application/json"), "status 200, but its body is no chat completion (51 bytes: ", "a web page answers"),
+        (says(HTML, "text/html; charset=utf-8"), "<title>Sign in</title></html>'), text/html", PAGE),
+        (says(HTML, "application/json"), "status 200, but its body is no chat completion (51 bytes: ", PAGE),
         (says(b"", "text/plain"), "(0 bytes), text/plain", "the server's log"),
         (says(b'{"status": "ok"}'), "'{\"status\": \"ok\"}'), application/json", "another service answers"),
         (says(b'{"error": {"message": "loading"}}'), '"loading"', "the server's log"),
         (says(b"pong", "text/plain"), "'pong'), text/plain", "another service answers"),
         (says(b"\x1b[2J\x00 \xe2\x80\xae", "text/\x1bx"), r"\x1b[2J\x00", "another service answers"),
-        (says(b'data: {"choices": [{"delta": {}}]}\n\n', "text/event-stream"), "text/event-stream", "turn streaming off"),
+        (says(b'data: {"choices": [{}]}\n\n', "text/event-stream"), "), text/event-stream", "turn streaming off"),
         (status(404, HTML, Content_Type="text/html"), "status 404 (51 bytes: '<!DOCTYPE html>", "model.url"),
-        (status(404, b'{"detail": "Not Found"}'), "status 404 (23 bytes: '{\"detail\": \"Not Found\"}'), application/json", "model.name"),
+        (status(404, b'{"detail": "Not Found"}'), "status 404 (23 bytes: '{\"detail\":", "model.name"),
         (status(401), "status 401", KEY),
-        (status(403, HTML, Content_Type="text/html"), "'<!DOCTYPE html>", "a web page answers"),
+        (status(403, HTML, Content_Type="text/html"), "'<!DOCTYPE html>", PAGE),
         (status(407), "status 407", "http_proxy"),
         (status(429), "status 429", "model.concurrency"),
         (status(502, HTML, Content_Type="text/html"), "status 502", "a proxy answers"),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
 from ouro.core.counts import count_records
@@ -24,7 +25,8 @@ class Summary:
 
     Words are separated by white space; tokens are those of the annotator's tokenizer, None where it is not to be
     had. `rejected`: records by stage and reason. `seconds`: wall time by stage of this run; what an earlier one had
-    finished costs it next to nothing.
+    finished costs it next to nothing. `replies`: of the stages that ask the annotator how many `unit` of this run's
+    shards were `kept` from earlier runs, and how many were `made`, which is asked, in this one.
     """
 
     shards: int
@@ -44,6 +46,7 @@ class Summary:
     pairs_by_aspect: dict[str, int]
     rejected: dict[str, dict[str, int]]
     seconds: dict[str, float]
+    replies: dict[str, dict[str, int | str]] = field(default_factory=dict[str, dict[str, int | str]])
 
     def to_json(self) -> dict[str, object]:
         """Plain values for summary.json."""
@@ -55,7 +58,12 @@ def finished(layout: Layout) -> list[str]:
     return [name for name in shard_names(layout.images) if sidecar_path(layout.qa / name).is_file()]
 
 
-def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summary:
+def summarise(
+    layout: Layout,
+    model: Path,
+    seconds: Mapping[str, float],
+    replies: Mapping[str, dict[str, int | str]] = MappingProxyType({}),
+) -> Summary:
     """Count what lies in the folder. `model`: the folder whose tokenizer counts tokens."""
     names = finished(layout)
     sidecars = [read_sidecar(path) for path in list_shards(layout.images)]
@@ -85,6 +93,7 @@ def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summ
         pairs_by_aspect=_sum_counts([count.aspects]),
         rejected={stage: reasons for stage, reasons in rejected.items() if reasons},
         seconds=dict(seconds),
+        replies=dict(replies),
     )
 
 
@@ -108,8 +117,13 @@ def lines(summary: Summary) -> list[str]:
             for stage, r in s.rejected.items()
             if stage not in ("ingest", "merge")
         ),
+        *([f"replies: {'; '.join(_reply_line(*r) for r in s.replies.items())}"] if s.replies else []),
         f"seconds: {', '.join(f'{stage} {t:.1f}' for stage, t in s.seconds.items())}",
     ]
+
+
+def _reply_line(stage: str, work: Mapping[str, int | str]) -> str:
+    return f"{stage} {work['kept']} {work['unit']} kept from earlier runs, {work['made']} asked"
 
 
 class _Counts:

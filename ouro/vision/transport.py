@@ -19,7 +19,7 @@ import httpx2
 
 from ouro.core.json_text import parse_json
 from ouro.vision import redirects
-from ouro.vision.server_errors import ADDRESS, KEY, LOG, NO_KEY, ServerRefused, fix_for, is_stream, what_came
+from ouro.vision.server_errors import ADDRESS, KEY, LOG, NO_KEY, ServerRefused, explain, fix_for, is_stream, what_came
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -151,3 +151,18 @@ def make_client(url: str, concurrency: int, timeout: float, retries: int) -> Asy
         )
     http = CheckedClient(timeout, concurrency, key)
     return AsyncOpenAI(base_url=url, api_key=key, timeout=timeout, max_retries=retries, http_client=http)
+
+
+async def get_models(client: AsyncOpenAI, url: str, name: str) -> bytes | None:
+    """The body of GET /models; None for any answer that is none. Raises ServerUnavailable where nothing answers."""
+    from openai import APIConnectionError, OpenAIError
+
+    try:
+        answer = await client.with_options(max_retries=1).models.with_raw_response.list()
+    except APIConnectionError as error:
+        if isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+            raise explain(error, url, name, client.api_key) from None
+        return None
+    except OpenAIError:
+        return None
+    return answer.content
