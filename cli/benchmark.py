@@ -60,7 +60,7 @@ def benchmark(
     """Ask a model the questions of benchmarks and score its replies, with n and 95% intervals.
 
     Replies are kept by model, prompt and picture: a repeat asks nothing, a killed run goes on. Of a server's model it
-    is found out at the beginning who answers (ten short requests).
+    is found out at the beginning who answers (a list and eight short requests).
 
     \b
     Examples:
