@@ -28,7 +28,7 @@ def write_results(params: Params, layout: Layout, seconds: Mapping[str, float], 
     """Write summary.json and, when all shards are done, the report; of several processes one after the other."""
     annotator = annotator_name(params.model)
     with exclusive(layout.state.summary_lock):
-        summary = summarise(layout, Path(annotator), seconds, _asked(params, work))
+        summary = summarise(layout, Path(annotator), seconds, asked_work(params, work))
         write_json(layout.root / "summary.json", summary.to_json())
         if summary.shards_done == summary.shards:
             write_report(
@@ -47,7 +47,7 @@ def write_results(params: Params, layout: Layout, seconds: Mapping[str, float], 
     return summary
 
 
-def _asked(params: Params, work: Mapping[str, Work]) -> dict[str, dict[str, int | str]]:
+def asked_work(params: Params, work: Mapping[str, Work]) -> dict[str, dict[str, int | str]]:
     """The work of the stages that ask the annotator."""
     settings = params.synthesize
     asks = {"describe": True, "merge": params.merge.asks, "synthesize": settings.asks or settings.writer == "vlm"}
