@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.options import ParamsFile, Profile, Set, Url, WhoRuns, read_params
+from cli.options import AskAgain, ParamsFile, Profile, Set, Url, WhoRuns, read_params
 
 RunnerKind = Literal["local", "threads", "ray"]
 
@@ -37,6 +37,7 @@ def annotate(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, metavar="N", help="Shards at once, with threads or ray.")
     ] = None,
+    ask_again: AskAgain = False,
     set_: Set = None,
     params: ParamsFile = None,
     profile: Profile = None,
@@ -64,4 +65,4 @@ def annotate(
 
     choices = CommandOptions(source, model, backend, url, limit, runner, workers)
     share = parse_share(shards)
-    run(apply_options(read_params(params, profile, set_), choices), out, share)
+    run(apply_options(read_params(params, profile, set_), choices), out, share, ask_again)

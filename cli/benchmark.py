@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from cli.options import ParamsFile, Profile, Set, Url, WhoRuns, read_params
+from cli.options import AskAgain, ParamsFile, Profile, Set, Url, WhoRuns, read_params
 from cli.score import figure, lines
 from ouro.core.state import CHECKOUT
 
@@ -52,13 +52,15 @@ def benchmark(
     ] = None,
     controls: Annotated[bool, typer.Option(help="Also: best constant answer, and other pictures (asks twice).")] = True,
     track: Annotated[bool, typer.Option(help="Log the scores to MLflow.")] = True,
+    ask_again: AskAgain = False,
     set_: Set = None,
     params: ParamsFile = None,
     profile: Profile = None,
 ) -> None:
     """Ask a model the questions of benchmarks and score its replies, with n and 95% intervals.
 
-    Replies are kept by model, prompt and picture: a repeat asks nothing, a killed run goes on.
+    Replies are kept by model, prompt and picture: a repeat asks nothing, a killed run goes on. Of a server's model it
+    is found out at the beginning who answers (a list and eight short requests).
 
     \b
     Examples:
@@ -78,7 +80,7 @@ def benchmark(
     names = [name.strip() for part in benchmarks for name in part.split(",") if name.strip()]
     options = Options(
         names, data, out, k, limit, _pairs("--protocol", protocol), _pairs("--hub", hub),
-        _pairs("--hub-pictures", hub_pictures), controls, adapter, track, max_new_tokens,
+        _pairs("--hub-pictures", hub_pictures), controls, adapter, track, max_new_tokens, ask_again,
     )  # fmt: skip
     run(run_params, options)
 
@@ -110,6 +112,7 @@ class Options(NamedTuple):
     adapter: Path | None
     track: bool
     max_new_tokens: int = 0
+    ask_again: bool = False
 
 
 def run(params: Params, options: Options) -> None:
@@ -123,6 +126,7 @@ def run(params: Params, options: Options) -> None:
     from ouro.benchmarks.run_folder import check_folder
     from tasks import screen
     from tasks.benchmark_sources import source_of
+    from tasks.served import find_answerer
 
     check_folder(options.out)
     hubs, pictures = options.hubs, options.hub_pictures
@@ -133,6 +137,7 @@ def run(params: Params, options: Options) -> None:
     for source in sources:
         if source.bench.metric != "contextual":
             metric_of(source.bench, options.protocols.get(source.bench.name, ""))
+    find_answerer(params.model, required=True)
     _write_run(params, options)
     start_time = time.monotonic()
     scores: list[Score] = []
@@ -153,18 +158,22 @@ def run(params: Params, options: Options) -> None:
 
 
 def _one(source: object, params: Params, options: Options) -> list[Score]:
+    from ouro.benchmarks.asking import Tally
     from tasks import screen
     from tasks.asking import run_benchmark
     from tasks.benchmark_sources import Source
 
     assert isinstance(source, Source)
     name = source.bench.name
+    tally = Tally()
     with screen.progress(name, 0, "answers") as advance:
         score = run_benchmark(
             source, params, options.out, k=options.k, limit=options.limit,
             protocol=options.protocols.get(name, ""), controls=options.controls, cache=CACHE,
             adapter=options.adapter, max_new_tokens=options.max_new_tokens, progress=advance,
+            ask_again=options.ask_again, tally=tally, look=False,
         )  # fmt: skip
+    screen.say(f"{name}: {tally.line()}")
     if score is None:
         screen.say(f"{source.bench.title}: no metric of its own; its replies are in {options.out / name}")
         return []

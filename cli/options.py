@@ -21,6 +21,7 @@ ParamsFile = Annotated[
 ]
 Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Read params from profiles/NAME.yaml, e.g. paper.")]
 WhoRuns = Annotated[Backend | None, typer.Option(help="Who runs the model: this machine (hf), or a server.")]
+AskAgain = Annotated[bool, typer.Option("--ask-again", help="Use no kept reply: ask the model everything anew.")]
 Url = Annotated[
     str | None, typer.Option(metavar="URL", help="That server: any OpenAI-compatible one (vLLM, SGLang, ...).")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.session import run_stage, stage_run_name
-from flows.shards import WHOLE, Share, over_shards
+from flows.shards import WHOLE, Share, Work, over_shards
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
@@ -15,12 +15,13 @@ from tasks.prefect_artifacts import sample_artifact
 
 
 @flow(name="describe", flow_run_name=stage_run_name, validate_parameters=False)
-def describe(params: Params, layout: Layout, share: Share = WHOLE) -> None:
+def describe(params: Params, layout: Layout, share: Share = WHOLE) -> Work:
     def regions(name: str) -> int:
         return _train_regions(layout, name)
 
-    names = over_shards("describe", describe_shard, layout, params, share, size=regions, unit="regions")
+    names, work = over_shards("describe", describe_shard, layout, params, share, size=regions, unit="regions")
     _sample(layout, names)
+    return work
 
 
 def _train_regions(layout: Layout, name: str) -> int:

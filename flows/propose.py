@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.session import run_stage, stage_run_name
-from flows.shards import WHOLE, Share, over_shards
+from flows.shards import WHOLE, Share, Work, over_shards
 from ouro.core.artifacts import read_shard, read_sidecar
 from ouro.core.layout import Layout
 from ouro.core.params import Params
@@ -15,12 +15,13 @@ from tasks.propose import propose as propose_shard
 
 
 @flow(name="propose", flow_run_name=stage_run_name, validate_parameters=False)
-def propose(params: Params, layout: Layout, share: Share = WHOLE) -> None:
+def propose(params: Params, layout: Layout, share: Share = WHOLE) -> Work:
     def images(name: str) -> int:
         return read_sidecar(layout.images / name).n_out
 
-    names = over_shards("propose", propose_shard, layout, params, share, size=images, unit="images")
+    names, work = over_shards("propose", propose_shard, layout, params, share, size=images, unit="images")
     _sample(layout, names)
+    return work
 
 
 def _sample(layout: Layout, names: list[str]) -> None:

@@ -41,14 +41,19 @@ def run_round(params: Params, committing: bool) -> Round:
     return record
 
 
+SERVED = ("describe", "merge", "synthesize")
+"""With a server these run each time, since DVC cannot see who answers there; shards that hold come from the cache."""
+
+
 @flow(name="bootstrap", flow_run_name="round {params.round}", validate_parameters=False)
 def bootstrap(params: Params, committing: bool, run_id: str) -> tuple[dict[str, float], Round]:
     """The stages in their order, then the verdict; wall seconds by stage, DVC and process start included."""
     forget_work()
     changed, inbox = inbox_changed(params), inbox_fingerprint(params)  # before ingest: what arrives meanwhile is new
     seconds: dict[str, float] = {}
+    asking = SERVED if params.model.backend == "openai" else ()
     for stage in STAGES:
-        seconds[stage] = repro(stage, force=stage == "ingest" and changed)
+        seconds[stage] = repro(stage, force=(stage == "ingest" and changed) or stage in asking)
         if stage == "ingest":
             note_inbox(inbox)
     return seconds, judge_round(params, seconds, run_id, committing)

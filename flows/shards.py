@@ -13,7 +13,10 @@ from ouro.core.params_text import ParamsError
 from tasks import screen
 from tasks.prefect_artifacts import count_artifact
 from tasks.processes.pool import pool
+from tasks.shards import Work, made_mark
 from tasks.timing import record_work
+
+__all__ = ["WHOLE", "Done", "Share", "Work", "over_shards", "parse_share"]
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -31,6 +34,13 @@ class Share(NamedTuple):
         return list(every[self.first :: self.of])
 
 
+class Done(NamedTuple):
+    """The shards' names, and what was to do."""
+
+    names: list[str]
+    work: Work
+
+
 WHOLE = Share()
 
 
@@ -45,13 +55,16 @@ def parse_share(text: str) -> Share:
 def over_shards(
     stage: str, shard_task: ShardTask, layout: Layout, params: Params, share: Share, *,
     size: Callable[[str], int], unit: str,
-) -> list[str]:  # fmt: skip
-    """Run a shard task on each shard of the share; show progress and counts; returns the shards' names.
+) -> Done:  # fmt: skip
+    """Run a shard task on each shard of the share; show progress and counts.
 
     `size`: how many `unit` a shard holds. What a larger earlier run left in the output folder is removed.
     """
     every = shard_names(layout.images)
     sizes = {name: size(name) for name in share.names(every)}
+    marks = {name: made_mark(layout.cache, stage, name) for name in sizes}
+    for mark in marks.values():
+        mark.unlink(missing_ok=True)
     with record_work(stage, layout), screen.progress(stage, sum(sizes.values()), unit) as advance:
         outs = _run_tasks(shard_task, sizes, layout, params, advance)
     if outs:
@@ -59,7 +72,8 @@ def over_shards(
     sidecars = [read_sidecar(out) for out in outs]
     screen.say(screen.count_line(stage, sidecars))
     count_artifact(stage, list(sizes), sidecars)
-    return list(sizes)
+    n_made = sum(sizes[name] for name, mark in marks.items() if mark.is_file())
+    return Done(list(sizes), Work(unit, sum(sizes.values()) - n_made, n_made))
 
 
 def _run_tasks(

@@ -15,6 +15,7 @@ from tasks import screen
 from tasks.processes.locks import exclusive
 from tasks.report import notes, samples, writer
 from tasks.settings import annotator_name
+from tasks.shards import Work
 
 
 def annotator_notes(params: Params) -> list[str]:
@@ -23,11 +24,11 @@ def annotator_notes(params: Params) -> list[str]:
     return notes(params.model_copy(update={"model": model}))
 
 
-def write_results(params: Params, layout: Layout, seconds: Mapping[str, float]) -> Summary:
+def write_results(params: Params, layout: Layout, seconds: Mapping[str, float], work: Mapping[str, Work]) -> Summary:
     """Write summary.json and, when all shards are done, the report; of several processes one after the other."""
     annotator = annotator_name(params.model)
     with exclusive(layout.state.summary_lock):
-        summary = summarise(layout, Path(annotator), seconds)
+        summary = summarise(layout, Path(annotator), seconds, asked_work(params, work))
         write_json(layout.root / "summary.json", summary.to_json())
         if summary.shards_done == summary.shards:
             write_report(
@@ -44,6 +45,13 @@ def write_results(params: Params, layout: Layout, seconds: Mapping[str, float]) 
                 paths={"dataset": str(layout.root)},
             )
     return summary
+
+
+def asked_work(params: Params, work: Mapping[str, Work]) -> dict[str, dict[str, int | str]]:
+    """The work of the stages that ask the annotator."""
+    settings = params.synthesize
+    asks = {"describe": True, "merge": params.merge.asks, "synthesize": settings.asks or settings.writer == "vlm"}
+    return {stage: w._asdict() for stage, w in work.items() if asks.get(stage)}
 
 
 def say_results(summary: Summary, layout: Layout) -> None:

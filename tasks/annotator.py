@@ -13,6 +13,7 @@ from ouro.vision.folders import vlm_fingerprint
 from ouro.vision.local import load_local
 from ouro.vision.served import load_served, served_fingerprint
 from tasks.models import model_fingerprint
+from tasks.served import answerer, checked_before_asking
 
 if TYPE_CHECKING:
     from ouro.vision.protocols import VisionLM
@@ -25,16 +26,17 @@ class ServedAdapter(OuroError, ValueError):
 
 
 def annotator_code(model: Model) -> str:
-    """The module whose closure decides what the annotator replies; of a server's model no more is known here."""
+    """The module whose closure decides what the annotator replies; what answers at a server is in the fingerprint."""
     return "ouro.vision.served" if model.backend == "openai" else "ouro.vision.local"
 
 
 @lru_cache(maxsize=1)
 def _load(knobs: str, adapter: Path | None, batch_size: int, batch_tokens: int | None, marked: str) -> VisionLM:
-    """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again."""
+    """`knobs`: Model as JSON; `marked`: the fingerprint, so that files changed under the same name are loaded again;
+    of a server with the number of the run, since in each its model must be seen before it is asked."""
     model = Model.model_validate_json(knobs)
     if model.backend == "openai":
-        return load_served(model)
+        return load_served(model, answerer(model).digest, checked_before_asking(model))
     return load_local(model, adapter, batch_size, batch_tokens, marked)
 
 
@@ -49,11 +51,18 @@ def _adapter_path(model: Model, adapter: Path | None) -> Path | None:
     return path
 
 
+def check_address(model: Model) -> None:
+    """Raise ServedAdapter, or ServerRefused for an address that is none; nothing is asked."""
+    _adapter_path(model, None)
+    served_fingerprint(model)
+
+
 def fingerprint(model: Model, adapter: Path | None = None) -> str:
-    """The annotator's own fingerprint, known without loading it. Raises MissingModel and ServedAdapter."""
+    """The annotator's own fingerprint, known without loading it; of a server's model with who answers there (found out
+    once a run, tasks.served). Raises MissingModel, ServedAdapter and ServerRefused."""
     path = _adapter_path(model, adapter)
     if model.backend == "openai":
-        return served_fingerprint(model)
+        return served_fingerprint(model, answerer(model).digest)
     return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(path) if path else "")
 
 
@@ -64,4 +73,6 @@ def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_
     """
     with _loading:
         knobs, marked = model.model_dump_json(), fingerprint(model, adapter)
+        if model.backend == "openai":
+            marked += f" {answerer(model).run}"
         return _load(knobs, _adapter_path(model, adapter), batch_size, batch_tokens, marked)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, ask, largest_regions
+from ouro.benchmarks.asking import Asker, Question, ReplyStore, Settings, Tally, ask, largest_regions
 from ouro.benchmarks.controls import wrong_images
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.judging import Metric, metric_of
@@ -31,9 +31,11 @@ from ouro.core.params import Model, Params
 from ouro.core.records import Image, Rejected
 from ouro.core.state import CHECKOUT
 from ouro.vision.box_conventions import convention_of, resized
+from tasks import screen
 from tasks.addresses import code_of
 from tasks.annotator import annotator, annotator_code, fingerprint
 from tasks.benchmark_sources import Source, items_of
+from tasks.served import find_answerer
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -49,11 +51,13 @@ Progress = Callable[[int], None]
 def run_benchmark(
     source: Source, params: Params, out: Path, *, k: int, limit: int, protocol: str, controls: bool, cache: Path,
     adapter: Path | None, max_new_tokens: int = 0, progress: Progress = lambda n: None,
+    ask_again: bool = False, tally: Tally | None = None, look: bool = True,
 ) -> Score | None:  # fmt: skip
     """Ask, store, judge; None where the benchmark has no metric (its replies are stored). Writes out/<benchmark>.
 
     `limit`: only the first so many questions; `max_new_tokens`: length of a reply (0: the benchmark's own). With
-    `controls` the questions are asked about other pictures, too. Raises BenchmarkFileError when no question is left.
+    `controls` the questions are asked about other pictures, too. `ask_again`: no kept reply is used; `tally` counts
+    those that are; `look`: find out anew who answers at a server. Raises BenchmarkFileError when no question is left.
     """
     bench = source.bench
     bench = replace(bench, max_new_tokens=max_new_tokens or bench.max_new_tokens)
@@ -61,8 +65,11 @@ def run_benchmark(
     metric = None if bench.metric == "contextual" else metric_of(bench, protocol)
     folder = out / bench.name
     boxes = source.regions(k) if source.regions and k else None
-    with closing(ReplyStore(cache / "replies.db")) as store:
-        asker, settings = _asker(params, adapter, store, k, boxes), _settings(bench, params, k, boxes)
+    if look:
+        find_answerer(params.model)
+    with closing(ReplyStore(cache / "replies.db", anew=ask_again, say=screen.say)) as store:
+        asker = _asker(params, adapter, store, k, boxes, tally or Tally())
+        settings = _settings(bench, params, k, boxes)
         load = partial(_limited, partial(_shown, source.load, params) if protocol == QWEN else source.load, limit)
         questions = ((item, item.image) for item in items_of(load()))
         rejected = _write_replies(folder / PREDICTIONS, questions, asker, source.pictures, settings, progress)
@@ -127,7 +134,7 @@ def reply_code(model: Model) -> str:
 
 
 def _asker(
-    params: Params, adapter: Path | None, store: ReplyStore, k: int, boxes: Mapping[str, list[Box]] | None
+    params: Params, adapter: Path | None, store: ReplyStore, k: int, boxes: Mapping[str, list[Box]] | None, tally: Tally
 ) -> Asker:
     b = params.benchmark
     model = params.model.model_copy(update={"dtype": b.dtype})
@@ -136,6 +143,7 @@ def _asker(
         lambda: annotator(model, b.batch_size, adapter),
         partial(_propose_regions, params, k) if boxes is None else partial(_look_up_regions, boxes),
         store,
+        tally,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from ouro.benchmarks.asking import Tally
 from ouro.benchmarks.comparison import Comparison, compare_runs
 from ouro.benchmarks.figures import Series, bars
 from ouro.benchmarks.intervals import Estimate
@@ -16,7 +17,7 @@ from ouro.core.artifacts import write_bytes, write_json
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.rounds.gate import Measured
-from tasks import tracking
+from tasks import screen, tracking
 from tasks.asking import run_benchmark
 from tasks.benchmark_sources import held_out_count, source_of
 from tasks.shards import Progress, shard_task
@@ -45,13 +46,15 @@ def ask_model(
     name: str, out: Path, k: int, adapter: Path | None, layout: Layout, params: Params, progress: Progress
 ) -> None:
     """The replies of the base, with an adapter or without, to one benchmark, scored -> out/<name>. benchmark.limit
-    holds for named ones alone. Raises BenchmarkFileError."""
+    holds for named ones alone. Says how many replies were kept. Raises BenchmarkFileError."""
     model = params.model.model_copy(update={"dtype": params.benchmark.dtype, "backend": "hf", "adapter": ""})
+    tally = Tally()
     run_benchmark(
         source_of(name, params, layout=layout), params.model_copy(update={"model": model}), out, k=k,
         limit=0 if name == HELD_OUT else params.benchmark.limit, protocol="", controls=True,
-        cache=layout.state.replies, adapter=adapter, progress=progress,
+        cache=layout.state.replies, adapter=adapter, progress=progress, tally=tally,
     )  # fmt: skip
+    screen.say(f"{name}, {out.name}: {tally.line()}")
 
 
 @shard_task(name="ask", task_run_name="ask {name} {which} k={k}")

@@ -107,9 +107,9 @@ def check_annotator(params: Params) -> None:
             f"model.name: got nothing; expected the name by which the server at {model.url} knows its model. Fix: "
             "--model NAME, or set model.name"
         )
-    from tasks.annotator import fingerprint
+    from tasks.annotator import check_address
 
-    fingerprint(model)  # for its errors: an adapter, or an address that is none
+    check_address(model)
 
 
 def check_name(option: str, path: str | Path) -> None:
@@ -141,7 +141,7 @@ def check_writer(params: Params) -> None:
 
 def agreed(params: Params) -> dict[str, Any]:
     """All that decides what `ouro annotate` makes, in flat keys: code, params and the weights of its models, not how
-    fast or where they run. (What a server's model holds cannot be seen from here.)
+    fast or where they run. The weights of a server's model are who answers there (tasks.served).
     """
     from tasks import describe, ingest, merge, propose, synthesize
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 from prefect import task
@@ -19,14 +19,22 @@ from prefect.cache_policies import NO_CACHE
 
 from ouro.core.artifacts import fingerprint_files, shard_files
 from ouro.core.cache import ShardCache
-from ouro.core.files import publish
+from ouro.core.files import publish, write_bytes
 from ouro.core.pictures import Pictures
 
-__all__ = ["Pictures", "Progress", "cache_key", "produce", "shard_task", "worth_retrying"]
+__all__ = ["Pictures", "Progress", "Work", "cache_key", "made_mark", "produce", "shard_task", "worth_retrying"]
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
+
+
+class Work(NamedTuple):
+    """How many `unit` of a stage came from the cache of earlier runs, and how many were made (asked) in this one."""
+
+    unit: str
+    kept: int
+    made: int
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
@@ -78,14 +86,20 @@ def produce(
             log.info("%s %s: restored, nothing to do", stage, out.name)
             return True
         _remove(out)
+        write_bytes(made_mark(cache, stage, out.name), b"")
         make()
         try:
             check()
         except Exception:
             _remove(out)
             raise
-        store.put(key, list(dict.fromkeys(shard_files(out))))  # of a JSON result, sidecar and file are one
+        store.put(key, list(dict.fromkeys(shard_files(out))), stage)  # of a JSON result, sidecar and file are one
         return False
+
+
+def made_mark(cache: Path, stage: str, name: str) -> Path:
+    """The file that is there when a shard was made, and not restored, since whoever counts removed it."""
+    return cache / "made" / f"{stage}-{name}"
 
 
 def _remove(out: Path) -> None:

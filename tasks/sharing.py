@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards, prune_shards, write_json
+from ouro.core.cache import ShardCache
 from ouro.core.errors import OuroError
 from ouro.core.layout import Layout
 from ouro.ingest.stored import find_damaged
@@ -33,8 +34,11 @@ class FolderInUse(OuroError, ValueError):
 class FolderLease:
     """What a process knows of the folder that it shares. `agreed`: all that decides the results, in flat keys."""
 
-    def __init__(self, layout: Layout, lock: IO[str], alone: bool, agreed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, layout: Layout, lock: IO[str], alone: bool, agreed: Mapping[str, Any], again: Sequence[str] = ()
+    ) -> None:
         self.layout, self.alone, self.agreed = layout, alone, dict(agreed)
+        self._again = again
         self._lock, self._state = lock, layout.state.annotate
 
     def ingest_once(self, collection: str | None, ingest: Callable[[], object]) -> None:
@@ -43,6 +47,7 @@ class FolderLease:
         `collection`: fingerprint of the source; None: it cannot be told, so it is read again. Raises FolderInUse.
         """
         if self.alone:
+            self._forget()
             before = read_state(self.layout)
             damaged = self._say_damaged()
             if collection is None or damaged or before != self._now(collection):
@@ -54,6 +59,13 @@ class FolderLease:
                 screen.say("ingest: nothing new")
             share(self._lock)
         self.agree()
+
+    def _forget(self) -> None:
+        """What is to be made again: its stages' shards go, here and in the cache."""
+        if self._again:
+            ShardCache(self.layout.cache).forget(self._again)
+            clear(self.layout)
+            screen.say(f"{self.layout.root}: {', '.join(self._again)}: what was kept is made again")
 
     def _say_damaged(self) -> bool:
         """Whether stored images are damaged; says which."""
@@ -94,10 +106,11 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
 
 
 @contextmanager
-def shared(layout: Layout, agreed: Mapping[str, Any]) -> Generator[FolderLease]:
-    """Be one of the processes that work on this folder, until the end of the block. Raises FolderInUse."""
+def shared(layout: Layout, agreed: Mapping[str, Any], again: Sequence[str] = ()) -> Generator[FolderLease]:
+    """Be one of the processes that work on this folder, until the end of the block. `again`: stages whose kept shards
+    are not used, unless others are at work already. Raises FolderInUse."""
     with opened(layout.state.annotate_lock) as lock:
-        lease = FolderLease(layout, lock, _alone(lock, layout), agreed)
+        lease = FolderLease(layout, lock, _alone(lock, layout), agreed, again)
         if not lease.alone:
             lease.agree()
         yield lease

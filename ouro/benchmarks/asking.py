@@ -3,7 +3,8 @@
 A reply is kept under all that decides it: the model's fingerprint, the prompt, the bytes of the picture, which regions
 are shown beside it, the bounds of pixels and the length. It is kept as soon as its batch is answered. So a repeat asks
 nothing, a killed run goes on with the batch that it was at, and the same question in another run is not asked again.
-Models answer greedily.
+Models answer greedily. An empty reply (all tokens went into reasoning, say) counts as one in this run, and is asked for
+again in the next.
 
 With k > 0 the picture's k largest sub-regions are shown beside it, cut and bounded as in training
 (ouro.training.samples).
@@ -13,16 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ouro.benchmarks.items import Item
 from ouro.benchmarks.reply_keys import encodable
+from ouro.benchmarks.reply_store import ReplyStore
 from ouro.core.boxes import area
 from ouro.core.crops import crop
 from ouro.core.images import CHUNK_PIXELS, ImageError, chunks
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ouro.benchmarks.pictures import Pictures
     from ouro.core.records import Box, Region
     from ouro.vision.protocols import VisionLM
+
+__all__ = ["Answer", "Asker", "Question", "ReplyStore", "Settings", "Tally", "ask", "largest_regions"]
 
 CHUNK = 2048  # questions that are looked up, and kept, at once
 
@@ -52,6 +54,23 @@ class Settings(NamedTuple):
     regions: str = ""
 
 
+@dataclass
+class Tally:
+    """Different questions by where their replies came from: `stored` from an earlier run, `asked` of the model; of the
+    latter `empty` without a word in the reply, which are not kept, and `refused`."""
+
+    stored: int = 0
+    asked: int = 0
+    empty: int = 0
+    refused: int = 0
+
+    def line(self) -> str:
+        """ "120 replies from the store, 30 asked (2 empty and not kept)"."""
+        parts = [f"{self.empty} empty and not kept"] if self.empty else []
+        parts += [f"{self.refused} refused"] if self.refused else []
+        return f"{self.stored} replies from the store, {self.asked} asked" + (f" ({', '.join(parts)})" if parts else "")
+
+
 @dataclass(frozen=True)
 class Asker:
     """A model that is loaded when the first question has no kept reply, and the regions it is shown."""
@@ -60,35 +79,7 @@ class Asker:
     load: Callable[[], VisionLM]
     boxes: Callable[[Sequence[tuple[str, PIL.Image.Image]]], dict[str, list[Box]]]
     store: ReplyStore
-
-
-class ReplyStore:
-    """Replies by key, in SQLite: several processes may write to it, and what is committed survives a kill."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")  # what a killed process committed is there all the same
-        self._db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID")
-
-    def get(self, keys: Sequence[str]) -> dict[str, str]:
-        """The kept ones."""
-        replies: dict[str, str] = {}
-        for start in range(0, len(keys), 500):
-            part = keys[start : start + 500]
-            marks = ",".join("?" * len(part))
-            replies.update(self._db.execute(f"SELECT key, reply FROM replies WHERE key IN ({marks})", part))
-        return replies
-
-    def put(self, replies: dict[str, str]) -> None:
-        """All of them, or none."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", replies.items())
-        self._db.execute("COMMIT")
-
-    def close(self) -> None:
-        self._db.close()
+    tally: Tally = field(default_factory=lambda: Tally())
 
 
 Keep = Callable[[Mapping[str, str]], None]
@@ -117,29 +108,33 @@ def ask(
     settings: Settings,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Iterator[Answer]:
-    """The answer to each question, in order. What a server refuses is not kept."""
+    """The answer to each question, in order. What a server refuses is not kept, nor is an empty reply."""
     waiting = iter(questions)
     while chunk := list(islice(waiting, CHUNK)):
         keys = [_key(q, asker, pictures, settings) for q in chunk]
         replies = asker.store.get([key for key in dict.fromkeys(keys) if key])
+        asker.tally.stored += len(replies)
         progress(sum(not key or key in replies for key in keys))
         todo = {key: q for key, q in zip(keys, chunk, strict=True) if key and key not in replies}
         reasons = dict.fromkeys(todo, "unreadable_image")
-        _ask_all(todo, asker, pictures, settings, _keeper(asker.store, replies, reasons, Counter(keys), progress))
+        _ask_all(todo, asker, pictures, settings, _keeper(asker, replies, reasons, Counter(keys), progress))
         for key, q in zip(keys, chunk, strict=True):
             absent = (reasons.get(key, ""), q.image) if key else pictures.absence(q.image)
             yield Answer(q.item, replies.get(key), *absent)
 
 
 def _keeper(
-    store: ReplyStore, replies: dict[str, str], reasons: dict[str, str], times: Mapping[str, int],
+    asker: Asker, replies: dict[str, str], reasons: dict[str, str], times: Mapping[str, int],
     progress: Callable[[int], None],
 ) -> Keep:  # fmt: skip
     """What is done with the replies of a batch; `times`: how many questions share a key."""
 
     def keep(batch: Mapping[str, str]) -> None:
         texts = {key: encodable(reply) for key, reply in batch.items() if not isinstance(reply, Refused)}
-        store.put(texts)
+        asker.store.put(texts)
+        asker.tally.asked += len(batch)
+        asker.tally.empty += sum(not reply.strip() for reply in texts.values())
+        asker.tally.refused += len(batch) - len(texts)
         replies.update(texts)
         reasons.update(dict.fromkeys(batch, "refused"))
         progress(sum(times[key] for key in batch))

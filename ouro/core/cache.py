@@ -34,8 +34,8 @@ class ShardCache:
         parts = {"stage": stage, "code": code, "params": params, "model": model, "inputs": list(inputs)}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def put(self, key: str, files: Sequence[Path]) -> None:
-        """Store copies of `files` under `key`. When two writers meet, one entry wins whole."""
+    def put(self, key: str, files: Sequence[Path], stage: str = "") -> None:
+        """Store copies of `files`, which `stage` made, under `key`. When two writers meet, one entry wins whole."""
         if len({f.name for f in files}) != len(files):
             raise ArtifactError(f"cache entry {key}: file names repeat in {[str(f) for f in files]}")
         self._sweep()
@@ -45,7 +45,7 @@ class ShardCache:
             data = file.read_bytes()
             hashes[file.name] = hashlib.sha256(data).hexdigest()
             write_bytes(temporary / file.name, data)
-        write_json(temporary / "entry.json", {"files": hashes})
+        write_json(temporary / "entry.json", {"files": hashes, "stage": stage})
         entry = self._entry(key)
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -68,6 +68,16 @@ class ShardCache:
             return self._drop(entry)
         publish(folder, contents)
         return True
+
+    def forget(self, stages: Sequence[str]) -> None:
+        """Drop what these stages made, and what does not say which stage made it."""
+        for file in self.root.glob("??/*/entry.json"):
+            try:
+                stage = json.loads(file.read_bytes()).get("stage", "")
+            except (OSError, ValueError, AttributeError, RecursionError):
+                stage = ""
+            if not stage or stage in stages:
+                self._drop(file.parent)
 
     def _entry(self, key: str) -> Path:
         return self.root / key[:2] / key

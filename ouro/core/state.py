@@ -18,6 +18,7 @@ class State:
         self.answers = folder / "answers"  # to held-out questions
         self.replies = folder / "replies"  # to named benchmarks, in a round
         self.benchmark = folder / "benchmark"  # replies of `ouro benchmark`
+        self.served = folder / "served"  # who answered last at a server's address
         self.ocr = folder / "ocr"  # PaddleOCR's models, laid out
         self.annotations = folder / "annotations"  # of ablations' arms
         self.ablations = folder / "ablations"  # work in progress

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ouro.core.artifacts import list_shards, read_shard, read_sidecar, sidecar_path
 from ouro.core.control_tokens import META
@@ -26,7 +27,8 @@ class Summary:
     Words are separated by white space; tokens are those of the annotator's tokenizer, None where it is not to be
     had. `rejected`: records by stage and reason. `control_tokens`: removed from texts or broken in them, by stage
     (ouro.core.control_tokens). `seconds`: wall time by stage of this run; what an earlier one had
-    finished costs it next to nothing.
+    finished costs it next to nothing. `replies`: of the stages that ask the annotator how many `unit` of this run's
+    shards were `kept` from earlier runs, and how many were `made`, which is asked, in this one.
     """
 
     shards: int
@@ -47,6 +49,7 @@ class Summary:
     rejected: dict[str, dict[str, int]]
     seconds: dict[str, float]
     control_tokens: dict[str, int] = field(default_factory=dict[str, int])
+    replies: dict[str, dict[str, int | str]] = field(default_factory=dict[str, dict[str, int | str]])
 
     def to_json(self) -> dict[str, object]:
         """Plain values for summary.json."""
@@ -58,7 +61,12 @@ def finished(layout: Layout) -> list[str]:
     return [name for name in shard_names(layout.images) if sidecar_path(layout.qa / name).is_file()]
 
 
-def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summary:
+def summarise(
+    layout: Layout,
+    model: Path,
+    seconds: Mapping[str, float],
+    replies: Mapping[str, dict[str, int | str]] = MappingProxyType({}),
+) -> Summary:
     """Count what lies in the folder. `model`: the folder whose tokenizer counts tokens."""
     names = finished(layout)
     sidecars = [read_sidecar(path) for path in list_shards(layout.images)]
@@ -91,6 +99,7 @@ def summarise(layout: Layout, model: Path, seconds: Mapping[str, float]) -> Summ
         rejected={stage: reasons for stage, reasons in rejected.items() if reasons},
         seconds=dict(seconds),
         control_tokens={stage: n for stage, n in tokens.items() if n},
+        replies=dict(replies),
     )
 
 
@@ -119,8 +128,13 @@ def lines(summary: Summary) -> list[str]:
             if s.control_tokens
             else []
         ),
+        *([f"replies: {'; '.join(_reply_line(*r) for r in s.replies.items())}"] if s.replies else []),
         f"seconds: {', '.join(f'{stage} {t:.1f}' for stage, t in s.seconds.items())}",
     ]
+
+
+def _reply_line(stage: str, work: Mapping[str, int | str]) -> str:
+    return f"{stage} {work['kept']} {work['unit']} kept from earlier runs, {work['made']} asked"
 
 
 class _Counts:

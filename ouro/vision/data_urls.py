@@ -6,10 +6,13 @@ import asyncio
 import base64
 import math
 from collections import OrderedDict
+from pathlib import Path
+from typing import Any
 
 from PIL import Image as PILImage
 
 from ouro.core.images import encode_png
+from ouro.core.json_text import parse_json
 
 
 def scale_to_bound(picture: PILImage.Image, max_pixels: int | None, multiple: int = 1) -> PILImage.Image:
@@ -49,3 +52,15 @@ class DataURLs:
             if len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
         return await self._cache[key][1]
+
+
+def resize_multiple(folder: Path) -> int:
+    """The number that a local model's picture sides are multiples of (patch size times merge size); 1 if unknown."""
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        if (folder / name).is_file():
+            config: dict[str, Any] = parse_json((folder / name).read_bytes())
+            processor = config.get("image_processor", config)
+            return (
+                int(processor.get("patch_size", 1)) * int(processor["merge_size"]) if "merge_size" in processor else 1
+            )
+    return 1

@@ -21,17 +21,16 @@ import json
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from ouro.core.json_text import parse_json
 from ouro.vision.alternatives import MOST_ALTERNATIVES, option_shares, read_steps, token_probabilities, tokens_needed
-from ouro.vision.data_urls import DataURLs
+from ouro.vision.data_urls import DataURLs, resize_multiple
 from ouro.vision.extras import Extras, Fields
 from ouro.vision.probabilities import normalised
 from ouro.vision.protocols import OnReplies, Refused, Reply, Request, ScoringUnavailable, check_options
+from ouro.vision.queueing import TRIAL_REQUESTS, Trial, order_by_picture
 from ouro.vision.server_errors import KEY, NO_KEY, RequestRefused, ServerRefused, ServerUnavailable, explain
 
 __all__ = [
@@ -42,14 +41,12 @@ __all__ = [
     "ServerRefused",
     "ServerUnavailable",
     "openai_fingerprint",
+    "resize_multiple",
 ]
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionContentPartParam
-
-TRIAL_REQUESTS = 8  # if a server refuses all of the first requests of a call, the params are wrong, not the requests
-
 
 Send = Callable[[Request, int, Fields], Awaitable[bytes]]  # a request, its most tokens, extra fields -> a body
 T = TypeVar("T")
@@ -59,11 +56,15 @@ class OpenAIVisionLM:
     """Implements ouro.vision.protocols.VisionLM and Scoring.
 
     At most `concurrency` requests run at once, over all threads that call `generate` or `choose`; each attempt has
-    `timeout` seconds, and up to `retries` more attempts follow. `multiple`: see the top of this file.
+    `timeout` seconds, and up to `retries` more attempts follow. `multiple`: see the top of this file. `identity`: of
+    the model that answers (ouro.vision.identity). `check` is called before the first request, and may raise.
     """
 
-    def __init__(self, url: str, name: str, concurrency: int, timeout: float, retries: int, multiple: int = 1) -> None:
-        self.fingerprint = openai_fingerprint(url, name, multiple)
+    def __init__(
+        self, url: str, name: str, concurrency: int, timeout: float, retries: int, multiple: int = 1,
+        identity: str = "", check: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.fingerprint = openai_fingerprint(url, name, multiple, identity)
         if not name:
             raise ServerRefused(
                 f"{url}: got no model name, expected the one that the server knows its model by. Fix: set model.name"
@@ -72,7 +73,7 @@ class OpenAIVisionLM:
         self._timeout, self._retries = timeout, retries
         self._slots = asyncio.Semaphore(concurrency)
         self._lock = threading.Lock()
-        self._extras = Extras()
+        self._extras, self._check = Extras(), check
         self._loop_and_client: tuple[asyncio.AbstractEventLoop, AsyncOpenAI] | None = None
 
     @property
@@ -122,6 +123,22 @@ class OpenAIVisionLM:
         shares = self._run(requests, work, equal, lambda i, share: None)
         return [share or normalised([0.0] * len(choices)) for share, choices in zip(shares, options, strict=True)]
 
+    def bodies(self, requests: Sequence[Request], *, max_new_tokens: int) -> list[bytes]:
+        """The bodies of the answers as they came, b"" to a request that the server refuses. Raises as `generate`."""
+
+        async def work(i: int, send: Send) -> bytes:
+            return await send(requests[i], max_new_tokens, {})
+
+        return self._run(requests, work, lambda error: b"", lambda i, body: None)
+
+    def model_list(self) -> bytes | None:
+        """The body of the server's list of models, None where it gives none. Raises ServerUnavailable where nothing
+        answers, after two attempts."""
+        from ouro.vision.transport import get_models
+
+        loop, client = self._start()
+        return asyncio.run_coroutine_threadsafe(get_models(client, self.url, self.name), loop).result()
+
     async def _reply(self, request: Request, max_new_tokens: int, send: Send) -> str:
         from ouro.vision.transport import choice_of, reply_of
 
@@ -167,6 +184,9 @@ class OpenAIVisionLM:
         finish: Callable[[int, T], None],
     ) -> list[T]:
         """The results of `work` for each request; `refused` makes that of one which the server refuses."""
+        if self._check:
+            self._check()
+            self._check = None
         loop, client = self._start()
         job = asyncio.run_coroutine_threadsafe(self._run_all(client, requests, work, refused, finish), loop)
         try:
@@ -200,7 +220,7 @@ class OpenAIVisionLM:
         results: dict[int, T] = {}
         todo = iter(order_by_picture(requests))
         urls = DataURLs(2 * self.concurrency, self.multiple)
-        trial = _Trial(min(TRIAL_REQUESTS, len(requests)))
+        trial = Trial(min(TRIAL_REQUESTS, len(requests)))
 
         async def send(request: Request, most_tokens: int, fields: Fields) -> bytes:
             return await self._ask(client, request, most_tokens, fields, urls)
@@ -244,21 +264,9 @@ class OpenAIVisionLM:
         return answer.content
 
 
-class _Trial:
-    """Detects a server that refuses all requests: it does if none of the `first` ones to be answered succeeds."""
-
-    def __init__(self, first: int) -> None:
-        self.passed, self._remaining = False, first
-
-    def record_refusal(self, error: RequestRefused) -> None:
-        """Count a refused request. Raises the error if all of the first requests were refused."""
-        self._remaining -= 1
-        if self._remaining <= 0 and not self.passed:
-            raise error
-
-
-def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
-    """SHA-256 (hex) over what a served model's replies depend on, as far as is known without a request.
+def openai_fingerprint(url: str, name: str, multiple: int = 1, identity: str = "") -> str:
+    """SHA-256 (hex) over what a served model's replies depend on: its address, its name, how pictures are sent, and the
+    `identity` of what answers ("": not known).
 
     The key is not included. Raises ServerRefused for an invalid address.
     """
@@ -267,28 +275,7 @@ def openai_fingerprint(url: str, name: str, multiple: int = 1) -> str:
         raise ServerRefused(f"model.url: got {url!r}, expected one like http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
         raise ServerRefused(f"model.url: got one with a user or password in it, expected none. Fix: use {KEY}")
-    return hashlib.sha256(json.dumps(["openai", url.rstrip("/"), name, multiple]).encode()).hexdigest()
-
-
-def resize_multiple(folder: Path) -> int:
-    """The number that a local model's picture sides are multiples of (patch size times merge size); 1 if unknown."""
-    for name in ("processor_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            config: dict[str, Any] = parse_json((folder / name).read_bytes())
-            processor = config.get("image_processor", config)
-            return (
-                int(processor.get("patch_size", 1)) * int(processor["merge_size"]) if "merge_size" in processor else 1
-            )
-    return 1
-
-
-def order_by_picture(requests: Sequence[Request]) -> list[int]:
-    """Indices of the requests, grouped by their first picture, pictures in order of first appearance."""
-    picture_numbers: dict[int, int] = {}
-    first_pictures = [
-        picture_numbers.setdefault(id(r.images[0]), len(picture_numbers)) if r.images else -1 for r in requests
-    ]
-    return sorted(range(len(requests)), key=first_pictures.__getitem__)
+    return hashlib.sha256(json.dumps(["openai", url.rstrip("/"), name, multiple, identity]).encode()).hexdigest()
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop, client: AsyncOpenAI) -> None:

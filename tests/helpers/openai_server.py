@@ -34,6 +34,15 @@ class Handler(BaseHTTPRequestHandler):
     def fake(self) -> FakeServer:
         return cast(FakeServer, self.server)
 
+    def do_GET(self) -> None:
+        with self.fake.lock:
+            self.fake.gets.append(self.path)
+        models = self.fake.models
+        if models is None:
+            self.send(404, b'{"detail": "Not Found"}')
+        else:
+            self.send(200, json.dumps({"object": "list", "data": models}).encode())
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         answer = self.fake.begin(body, self.headers.get("Authorization", ""))
@@ -65,6 +74,8 @@ class FakeServer(ThreadingHTTPServer):
         self.otherwise: Callable[[Handler, str], None] = echo
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.models: list[dict[str, Any]] | None = None  # what GET /models lists; None: there is no such page
+        self.gets: list[str] = []
         self.under_way = self.most = 0
         self.lock, self.gone = threading.Lock(), threading.Event()
 
