@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ouro.core.adapter_files import CONFIG, WEIGHTS
 from ouro.core.json_text import parse_json
 from ouro.training.job import TrainingError
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_RANK = 512
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _MAX_LISTED = 5  # problems listed in one error

@@ -33,6 +33,14 @@ def load_processor(folder: str | Path) -> Any:
         return AutoProcessor.from_pretrained(folder, **options)
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside an adapter. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    with explained(folder, "adapter"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
 @contextmanager
 def explained(folder: str | Path, what: str = "model") -> Generator[None]:
     """Raise ModelError for what transformers says of a folder that it cannot load.
