@@ -262,7 +262,7 @@ def test_a_base_of_other_sizes_is_said(base: Path, plain: tuple[Path, Any], tmp_
         {n: t[:, :32].contiguous() if "lora_A" in n and "q_proj" in n else t for n, t in tensors.items()},
         adapter / WEIGHTS,
     )
-    with pytest.raises(ModelError, match="does not fit the base, was it trained on another.*size mismatch"):
+    with pytest.raises(ModelError, match=r"does not fit the base, was it trained on another.*size mismatch"):
         HFVisionLM(base, adapter)
 
 

@@ -46,7 +46,7 @@ def _local_base(adapter: Path, recorded: str) -> str:
         raise TrainingError(f"adapter {adapter}: names no base; expected one; give it with --base")
     if ".." in Path(recorded).parts or recorded.startswith("//") or not (Path(recorded) / "config.json").is_file():
         raise TrainingError(
-            f"adapter {adapter}: names the base {recorded}, which is no folder here with a config.json; none is fetched "
+            f"adapter {adapter}: names the base {recorded}, which is no folder here; none is fetched "
             "or searched for. Fix: give its folder with --base"
         )
     return recorded

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.errors import OuroError
+from ouro.core.hub import endpoint_problem
 from ouro.core.model_files import find_unsafe
 
 _WHOLE = {
@@ -52,7 +53,7 @@ def explained(folder: str | Path, what: str = "model") -> Generator[None]:
     except Exception as error:  # the libraries raise nearly any type for a damaged or foreign folder
         if isinstance(error, OuroError) or "out of memory" in str(error):
             raise
-        said = " ".join(str(error).split())
+        said = ("" if Path(folder).exists() else endpoint_problem()) or " ".join(str(error).split())
         if "trust_remote_code" in said or "custom code" in said:
             said = "it needs code that lies beside the model (auto_map), which Ouro never runs"
         raise ModelError(
