@@ -76,9 +76,9 @@ class _Mlflow(NamedTuple):
 def run(options: Options) -> None:
     """The command `ouro up`; returns when it is stopped by a signal.
 
-    Raises CheckoutError, UpError and StoreError before anything is started; PrefectAddressError, ServerError, ChildError
-    and DeploymentError when something does not come up or ends by itself. Whatever it started is stopped before: worker,
-    MLflow, Prefect.
+    Raises CheckoutError, UpError and StoreError before anything is started; PrefectAddressError, ServerError,
+    ChildError and DeploymentError when something does not come up or ends by itself. Whatever it started is stopped
+    before: worker, MLflow, Prefect.
     """
     check_checkout()
     schedule = schedule_options(options)
