@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from addresses import dead, foreign, listener
+from pictures import random_picture
 from tiny_training import BASE, annotated
 
 from cli.app import app, guarded
@@ -101,6 +102,7 @@ def test_annotate_says_that_no_prefect_server_answers(
         monkeypatch.setenv(PREFECT, url)
         photos = tmp_path / "photos"
         photos.mkdir()
+        random_picture(1, (64, 48)).save(photos / "a.png")
         started = time.monotonic()
         code = _run("annotate", str(photos), "--out", str(tmp_path / "out"))
         assert time.monotonic() - started < 60

@@ -89,7 +89,7 @@ def _problem(error: BaseException, seconds: float) -> str:
         return "where nothing listens (connection refused)"
     if isinstance(reason, ssl.SSLError):
         return f"whose certificate or encryption does not fit ({reason.reason or 'TLS error'})"
-    if isinstance(reason, http.client.InvalidURL | UnicodeError | OverflowError):
+    if isinstance(reason, http.client.InvalidURL | ValueError | OverflowError):
         return "which is no address"
     if isinstance(reason, http.client.HTTPException):
         return "where something answers that does not speak HTTP"

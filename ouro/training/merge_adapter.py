@@ -29,12 +29,12 @@ def merge_adapter(adapter: Path, out: Path, base: str = "", dtype: str = "float3
         raise TrainingError("\n  ".join([f"adapter {adapter}: refused", *problems]))
     recorded = str(adapter_config(adapter).get("base_model_name_or_path") or "")
     base_folder = base or _local_base(adapter, recorded)
+    check_unquantised(base_folder, adapter)
     if base and recorded and not _is_same_base(recorded, base):
         raise TrainingError(
             f"adapter {adapter}: got --base {base}, but it was trained on {recorded}; expected that base; leave --base "
             "out, or correct base_model_name_or_path in its adapter_config.json if it is the same model"
         )
-    check_unquantised(base_folder, adapter)
     model, processor = load_model(base_folder)
     _write(merge_into(model, processor, adapter), processor, out, dtype)
     return base_folder
