@@ -134,9 +134,14 @@ def test_a_profile_is_named_where_it_has_the_address(tmp_path: Path, monkeypatch
 
 
 def test_a_refused_password_is_a_sentence(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
     monkeypatch.setenv(PREFECT, prefect_api)
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:wrong")
-    with pytest.raises(PrefectAddressError, match="refuses these credentials"), prefect_server(State(tmp_path)):
+    with (
+        temporary_settings({PREFECT_API_AUTH_STRING: "admin:wrong"}),
+        pytest.raises(PrefectAddressError, match="refuses these credentials"),
+        prefect_server(State(tmp_path)),
+    ):
         pass
 
 
@@ -310,6 +315,8 @@ def test_a_push_and_a_round_say_what_is_wrong_with_the_remote(tmp_path: Path, mo
         ["git", "init", "-q"], ["git", "config", "user.name", "N"], ["git", "config", "user.email", "n@example.org"],
         ["python", "-m", "dvc", "init", "-q"], ["python", "-m", "dvc", "remote", "add", "-q", "-d", "store", "s3://b/x"],
     ):  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+    for command in (["git", "add", "-A"], ["git", "commit", "-qm", "remote"]):
         subprocess.run(command, check=True, capture_output=True)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     assert default_remote() == Remote("store", "s3://b/x")
