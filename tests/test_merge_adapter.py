@@ -185,7 +185,7 @@ def test_errors_are_one_message_and_exit_code_2(
     for words, message in (
         (
             [str(tmp_path / "none"), "--out", str(tmp_path / "a")],
-            "no such folder; expected one with adapter_config.json",
+            "no such folder; expected one with adapter",
         ),
         ([str(adapter), "--out", str(full)], "is not empty; expected a new folder"),
         ([str(adapter), "--out", str(tmp_path / "a"), "--base", str(other)], "but it was trained on"),

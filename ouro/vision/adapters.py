@@ -65,7 +65,8 @@ def find_tokenizer(adapter: str | Path) -> Path | None:
 def _read(path: Path, model: Any) -> tuple[dict[str, Any], Renaming]:
     """The config without what is not used, and the tensors by the base's names. Raises ModelError."""
     modules = {name for name, _ in model.named_modules()}
-    config = read_adapter_config(path) if path.is_dir() else {}
+    read = read_adapter_config(path)
+    config: dict[str, Any] = {} if isinstance(read, str) else read
     problems = find_adapter_problems(path) or [*_find_unknown(config), *find_unsafe(path)]
     if not problems and (problem := pattern_problem(config, modules)):
         problems = [problem]
@@ -73,18 +74,16 @@ def _read(path: Path, model: Any) -> tuple[dict[str, Any], Renaming]:
         problems = [*_find_other_base(config, model), *_find_quantised(model.config.to_dict())]
     if problems:
         raise ModelError("\n  ".join([f"adapter {path}: refused", *problems[:MAX_LISTED]]))
-    assert isinstance(config, dict)
     return {k: v for k, v in config.items() if k not in UNUSED}, rename_tensors(_load_tensors(path), modules)
 
 
-def _find_unknown(config: dict[str, Any] | str) -> list[str]:
+def _find_unknown(config: dict[str, Any]) -> list[str]:
     """The keys with a value that the installed peft would leave out."""
     import dataclasses
 
     import peft
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    assert isinstance(config, dict)
     kind: Any = config.get("peft_type")
     if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
         return [f"peft_type {kind}: unknown to the installed peft {peft.__version__}; expected LORA or another of its"]
@@ -96,9 +95,8 @@ def _find_unknown(config: dict[str, Any] | str) -> list[str]:
     ]
 
 
-def _find_other_base(config: dict[str, Any] | str, model: Any) -> list[str]:
+def _find_other_base(config: dict[str, Any], model: Any) -> list[str]:
     """That the adapter was trained on a model of another class; a warning where only the name is another."""
-    assert isinstance(config, dict)
     mapping: Any = config.get("auto_mapping") or {}
     trained, here = str(mapping.get("base_model_class") or ""), type(model).__name__
     if trained and trained != here:
