@@ -190,7 +190,7 @@ def test_errors_are_one_message_and_exit_code_2(
         ([str(adapter), "--out", str(full)], "is not empty; expected a new folder"),
         ([str(adapter), "--out", str(tmp_path / "a"), "--base", str(other)], "but it was trained on"),
         ([str(moved), "--out", str(tmp_path / "a"), "--base", str(other)], "does not fit the base"),
-        ([str(moved), "--out", str(tmp_path / "a")], "which is no folder here with a model"),
+        ([str(moved), "--out", str(tmp_path / "a")], "which is no folder here"),
         ([str(nameless), "--out", str(tmp_path / "a")], "give it with --base"),
     ):
         with pytest.raises(SystemExit) as end:
