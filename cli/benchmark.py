@@ -118,8 +118,8 @@ class Options(NamedTuple):
 def run(params: Params, options: Options) -> None:
     """Ask the model, score its replies, write OUT; a benchmark whose files are missing ends the run before it begins.
 
-    Raises BenchmarkFileError, MissingModel, ModelError, ServerRefused; of a benchmark that no question of could be
-    asked, after the others are done.
+    Raises BenchmarkFileError, MissingModel, ModelError, ServerRefused, StoreError; of a benchmark that no question of
+    could be asked, after the others are done.
     """
     from ouro.benchmarks.items import BenchmarkFileError
     from ouro.benchmarks.judging import metric_of
@@ -127,8 +127,11 @@ def run(params: Params, options: Options) -> None:
     from tasks import screen
     from tasks.benchmark_sources import source_of
     from tasks.served import find_answerer
+    from tasks.mlflow_store import check_store
 
     check_folder(options.out)
+    if options.track:
+        check_store()
     hubs, pictures = options.hubs, options.hub_pictures
     sources = [
         source_of(name, params, options.data, hubs.get(name, ""), pictures.get(name, ""))

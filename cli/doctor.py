@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
+from cli.findings import Finding
+from cli.servers import addresses, servers
 from ouro.core.state import CHECKOUT
 
 if TYPE_CHECKING:
     from ouro.core.params import Params
 
-Verdict = Literal["ok", "note", "missing"]
 MIN_DISK_GB = 10.0
 ANSWER_SECONDS = 30.0  # that a model server has for one word
 # What a model folder holds beside its weights; transformers 5 writes the first name of each, older releases the second.
@@ -23,15 +24,6 @@ FILES = (
     ("processor_config.json", "preprocessor_config.json"),
     ("chat_template.jinja", "chat_template.json"),
 )
-
-
-class Finding(NamedTuple):
-    """The result of one check. "missing" makes the command fail, "note" does not."""
-
-    what: str
-    verdict: Verdict
-    detail: str
-    mend: str = ""
 
 
 def doctor() -> None:
@@ -142,37 +134,6 @@ def writable() -> list[Finding]:
     return [Finding("checkout", "ok" if fits else "missing", str(Path.cwd()), "" if fits else "make it writable")]
 
 
-def servers() -> list[Finding]:
-    """The Prefect server that would be used, and whether the usual ports are free."""
-    from tasks.processes import deployment
-    from tasks.processes.prefect_server import PORT, configured_api, healthy, started_earlier
-
-    api = configured_api()
-    if api:
-        if not healthy(api):
-            mend = "start it, or unset PREFECT_API_URL: Ouro then starts its own"
-            return [Finding("Prefect server", "missing", api, mend)]
-        if not deployment.is_admitted():
-            mend = "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
-            return [Finding("Prefect server", "missing", f"{api} refuses these credentials", mend)]
-        return [Finding("Prefect server", "ok", api)]
-    running = started_earlier(CHECKOUT)
-    text = running.api if running else "none configured: ouro starts one"
-    return [Finding("Prefect server", "ok", text), _port(PORT, "Prefect"), _port(5000, "MLflow")]
-
-
-def _port(port: int, whose: str) -> Finding:
-    import socket
-
-    from tasks.processes.prefect_server import HOST
-
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        in_use = probe.connect_ex((HOST, port)) == 0
-    mend = f"nothing to do: {whose} then takes another port (mlflow ui --port N)" if in_use else ""
-    return Finding(f"port {port} ({whose})", "note" if in_use else "ok", "taken" if in_use else "free", mend)
-
-
 def model() -> list[Finding]:
     """params.yaml, and the model folders that it names."""
     from ouro.core.params import load_params
@@ -264,7 +225,7 @@ def repository() -> list[Finding]:
     ]
 
 
-LOOKS = (python, packages, opencv, java, gpu, disk, writable, servers, repository, model, server)
+LOOKS = (python, packages, opencv, java, gpu, disk, writable, servers, addresses, repository, model, server)
 
 
 def _show(findings: list[Finding]) -> None:

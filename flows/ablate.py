@@ -35,6 +35,7 @@ from ouro.core.state import CHECKOUT
 from tasks import mlflow_pages, screen, tracking, versions
 from tasks.benchmark_sources import check_benchmarks, question_files
 from tasks.checkout import check_checkout, only_run
+from tasks.mlflow_store import check_store
 from tasks.models import model_fingerprint, require_model
 from tasks.processes.dvc import supervise_dvc
 from tasks.processes.stage import repro_target
@@ -76,10 +77,11 @@ def plan(grid_name: str | None, sets: Sequence[str], seeds: int, epochs: int | N
 
 
 def run(grid_name: str | None, sets: Sequence[str], seeds: int, epochs: int | None, name: str | None) -> None:
-    """The command. Bad input raises before anything is started: GridError, CheckoutError, ParamsError, MissingModel,
-    BenchmarkFileError, ArtifactError where the last round's annotations are missing or out of date."""
+    """The command. Bad input raises before anything is started: GridError, CheckoutError, ParamsError, StoreError,
+    MissingModel, BenchmarkFileError, ArtifactError where the last round's annotations are missing or out of date."""
     check_checkout()
     ablation = plan(grid_name, sets, seeds, epochs, name)
+    check_store()
     check_arms(ablation.arms, lambda overrides: _check_params(load_params(overrides=overrides)))
     with only_run():
         if name is None:

@@ -15,6 +15,7 @@ from ouro.core.params import load_params
 from tasks import mlflow_pages, screen
 from tasks.checkout import check_checkout, only_run
 from tasks.inputs import check_inputs
+from tasks.mlflow_store import check_store
 from tasks.models import needs_hub
 from tasks.promotion import begin_round
 from tasks.publishing import check_next_commit, finish_pending
@@ -33,6 +34,7 @@ def run(file: Path | None, profile: str | None, overrides: Sequence[str], rounds
     with only_run():
         requested_params = load_params(params_file(file, profile), tuple(overrides))
         check_inputs(requested_params)
+        check_store(unattended=True)
         committing = requested_params.bootstrap.commit if commit is None else commit
         finish_pending(load_params().round, committing)
         params, difference = write_params(file, profile, overrides)

@@ -11,6 +11,7 @@ from ouro.core.layout import layout_of
 from ouro.core.params import Params
 from tasks import screen
 from tasks.mlflow_pages import how_to_see
+from tasks.mlflow_store import check_store
 from tasks.models import require_model
 from tasks.train import Trained, check_annotated
 
@@ -18,11 +19,13 @@ from tasks.train import Trained, check_annotated
 def run(folder: Path, out: Path, params: Params, track: bool = True) -> None:
     """Train on what `ouro annotate` left in `folder`, without DVC; the adapter goes to `out`. `track`: in MLflow.
 
-    Raises ArtifactError for a folder that is not annotated to its end, MissingModel and TrainingError.
+    Raises ArtifactError for a folder that is not annotated to its end, MissingModel, StoreError and TrainingError.
     """
     require_model(Path(params.model.base))
     layout = layout_of(folder)
     check_annotated(layout, params)
+    if track:
+        check_store()
     start_time = time.monotonic()
     with session():
         trained = train(params, layout, out, track=track)

@@ -12,7 +12,7 @@ from ouro.core.params import Model
 from ouro.vision.folders import vlm_fingerprint
 from ouro.vision.local import load_local
 from ouro.vision.served import load_served, served_fingerprint
-from tasks.models import model_fingerprint
+from tasks.models import adapter_fingerprint, model_fingerprint
 from tasks.served import answerer, checked_before_asking
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def fingerprint(model: Model, adapter: Path | None = None) -> str:
     path = _adapter_path(model, adapter)
     if model.backend == "openai":
         return served_fingerprint(model, answerer(model).digest)
-    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, model_fingerprint(path) if path else "")
+    return vlm_fingerprint(model_fingerprint(Path(model.base)), model.dtype, adapter_fingerprint(path) if path else "")
 
 
 def annotator(model: Model, batch_size: int, adapter: Path | None = None, batch_tokens: int | None = None) -> VisionLM:

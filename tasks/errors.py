@@ -46,7 +46,7 @@ def explain(error: Exception) -> int:
             "some room and run the same command again"
         )
         return 1
-    if said := _say_place(error) or _say_input(error):
+    if said := _say_place(error) or _say_input(error) or _say_server(error):
         screen.complain(said)
         return 2
     print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
@@ -102,6 +102,28 @@ def _say_input(error: Exception) -> str:
     if isinstance(error, sqlite3.DatabaseError) and any(w in str(error) for w in ("malformed", "not a database")):
         return f"a database of replies is damaged ({error}). Fix: remove the .db file that was in use, and run again"
     return ""
+
+
+def _say_server(error: Exception) -> str:
+    """The sentence for Prefect's server that went away while it was used; "" for another error."""
+    if not _is_of_network(error):
+        return ""
+    from tasks.processes.server import ADDRESS_FIX, address_problem, configured_api
+
+    api = configured_api()
+    problem = address_problem(api) if api else ""
+    return (
+        f"{problem}; what was finished is kept. Fix: {ADDRESS_FIX}; then run the same command again" if problem else ""
+    )
+
+
+def _is_of_network(error: BaseException | None) -> bool:
+    """Whether httpx, by which Prefect's client asks, or Prefect itself raised it, or what it came from."""
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "prefect") or "reach API" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _below_json(error: RecursionError) -> bool:

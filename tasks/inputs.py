@@ -8,7 +8,7 @@ from ouro.core.params import Params
 from ouro.rounds.gate import check_gate
 from tasks.benchmark_sources import check_benchmarks
 from tasks.ingest import check_source
-from tasks.models import MissingModel, require_model
+from tasks.models import MissingModel, require_adapter, require_model
 from tasks.settings import check_proposers, check_writer
 
 
@@ -16,7 +16,7 @@ def check_inputs(params: Params) -> None:
     """Raise for a missing model, adapter, proposer, folder, manifest or benchmark."""
     require_model(Path(params.model.base))
     if params.model.adapter:
-        require_model(Path(params.model.adapter))
+        require_adapter(Path(params.model.adapter))
     check_proposer_file(params)
     check_writer(params)
     check_proposers(params)

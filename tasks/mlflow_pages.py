@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from ouro.core.endpoints import masked
+
 STORE = "sqlite:///mlflow.db"
 URI = "MLFLOW_TRACKING_URI"
 UI_COMMAND = f"uv run mlflow ui --backend-store-uri {STORE} --host 127.0.0.1 --port 5000"
@@ -14,7 +16,7 @@ UI_COMMAND = f"uv run mlflow ui --backend-store-uri {STORE} --host 127.0.0.1 --p
 
 def where() -> str:
     """Where MLflow's page is, or how to open it."""
-    uri = os.environ.get(URI, STORE)
+    uri = masked(os.environ.get(URI, STORE))
     return uri if uri.startswith("http") else f"http://127.0.0.1:5000 after `{UI_COMMAND.replace(STORE, uri)}`"
 
 
@@ -22,7 +24,7 @@ def how_to_see(run_id: str | None) -> str:
     """A line for the person: where a run is to be seen, or that nothing was tracked (None)."""
     if run_id is None:
         return "MLflow: nothing was tracked"
-    uri = os.environ.get(URI, STORE)
+    uri = masked(os.environ.get(URI, STORE))
     where = f"at {uri}" if uri.startswith("http") else f"seen after `{UI_COMMAND.replace(STORE, uri)}`"
     return f"MLflow: run {run_id}, {where}"
 

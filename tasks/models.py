@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ouro.core.adapter_files import find_adapter_problems
 from ouro.core.errors import OuroError
 from ouro.core.files import folder_fingerprint
 from ouro.core.model_files import find_unsafe
@@ -30,6 +31,12 @@ def require_model(folder: Path) -> None:
         raise MissingModel("\n  ".join([f"model folder {folder}: refused", *problems[:5]]))
 
 
+def require_adapter(folder: Path) -> None:
+    """Raise MissingModel, with every reason, unless `folder` looks like an adapter that can be merged and is safe."""
+    if problems := find_adapter_problems(folder) or find_unsafe(folder):
+        raise MissingModel("\n  ".join([f"adapter {folder}: refused", *problems[:5]]))
+
+
 def needs_hub(params: Params) -> bool:
     """Whether params name something on the Hugging Face hub; without, nothing uses the network."""
     propose = params.propose
@@ -44,4 +51,10 @@ def model_fingerprint(folder: Path) -> str:
     Raises MissingModel when the folder is not there.
     """
     require_model(folder)
+    return folder_fingerprint(folder)
+
+
+def adapter_fingerprint(folder: Path) -> str:
+    """As `model_fingerprint`, of an adapter. Raises MissingModel as `require_adapter`."""
+    require_adapter(folder)
     return folder_fingerprint(folder)

@@ -11,7 +11,7 @@ from ouro.core.layout import ADAPTER, PIPELINE
 from ouro.core.params import Params, load_params
 from ouro.core.state import CHECKOUT
 from ouro.rounds.ledger import Round, read_round, tag
-from tasks import screen, tracking, versioning, versions
+from tasks import registry, screen, tracking, versioning, versions
 from tasks.promotion import is_candidate
 from tasks.report import comparisons, pipeline_report
 from tasks.saturation import is_finished
@@ -53,9 +53,9 @@ def log_round(params: Params, parent: tracking.Run, record: Round, seconds: Mapp
     parent.tags({**versions.provenance(), **versions.dataset_digests(), **verdict_tags, "annotations": annotations})
     parent.artifact(Path("rounds") / f"{record.tag}.json")
     version = {key: versions.provenance()[key] for key in ("git_commit", "dvc_lock")}
-    tracking.register(parent, ADAPTER, {**version, "round": str(record.number), **verdict_tags})
+    registry.register(parent, ADAPTER, {**version, "round": str(record.number), **verdict_tags})
     if params.model.adapter:
-        tracking.set_champion_alias(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
+        registry.set_champion_alias(parent, Path(params.model.adapter).name.removeprefix("round-").lstrip("0"))
     report = pipeline_report(params, result_paths(parent))
     parent.artifact(report, "report")
     return report

@@ -19,7 +19,7 @@ from ouro.core.params import Model, Params, load_params
 from ouro.core.params_text import ParamsError, parse_override, put
 from ouro.core.urls import url_problem
 from ouro.nano.model import is_nano
-from tasks.models import require_model
+from tasks.models import require_adapter, require_model
 
 HF_DATASET = "hf:"
 FILE = Path("params.yaml")
@@ -100,7 +100,7 @@ def check_annotator(params: Params) -> None:
     if model.backend == "hf":
         require_model(Path(model.base))
         if model.adapter:
-            require_model(Path(model.adapter))
+            require_adapter(Path(model.adapter))
         return
     if not model.name:
         raise ParamsError(

@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ouro.core.endpoints import masked
 from ouro.core.files import write_text
+from tasks.mlflow_address import address_problem
 from tasks.mlflow_pages import STORE, URI
 from tasks.versions import provenance
 
@@ -29,7 +32,7 @@ EXPERIMENT = "rounds"
 ABLATIONS = "ablations"
 EXPERIMENT_NAME = "OURO_EXPERIMENT"  # where runs go that processes open which are started for another experiment
 PARENT = "OURO_PARENT_RUN"
-REGISTERED = "ouro"  # the model of the registry whose versions are the rounds' adapters
+PAUSE = 300.0  # seconds after a write that did not arrive, in which none is tried: each try may take a minute
 _PARAM_LIMIT = 100  # MLflow takes at most this many params a batch
 
 
@@ -37,8 +40,9 @@ _PARAM_LIMIT = 100  # MLflow takes at most this many params a batch
 class Run:
     """One MLflow run, open. All writes go through its id.
 
-    A store that does not answer never ends the work that is tracked: one warning, what can be is sent again with the
-    next write, and without a run (`client` None) nothing is. `logged` is the last step of a run that is continued:
+    A store that does not answer never ends the work that is tracked: one warning, it is tried again every PAUSE, what
+    did not arrive is sent at the end, and without a run (`client` None) nothing is. `logged` is the last step of a run
+    that is continued:
     points up to it are there already.
     """
 
@@ -47,6 +51,8 @@ class Run:
     experiment_id: str
     logged: int = -1
     waiting: list[Any] = field(default_factory=list[Any])
+    later: list[Callable[[MlflowClient], object]] = field(default_factory=list[Callable[["MlflowClient"], object]])
+    retry_at: float = 0.0  # by time.monotonic
     warned: bool = False
 
     @property
@@ -63,17 +69,15 @@ class Run:
         flat = [Param(key, str(value)) for key, value in flatten(values).items()]
         for start in range(0, len(flat), _PARAM_LIMIT):
             part = flat[start : start + _PARAM_LIMIT]
-            self._send(lambda client, part=part: client.log_batch(self.run_id, params=part))
+            self._write(lambda client, part=part: client.log_batch(self.run_id, params=part))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log one point of each curve; `step` None: a figure of the whole run."""
         if self.client is None or (step is not None and step <= self.logged):
             return
-        from time import time
-
         from mlflow.entities import Metric
 
-        now = int(time() * 1000)
+        now = int(time.time() * 1000)
         self.waiting += [Metric(_name(k), float(v), now, step or 0) for k, v in values.items()]
         while self.waiting and self._send(lambda client: client.log_batch(self.run_id, metrics=self.waiting[:1000])):
             del self.waiting[:1000]
@@ -84,35 +88,40 @@ class Run:
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value) for key, value in values.items()]
-        self._send(lambda client: client.log_batch(self.run_id, tags=tags))
+        self._write(lambda client: client.log_batch(self.run_id, tags=tags))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file or a whole folder beside the run."""
         if path.is_dir():
-            self._send(lambda client: client.log_artifacts(self.run_id, str(path), folder or path.name))
+            self._write(lambda client: client.log_artifacts(self.run_id, str(path), folder or path.name))
         else:
-            self._send(lambda client: client.log_artifact(self.run_id, str(path), folder))
+            self._write(lambda client: client.log_artifact(self.run_id, str(path), folder))
 
     def registry(self, write: Callable[[MlflowClient], object]) -> None:
         """Call `write` with the client, for changes of the model registry."""
-        self._send(write)
+        self._write(write)
 
     def end(self, status: str) -> None:
+        self.retry_at, later, self.later = 0.0, self.later, []
         self.metrics({})
+        for write in later:
+            self._send(write)
         self._send(lambda client: client.set_terminated(self.run_id, status=status))
+
+    def _write(self, write: Callable[[MlflowClient], object]) -> None:
+        if not self._send(write):
+            self.later.append(write)
 
     def _send(self, write: Callable[[MlflowClient], object]) -> bool:
         """Whether a write arrived."""
-        if self.client is None:
+        if self.client is None or time.monotonic() < self.retry_at:
             return False
-        from mlflow.exceptions import MlflowException
-
         try:
             write(self.client)
-        except (MlflowException, OSError) as error:
+        except Exception as error:  # of MLflow, requests, the database's driver, or of JSON that is none
+            self.retry_at = time.monotonic() + PAUSE
             if not self.warned:
-                cause = getattr(error.__cause__, "orig", error)  # the database's message
-                log.warning("MLflow does not take what is logged (%s); the work goes on without it", cause)
+                log.warning("MLflow does not take what is logged (%s); the work goes on without it", _first_line(error))
                 self.warned = True
             return False
         return True
@@ -187,6 +196,10 @@ def _open(name: str, tags: Mapping[str, str], continued: Path | None) -> Run:
     """The run that `continued` names, or a new one; one without a client where the store does not answer."""
     from mlflow.exceptions import MlflowException
 
+    uri = os.environ.get(URI, STORE)
+    if uri.startswith("http") and (problem := address_problem().text):
+        log.warning("MLflow at %s does not answer (%s); nothing is tracked", masked(uri), problem)
+        return Run(None, "none", "none")
     try:
         store = client()
         experiment = _experiment(store)
@@ -194,12 +207,26 @@ def _open(name: str, tags: Mapping[str, str], continued: Path | None) -> Run:
             with contextlib.suppress(MlflowException):
                 return _reopen(store, continued.read_text().strip(), experiment, tags)
         new_run = store.create_run(experiment, run_name=name, tags=dict(tags))
-    except (MlflowException, OSError) as error:
-        log.warning("MLflow at %s does not answer (%s); nothing is tracked", os.environ.get(URI, STORE), error)
+    except Exception as error:
+        log.warning("MLflow at %s does not answer (%s); nothing is tracked", masked(uri), _first_line(error))
         return Run(None, "none", "none")
     if continued:
         write_text(continued, new_run.info.run_id)
     return Run(store, new_run.info.run_id, experiment)
+
+
+def try_store() -> str:
+    """Why the store cannot be opened; "" where it can."""
+    try:
+        _experiment(client())
+    except Exception as error:  # of MLflow, sqlalchemy, or a database's driver that is not installed
+        return _first_line(error)
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error.__cause__, "orig", error)) or type(error).__name__
+    return text.strip().splitlines()[0][:200]
 
 
 def _reopen(store: MlflowClient, run_id: str, experiment: str, tags: Mapping[str, str]) -> Run:
@@ -218,45 +245,6 @@ def parent_of_children(parent: Run) -> Generator[None]:
         yield
     finally:
         os.environ.pop(PARENT, None)
-
-
-def register(run: Run, adapter: Path, tags: Mapping[str, str]) -> None:
-    """Store an adapter with its run and make it a version of the registered model, alias `candidate`.
-
-    Tag `round` names the version; a round that is run again gets a new one. Never raises for a store that does not
-    answer.
-    """
-    run.artifact(adapter, "adapter")
-
-    def write(store: MlflowClient) -> None:
-        _ensure_registered_model(store)
-        source = f"{store.get_run(run.run_id).info.artifact_uri}/adapter"
-        version = store.create_model_version(REGISTERED, source, run.run_id, tags=dict(tags))
-        store.set_registered_model_alias(REGISTERED, "candidate", version.version)
-
-    run.registry(write)
-
-
-def set_champion_alias(run: Run, number: str) -> None:
-    """Set the alias `champion` to the newest version of a round. Never raises for a store that does not answer."""
-
-    def write(store: MlflowClient) -> None:
-        versions = [v for v in store.search_model_versions(f"name='{REGISTERED}'") if v.tags.get("round") == number]
-        if versions:
-            store.set_registered_model_alias(
-                REGISTERED, "champion", max(versions, key=lambda v: int(v.version)).version
-            )
-
-    run.registry(write)
-
-
-def _ensure_registered_model(store: MlflowClient) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.get_registered_model(REGISTERED)
-    except MlflowException:
-        store.create_registered_model(REGISTERED, description="LoRA adapters, one version a round")
 
 
 @contextmanager
@@ -280,14 +268,12 @@ class ChildRun:
 
 def child_runs(parent: Run) -> list[ChildRun]:
     """The runs right below `parent`; none where the store does not answer."""
-    from mlflow.exceptions import MlflowException
-
     if parent.client is None:
         return []
     query = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
     try:
         runs = parent.client.search_runs([parent.experiment_id], query, max_results=10_000)
-    except (MlflowException, OSError) as error:
+    except Exception as error:
         log.warning("MLflow does not tell its runs (%s); finished arms may be logged again", error)
         return []
     return [ChildRun(run.info.run_id, run.info.status == "FINISHED", run.data.tags) for run in runs]

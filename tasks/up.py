@@ -21,6 +21,7 @@ from ouro.core.errors import OuroError
 from ouro.core.state import CHECKOUT
 from tasks import mlflow_pages, screen
 from tasks.checkout import check_checkout
+from tasks.mlflow_store import check_store
 from tasks.processes import deployment
 from tasks.processes.environments import round_environment
 from tasks.processes.locks import LockHeld, inherited
@@ -75,11 +76,13 @@ class _Mlflow(NamedTuple):
 def run(options: Options) -> None:
     """The command `ouro up`; returns when it is stopped by a signal.
 
-    Raises CheckoutError and UpError before anything is started; ServerError, ChildError and DeploymentError when
-    something does not come up or ends by itself. Whatever it started is stopped before: worker, MLflow, Prefect.
+    Raises CheckoutError, UpError and StoreError before anything is started; PrefectAddressError, ServerError,
+    ChildError and DeploymentError when something does not come up or ends by itself. Whatever it started is stopped
+    before: worker, MLflow, Prefect.
     """
     check_checkout()
     schedule = schedule_options(options)
+    check_store()
     try:
         with _signals(), _only_up() as lock:
             _serve(options, schedule, lock)
@@ -152,7 +155,6 @@ def _serve(options: Options, schedule: list[str], lock: int) -> None:
         ):
             if mlflow.child:
                 last.callback(mlflow.child.stop)  # before Prefect's server; `first` has nothing left to do then
-            _check_answers(server)
             screen.show_notices()
             say_address(server)
             _deploy(schedule, server)
@@ -170,19 +172,6 @@ def _serve(options: Options, schedule: list[str], lock: int) -> None:
 
 def _say_waiting() -> None:
     screen.say("waiting for what an earlier `ouro up` left to end")
-
-
-def _check_answers(server: Server) -> None:
-    if not healthy(server.api, timeout=10.0):
-        raise UpError(
-            f"PREFECT_API_URL: got {server.api}, where no Prefect server answers. Fix: start that server, or unset it, "
-            "and `ouro up` starts one"
-        )
-    if not deployment.is_admitted():
-        raise UpError(
-            f"PREFECT_API_URL: got {server.api}, which refuses these credentials, expected ones that it takes. Fix: "
-            "set PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
-        )
 
 
 def _import_prefect() -> None:

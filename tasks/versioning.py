@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ouro.core.errors import OuroError
 from tasks.processes.dvc import call_dvc
+from tasks.remotes import default_remote, remote_problem
 
 ROUND_PATHS = ("params.yaml", "dvc.lock", "data/.gitignore", "models/.gitignore", "models/champions", "rounds")
 
@@ -57,6 +58,9 @@ def check_commit(tag: str) -> None:
             f"git: {', '.join(foreign[:3])}{more} changed and not committed; a round's tag would not say what ran. "
             "Fix: commit or stash them, or run without --commit (bootstrap.commit: false)"
         )
+    remote = default_remote()
+    if remote and (problem := remote_problem(remote)).text and not problem.passing:
+        raise VersioningError(f"{problem.text}, or run without --commit")  # before a round that it could not keep
     if has_tag(tag):
         raise VersioningError(
             f"git: the tag {tag} exists already, expected none for a round that has not ended here. Fix: check out the "
@@ -108,14 +112,17 @@ def is_up_to_date() -> bool:
 
 def has_remote() -> bool:
     """Whether DVC has a default remote."""
-    return bool(call_dvc("config", "core.remote").stdout.strip())
+    return default_remote() is not None
 
 
 def push_data() -> None:
     """`dvc push`. Raises VersioningError: nothing is lost, and what arrived is not sent again."""
-    process = call_dvc("push", "--quiet")
-    if process.returncode != 0:
+    remote = default_remote()
+    problem = remote_problem(remote).text if remote else ""
+    process = None if problem else call_dvc("push", "--quiet")
+    if process is None or process.returncode != 0:
+        said = _error_summary(process) if process else problem
         raise VersioningError(
-            f"dvc push: {_error_summary(process)}. The round is finished, committed and kept here. Fix what it names, "
+            f"dvc push: {said}. The round is finished, committed and kept here. Fix what it names, "
             "then `uv run dvc push`, or run the same command again"
         )

@@ -306,6 +306,7 @@ def test_an_arm_is_scored_beside_the_base_on_held_out_questions_and_named_benchm
     here = ablation.place("k", "k-0", 1)
     here.adapter.mkdir(parents=True)
     (here.adapter / "adapter_model.safetensors").write_text("")
+    (here.adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (here.adapter / "train_log.json").write_text(json.dumps([{"tokens": 10.0}, {"tokens": 30.0}]))
     fill(tmp_path / "data/benchmarks", ["docvqa"])
     overrides = ("benchmark.names=[docvqa]", "benchmark.k=0", f"model.base={ROOT / 'models/nano'}")

@@ -209,6 +209,8 @@ def test_the_stage_asks_every_model_with_regions_and_without_and_writes_what_a_g
     (adapter / "adapter_model.safetensors").write_bytes(b"another model")
     (tmp_path / "models/champion").mkdir(parents=True)
     (tmp_path / "models/champion/adapter_model.safetensors").write_bytes(b"a third model")
+    for folder in (adapter, tmp_path / "models/champion"):
+        (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     for which in stage.contenders(params):
         model.reply = (lambda r: "B" if "solid" in r.prompt else "A") if which == "bootstrapped" else (lambda r: "A")
         for k in stage.shown_regions(params):

@@ -36,6 +36,7 @@ if pathlib.Path(f"break-{stage}").exists():
 if stage == "train":
     out = pathlib.Path("models/adapter"); out.mkdir(parents=True)
     (out / "adapter_model.safetensors").write_text(f"weights of round {number}")
+    (out / "adapter_config.json").write_text('{"peft_type": "LORA"}')
 elif stage == "benchmark":
     out = pathlib.Path("data/scores"); out.mkdir(parents=True)
     gains = json.loads(pathlib.Path("gains.json").read_text())

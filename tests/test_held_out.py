@@ -290,6 +290,7 @@ def _run_stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for name in ("models/champion", "models/adapter"):
         Path(name).mkdir(parents=True)
         (Path(name) / "adapter_model.safetensors").write_bytes(name.encode())
+        (Path(name) / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     replies = {"base": blind, "champion": lambda r: "no", "bootstrapped": seeing}
     for which in stage.contenders(settings):
         monkeypatch.setattr(asking, "annotator", lambda *_, reply=replies[which]: Scripted(reply))

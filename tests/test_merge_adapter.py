@@ -183,11 +183,14 @@ def test_errors_are_one_message_and_exit_code_2(
     moved = _changed(adapter, tmp_path / "moved", {"base_model_name_or_path": "/elsewhere/nano"})
     nameless = _changed(adapter, tmp_path / "nameless", {"base_model_name_or_path": None})
     for words, message in (
-        ([str(tmp_path / "none"), "--out", str(tmp_path / "a")], "expected what `train` wrote"),
+        (
+            [str(tmp_path / "none"), "--out", str(tmp_path / "a")],
+            "no such folder; expected one with adapter",
+        ),
         ([str(adapter), "--out", str(full)], "is not empty; expected a new folder"),
         ([str(adapter), "--out", str(tmp_path / "a"), "--base", str(other)], "but it was trained on"),
         ([str(moved), "--out", str(tmp_path / "a"), "--base", str(other)], "does not fit the base"),
-        ([str(moved), "--out", str(tmp_path / "a")], "no config.json found"),
+        ([str(moved), "--out", str(tmp_path / "a")], "which is no folder here"),
         ([str(nameless), "--out", str(tmp_path / "a")], "give it with --base"),
     ):
         with pytest.raises(SystemExit) as end:

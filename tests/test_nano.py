@@ -21,9 +21,9 @@ from ouro.nano.facts import quality, stated_facts, true_facts
 from ouro.nano.ideal import merged_description
 from ouro.nano.scenes import SIZE, Item, Scene, draw_scene, render
 from ouro.nano.writer import TemplateWriter
-from ouro.vision.encoding import Encoder
+from ouro.vision.adapters import merge_into
 from ouro.vision.folders import ModelError
-from ouro.vision.hf import HFVisionLM, load_adapter, load_model
+from ouro.vision.hf import HFVisionLM, load_model
 from ouro.vision.protocols import Request
 
 BASE = Path(__file__).parent.parent / "models" / "nano"
@@ -138,7 +138,7 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     model, processor = load_model(BASE)
     get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(str(tmp_path))  # B is 0
     with pytest.raises(ModelError, match="does not change"):
-        load_adapter(load_model(BASE)[0], tmp_path, Encoder(processor))
+        merge_into(load_model(BASE)[0], processor, tmp_path)
 
 
 def test_the_writer_writes_the_same_in_every_process() -> None:

@@ -213,8 +213,8 @@ def test_the_losses_are_those_without_deepspeed(plain: Path, tmp_path: Path, sta
     """DeepSpeed divides work, it changes no result; the first use builds an extension for a minute."""
     import torch
 
-    from ouro.vision.encoding import Encoder
-    from ouro.vision.hf import load_adapter, load_model
+    from ouro.vision.adapters import merge_into
+    from ouro.vision.hf import load_model
 
     folder = _trained(tmp_path / "a", deepspeed=stage, processes=processes)
     ours, theirs = curve(folder), curve(plain)
@@ -227,7 +227,7 @@ def test_the_losses_are_those_without_deepspeed(plain: Path, tmp_path: Path, sta
         assert all(torch.allclose(t, reference[k], rtol=0, atol=1e-3) for k, t in _tensors(folder).items())
     assert _tensors(folder).keys() == _tensors(plain).keys()
     model, processor = load_model(BASE)
-    load_adapter(model, folder / "adapter", Encoder(processor))  # raises unless it changes the output
+    merge_into(model, processor, folder / "adapter")  # raises unless it changes the output
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
 from ouro.core.hf_folders import PREFIX, DatasetNameError, config_arguments, parse_name
+from ouro.core.hub import explain_hub
 from ouro.ingest.collection import DatasetRow
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def open_dataset(source: str, image_column: str, caption_column: str = "") -> An
         raise DatasetError(str(error)) from error
     except Exception as error:  # the library raises its own, the hub's and the network's
         raise DatasetError(
-            f"dataset {source}: {type(error).__name__}: {str(error)[:300]}; expected hf:NAME[:CONFIG][@SPLIT] of the "
+            f"dataset {source}: {explain_hub(error)}; expected hf:NAME[:CONFIG][@SPLIT] of the "
             "hub (which needs a network) or a folder that Dataset.save_to_disk wrote"
         ) from error
     split_rows = _select_split(dataset, source, split)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ouro.core.adapter_files import CONFIG, WEIGHTS
+from ouro.core.hub import explain_hub
 from ouro.core.json_text import parse_json
 from ouro.training.job import TrainingError
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MAX_RANK = 512
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _MAX_LISTED = 5  # problems listed in one error
@@ -96,7 +97,9 @@ def model_outline(base: str | Path) -> Any:
     try:
         config = AutoConfig.from_pretrained(base, **options)
     except (OSError, ValueError) as error:
-        raise TrainingError(f"base {base}: neither a model folder here nor one that can be fetched: {error}") from error
+        raise TrainingError(
+            f"base {base}: neither a model folder here nor one that can be fetched: {explain_hub(error)}"
+        ) from error
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(config)
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PrinterCallback
 
+from ouro.core.adapter_files import find_adapter_problems
 from ouro.core.files import sync
 from ouro.core.json_text import parse_json
 from ouro.core.params import Train
 from ouro.training import zero
-from ouro.training.adapter_file import check_adapter, check_lora, check_vllm_names
+from ouro.training.adapter_file import adapter_config, check_adapter, check_lora, check_vllm_names
 from ouro.training.attention import use_attention
 from ouro.training.checkpoints import checkpoint_key, last_checkpoint, lock_training
 from ouro.training.job import (
@@ -32,7 +34,15 @@ from ouro.training.job import (
 from ouro.training.rows import RowDataset
 from ouro.training.trainer import Collator, JointTrainer, ReportCallback, loss_curve, training_arguments
 from ouro.vision.encoding import Encoder
-from ouro.vision.hf import adapter_changes_output, load_model
+from ouro.vision.hf import load_model
+from ouro.vision.probe import adapter_changes_output
+
+# Keys of adapter_config.json by which the weights of LoRA mean something else, or are not all there is.
+_NOT_PLAIN = (
+    "bias", "use_rslora", "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights",
+    "layers_to_transform", "exclude_modules", "trainable_token_indices", "lora_bias", "target_parameters",
+    "use_qalora", "fan_in_fan_out", "layer_replication", "alora_invocation_tokens",
+)  # fmt: skip
 
 
 def train_adapter(job: TrainingJob, on_log: OnLog = lambda step, of, values: None) -> TrainSummary:
@@ -116,19 +126,31 @@ def _load_start_adapter(model: Any, start: Path) -> None:
         raise TrainingError(
             "train.from champion: got ZeRO-3, expected zero2 or no DeepSpeed. Fix: train.deepspeed=zero2"
         )
-    config, start_config = model.peft_config["default"], parse_json((start / "adapter_config.json").read_text())
-    expected = {"r": config.r, "lora_alpha": config.lora_alpha, "target_modules": _list_modules(config.target_modules)}
-    actual = {
-        **{name: start_config.get(name) for name in expected},
-        "target_modules": _list_modules(start_config.get("target_modules")),
-    }
-    if actual != expected:
-        differences = ", ".join(f"{name} {actual[name]}" for name in expected if actual[name] != expected[name])
+    if problems := find_adapter_problems(start):
+        raise TrainingError("\n  ".join([f"train.from champion: adapter {start}: refused", *problems]))
+    if differences := find_start_differences(model.peft_config["default"], adapter_config(start)):
         raise TrainingError(
-            f"train.from champion: {start} has {differences[:300]}, and the params ask for another. Fix: give "
-            "train.rank, train.alpha and the modules that get LoRA its values, or set train.from=base"
+            f"train.from champion: {start} has {', '.join(differences)[:300]}, and the params ask for another. Fix: "
+            "give train.rank, train.alpha and the modules that get LoRA its values, or set train.from=base"
         )
     _reload(model, start)
+
+
+def find_start_differences(config: LoraConfig, start: Mapping[str, Any]) -> list[str]:
+    """What an adapter_config.json says otherwise than the LoRA that is trained here, which is plain: without it the
+    adapter's weights would be loaded and mean something else."""
+    expected: dict[str, Any] = {"peft_type": "LORA", "r": config.r, "lora_alpha": config.lora_alpha}
+    actual = {name: start.get(name) for name in expected}
+    expected |= {"target_modules": _list_modules(config.target_modules), **{name: None for name in _NOT_PLAIN}}
+    actual |= {"target_modules": _list_modules(start.get("target_modules"))}
+    actual |= {name: _unless_plain(name, start.get(name)) for name in _NOT_PLAIN}
+    return [f"{name} {actual[name]}" for name in expected if actual[name] != expected[name]]
+
+
+def _unless_plain(name: str, value: Any) -> Any:
+    """None for a value by which LoRA is what it is without that key."""
+    plain = {"bias": "none", "init_lora_weights": True}.get(name)
+    return None if not value or value == plain else value
 
 
 def _list_modules(modules: Any) -> list[str]:

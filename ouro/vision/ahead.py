@@ -10,15 +10,16 @@ from pathlib import Path
 
 from ouro.core.processes import Workers
 from ouro.vision.encoding import Encoder, Prepared
-from ouro.vision.folders import load_processor
+from ouro.vision.folders import load_processor, load_tokenizer
 from ouro.vision.protocols import Request
 
 
 class BatchPreparer:
     """Worker processes that prepare the next batches (resize, normalise, tokenize) while the model answers one."""
 
-    def __init__(self, folder: str | Path, processes: int) -> None:
-        self._folder, self._processes = folder, processes
+    def __init__(self, folder: str | Path, processes: int, tokenizer: Path | None = None) -> None:
+        """`tokenizer`: the folder of one that replaces the model's own."""
+        self._folder, self._processes, self._tokenizer = folder, processes, tokenizer
         self._workers = Workers(processes)
 
     def prepare(self, request_batches: Sequence[Sequence[Request]], share: bool) -> Iterator[Prepared]:
@@ -26,7 +27,7 @@ class BatchPreparer:
         pool = self._workers.pool()
         futures: deque[Future[Prepared]] = deque()
         for requests in request_batches:
-            futures.append(pool.submit(_prepare, self._folder, requests, share))
+            futures.append(pool.submit(_prepare, self._folder, self._tokenizer, requests, share))
             if len(futures) > self._processes:
                 yield futures.popleft().result()
         while futures:
@@ -34,12 +35,15 @@ class BatchPreparer:
 
 
 @lru_cache(maxsize=1)
-def _load_encoder(folder: str | Path) -> Encoder:
+def _load_encoder(folder: str | Path, tokenizer: Path | None) -> Encoder:
     import torch
 
     torch.set_num_threads(1)
-    return Encoder(load_processor(folder))
+    processor = load_processor(folder)
+    if tokenizer is not None:
+        processor.tokenizer = load_tokenizer(tokenizer)
+    return Encoder(processor)
 
 
-def _prepare(folder: str | Path, requests: Sequence[Request], share: bool) -> Prepared:
-    return _load_encoder(folder).batch(requests, share)
+def _prepare(folder: str | Path, tokenizer: Path | None, requests: Sequence[Request], share: bool) -> Prepared:
+    return _load_encoder(folder, tokenizer).batch(requests, share)

@@ -27,10 +27,12 @@ def accelerate_vision(model: nn.Module) -> nn.Module:
 
 class _Embed:
     def __init__(self, module: Any) -> None:
-        self.module = module
+        self.module, self.forward = module, module.forward
 
     def __call__(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(L, C*T*P*P) patches -> (L, D)."""
+        """(L, C*T*P*P) patches -> (L, D). A projection that an adapter wraps is more than its weight."""
+        if not isinstance(self.module.proj, nn.Conv3d):
+            return self.forward(hidden_states)
         weight = self.module.proj.weight
         flat = hidden_states.reshape(-1, weight[0].numel()).to(weight.dtype)
         return F.linear(flat, weight.reshape(weight.shape[0], -1))

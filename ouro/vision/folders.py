@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ouro.core.errors import OuroError
+from ouro.core.hub import endpoint_problem
 from ouro.core.model_files import find_unsafe
 
 _WHOLE = {
@@ -33,6 +34,14 @@ def load_processor(folder: str | Path) -> Any:
         return AutoProcessor.from_pretrained(folder, **options)
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer beside an adapter. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    with explained(folder, "adapter"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
 @contextmanager
 def explained(folder: str | Path, what: str = "model") -> Generator[None]:
     """Raise ModelError for what transformers says of a folder that it cannot load.
@@ -44,7 +53,7 @@ def explained(folder: str | Path, what: str = "model") -> Generator[None]:
     except Exception as error:  # the libraries raise nearly any type for a damaged or foreign folder
         if isinstance(error, OuroError) or "out of memory" in str(error):
             raise
-        said = " ".join(str(error).split())
+        said = ("" if Path(folder).exists() else endpoint_problem()) or " ".join(str(error).split())
         if "trust_remote_code" in said or "custom code" in said:
             said = "it needs code that lies beside the model (auto_map), which Ouro never runs"
         raise ModelError(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
+from ouro.core.hub import explain_hub
 from ouro.core.model_files import find_unsafe
 from ouro.vision.protocols import Proposal
 
@@ -192,7 +193,7 @@ def load_detector(model: str) -> tuple[Any, Any]:
             model, use_safetensors=True, output_loading_info=True, dtype=torch.float32, **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).split()) if options["local_files_only"] else explain_hub(error)
         if "trust_remote_code" in message:
             message = "it needs code that lies beside the model (auto_map), which Ouro never runs"
         raise GroundingError(f"propose.grounding_model {model}: cannot be loaded ({message}); {_FIX}") from error

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouro.core.files import folder_fingerprint
-from ouro.core.json_text import parse_json
-from ouro.vision.adapter_patterns import pattern_problem
+from ouro.vision.adapters import check_unquantised, find_tokenizer, merge_into
 from ouro.vision.ahead import BatchPreparer
 from ouro.vision.encoding import Encoder, Prepared, views
-from ouro.vision.folders import ModelError, check_model_files, explained, load_options, load_processor, vlm_fingerprint
+from ouro.vision.folders import ModelError, explained, load_options, load_processor, vlm_fingerprint
 from ouro.vision.probabilities import (
     GreedyProbabilities,
     Ids,
@@ -33,8 +32,6 @@ from ouro.vision.shared_features import share_image_features
 
 if TYPE_CHECKING:
     import torch
-
-PROBE_SIDE = 112  # pixels; of the picture that tests whether an adapter changes the output
 
 
 def load_model(folder: str | Path, dtype: str = "float32", quantization: str = "none") -> tuple[Any, Any]:
@@ -97,15 +94,19 @@ class HFVisionLM:
         batch_tokens: int | None = None,
         prepare_processes: int = 0,
     ) -> None:
+        if adapter is not None:
+            check_unquantised(folder, adapter)
         self.model, processor = load_model(folder, dtype)
+        n_tokens = len(processor.tokenizer)
+        if adapter is not None:
+            self.model = merge_into(self.model, processor, adapter)
         self.encoder = Encoder(processor)
         self.batch_size, self.batch_tokens = batch_size, batch_tokens
-        if adapter is not None:
-            self.model = load_adapter(self.model, adapter, self.encoder)
+        tokenizer = find_tokenizer(adapter) if adapter is not None and len(processor.tokenizer) != n_tokens else None
         self.shares = share_image_features(self.model)
         adapter_fingerprint = folder_fingerprint(adapter) if adapter is not None else ""
         self.fingerprint = vlm_fingerprint(folder_fingerprint(folder), dtype, adapter_fingerprint)
-        self._preparer = BatchPreparer(folder, prepare_processes) if prepare_processes else None
+        self._preparer = BatchPreparer(folder, prepare_processes, tokenizer) if prepare_processes else None
         self._generate_lock = threading.Lock()  # shared features and M-RoPE offsets are state of the model
 
     def generate(
@@ -223,49 +224,3 @@ class HFVisionLM:
             return texts
         measured = probabilities.of_replies(ids, end_tokens(self.model, self.encoder.end, self.encoder.pad))
         return [Reply(text, *both) if both else text for text, both in zip(texts, measured, strict=True)]
-
-
-def load_adapter(model: Any, adapter: str | Path, encoder: Encoder) -> Any:
-    """Load a peft adapter and merge it into `model`. Raises ModelError when it is missing, empty or changes nothing.
-
-    peft silently ignores keys that do not match, so the output with the adapter is checked to be different.
-    """
-    from peft import PeftModel
-
-    path = Path(adapter)
-    if not (path / "adapter_config.json").is_file() or not (path / "adapter_model.safetensors").is_file():
-        raise ModelError(f"adapter {adapter}: expected adapter_config.json and adapter_model.safetensors in it")
-    check_model_files(path)
-    config = parse_json((path / "adapter_config.json").read_bytes())
-    if problem := pattern_problem(config, (name for name, _ in model.named_modules())):
-        raise ModelError(f"adapter {adapter}: {problem}")
-    with explained(adapter, "adapter"):
-        wrapped = PeftModel.from_pretrained(model, str(path), is_trainable=False)
-    if not adapter_changes_output(wrapped, encoder):
-        raise ModelError(f"adapter {adapter}: loads, but does not change the model's output; was it trained for it?")
-    return wrapped.merge_and_unload().eval()
-
-
-def adapter_changes_output(wrapped: Any, encoder: Encoder) -> bool:
-    """Whether the logits of a test request are finite and differ with and without the adapter.
-
-    The request has a picture, since an adapter of the vision tower alone does not change a reply to text.
-    """
-    import torch
-
-    probe = encoder.batch([_make_probe()], share=False).inputs
-    inputs = {k: torch.from_numpy(v).to(wrapped.device) for k, v in probe.items()}
-    with torch.inference_mode():
-        with_adapter = wrapped(**inputs).logits
-        with wrapped.disable_adapter():
-            without_adapter = wrapped(**inputs).logits
-    return bool(torch.isfinite(with_adapter).all()) and not torch.equal(with_adapter, without_adapter)
-
-
-def _make_probe() -> Request:
-    """A request with a picture of noise, in which no two patches are equal."""
-    import numpy as np
-    from PIL import Image as PILImage
-
-    noise = np.random.default_rng(0).integers(0, 256, (PROBE_SIDE, PROBE_SIDE, 3), dtype=np.uint8)
-    return Request((PILImage.fromarray(noise),), "Describe the image.", (PROBE_SIDE**2,))

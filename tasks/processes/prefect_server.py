@@ -10,9 +10,11 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
+from ouro.core.endpoints import masked
 from ouro.core.processes import is_alive
 from ouro.core.state import CHECKOUT, State
 from tasks import screen
@@ -20,18 +22,22 @@ from tasks.processes.auth import CLIENT, auth_string, login_hint
 from tasks.processes.environments import quiet_environment
 from tasks.processes.locks import exclusive, shared, try_exclusive
 from tasks.processes.server import (
+    ADDRESS_FIX,
     HOST,
     PORT,
     START_SECONDS,
     URL,
     PortTaken,
+    PrefectAddressError,
     Server,
     ServerError,
+    address_problem,
     configured_api,
     free_port,
     healthy,
     launch,
     read_server,
+    refusal,
     started_earlier,
     stop,
     stop_unguarded,
@@ -40,14 +46,34 @@ from tasks.processes.server import (
 from tasks.processes.stale_runs import process_tag, sweep_stale_runs
 
 __all__ = [
-    "HOST", "PORT", "ROUND", "START_SECONDS", "TASK_RUN", "Server", "ServerError", "configured_api", "free_port",
-    "healthy", "launch", "prefect_server", "process_tag", "say_address", "started_earlier", "stop", "sweep_stale_runs",
+    "ADDRESS_FIX",
+    "HOST",
+    "PORT",
+    "ROUND",
+    "START_SECONDS",
+    "TASK_RUN",
+    "PrefectAddressError",
+    "Server",
+    "ServerError",
+    "address_problem",
+    "configured_api",
+    "free_port",
+    "healthy",
+    "launch",
+    "prefect_server",
+    "process_tag",
+    "refusal",
+    "say_address",
+    "started_earlier",
+    "stop",
+    "sweep_stale_runs",
     "wait",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 STARTS = 3  # of a server, where others take its port
+OWN_SECONDS = 120.0  # for a server of this checkout that was killed and is started again by who uses it
 WATCH_SECONDS = 2.0  # between two looks at whether the server is still there
 ROUND = "OURO_ROUND"  # the number of the round that a stage's process works for
 TASK_RUN = "OURO_TASK_RUN"  # the id of the Prefect task run that waits for it
@@ -63,12 +89,14 @@ def prefect_server(
     `while_waiting` runs while a new server comes up (some 10 s); `online`: something has to be fetched from the hub;
     `port`: of a new server, if it is free.
     Processes of one checkout share a server, whatever they do, and the last to leave stops it; the system frees the
-    locks of those that are killed. Raises ServerError.
+    locks of those that are killed. Raises ServerError, and PrefectAddressError for an address where none answers.
     """
     os.environ.update(quiet_environment(state, online=online))
     if configured := configured_api():
+        _check_address(configured, state)
         while_waiting()
         with _reporting_to({URL: configured}):
+            _check_credentials(configured)
             yield Server(configured)
         return
     with shared(state.server_users_lock) as users:
@@ -80,6 +108,30 @@ def prefect_server(
         finally:
             if try_exclusive(users):  # nobody else uses it, and nobody can begin to until this block ends
                 stop(read_server(state) or server, state)
+
+
+def _check_address(api: str, state: State) -> None:
+    """Raise PrefectAddressError unless a Prefect server answers; this checkout's own may be starting again."""
+    note = read_server(state)
+    own = note is not None and note.api == api
+    deadline = time.monotonic() + (OWN_SECONDS if own else 0.0)
+    problem = address_problem(api, 2.0)
+    if problem:
+        screen.say(f"waiting for the Prefect server at {masked(api)}")
+        problem = address_problem(api)
+    while problem and time.monotonic() < deadline:
+        time.sleep(WATCH_SECONDS)
+        problem = address_problem(api)
+    if problem:
+        raise PrefectAddressError(f"{problem}. Fix: {ADDRESS_FIX}")
+
+
+def _check_credentials(api: str) -> None:
+    """Raise PrefectAddressError unless the server takes the credentials that Prefect's settings hold."""
+    from tasks.processes.deployment import is_admitted
+
+    if not is_admitted():
+        raise PrefectAddressError(refusal(api))
 
 
 def _started(state: State, while_waiting: Callable[[], None], port: int, attempts: int = STARTS) -> Server:

@@ -13,14 +13,13 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from ouro.core.endpoints import Answer, ask, masked, origin
 from ouro.core.errors import OuroError
 from ouro.core.files import write_json
 from ouro.core.json_text import parse_json
@@ -55,6 +54,10 @@ class ServerError(OuroError, RuntimeError):
     """The local Prefect server did not come up."""
 
 
+class PrefectAddressError(OuroError, ValueError):
+    """No Prefect server answers at the address that the person has set."""
+
+
 class PortTaken(ServerError):
     """Another server took the port between the look whether it is free and the start."""
 
@@ -63,22 +66,45 @@ def configured_api() -> str | None:
     """The API address that the person has set: PREFECT_API_URL, or the active profile's."""
     if url := os.environ.get(URL):
         return url
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
-    except (OSError, tomllib.TOMLDecodeError):
+        profiles = tomllib.loads(_profiles().read_text())
+    except (OSError, ValueError):
         return None
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
     return profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
 
 
+def _profiles() -> Path:
+    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+
+
+def address_problem(api: str, seconds: float = 10.0) -> str:
+    """The sentence for an address at which no Prefect server answers, up to its "Fix:"; "" where one does."""
+    answer = ask(f"{api}/health", seconds)
+    if _is_healthy(answer):
+        return ""
+    where = origin(URL) if os.environ.get(URL) else f"{URL} (of {_profiles()})"
+    return f"{where}: got {masked(api)}, {answer.what}, expected a Prefect server"
+
+
+ADDRESS_FIX = "start that server, or unset it: Ouro then starts its own"
+
+
+def refusal(api: str) -> str:
+    """The sentence for a server that does not take the credentials that are set."""
+    return (
+        f"{origin(URL)}: got {masked(api)}, which refuses these credentials, expected ones that it takes. Fix: set "
+        "PREFECT_API_AUTH_STRING to its user:password (PREFECT_API_KEY for Prefect Cloud)"
+    )
+
+
 def healthy(api: str, timeout: float = 2.0) -> bool:
     """Whether a Prefect API answers at `api`."""
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=timeout) as answer:
-            return answer.status == 200 and answer.read().strip() == b"true"
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+    return _is_healthy(ask(f"{api}/health", timeout))
+
+
+def _is_healthy(answer: Answer) -> bool:
+    return answer.status == 200 and answer.body.strip() == b"true"
 
 
 def free_port(preferred: int = PORT) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ouro.benchmarks.items import BenchmarkFileError
 from ouro.core.hf_folders import DatasetNameError, choose_split, parquet_splits
+from ouro.core.hub import explain_hub
 
 USUAL = "test"  # the split that is read where none is named
 
@@ -29,8 +30,9 @@ def open_split(source: str, split: str = "", config: str = "") -> Any:
     except DatasetNameError as error:
         raise BenchmarkFileError(str(error)) from error
     except Exception as error:  # the library raises its own, the hub's, pyarrow's and the network's
+        said = f"{type(error).__name__}: {str(error)[:300]}" if path.exists() else explain_hub(error)
         raise BenchmarkFileError(
-            f"data set {source}, split {split or USUAL}: {type(error).__name__}: {str(error)[:300]}; expected a folder "
+            f"data set {source}, split {split or USUAL}: {said}; expected a folder "
             "of parquet files, one that Dataset.save_to_disk wrote, or a name of the hub, which needs a network"
         ) from error
 
