@@ -126,8 +126,8 @@ def run(params: Params, options: Options) -> None:
     from ouro.benchmarks.run_folder import check_folder
     from tasks import screen
     from tasks.benchmark_sources import source_of
-    from tasks.served import find_answerer
     from tasks.mlflow_store import check_store
+    from tasks.served import find_answerer
 
     check_folder(options.out)
     if options.track:
