@@ -154,7 +154,7 @@ def _explain(error: ImportError) -> str:
         return (
             f"PaddleOCR: OpenCV cannot be loaded ({error}); expected the system libraries libGL and glib; "
             "install them (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0) or remove 'ocr' from "
-            "propose.proposers in params.yaml"
+            "propose.proposers"
         )
     return f"PaddleOCR: cannot be imported ({error}); run `uv sync`, or remove 'ocr' from propose.proposers"
 
