@@ -31,7 +31,7 @@ class _Unpacked(io.RawIOBase):
 
     def __init__(self, path: Path, raw: BufferedReader) -> None:
         self._path, self._raw, self._n_bytes = path, raw, 0
-        self._file = lzma.LZMAFile(raw)
+        self._file = lzma.LZMAFile(raw)  # noqa: SIM115 - it holds nothing but `raw`
 
     def readable(self) -> bool:
         return True
