@@ -73,7 +73,8 @@ def _load(source: str, name: str, config: str) -> Any:
     import datasets
 
     if not (Path(name).is_dir() and _is_saved(Path(name))):
-        arguments = config_arguments(name, config) if Path(name).is_dir() else {"name": config or None}
+        is_folder = Path(name).is_dir()
+        arguments: dict[str, Any] = config_arguments(name, config) if is_folder else {"name": config or None}
         return datasets.load_dataset(name, **arguments, streaming=True)
     if config:
         raise DatasetNameError(f"dataset {source}: no config {config!r}; a saved one has none")
