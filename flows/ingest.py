@@ -11,6 +11,7 @@ from ouro.core.params import Params
 from ouro.core.pictures import stored_file
 from ouro.core.records import Image
 from ouro.ingest.collection import depth_notes
+from ouro.ingest.sources import source_notes
 from tasks import screen
 from tasks.ingest import expected
 from tasks.ingest import ingest as ingest_task
@@ -26,7 +27,7 @@ def ingest(params: Params, layout: Layout) -> None:
         shards = ingest_task(layout, params, advance)
     sidecars = [read_sidecar(shard) for shard in shards]
     screen.say(screen.count_line("ingest", sidecars))
-    for note in depth_notes(sidecars):
+    for note in [*source_notes(params.ingest), *depth_notes(sidecars)]:
         screen.say(f"note: {note}")
     count_artifact("ingest", [shard.name for shard in shards], sidecars)
     first = next((image for shard in shards for image in read_shard(shard, Image)), None)

@@ -8,11 +8,10 @@ from pathlib import Path
 from ouro.benchmarks.comparison import Comparison
 from ouro.core.artifacts import list_shards, read_shard
 from ouro.core.counts import count_stages
-from ouro.core.images import load_image
 from ouro.core.json_text import parse_json
 from ouro.core.layout import ADAPTER, PIPELINE, Layout
 from ouro.core.params import Params, load_params
-from ouro.core.pictures import stored_file
+from ouro.core.pictures import load_stored, stored_file
 from ouro.core.records import Description, Image, QAPair, Region, Scene
 from ouro.nano.model import is_nano
 from ouro.pages.report import LossPoint, ReportSample, write_report
@@ -91,7 +90,7 @@ def samples(layout: Layout, params: Params, n: int = SAMPLES) -> list[ReportSamp
             report_samples.append(
                 ReportSample(
                     image,
-                    load_image(stored_file(layout.images, image), params.ingest.max_pixels),
+                    load_stored(stored_file(layout.images, image), params.ingest.max_pixels),
                     [r for r in regions if r.image_id == image_id],
                     [d for d in descriptions if d.image_id == image_id],
                     scenes.get(image_id),

@@ -260,7 +260,7 @@ def test_a_picture_outside_of_the_dataset_is_not_exported(annotated: Path, tmp_p
     """Paths come out of Parquet files that somebody else may have written."""
     (shard,) = command._shards(layout_of(annotated), ["shard-00000.parquet"], CONTENTS)
     images = [replace(image, path=path) for image in shard.images]
-    with pytest.raises(ExportError, match="out of the dataset's folder"):
+    with pytest.raises(ArtifactError, match="leads out of the folder"):
         export(
             [shard._replace(images=images)],
             annotated / "images",
@@ -281,3 +281,13 @@ def test_control_tokens_in_a_text_go_to_no_trainer(mark: str) -> None:
     assert mark not in repr(conversations) and rejected == []
     assert conversations[0].turns[0].answer == f"a sign < {mark[1:]} red"
     assert conversations[1].turns[0].question == f"what is < {mark[1:]} ?"
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_a_stored_picture_that_is_missing_or_empty_is_said(annotated: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(annotated, tmp_path / "data")
+    for picture in (tmp_path / "data/images").glob("shard-*/*.png"):
+        picture.unlink() if damage == "missing" else picture.write_bytes(b"")
+    expected = "not found" if damage == "missing" else "empty"
+    with pytest.raises(ArtifactError, match=rf"\.png: {expected}; .*run the `ouro annotate` that made it again"):
+        command.run(tmp_path / "data", tmp_path / "out", "llava")

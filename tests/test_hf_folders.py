@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image as PILImage
@@ -13,7 +12,7 @@ from PIL import Image as PILImage
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.hf import open_table
 from ouro.benchmarks.loaders.registry import benchmark, columns_of
-from ouro.ingest.hf_dataset import DatasetError, open_dataset
+from ouro.ingest.hf_dataset import DatasetError, OpenDataset, open_dataset
 from tasks import benchmark_sources
 
 README = """---
@@ -179,11 +178,11 @@ def test_a_collection_takes_a_config_too(tmp_path: Path, readme: str) -> None:
     """`ouro annotate hf:FOLDER:CONFIG@SPLIT`."""
     folder = write(tmp_path / "rows", CONFIGS, readme)
 
-    def first(rows: Any) -> str:
-        return next(iter(rows))["questionId"]
+    def first(opened: OpenDataset) -> str:
+        return next(iter(opened.rows))["questionId"]
 
     tails = (":DocVQA@validation", ":DocVQA@test", ":InfographicVQA@validation")
-    assert [first(open_dataset(f"hf:{folder}{tail}", "image")) for tail in tails] == [
+    assert [first(open_dataset(f"hf:{folder}{tail}", "image", "questionId")) for tail in tails] == [
         "v", "t", "i",
     ]  # fmt: skip
     with pytest.raises(DatasetError, match="the configs DocVQA, InfographicVQA: name one"):

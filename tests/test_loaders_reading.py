@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
 import lzma
+import tracemalloc
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -148,6 +152,37 @@ def test_xz_is_read_whatever_the_name(tmp_path: Path) -> None:
     for cut in (packed[:20], packed[:-4]):
         with pytest.raises(BenchmarkFileError, match="broken xz file"):
             list(table(_file(tmp_path, cut, "cut.tsv.xz")))
+
+
+def _bomb(tmp_path: Path, start: bytes) -> Path:
+    """The text and 256 MB of blanks without a line's end, in 40 kB of xz."""
+    packer = lzma.LZMACompressor(preset=0)
+    parts = [packer.compress(start), *(packer.compress(b"a" * 2**20) for _ in range(256)), packer.flush()]
+    return _file(tmp_path, b"".join(parts))
+
+
+@pytest.mark.parametrize("start", [b"id\tx\n7\t", b'{"a": "', b'[{"a": "', b"id,x\n7,"])
+def test_an_xz_file_that_unpacks_without_an_end_is_refused_early(tmp_path: Path, start: bytes) -> None:
+    path = _bomb(tmp_path, start)
+    assert path.stat().st_size < 2**16
+    read = {b"id\t": table, b"id,": comma_table}.get(start[:3], records)
+    tracemalloc.start()
+    with pytest.raises(BenchmarkFileError, match=r"unpacks to more than 500 times its size|over 67108864 characters"):
+        list(read(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**29
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lambda data: b"\x28\xb5\x2f\xfd" + data])
+def test_what_is_packed_otherwise_is_said_and_not_unpacked(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(BenchmarkFileError, match=r"packed with (gzip|bzip2|zstd), expected text or xz: unpack it"):
+        list(records(_file(tmp_path, pack(b'{"a": 1}\n'))))
+
+
+def test_a_long_line_within_the_bound_is_read(tmp_path: Path) -> None:
+    packed = lzma.compress(b'{"a": "' + b"x" * 2**22 + b'"}\n')
+    assert [len(e.value["a"]) for e in records(_file(tmp_path, packed))] == [2**22]
 
 
 @pytest.mark.parametrize("content", [b"", BOM])

@@ -14,7 +14,8 @@ from ouro.annotate.recurse import propose_shard
 from ouro.core.params import Propose
 from ouro.core.records import Box, Image, Region
 from ouro.nano.scenes import draw_scene, render
-from ouro.vision.ocr import MAX_SIDE, OCRProposer
+from ouro.vision.ocr import OCRProposer
+from ouro.vision.ocr_models import MAX_SIDE
 from ouro.vision.protocols import Proposal
 from ouro.vision.text_likely import is_text_likely
 

@@ -16,7 +16,8 @@ from ouro.core.params import Params, Propose
 from ouro.core.records import Image
 from ouro.nano.rpn import truth
 from ouro.nano.scenes import Scene, draw_scene, render
-from ouro.vision.ocr import OCRProposer, OCRUnavailable, model_folders
+from ouro.vision.ocr import OCRProposer
+from ouro.vision.ocr_models import OCRUnavailable, model_folders
 from ouro.vision.protocols import Proposal
 from ouro.vision.rpn import RPNError, RPNProposer, load_net
 
@@ -146,7 +147,7 @@ def test_ocr_models_are_laid_out_once(tmp_path: Path) -> None:
 
 
 def test_missing_system_library_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ouro.vision import ocr as module
+    from ouro.vision import ocr_models as module
 
     message = module._explain(ImportError("libGL.so.1: cannot open shared object file"))
     assert "libgl1" in message and "propose.proposers" in message

@@ -108,7 +108,7 @@ def _suppress(candidates: list[Proposal], threshold: float, parent_id: str) -> F
     become one ("rpn+ocr")."""
     array = boxes.as_array([c.box for c in candidates])
     overlap = boxes.iou_matrix(array, array)
-    for i, j in _lines_of(candidates):
+    for i, j in [*_lines_of(candidates), *_slanting_pairs(candidates)]:
         overlap[i, j] = overlap[j, i] = 0.0
     keep = boxes.suppress(overlap, np.array([c.score for c in candidates], dtype=np.float64), threshold)
     winners = {i: candidates[i] for i in keep}
@@ -129,6 +129,12 @@ def _lines_of(candidates: Sequence[Proposal]) -> list[tuple[int, int]]:
     return [(i, j) for i in texts for j in texts if is_line_of(candidates[i], candidates[j])]
 
 
+def _slanting_pairs(candidates: Sequence[Proposal]) -> list[tuple[int, int]]:
+    """Index pairs of texts of one slanting page: the upright boxes around its lines overlap, the lines do not."""
+    slanting = [i for i, c in enumerate(candidates) if c.text and c.turn % 90]
+    return [(i, j) for i in slanting for j in slanting if i < j]
+
+
 def _fuse(winner: Proposal, other: Proposal) -> Proposal:
     """The winner with the other's source. Text that has only OCR's box takes the other's (it bounds the object, OCR's
     only the letters), and a box without text takes the text. The better score stays."""
@@ -143,7 +149,8 @@ def nest(proposals: Sequence[Proposal], params: Propose, parent_id: str) -> Nest
 
     A part lies to 85% or more in a larger candidate; it goes to the outermost sibling that contains it
     and is filtered again there. A line of text contains nothing, a block its lines and what has no text. A region that
-    holds a block is read like a page, column by column, any other row by row. Beyond max_children the lowest scores
+    holds a block is read like a page, column by column, any other row by row; where its text lies turned, in the order
+    of the page turned back. Beyond max_children the lowest scores
     go, with their parts. len(proposals) == len(siblings) + sum of len(parts) + len(rejected).
     """
     lines = _lines_of(proposals)
@@ -151,7 +158,9 @@ def nest(proposals: Sequence[Proposal], params: Propose, parent_id: str) -> Nest
     roots = [i for i, t in enumerate(top) if i == t]
     best = sorted(roots, key=lambda i: (-proposals[i].score, i))[: params.max_children]
     in_order = boxes.page_order if lines else boxes.reading_order
-    order = [best[i] for i in in_order([proposals[i].box for i in best])]
+    turn = next((p.turn for p in proposals if p.turn), 0.0)
+    places = [boxes.turn_back(proposals[i].box, turn) if turn else proposals[i].box for i in best]
+    order = [best[i] for i in in_order(places)]
     rejected = [reject(p, "too_many", parent_id) for p, t in zip(proposals, top, strict=True) if t not in best]
     parts = [[proposals[i] for i, t in enumerate(top) if t == s and i != s] for s in order]
     return Nested([proposals[s] for s in order], parts, rejected)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ouro.annotate.propose import filter_proposals, nest, reject
 from ouro.core import boxes
 from ouro.core.control_tokens import break_control_tokens, count_broken_tokens, tokens_meta
-from ouro.core.images import load_image
-from ouro.core.pictures import chunk_images
+from ouro.core.pictures import chunk_images, load_stored, stored_file
 from ouro.core.records import Image, Region, Rejected
 from ouro.vision.layout import MOSTLY, OCR, READ_SIDE, kind_of, smallest_texts
 from ouro.vision.protocols import Counting
@@ -81,14 +80,16 @@ def propose_images(
 ) -> Proposed:
     """The region trees of a shard's images, whose files lie in `folder`. `progress` counts images.
 
-    Raises ImageError for a file that is damaged or has more than `max_pixels`, and as `propose_shard`.
+    Raises ArtifactError for a file that is missing, damaged or not in `folder`, ImageError for one of more than
+    `max_pixels`, and as `propose_shard`.
     """
     counters = [
         tool.counting() if isinstance(tool, Counting) else tool for tool in proposers
     ]  # shards in threads share
     result = Proposed([], [], 0, {"images": len(images)})
     for chunk in chunk_images(images):
-        shard_result = propose_shard([(i, load_image(folder / i.path, max_pixels)) for i in chunk], counters, params)
+        opened = [(image, load_stored(stored_file(folder, image), max_pixels)) for image in chunk]
+        shard_result = propose_shard(opened, counters, params)
         result.regions.extend(shard_result.regions)
         result.rejected.extend(shard_result.rejected)
         result = result._replace(n_in=result.n_in + shard_result.n_candidates)
@@ -137,7 +138,7 @@ def root(image: Image, size: tuple[int, int]) -> Node:
     if size != (image.width, image.height):
         raise ValueError(
             f"image {image.image_id}: got a picture of {size}, expected the recorded "
-            f"{(image.width, image.height)}; rerun `dvc repro ingest`"
+            f"{(image.width, image.height)}; run the command that read the images in again"
         )
     box = (0.0, 0.0, float(image.width), float(image.height))
     return Node(Region(f"{image.image_id}/0", image.image_id, None, 0, box, 1.0, "image", kind="scene"))

@@ -21,6 +21,7 @@ from ouro.core.files import (
     fingerprint_files,
     json_bytes,
     publish,
+    remedy,
     write_bytes,
     write_json,
     write_text,
@@ -178,32 +179,28 @@ def _record(path: Path, kind: type[R], index: int, row: Mapping[str, Any], requi
 
 
 def _fix(path: Path, kind: type[Any]) -> str:
-    """What makes a damaged file anew: DVC in the checkout's own data, the same command in a person's folder."""
-    if kind not in STAGE_OF:
-        return "rerun the stage that wrote it"
-    own = Path("dvc.yaml").is_file() and path.resolve().is_relative_to(Path("data").resolve())
-    return f"rerun `dvc repro {STAGE_OF[kind]}`" if own else "run the `ouro annotate` that made it again"
+    return remedy(path, STAGE_OF[kind]) if kind in STAGE_OF else "rerun the stage that wrote it"
 
 
 def read_sidecar(path: Path) -> Sidecar:
     """The sidecar of a shard, given the shard's path or its own. Raises ArtifactError."""
     path = sidecar_path(path)
     if not path.is_file():
-        raise ArtifactError(f"{path}: not found: its shard was never finished; rerun the stage that writes it")
+        raise ArtifactError(f"{path}: not found: its shard was never finished; {remedy(path)}")
     try:
         sidecar = Sidecar(**json.loads(path.read_bytes()))
         counts = (sidecar.n_in, sidecar.n_out, *sidecar.rejected.values())
         if any(type(n) is not int for n in (*counts, len(sidecar.kind))):
             raise TypeError("its counts are no whole numbers")
     except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise ArtifactError(f"{path}: not a sidecar ({error}); rerun the stage that wrote it") from error
+        raise ArtifactError(f"{path}: not a sidecar ({error}); {remedy(path)}") from error
     return sidecar
 
 
 def list_shards(folder: Path) -> list[Path]:
     """The data shards of a folder in order of their number. Raises ArtifactError without the folder."""
     if not folder.is_dir():
-        raise ArtifactError(f"{folder}: no such folder; expected shards (shard-00000.parquet); run its stage")
+        raise ArtifactError(f"{folder}: no such folder; expected shards (shard-00000.parquet); {remedy(folder)}")
     shards = [p for p in folder.iterdir() if _SHARD.fullmatch(p.name)]
     return sorted(shards, key=lambda p: (len(p.name), p.name))
 

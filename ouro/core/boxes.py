@@ -6,6 +6,7 @@ A box with x1 <= x0 or y1 <= y0 is empty: its area and its overlap with anything
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,28 @@ def relative_position(child: Box, parent: Box) -> str:
 def _band(value: float, low: float, high: float, names: tuple[str, str, str]) -> str:
     share = (value - low) / (high - low) if high > low else 0.5
     return names[0] if share < LOW else names[2] if share > HIGH else names[1]
+
+
+def turn_back(box: Box, turn: float) -> Box:
+    """The box of what lies turned clockwise by `turn` degrees, once the picture is turned back around its origin.
+
+    `box` is the upright box around a turned rectangle; that rectangle is what is left of the box.
+    """
+    quarters = round(turn / 90)
+    cos, sin = (f(math.radians(turn)) for f in (math.cos, math.sin))
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    x, y = x * cos + y * sin, y * cos - x * sin
+    width, height = box[2] - box[0], box[3] - box[1]
+    if quarters % 2:
+        width, height = height, width
+    width, height = _inner_sides(width, height, abs(math.radians(turn - 90 * quarters)))
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _inner_sides(width: float, height: float, slant: float) -> tuple[float, float]:
+    """The sides of a rectangle that slants by less than 45 degrees, from those of the upright box around it."""
+    cos, sin, both = math.cos(slant), math.sin(slant), math.cos(2 * slant)
+    return max(1.0, (width * cos - height * sin) / both), max(1.0, (height * cos - width * sin) / both)
 
 
 def reading_order(boxes: Sequence[Box]) -> list[int]:

@@ -23,6 +23,14 @@ class ArtifactError(OuroError, ValueError):
     """A stored file that is missing, damaged or not what was expected: names it and the fix."""
 
 
+def remedy(path: Path, stage: str = "") -> str:
+    """What makes a stored file anew: DVC in the checkout's own data, the same command in a person's folder."""
+    own = Path("dvc.yaml").is_file() and path.resolve().is_relative_to(Path("data").resolve())
+    if not own:
+        return "run the `ouro annotate` that made it again"
+    return f"rerun `dvc repro {stage}`" if stage else "rerun the stage that wrote it"
+
+
 # ---- atomic writes -------------------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ouro.core.files import ArtifactError
-from ouro.core.images import CHUNK_PIXELS, chunks, load_image
+from ouro.core.files import ArtifactError, remedy
+from ouro.core.images import CHUNK_PIXELS, ImageError, chunks, load_image
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Pictures(Mapping[str, "PILImage.Image"]):
     """image_id -> decoded picture, decoded when asked for. Up to CHUNK_PIXELS, at least one, stay open.
 
-    Raises ArtifactError for a record whose path leads out of `folder`.
+    Raises ArtifactError for a record whose path leads out of `folder`, and as `load_stored`.
     """
 
     def __init__(self, images: Sequence[Image], folder: Path, max_pixels: int) -> None:
@@ -32,7 +32,7 @@ class Pictures(Mapping[str, "PILImage.Image"]):
         if image_id in self._open:
             self._open.move_to_end(image_id)
             return self._open[image_id]
-        picture = self._open[image_id] = load_image(self._files[image_id], self._max_pixels)
+        picture = self._open[image_id] = load_stored(self._files[image_id], self._max_pixels)
         self._pixels += picture.width * picture.height
         while self._pixels > CHUNK_PIXELS and len(self._open) > 1:
             _, oldest = self._open.popitem(last=False)
@@ -51,13 +51,38 @@ def stored_file(folder: Path, image: Image) -> Path:
 
     Links are followed: DVC may keep a folder's files elsewhere and put links in their place.
     """
-    path = PurePosixPath(image.path)
-    if path.is_absolute() or ".." in path.parts:
+    return stored_path(folder, image.image_id, image.path)
+
+
+def stored_path(folder: Path, image_id: str, path: str) -> Path:
+    """`stored_file` of an image of which only id and path are known."""
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts:
         raise ArtifactError(
-            f"{folder}: image {image.image_id}: the path {image.path!r} leads out of the folder; expected one below "
-            "it; rerun the stage that wrote it"
+            f"{folder}: image {image_id}: the path {path!r} leads out of the folder; expected one below it; "
+            f"{remedy(folder, 'ingest')}"
         )
-    return folder / path
+    return folder / relative
+
+
+def load_stored(file: Path, max_pixels: int) -> PILImage.Image:
+    """Decode a stored picture. Raises ArtifactError for one that is missing, empty or damaged, ImageError for one of
+    more than `max_pixels`."""
+    try:
+        return load_image(file, max_pixels)
+    except ImageError as error:
+        if error.reason == "too_many_pixels":
+            raise ImageError(error.reason, f"{file}: {error.detail}") from error
+        raise ArtifactError(
+            f"{file}: {error.detail}; expected the picture of an image record; {remedy(file, 'ingest')}"
+        ) from error
+
+
+def say_absence(file: Path) -> str:
+    """What is wrong with a stored picture that is missing or empty, told without opening it; else ""."""
+    if not file.is_file():
+        return f"{file}: not found"
+    return "" if file.stat().st_size else f"{file}: empty"
 
 
 def chunk_images(images: Sequence[Image]) -> Iterator[list[Image]]:

@@ -8,12 +8,13 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ouro.core.control_tokens import find_control_tokens
 from ouro.core.errors import OuroError
-from ouro.core.files import ArtifactError, write_json
+from ouro.core.files import ArtifactError, remedy, write_json
+from ouro.core.pictures import say_absence, stored_file
 from ouro.core.records import Image, QAPair, Region, Scene
 from ouro.export.conversations import (
     Conversation,
@@ -156,11 +157,8 @@ def _write_shards(
 
 def _place_picture(item: ExportItem, folder: Path, options: ExportOptions) -> ExportItem:
     """Copy or link the item's picture to the path that the rows name; returns the item with its final path."""
-    is_inside = not PurePosixPath(item.path).is_absolute() and ".." not in PurePosixPath(item.path).parts
-    if not is_inside or PurePosixPath(item.path.removeprefix("images/")).is_absolute():
-        raise ExportError(f"{item.path}: got a path out of the dataset's folder, expected one below it; rerun ingest")
-    if not item.picture.is_file():
-        raise ArtifactError(f"{item.picture}: not found; expected the picture of an image record; rerun ingest")
+    if absence := say_absence(item.picture):
+        raise ArtifactError(f"{absence}; expected the picture of an image record; {remedy(item.picture, 'ingest')}")
     if options.format in EMBEDDING_FORMATS:
         return item
     if options.pictures == "reference":
@@ -208,7 +206,8 @@ class _Tally:
             self.control_tokens += n_tokens
             kept_conversations = self._build_conversations(about, options)
             if kept_conversations:
-                export_items.append(ExportItem(about, kept_conversations, images / image.path, f"images/{image.path}"))
+                picture = stored_file(images, image)
+                export_items.append(ExportItem(about, kept_conversations, picture, f"images/{image.path}"))
             else:
                 self.images_rejected["nothing_said"] += 1
         self.images_in += len(shard.images)

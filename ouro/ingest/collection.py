@@ -26,6 +26,7 @@ from ouro.core.files import sync
 from ouro.core.images import ImageError, content_id, decode_image, encode_png, formats, load_image
 from ouro.core.records import Image, Rejected
 from ouro.ingest.duplicates import PictureIndex, Signature, compute_signature
+from ouro.ingest.loose_files import Origin, load_loose
 from ouro.ingest.manifest import ManifestEntry
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ AHEAD = 2 * THREADS  # pictures being decoded or waiting to be written
 
 
 class DatasetRow(NamedTuple):
-    """One row of a Hugging Face dataset: its encoded picture, None where it has none, and its captions."""
+    """One picture of a Hugging Face dataset: encoded, or the `path` of its file, and its captions."""
 
     name: str
     data: bytes | None
     captions: tuple[str, ...] = ()
     split: str = "train"
+    path: str = ""
+    origin: Origin | None = None
 
 
 class _Decoded(NamedTuple):
@@ -153,7 +156,7 @@ def _decode(entry: ManifestEntry | DatasetRow, root: Path, params: Ingest) -> _D
     if isinstance(entry, ManifestEntry):
         picture = load_image(entry.path, params.max_pixels, root, params.links == "follow")
     elif entry.data is None:
-        raise ImageError("unreadable", "the row holds no picture, or only the path of one; expected its bytes")
+        picture = load_loose(entry.path, entry.origin, params.max_pixels, params.links == "follow")
     else:
         picture = decode_image(entry.data, params.max_pixels)
     return _Decoded(encode_png(picture), picture.size, compute_signature(picture), picture.info.get(NOTE, 16))

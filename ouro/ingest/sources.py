@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouro.ingest.collection import DatasetRow, find_images, ingest_files
-from ouro.ingest.hf_dataset import count_rows, is_dataset, iterate_rows, open_dataset
+from ouro.ingest.hf_dataset import column_notes, count_rows, is_dataset, iterate_rows, open_dataset
 from ouro.ingest.manifest import ManifestEntry, read_manifest
 from ouro.ingest.source import STEP
 
@@ -32,8 +32,7 @@ def ingest_source(params: Ingest, out: Path, progress: Callable[[int], None] | N
 def items(params: Ingest) -> Iterable[Path | ManifestEntry | DatasetRow]:
     """All that the source holds, in order. Raises ImageError, ManifestError or DatasetError."""
     if is_dataset(params.source):
-        opened = open_dataset(params.source, params.image_column, params.caption_column)
-        return iterate_rows(opened, params.image_column, params.caption_column)
+        return iterate_rows(open_dataset(params.source, params.image_column, params.caption_column))
     source = Path(params.source)
     return read_manifest(source) if is_manifest(source) else find_images(source)
 
@@ -50,6 +49,13 @@ def count_items(params: Ingest, progress: Callable[[int], None] = lambda n: None
         if n % STEP == 0:
             progress(STEP)
     return n
+
+
+def source_notes(params: Ingest) -> list[str]:
+    """What is to be said of the source before it is read. Raises DatasetError."""
+    if not is_dataset(params.source):
+        return []
+    return column_notes(open_dataset(params.source, params.image_column, params.caption_column))
 
 
 def is_manifest(source: Path) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ouro.core.files import ArtifactError
 from ouro.core.images import ImageError, load_image
+from ouro.core.pictures import stored_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,11 +42,10 @@ def copy_pictures(images: Sequence[Image], folder: Path, out: Path, first: int) 
 
 
 def _copy(folder: Path, out: Path, image: Image, number: int) -> Copies:
-    path = PurePosixPath(image.path)
-    if path.is_absolute() or ".." in path.parts:
-        return Copies("", "", f"its path leads out of the dataset: {image.path}")
     try:
-        picture = load_image(folder / path, max(1, image.width) * max(1, image.height))
+        picture = load_image(stored_file(folder, image), max(1, image.width) * max(1, image.height))
+    except ArtifactError:
+        return Copies("", "", f"its path leads out of the dataset: {image.path}")
     except ImageError as error:
         return Copies("", "", f"{error.reason}: {error.detail}")
     stem = f"pictures/{number // 1000:05d}/{number:07d}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.core.json_text import parse_json
+from ouro.core.pictures import say_absence, stored_path
 from ouro.core.records import Rejected
 from ouro.training.job import TrainingError
 from ouro.training.samples import Sample, SampleRegion
@@ -51,11 +52,15 @@ def read_context_length(base: str | Path, params: Train) -> int:
 def filter_samples(
     samples: Sequence[Sample], images: Path, encoder: Encoder, params: Train, prompt: str, context: int
 ) -> FilteredSamples:
-    """Accept, shorten or reject each sample ("missing_image", "too_long"). `images` is the folder of image files."""
+    """Accept, shorten or reject each sample ("missing_image", "too_long"). `images` is the folder of image files.
+
+    Raises ArtifactError for a path that leads out of it.
+    """
     outcome = FilteredSamples([], [], Counter())
     for sample in samples:
-        if not (images / sample.path).is_file():
-            outcome.rejected.append(Rejected("train", sample.image_id, "missing_image", str(images / sample.path)))
+        absence = say_absence(stored_path(images, sample.image_id, sample.path))
+        if absence:
+            outcome.rejected.append(Rejected("train", sample.image_id, "missing_image", absence))
             continue
         result = _ContextFitter(encoder, params, context).fit(sample, prompt)
         if isinstance(result, Rejected):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ouro.core.crops import crop
+from ouro.core.files import remedy
+from ouro.core.pictures import stored_path
 from ouro.training.job import TrainingError, TrainingJob
 from ouro.training.samples import Sample
 from ouro.training.selection import Selection, draw_selection, question_coverage
@@ -89,7 +91,7 @@ class RowDataset:
         from ouro.training.packing import PackedBranch
 
         enc = self.encoder
-        picture = _read_picture(self.folder / sample.path, sample.image_id)
+        picture = _read_picture(stored_path(self.folder, sample.image_id, sample.path), sample.image_id)
         images = [picture, *(crop(picture, sample.parts[i].box, 0.0) for i in selection.regions)]
         bounds = [self.params.max_pixels] + [self.params.region_max_pixels] * len(selection.regions)
         pixels = enc.pixels(images, bounds)
@@ -126,7 +128,7 @@ def _read_picture(path: Path, image_id: str) -> PILImage.Image:
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"image {image_id}: {path} cannot be read ({error}); it was there when training began. Fix: "
-            "`dvc checkout`, or run `ouro bootstrap` again"
+            f"{remedy(path, 'ingest')}"
         ) from error
 
 

@@ -21,12 +21,14 @@ LONG_PROMPT = 200  # characters; longer prompts contain a description
 
 class Proposal(NamedTuple):
     """A candidate region. `box`: xyxy, half-open, pixels of the given image (or of the full image once
-    `ouro.annotate.recurse` has shifted it); `score` in 0..1; `text`: the text read by OCR, else ""."""
+    `ouro.annotate.recurse` has shifted it); `score` in 0..1; `text`: the text read by OCR, else ""; `turn`: degrees
+    by which the page that the text stands on is turned clockwise."""
 
     box: Box
     score: float
     source: str
     text: str = ""
+    turn: float = 0.0
 
 
 class RegionProposer(Protocol):

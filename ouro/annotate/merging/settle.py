@@ -92,7 +92,7 @@ def _smallest_region(conflict: Conflict, regions: Mapping[str, Region]) -> Regio
     if missing or not conflict.region_ids:
         raise ValueError(
             f"conflict about {conflict.about!r}: got regions {conflict.region_ids}, of which {missing} are not in this "
-            "shard; expected those that were merged. Fix: `dvc repro propose`"
+            "shard; expected those that were merged. Fix: run the command that proposed them again"
         )
     return min((regions[r] for r in conflict.region_ids), key=lambda region: area(region.box))
 

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ouro.benchmarks.items import BenchmarkFileError
+from ouro.benchmarks.loaders.bounded import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +142,8 @@ class JsonStream:
 
         False, and nothing changed, at the end of the file.
         """
+        if len(self.text) - self.at > MAX_LINE:
+            raise self.broken(f"one value of over {MAX_LINE} characters")
         added = self.stream.read(max(CHUNK, len(self.text) - self.at))
         if added:
             self.line += self.text.count("\n", 0, self.at)

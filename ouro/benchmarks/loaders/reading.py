@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import lzma
 from collections import Counter
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
+from ouro.benchmarks.loaders.bounded import lines_of, open_text
 from ouro.benchmarks.loaders.json_stream import Entry, JsonStream
 from ouro.core.errors import OuroError
 from ouro.core.records import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from io import BufferedReader
     from pathlib import Path
     from typing import TextIO
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 STAGE = "benchmark"
 MAX_LISTED = 10  # ids in an error
-_XZ = b"\xfd7zXZ\x00"
 
 
 class Unusable(OuroError):
@@ -53,7 +51,7 @@ def opened(path: Path) -> Generator[TextIO]:
         got = "a folder" if path.is_dir() else "nothing"
         raise BenchmarkFileError(f"{path}: got {got}, expected a file: correct the path, or download it")
     try:
-        with path.open("rb") as raw, _text(raw) as stream:
+        with path.open("rb") as raw, open_text(path, raw) as stream:
             yield stream
     except UnicodeDecodeError as error:
         raise BenchmarkFileError(
@@ -64,17 +62,11 @@ def opened(path: Path) -> Generator[TextIO]:
         raise BenchmarkFileError(f"{path}: broken xz file ({error}); download it again") from error
 
 
-def _text(raw: BufferedReader) -> TextIO:
-    compressed = raw.peek(len(_XZ)).startswith(_XZ)
-    source = cast("BufferedReader", lzma.open(raw)) if compressed else raw  # noqa: SIM115 - closed by the text stream
-    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="\n")
-
-
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines with their numbers from 1, without line ends. Raises BenchmarkFileError for an empty file."""
     number = 0
     with opened(path) as stream:
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(lines_of(path, stream), start=1):
             yield number, line.rstrip("\r\n")
     if not number:
         raise _empty_error(path)
@@ -149,7 +141,7 @@ def table(path: Path) -> Iterator[Entry]:
 def comma_table(path: Path) -> Iterator[Entry]:
     """The rows of a CSV table with a header; quoted fields may hold line breaks."""
     with opened(path) as stream:
-        reader = csv.reader(stream, strict=True)
+        reader = csv.reader(lines_of(path, stream), strict=True)
         try:
             yield from _rows(path, ((reader.line_num, fields) for fields in reader if fields))
         except csv.Error as error:
