@@ -31,7 +31,7 @@ def foreign(status: int = 404, body: bytes = b"<html>not here</html>", kind: str
 
         do_HEAD = do_POST = do_GET
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
