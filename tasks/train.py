@@ -13,6 +13,7 @@ from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.general import own_questions
 from ouro.core.artifacts import ArtifactError, list_shards, write_json
 from ouro.core.cache import ShardCache
+from ouro.core.corrections import corrections_file
 from ouro.core.json_text import parse_json
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
@@ -122,8 +123,10 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
         from ouro.training.zero import deepspeed_file
 
         shards.append(deepspeed_file(params.train.deepspeed))
-    files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
-    return shards if params.train.supervision == "ours" else [*shards, *(f for f in files if f.is_file())]
+    files = [corrections_file(layout)]
+    if params.train.supervision != "ours":
+        files += [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
+    return [*shards, *(f for f in files if f.is_file())]
 
 
 def training_job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:

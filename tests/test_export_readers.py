@@ -49,6 +49,7 @@ def test_counts_add_up_and_are_the_same_in_every_format(
             "conversations": {"description": 3, "grounding": 3, "object details": 3, "regions": 3, "style": 3},
             "turns": {"description": 3, "grounding": 6, "object details": 3, "regions": 8, "style": 5},
             "turns_rejected": {"reserved_text": 3},  # a region, its grounding, and a question
+            "corrections": {},
         }
     command.run(annotated, tmp_path / "out", "llava", contents=["description"])
     output = capfd.readouterr().out

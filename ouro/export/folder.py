@@ -6,39 +6,57 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from ouro.core.cards import README
 from ouro.core.errors import OuroError
-from ouro.core.files import ArtifactError, write_json
+from ouro.core.files import ArtifactError, write_json, write_text
 from ouro.core.records import Image, QAPair, Region, Scene
-from ouro.export.conversations import Conversation, ImageAnnotations, build_conversations
-from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
+from ouro.export.coco import Coco
+from ouro.export.conversations import CONTENTS, Conversation, ImageAnnotations, build_conversations
+from ouro.export.fiftyone import FiftyOne
+from ouro.export.label_studio import LabelStudio
+from ouro.export.regions import VIEWER_CONTENTS
+from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem, Writer
 from ouro.pages.gallery import replacing
 
 PICTURES = ("copy", "link", "reference")
 COUNTS = "counts.json"
+# For people who look and correct: they hold regions and descriptions, no questions.
+VIEWER_FORMATS: dict[str, Callable[[Path], Writer]] = {
+    "coco": Coco, "label-studio": LabelStudio, "fiftyone": FiftyOne,
+}  # fmt: skip
+ALL_FORMATS = {**FORMATS, **VIEWER_FORMATS}
 
 
 class ExportError(OuroError, ValueError):
     """An export that cannot be made with these options: what, got, expected, fix."""
 
 
+def contents_of(format: str) -> tuple[str, ...]:
+    """Which of CONTENTS a format can hold."""
+    return VIEWER_CONTENTS if format in VIEWER_FORMATS else CONTENTS
+
+
 class ExportShard(NamedTuple):
-    """The records of one shard."""
+    """The records of one shard, as people left them; `names` as in ExportItem; `corrections`: how many changed it."""
 
     stem: str
     images: Sequence[Image]
     regions: Sequence[Region]
     scenes: Sequence[Scene]
     pairs: Sequence[QAPair]
+    names: Mapping[str, str] = MappingProxyType({})
+    corrections: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What to write: `format` a key of FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
+    """What to write: `format` a key of ALL_FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
 
     copy: picture files are copied to images/; link: hard links in images/; reference: rows name the original files.
     """
@@ -52,7 +70,7 @@ class ExportOptions:
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
     """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: numbers written, by
-    channel; `turns_rejected`: by reason.
+    channel; `turns_rejected`: by reason; `corrections`: what people corrected, by field, and what of it was stale.
 
     Images are rejected as "held_out" (the test split), "not_described" (merge rejected them) or "nothing_said".
     """
@@ -64,6 +82,7 @@ class ExportCounts:
     conversations: dict[str, int]
     turns: dict[str, int]
     turns_rejected: dict[str, int]
+    corrections: dict[str, int]
 
     def line(self) -> str:
         """All counts in one line of text."""
@@ -73,6 +92,7 @@ class ExportCounts:
             f"{_format_counts(self.images_rejected)}; {sum(self.turns.values())} turns{_format_counts(self.turns)} in "
             f"{sum(self.conversations.values())} conversations, {n_turns} turns rejected"
             f"{_format_counts(self.turns_rejected)}"
+            f"{f'; corrections by people{_format_counts(self.corrections)}' if self.corrections else ''}"
         )
 
 
@@ -86,27 +106,36 @@ def export(
     out: Path,
     options: ExportOptions,
     progress: Callable[[int], None] = lambda n: None,
+    make_readme: Callable[[ExportCounts, Sequence[str]], str] | None = None,
 ) -> ExportCounts:
-    """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts.
+    """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts;
+    `make_readme` the final ones and the names of the files beside it, and gives the text of README.md.
 
     An earlier export in `out` is replaced once the new one is complete. Raises ExportError if `out` is anything else.
     """
     _check_options(out, options)
     with replacing(out.resolve()) as folder:
         counts = _write_shards(shards, images, folder, options, progress)
-        write_json(folder / COUNTS, {"ouro_export": asdict(counts)})
+        write_json(folder / COUNTS, {"ouro_export": asdict(counts), "pictures": options.pictures})
+        if make_readme:
+            write_text(folder / README, make_readme(counts, sorted(p.name for p in folder.iterdir())))
     return counts
 
 
 def _check_options(out: Path, options: ExportOptions) -> None:
-    if options.format not in FORMATS:
-        raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(FORMATS)}")
+    if options.format not in ALL_FORMATS:
+        raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(ALL_FORMATS)}")
+    if unknown := [name for name in options.contents if name not in contents_of(options.format)]:
+        known = ", ".join(contents_of(options.format))
+        raise ExportError(f"--contents: got {unknown}, expected some of {known}, which {options.format} can hold")
     if options.pictures not in PICTURES:
         raise ExportError(f"--images {options.pictures}: expected one of {', '.join(PICTURES)}")
     if options.pictures != "copy" and options.format in EMBEDDING_FORMATS:
         raise ExportError(
             f"--images {options.pictures}: {options.format} holds its pictures in its own files; leave --images out"
         )
+    if options.pictures == "reference" and options.format == "label-studio":
+        raise ExportError("--images reference: label-studio serves pictures from the export. Fix: --images link or copy")
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_export(out))):
         raise ExportError(f"--out {out}: got something that is no earlier export, expected a new or empty folder")
 
@@ -121,7 +150,7 @@ def _is_export(folder: Path) -> bool:
 def _write_shards(
     shards: Iterable[ExportShard], images: Path, folder: Path, options: ExportOptions, progress: Callable[[int], None]
 ) -> ExportCounts:
-    writer = FORMATS[options.format](folder)
+    writer = ALL_FORMATS[options.format](folder)
     tally = _Tally()
     try:
         for shard in shards:
@@ -170,6 +199,7 @@ class _Tally:
         self.conversations: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
         self.turns_rejected: Counter[str] = Counter()
+        self.corrections: Counter[str] = Counter()
 
     def items(self, shard: ExportShard, images: Path, options: ExportOptions) -> list[ExportItem]:
         """The images of a shard that are in the training split and have at least one turn."""
@@ -184,9 +214,11 @@ class _Tally:
             about = ImageAnnotations(image, regions.get(image_id, []), scenes[image_id], pairs.get(image_id, []))
             kept_conversations = self._build_conversations(about, options)
             if kept_conversations:
-                export_items.append(ExportItem(about, kept_conversations, images / image.path, f"images/{image.path}"))
+                path = f"images/{image.path}"
+                export_items.append(ExportItem(about, kept_conversations, images / image.path, path, shard.names))
             else:
                 self.images_rejected["nothing_said"] += 1
+        self.corrections.update(shard.corrections)
         self.images_in += len(shard.images)
         self.images_out += len(export_items)
         return export_items
@@ -205,9 +237,9 @@ class _Tally:
             raise ExportError(
                 f"{self.images_in} images in, but {self.images_out} out + {self.images_rejected.total()} rejected"
             )
-        counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
-        by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
-        return ExportCounts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected)
+        counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected, self.corrections)
+        by_reason, by_channel, turns, rejected, corrected = (dict(sorted(tally.items())) for tally in counters)
+        return ExportCounts(format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected, corrected)
 
 
 R = TypeVar("R", Region, QAPair)
