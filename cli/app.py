@@ -22,7 +22,9 @@ from cli import (
     inspect_,
     merge_adapter,
     paper,
+    push,
     report,
+    review,
     rounds,
     score,
     train,
@@ -66,6 +68,8 @@ app.command(rich_help_panel=ROUNDS)(up.up)
 app.command(rich_help_panel=DATA)(annotate.annotate)
 app.command(rich_help_panel=DATA)(inspect_.inspect)
 app.command(rich_help_panel=DATA)(export.export)
+app.command(rich_help_panel=DATA)(review.review)
+app.command(rich_help_panel=DATA)(push.push)
 
 app.command(rich_help_panel=TRAINING)(train.train)
 app.command(name="train-job", rich_help_panel=TRAINING)(train_job.train_job)

@@ -25,9 +25,9 @@ NEXT = {
     "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/*.tar"))).decode("pil")',
     "coco": 'pycocotools.coco.COCO("{out}/instances.json"), pictures below {out}/images',
     "label-studio": (
-        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={out} label-studio; there "
-        "a project with label_config.xml, local storage {out}/images, and tasks.json imported; its JSON export comes "
-        "back with: ouro review {folder} --from EXPORT.json"
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={out} label-studio; "
+        "there a project with label_config.xml, local storage {out}/images, and tasks.json imported; its JSON export "
+        "comes back with: ouro review {folder} --from EXPORT.json"
     ),
     "fiftyone": 'fiftyone.Dataset.from_dir(dataset_dir="{out}", dataset_type=fiftyone.types.FiftyOneDataset)',
 }
@@ -72,17 +72,17 @@ def run(
     contents: Sequence[str] | None = None,
     prompt: str | None = None,
 ) -> None:
-    """The command; by default all that the format can hold, and PROMPT. Raises ExportError, and ArtifactError for a folder that was not
-    annotated to its end."""
+    """The command; by default all that the format can hold, and PROMPT. Raises ExportError, and ArtifactError for a
+    folder that was not annotated to its end."""
     from ouro.core.artifacts import read_sidecar
-    from ouro.core.layout import layout_of, shard_names
     from ouro.core.cards import README
+    from ouro.core.layout import layout_of, shard_names
     from ouro.export.card import make_dataset_card
     from ouro.export.conversations import PROMPT
     from ouro.export.folder import VIEWER_FORMATS, ExportError, ExportOptions, contents_of
     from ouro.export.folder import export as write_export
     from tasks import screen
-    from tasks.cards import dataset_provenance
+    from tasks.dataset_card import dataset_provenance
 
     kinds = tuple(contents_of(format) if contents is None else contents)
     if not kinds:

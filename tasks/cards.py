@@ -1,31 +1,33 @@
-"""What the cards of datasets and adapters say, read from where it lies: params, digests, counts, scores."""
+"""What the cards of datasets and of adapters both say: which code, shards, scores and limits."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ouro.core.artifacts import fingerprint_files, list_shards
 from ouro.core.cards import ScoreRow, public_value
-from ouro.core.code import code_fingerprint
 from ouro.core.corrections import corrections_file
-from ouro.core.counts import count_stages
-from ouro.core.layout import PIPELINE, Layout
-from ouro.nano.model import is_nano
-from tasks.weights import read_state
+from ouro.core.json_text import parse_json
+from ouro.core.layout import Layout
 
-if TYPE_CHECKING:
-    from ouro.export.card import Provenance
-
-LOCK = Path("dvc.lock")
 NANO_LIMIT = (
     "The annotator is nano, a model of 3 million parameters that knows drawn scenes of coloured shapes and nothing "
     "else. On photographs its words mean nothing."
 )
 UNKNOWN = "unknown"
+
+
+def nano_limits(base: Path) -> list[str]:
+    """What must be known of a base or an annotator that is nano: by its config, as ouro.nano.model.is_nano, since stage
+    train depends on nothing of ouro/nano."""
+    try:
+        world = parse_json((base / "config.json").read_text()).get("ouro_world")
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [NANO_LIMIT] if world == "nano" else []
 
 
 def code_version() -> str:
@@ -36,49 +38,6 @@ def code_version() -> str:
         return UNKNOWN
 
 
-def dataset_provenance(layout: Layout) -> Provenance:
-    """What an annotated folder, or data/, was made of. Raises ArtifactError."""
-    from ouro.export.card import Provenance
-
-    params = made_with(layout)
-    annotator = annotator_of(params)
-    return Provenance(
-        name=dataset_name(layout.root),
-        annotator=Path(annotator).name,
-        version=code_version(),
-        code=code_fingerprint(["ouro.export.folder"]),
-        params=params,
-        digests=shard_digests(layout),
-        stages=count_stages(layout),
-        scores=read_score_rows(sorted(layout.scores.glob("runs/*"))),
-        notes=[NANO_LIMIT] if is_nano(Path(annotator)) else [],
-    )
-
-
-def dataset_name(folder: Path) -> str:
-    """The folder's own name as text that any file can hold: bytes that are no UTF-8 are escaped."""
-    return os.fsencode(folder.resolve().name).decode("utf-8", "backslashreplace") or "dataset"
-
-
-def made_with(layout: Layout) -> dict[str, Any]:
-    """The flat params of a dataset: those that `ouro annotate` noted; of data/ those of dvc.lock; none where neither
-    is there."""
-    noted = read_state(layout).get("agreed", {})
-    return dict(noted) if noted or layout.root.resolve() != PIPELINE.root.resolve() else _locked_params()
-
-
-def _locked_params(lock: Path = LOCK) -> dict[str, Any]:
-    import yaml
-
-    if not lock.is_file():
-        return {}
-    stages = (yaml.safe_load(lock.read_text()) or {}).get("stages", {})
-    values: dict[str, Any] = {}
-    for name in ("ingest", "propose", "describe", "merge", "synthesize"):
-        values |= stages.get(name, {}).get("params", {}).get("params.yaml", {})
-    return dict(flatten(values))
-
-
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Nested params with keys like "train.k"."""
     for key, value in values.items():
@@ -86,12 +45,6 @@ def flatten(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def annotator_of(params: dict[str, Any]) -> str:
-    """The annotator's folder, or its name on the server; UNKNOWN where the params do not say."""
-    key = "model.name" if params.get("model.backend") == "openai" else "model.base"
-    return str(params.get(key) or UNKNOWN)
 
 
 def shard_digests(layout: Layout) -> dict[str, str]:
@@ -116,6 +69,6 @@ def read_score_rows(runs: Sequence[Path]) -> list[ScoreRow]:
         for place in scored_folders(run):
             scores = read_scores(place / SCORES)
             estimate, points = reported(scores), float(scores["points"])
-            bounds = [points * bound for bound in (estimate.value, estimate.low, estimate.high)]
-            rows.append(ScoreRow(label, str(scores["title"]), str(scores["reported"]), *bounds, estimate.n))
+            value, low, high = (points * bound for bound in (estimate.value, estimate.low, estimate.high))
+            rows.append(ScoreRow(label, str(scores["title"]), str(scores["reported"]), value, low, high, estimate.n))
     return rows

@@ -1,8 +1,8 @@
 """README.md files with Hugging Face metadata: the parts that the card of a dataset and of an adapter share.
 
-Metadata fields: hub-docs, datasetcard.md and modelcard.md (read in November 2026). Text that a model, a file or a person
-wrote stands in code spans and code blocks alone, where it is neither Markdown, HTML nor a link; in the metadata it is a
-YAML string of one line. A card holds no date and no path of a machine: the same inputs give the same bytes.
+Metadata fields: hub-docs, datasetcard.md and modelcard.md (read in November 2026). Text that a model, a file or a
+person wrote stands in code spans and code blocks alone, where it is neither Markdown, HTML nor a link; in the metadata
+it is a YAML string of one line. A card holds no date and no path of a machine: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ouro.core.printable import printable, shorten
 README = "README.md"
 NO_LICENCE = (
     "No licence is chosen: that is for whoever publishes this, who has to know the terms of the pictures, of the base "
-    "model and of what it wrote. Until then nobody is given any right. Choose one with `ouro push ... --license ID`, or "
-    "by a line `license: ID` in the head of this file (https://huggingface.co/docs/hub/repositories-licenses)."
+    "model and of what it wrote. Until then nobody is given any right. Choose one with `ouro push ... --license ID`, "
+    "or by a line `license: ID` in the head of this file (https://huggingface.co/docs/hub/repositories-licenses)."
 )
 SCORES = "Scores"
 NOT_SCORED = "No benchmark has been run."
@@ -59,8 +59,8 @@ def code_block(lines: Iterable[str], language: str = "text") -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of cells that are Markdown already. A | in them becomes ¦: \\| alone would keep it in its cell, but
-    not behind another \\, and what is behind it would then stand outside of its code span."""
+    """A Markdown table of cells that are Markdown already. A | in them becomes ¦, since \\| would not keep it in its
+    cell behind another \\, and what follows would stand outside of its code span."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "¦") for cell in line) + " |" for line in lines)
 
@@ -74,11 +74,7 @@ def score_table(rows: Sequence[ScoreRow]) -> str:
     """Figures with their 95% intervals; NOT_SCORED without rows."""
     if not rows:
         return NOT_SCORED
-    cells = [
-        [code_span(r.model), code_span(r.benchmark), code_span(r.figure), f"{r.value:.1f} [{r.low:.1f}, {r.high:.1f}]"]
-        + [f"{r.n:,}"]
-        for r in rows
-    ]
+    cells = [[*map(code_span, r[:3]), f"{r.value:.1f} [{r.low:.1f}, {r.high:.1f}]", f"{r.n:,}"] for r in rows]
     return table(["model", "benchmark", "figure", "value [95% interval]", "questions"], cells)
 
 

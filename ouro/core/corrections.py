@@ -164,9 +164,7 @@ def apply_corrections(
     return CorrectedRecords(kept, corrected, held, stale)
 
 
-def _correct_regions(
-    regions: Sequence[Region], boxes: Mapping[str, str], removed: Collection[str]
-) -> list[Region]:
+def _correct_regions(regions: Sequence[Region], boxes: Mapping[str, str], removed: Collection[str]) -> list[Region]:
     parents = {region.region_id: region.parent_id for region in regions}
 
     def find_parent(parent_id: str | None) -> str | None:

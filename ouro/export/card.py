@@ -50,8 +50,8 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a dataset was made of. `params`: flat; `digests`: SHA-256 of the shards of each stage, by its folder; `code`:
-    the fingerprint of what exported; `stages`: records in, out and rejected; `notes`: limits of who annotated."""
+    """What a dataset was made of. `params`: flat; `digests`: SHA-256 of the shards of each stage, by its folder;
+    `code`: the fingerprint of what exported; `stages`: records in, out, rejected; `notes`: limits of who annotated."""
 
     name: str
     annotator: str
@@ -78,9 +78,7 @@ def make_dataset_card(counts: ExportCounts, files: Sequence[str], contents: Sequ
     return make_card(_metadata(counts, files, contents, about), code_span(about.name), sections)
 
 
-def _metadata(
-    counts: ExportCounts, files: Sequence[str], contents: Sequence[str], about: Provenance
-) -> dict[str, Any]:
+def _metadata(counts: ExportCounts, files: Sequence[str], contents: Sequence[str], about: Provenance) -> dict[str, Any]:
     n_rows = counts.images_out if counts.format in _ROWS_ARE_IMAGES else sum(counts.conversations.values())
     makers = ["machine-generated", *(["other"] if any(f != "stale" for f in counts.corrections) else [])]
     return {
@@ -111,9 +109,9 @@ def _list_configs(format: str, files: Sequence[str]) -> list[dict[str, Any]]:
 def _describe(counts: ExportCounts, about: Provenance) -> str:
     channels = ", ".join(f"{code_span(name)} ({n:,})" for name, n in counts.turns.items()) or "nothing"
     return (
-        f"{counts.images_out:,} images that {code_span(about.annotator)} described region by region, with Ouro: regions "
-        "are proposed recursively, each is described, the descriptions are merged into one of the whole image, and "
-        f"questions are asked about it. In the form that {code_span(counts.format)} reads. Turns: {channels}."
+        f"{counts.images_out:,} images that {code_span(about.annotator)} described region by region, with Ouro: "
+        "regions are proposed recursively, each is described, the descriptions are merged into one of the whole image, "
+        f"and questions are asked about it. In the form that {code_span(counts.format)} reads. Turns: {channels}."
     )
 
 
@@ -144,6 +142,6 @@ def _list_rejections(stages: Sequence[StageCount]) -> str:
 def _list_provenance(about: Provenance) -> str:
     digests = code_block(f"{name}: sha256 {digest}" for name, digest in about.digests.items())
     return (
-        f"Ouro {code_span(about.version)}, code {code_span(about.code)}. SHA-256 over the shards that were exported:\n\n"
+        f"Ouro {code_span(about.version)}, code {code_span(about.code)}. SHA-256 over the shards of each stage:\n\n"
         f"{digests}\n\nParams (of paths of the machine only the last name is here):\n\n{param_block(about.params)}"
     )

@@ -1,7 +1,7 @@
 """COCO JSON (https://cocodataset.org/#format-data), read back by pycocotools.
 
-    instances.json   a category a name; an annotation a region: bbox (x, y, width, height, pixels), area, its description
-                     as `caption`. There are no masks: `segmentation` is empty
+    instances.json   a category a name; an annotation a region: bbox (x, y, width, height, pixels), area, its
+                     description as `caption`. There are no masks: `segmentation` is empty
     captions.json    COCO captions: the description of each image
 
 `file_name` is relative to images/. Ids are numbers in the order of writing, as COCO has them; Ouro's own stand beside

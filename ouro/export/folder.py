@@ -135,7 +135,7 @@ def _check_options(out: Path, options: ExportOptions) -> None:
             f"--images {options.pictures}: {options.format} holds its pictures in its own files; leave --images out"
         )
     if options.pictures == "reference" and options.format == "label-studio":
-        raise ExportError("--images reference: label-studio serves pictures from the export. Fix: --images link or copy")
+        raise ExportError("--images reference: label-studio serves pictures from the export. Fix: --images link")
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_export(out))):
         raise ExportError(f"--out {out}: got something that is no earlier export, expected a new or empty folder")
 

@@ -41,7 +41,7 @@ class LabelStudio:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tasks = JsonArray(folder / ".tasks.part")
-        self._kinds = set(KINDS) - {"scene"}
+        self._kinds: set[str] = {kind for kind in KINDS if kind != "scene"}
 
     def write(self, stem: str, items: Sequence[ExportItem]) -> None:
         for item in items:

@@ -67,7 +67,7 @@ def account_of(samples: SampleFile) -> Path:
 
 @dataclass
 class Account:
-    """Images that became samples, and those that did not: in = out + rejected. `corrected`: by people, of each shard."""
+    """Images that became samples, and those that did not: in = out + rejected. `corrected`: by people, a shard each."""
 
     n_in: int = 0
     n_out: int = 0
