@@ -85,7 +85,7 @@ def _metadata(counts: ExportCounts, files: Sequence[str], contents: Sequence[str
         "pretty_name": " ".join(about.name.split())[:100],
         "language": ["en"],
         "annotations_creators": makers,
-        "language_creators": makers,
+        "language_creators": list(makers),  # a list of its own: YAML would refer to the other
         "multilinguality": ["monolingual"],
         "size_categories": [size_category(n_rows)],
         "task_categories": list(dict.fromkeys(_TASKS[name] for name in contents)),
