@@ -62,9 +62,7 @@ def read_local(folder: Path) -> LocalRepo:
     paths = sorted(path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder)))
     links = [path for path in paths if path.is_symlink()]
     if links:
-        raise PushError(
-            f"{links[0]}: got a link, expected files of the folder's own; a push would follow it. Fix: copy"
-        )
+        raise PushError(f"{links[0]}: got a link, expected files of its own; a push would follow it. Fix: copy it")
     files = [path for path in paths if path.is_file() and path.name != DRAWS]
     license_id = _read_metadata(folder / README).get("license") or ""
     names = tuple(path.relative_to(folder).as_posix() for path in files)

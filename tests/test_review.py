@@ -19,12 +19,16 @@ from ouro.core.corrections import (
     Correction,
     apply_corrections,
     corrections_file,
+    count_corrections,
     parse_box,
     read_corrections,
 )
 from ouro.core.layout import Layout, layout_of
-from ouro.core.records import Region, Scene
+from ouro.core.params import Params
+from ouro.core.records import QAPair, Region, Scene
 from ouro.export.review import ReviewError
+from ouro.training.sample_set import _make_shards
+from tasks import synthesize, train
 
 
 @pytest.fixture
@@ -248,6 +252,60 @@ def test_without_corrections_everything_is_as_it_was(layout: Layout, answered: A
     assert not corrections_file(layout).exists()
     export.run(layout.root, tmp_path / "after", "sharegpt")
     assert files_of(tmp_path / "after") == files_of(tmp_path / "before")
+
+
+def test_training_reads_through_the_layer(layout: Layout, answered: Answered) -> None:
+    image_id = correct(layout, answered)
+    review.run(layout.root, answered[1])
+    shards = list(_make_shards(layout, "ours", {}))
+    sample = next(s for _, samples, _ in shards for s in samples.samples if s.image_id == image_id)
+    assert [(part.text, part.box) for part in sample.parts] == [
+        ("a table", (25.6, 64.0, 128.0, 192.0)), ("a blue star", (16.0, 80.0, 48.0, 112.0)),
+    ]  # fmt: skip
+    assert count_corrections(records for _, _, records in shards) == {"description": 1, "box": 1, "region": 1}
+    # of what was said nothing is read, so nothing of it is stale
+    assert count_corrections(records for _, _, records in _make_shards(layout, "orig", {})) == {"box": 1, "region": 1}
+
+
+def test_new_corrections_are_another_training(layout: Layout, answered: Answered) -> None:
+    before = train._inputs(layout, Params())
+    correct(layout, answered)
+    review.run(layout.root, answered[1])
+    assert set(train._inputs(layout, Params())) - set(before) == {corrections_file(layout)}
+
+
+def test_questions_that_are_made_anew_ask_about_corrected_descriptions(layout: Layout, answered: Answered) -> None:
+    """By nano's template, from "a table with a red star ." and "a table with a blue star ."."""
+    name, params = "shard-00000.parquet", Params()
+    synthesize.synthesize.fn(name, layout, params)
+    before = read_shard(layout.qa / name, QAPair)
+    exported, file = answered
+    image_id = second_image(layout)
+    text = find(results_of(exported, image_id), f"{image_id}/0", "textarea")["value"]
+    text["text"] = ["a table with a blue star ."]
+    save(exported, file)
+    review.run(layout.root, file)
+    synthesize.synthesize.fn(name, layout, params)
+    after = read_shard(layout.qa / name, QAPair)
+    words = {when: " ".join(p.answer + " " + p.question for p in pairs if p.image_id == image_id)
+             for when, pairs in {"before": before, "after": after}.items()}  # fmt: skip
+    assert "red" in words["before"] and "blue" not in words["before"]
+    assert "blue" in words["after"] and "red" not in words["after"]
+    assert [p for p in before if p.image_id != image_id] == [p for p in after if p.image_id != image_id]
+    review.run(layout.root, remove=True)
+    synthesize.synthesize.fn(name, layout, params)
+    assert read_shard(layout.qa / name, QAPair) == before
+
+
+def test_only_the_shards_that_were_corrected_are_asked_about_anew(layout: Layout) -> None:
+    image_id = second_image(layout)
+    corrections = [Correction(f"{image_id}/0.0", "description", "a table", "a shelf")]
+    first, second = list_shards(layout.scenes)
+    assert synthesize._digest_corrections(corrections, first) and not synthesize._digest_corrections(
+        corrections, second
+    )
+    stale = [replace(corrections[0], old="a chair")]
+    assert synthesize._digest_corrections(stale, first) == ""
 
 
 def test_a_box_keeps_its_numbers_as_text() -> None:
