@@ -50,6 +50,8 @@ Examples:
   ouro inspect out/photos               look at what came of it
   ouro train out/photos                 train an adapter on it
   ouro export out/photos --format llava --out out/llava
+  ouro review out/photos --from project.json   take in what people corrected in Label Studio
+  ouro push out/llava me/photos         send it to the Hugging Face Hub, with its card
   ouro estimate --profile paper --images 1400000   say what that would cost
   ouro benchmark --benchmarks docvqa,gqa --out runs/base   ask and score any of 20 benchmarks
   ouro compare runs/base runs/boot      what was gained, with intervals
