@@ -31,10 +31,13 @@ from ouro.core.cards import (
     table,
 )
 from ouro.core.counts import StageCount
+from ouro.core.layout import layout_of
+from ouro.core.params import Params
 from ouro.export.card import Provenance, make_dataset_card
 from ouro.export.folder import ALL_FORMATS, ExportCounts
 from ouro.training.card import AdapterFacts, make_adapter_card
 from ouro.training.job import TrainSummary
+from tasks import train
 
 # hub-docs/datasetcard.md: the keys that a dataset's metadata may have, and the values of those with closed lists.
 DATASET_KEYS = set(
@@ -221,6 +224,32 @@ def test_scores_of_a_benchmark_that_has_run_are_in_the_card(annotated: Path, tmp
 
 
 # ---- the card of an adapter -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_training_leaves_its_card(annotated: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 8, "processes": 1, "k": 1, "questions": 1, "batch_size": 3, "learning_rate": 0.01}
+    data = tmp_path / "data"
+    shutil.copytree(annotated, data)
+    train.train.fn(layout_of(data), Params.model_validate({"train": settings}), data / "adapter", track=False)
+    card = (data / "adapter/README.md").read_text()
+    assert ModelCard(card).data["library_name"] == "peft" and str(tmp_path) not in card
+    assert "| `samples` | 3 |" in card and "| `no_description` | 1 |" in card and "train.epochs: 8" in card
+
+
+def test_two_trainings_of_the_same_have_the_same_card(annotated: Path, tmp_path: Path) -> None:
+    """Wherever they lie: what it says of data, params and base comes from these."""
+    params, summary = Params(), TrainSummary(10, 3, 1000, 2000, 500, ())
+    cards: list[str] = []
+    for name in ("one", "two"):
+        data = tmp_path / name
+        shutil.copytree(annotated, data)
+        (data / "adapter").mkdir()
+        (data / "adapter/samples.json").write_text('{"n_in": 4, "n_out": 3, "rejected": {"no_description": 1}}')
+        cards.append(train._make_card(layout_of(data), params, train.address(params), summary, data / "adapter"))
+    assert cards[0] == cards[1] and str(tmp_path) not in cards[0]
+    assert "coloured shapes" in cards[0] and "train.epochs: 24" in cards[0] and "scenes: sha256 " in cards[0]
+    assert "descriptions: sha256" not in cards[0]  # no training reads them
 
 
 def test_an_adapters_card_is_a_models() -> None:
