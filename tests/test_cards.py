@@ -37,7 +37,7 @@ from ouro.export.card import Provenance, make_dataset_card
 from ouro.export.folder import ALL_FORMATS, ExportCounts
 from ouro.training.card import AdapterFacts, make_adapter_card
 from ouro.training.job import TrainSummary
-from tasks import train
+from tasks import dataset_card, train
 
 # hub-docs/datasetcard.md: the keys that a dataset's metadata may have, and the values of those with closed lists.
 DATASET_KEYS = set(
@@ -224,6 +224,24 @@ def test_scores_of_a_benchmark_that_has_run_are_in_the_card(annotated: Path, tmp
 
 
 # ---- the card of an adapter -----------------------------------------------------------------------
+
+
+def test_params_are_those_that_the_folder_was_made_with(
+    annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `ouro annotate` those that it noted, of the pipeline's data those of dvc.lock."""
+    shutil.copytree(annotated, tmp_path / "photos")
+    state = layout_of(tmp_path / "photos").state.annotate
+    state.parent.mkdir()
+    state.write_text(json.dumps({"agreed": {"model.base": "/models/qwen", "seed": 7}}))
+    about = dataset_card.dataset_provenance(layout_of(tmp_path / "photos"))
+    assert (about.annotator, about.params["seed"], about.notes) == ("qwen", 7, [])
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(annotated, tmp_path / "data")
+    stages = {"describe": {"params": {"params.yaml": {"seed": 3, "model": {"backend": "openai", "name": "m"}}}}}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    about = dataset_card.dataset_provenance(layout_of(Path("data")))
+    assert (about.annotator, about.params) == ("m", {"seed": 3, "model.backend": "openai", "model.name": "m"})
 
 
 @pytest.mark.slow
