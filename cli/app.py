@@ -23,7 +23,9 @@ from cli import (
     inspect_,
     merge_adapter,
     paper,
+    push,
     report,
+    review,
     rounds,
     score,
     train,
@@ -49,6 +51,8 @@ Examples:
   ouro inspect out/photos               look at what came of it
   ouro train out/photos                 train an adapter on it
   ouro export out/photos --format llava --out out/llava
+  ouro review out/photos --from project.json   take in what people corrected in Label Studio
+  ouro push out/llava me/photos         send it to the Hugging Face Hub, with its card
   ouro estimate --profile paper --images 1400000   say what that would cost
   ouro benchmark --benchmarks docvqa,gqa --out runs/base   ask and score any of 20 benchmarks
   ouro compare runs/base runs/boot      what was gained, with intervals
@@ -68,6 +72,8 @@ app.command(rich_help_panel=ROUNDS)(up.up)
 app.command(rich_help_panel=DATA)(annotate.annotate)
 app.command(rich_help_panel=DATA)(inspect_.inspect)
 app.command(rich_help_panel=DATA)(export.export)
+app.command(rich_help_panel=DATA)(review.review)
+app.command(rich_help_panel=DATA)(push.push)
 
 app.command(rich_help_panel=TRAINING)(train.train)
 app.command(name="train-job", rich_help_panel=TRAINING)(train_job.train_job)

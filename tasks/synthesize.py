@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ouro.annotate.synthesize import synthesize_images
 from ouro.core.artifacts import read_shard, read_sidecar, write_shard
 from ouro.core.control_tokens import tokens_meta
+from ouro.core.corrections import Correction, correct_scenes, corrections_digest, read_corrections
 from ouro.core.layout import Layout
 from ouro.core.params import Params
 from ouro.core.records import Image, QAPair, Scene
@@ -28,12 +29,13 @@ log = logging.getLogger(__name__)
 
 def address(params: Params) -> Address:
     """`synthesize_images` asks the writer, reads, filters, and asks about pairs. With the template writer and nothing
-    asked about them no model is in the address; nano's writer and rules are, where they are used. Raises MissingModel,
-    and ServedAdapter."""
+    asked about them no model is in the address; nano's writer and rules are, where they are used. What people corrected
+    decides, too: how is of the code, what of the params of a shard that has corrections. Raises MissingModel, and
+    ServedAdapter."""
     settings, template = params.synthesize, params.synthesize.writer == "template"
     annotator_modules = [] if template and not settings.asks else [annotator_code(params.model)]
     nano = ["ouro.nano.writer"] * template + ["ouro.nano.support"] * (_rules(params) is not None)
-    code = code_of("ouro.annotate.synthesize", *nano, *annotator_modules, SHARDS)
+    code = code_of("ouro.annotate.synthesize", "ouro.core.corrections", *nano, *annotator_modules, SHARDS)
     return Address(settings.model_dump(mode="json"), fingerprint(params.model) if annotator_modules else "", code)
 
 
@@ -47,9 +49,12 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
     images, scenes = layout.images / name, layout.scenes / name
     out = layout.qa / name
     where = address(params)
+    corrections = read_corrections(layout)
+    if digest := _digest_corrections(corrections, scenes):
+        where = where._replace(params={**where.params, "corrections": digest})
 
     def make() -> None:
-        described = read_shard(scenes, Scene)
+        described = correct_scenes(corrections, read_shard(scenes, Scene)).scenes
         tokens: list[int] = []
         result = synthesize_images(
             read_shard(images, Image), described, layout.images, params.ingest.max_pixels, partial(_writer, params),
@@ -64,6 +69,15 @@ def synthesize(name: str, layout: Layout, params: Params, progress: Progress = l
     ):  # fmt: skip
         progress(read_sidecar(scenes).n_out * len(params.synthesize.aspects))
     return out
+
+
+def _digest_corrections(corrections: Sequence[Correction], scenes: Path) -> str:
+    """Of those that change a scene of this shard; "" where none does, and without reading the shard where none can."""
+    if not corrections:
+        return ""
+    described = read_shard(scenes, Scene)
+    held = correct_scenes(corrections, described).held
+    return corrections_digest(held, {scene.image_id for scene in described})
 
 
 def _writer(params: Params, batch_size: int) -> VisionLM:

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from ouro.benchmarks.items import BenchmarkFileError, Item
 from ouro.benchmarks.loaders.general import own_questions
-from ouro.core.artifacts import ArtifactError, list_shards, write_json
+from ouro.core.artifacts import ArtifactError, list_shards, write_json, write_text
 from ouro.core.cache import ShardCache
+from ouro.core.cards import README
+from ouro.core.corrections import corrections_file
 from ouro.core.json_text import parse_json
 from ouro.core.layout import Layout, shard_names
 from ouro.core.params import Params
 from ouro.training.samples import original_pairs
 from tasks import tracking, versions
 from tasks.addresses import SHARDS, Address, code_of
+from tasks.cards import code_version, flatten, nano_limits, shard_digests
 from tasks.models import model_fingerprint
 from tasks.shards import cache_key, shard_task
 
@@ -90,6 +93,7 @@ def train(
             {"seed": params.training_seed, "model": params.model.model_dump(), "train": params.train.model_dump()}
         )
         summary, rates = _train(job, run, on_step)
+        write_text(adapter / README, _make_card(layout, params, where, summary, adapter))
         store.put(key, sorted(p for p in adapter.iterdir() if p.is_file()))
         discard_checkpoints(job)  # only now: what follows may fail, and would train again
         run.metrics({"samples": summary.samples, "trainable": summary.trainable, "tokens": summary.tokens})
@@ -122,8 +126,10 @@ def _inputs(layout: Layout, params: Params) -> list[Path]:
         from ouro.training.zero import deepspeed_file
 
         shards.append(deepspeed_file(params.train.deepspeed))
-    files = [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
-    return shards if params.train.supervision == "ours" else [*shards, *(f for f in files if f.is_file())]
+    files = [corrections_file(layout)]
+    if params.train.supervision != "ours":
+        files += [layout.annotations / f"train_{name}.json" for name in ("questions", "annotations")]
+    return [*shards, *(f for f in files if f.is_file())]
 
 
 def training_job(layout: Layout, params: Params, adapter: Path) -> TrainingJob:
@@ -174,6 +180,26 @@ def _train(job: TrainingJob, run: tracking.Run, on_step: Step) -> tuple[TrainSum
     write_json(job.out / SAMPLES, parse_json(account_of(job.samples).read_text()))
     run.metrics(write_draws(job, job.out / DRAWS))
     return summary, rates
+
+
+def _make_card(layout: Layout, params: Params, where: Address, summary: TrainSummary, adapter: Path) -> str:
+    """README.md for the adapter: without dates and paths, so that the same training gives the same bytes."""
+    from ouro.training.card import AdapterFacts, make_adapter_card
+
+    base = Path(params.model.base)
+    read = ["images", "regions", "corrections", *(["scenes", "qa"] if params.train.supervision != "orig" else [])]
+    values = {"train": dict(where.params["train"]), "prompt": where.params["prompt"], "seed": where.params["seed"]}
+    about = AdapterFacts(
+        base=base.name,
+        base_fingerprint=where.model,
+        version=code_version(),
+        code=where.code,
+        params=dict(flatten(values)),
+        account=parse_json((adapter / SAMPLES).read_text()),
+        digests={name: digest for name, digest in shard_digests(layout).items() if name in read},
+        notes=nano_limits(base),
+    )
+    return make_adapter_card(summary, about)
 
 
 def samples(layout: Layout, params: Params) -> SampleFile:

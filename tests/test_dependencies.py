@@ -27,7 +27,6 @@ NOT_IMPORTED = {
 }
 COME_ALONG = {
     "anyio": "openai's client sleeps with it",
-    "huggingface-hub": "datasets is told to be offline",
     "ray": "prefect-ray",
 }
 """What tests alone import of a declared distribution's own requirements."""

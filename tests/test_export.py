@@ -170,7 +170,7 @@ def test_pictures_are_copied_linked_or_named_where_they_are(annotated: Path, tmp
 def test_another_export_takes_the_place_of_the_last(annotated: Path, tmp_path: Path) -> None:
     command.run(annotated, tmp_path / "out", "webdataset")
     command.run(annotated, tmp_path / "out", "llava", contents=["description"])
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"train.json", "counts.json", "images"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"train.json", "counts.json", "images", "README.md"}
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
@@ -219,7 +219,7 @@ def test_an_image_about_which_nothing_is_left_is_rejected(annotated: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "coco"}, "--format coco: not a format; expected one of ms-swift"),
+        ({"format": "voc"}, "--format voc: not a format; expected one of ms-swift"),
         ({"images": "move"}, "--images move: expected one of copy"),
         ({"format": "trl", "images": "link"}, "--images link: trl holds its pictures in its own files"),
         ({"contents": ["captions"]}, r"--contents: got \['captions'\], expected some of description"),

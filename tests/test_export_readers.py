@@ -49,6 +49,7 @@ def test_counts_add_up_and_are_the_same_in_every_format(
             "conversations": {"description": 3, "grounding": 3, "object details": 3, "regions": 3, "style": 3},
             "turns": {"description": 3, "grounding": 7, "object details": 3, "regions": 9, "style": 6},
             "turns_rejected": {},
+            "corrections": {},
             "control_tokens": 4,  # two of NASTY, a region's <image>, a question's <bbox>
         }
     command.run(annotated, tmp_path / "out", "llava", contents=["description"])

@@ -50,6 +50,11 @@ class Layout:
     def scores(self) -> Path:
         return self.root / "scores"
 
+    @property
+    def corrections(self) -> Path:
+        """What people corrected (ouro.core.corrections): a layer over regions and scenes, which stay as they are."""
+        return self.root / "corrections"
+
     def stages(self) -> dict[str, Path]:
         """Stage -> the folder of its shards, in the order of the stages."""
         return {stage.name: self.root / stage.folder for stage in SHARD_STAGES}

@@ -6,48 +6,67 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from ouro.core.cards import README
 from ouro.core.control_tokens import find_control_tokens
 from ouro.core.errors import OuroError
-from ouro.core.files import ArtifactError, remedy, write_json
+from ouro.core.files import ArtifactError, remedy, write_json, write_text
 from ouro.core.pictures import say_absence, stored_file
 from ouro.core.records import Image, QAPair, Region, Scene
+from ouro.export.coco import Coco
 from ouro.export.conversations import (
+    CONTENTS,
     Conversation,
     ImageAnnotations,
     break_tokens,
     build_conversations,
     write_boxes_of,
 )
-from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem
+from ouro.export.fiftyone import FiftyOne
+from ouro.export.label_studio import LabelStudio
+from ouro.export.regions import VIEWER_CONTENTS
+from ouro.export.writers import EMBEDDING_FORMATS, FORMATS, ExportItem, Writer
 from ouro.pages.gallery import replacing
 from ouro.vision.boxes import FAMILIES
 
 PICTURES = ("copy", "link", "reference")
 COUNTS = "counts.json"
+# For people who look and correct: they hold regions and descriptions, no questions.
+VIEWER_FORMATS: dict[str, Callable[[Path], Writer]] = {
+    "coco": Coco, "label-studio": LabelStudio, "fiftyone": FiftyOne,
+}  # fmt: skip
+ALL_FORMATS = {**FORMATS, **VIEWER_FORMATS}
 
 
 class ExportError(OuroError, ValueError):
     """An export that cannot be made with these options: what, got, expected, fix."""
 
 
+def contents_of(format: str) -> tuple[str, ...]:
+    """Which of CONTENTS a format can hold."""
+    return VIEWER_CONTENTS if format in VIEWER_FORMATS else CONTENTS
+
+
 class ExportShard(NamedTuple):
-    """The records of one shard."""
+    """The records of one shard, as people left them; `names` as in ExportItem; `corrections`: how many changed it."""
 
     stem: str
     images: Sequence[Image]
     regions: Sequence[Region]
     scenes: Sequence[Scene]
     pairs: Sequence[QAPair]
+    names: Mapping[str, str] = MappingProxyType({})
+    corrections: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What to write: `format` a key of FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
+    """What to write: `format` a key of ALL_FORMATS, `contents` some of CONTENTS, `pictures` one of PICTURES.
 
     copy: picture files are copied to images/; link: hard links in images/; reference: rows name the original files.
     boxes: the family of models in whose form boxes are written, of ouro.vision.boxes; "" is the format's own.
@@ -63,7 +82,8 @@ class ExportOptions:
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
     """images_in == images_out + the sum over images_rejected. `conversations` and `turns`: numbers written, by
-    channel; `turns_rejected`: by reason; `control_tokens`: how many were broken in texts (ouro.core.control_tokens).
+    channel; `turns_rejected`: by reason; `corrections`: what people corrected, by field, and what of it was stale;
+    `control_tokens`: how many were broken in texts (ouro.core.control_tokens).
 
     Images are rejected as "held_out" (the test split), "not_described" (merge rejected them) or "nothing_said".
     """
@@ -75,6 +95,7 @@ class ExportCounts:
     conversations: dict[str, int]
     turns: dict[str, int]
     turns_rejected: dict[str, int]
+    corrections: dict[str, int]
     control_tokens: int = 0
 
     def line(self) -> str:
@@ -85,6 +106,7 @@ class ExportCounts:
             f"{_format_counts(self.images_rejected)}; {sum(self.turns.values())} turns{_format_counts(self.turns)} in "
             f"{sum(self.conversations.values())} conversations, {n_turns} turns rejected"
             f"{_format_counts(self.turns_rejected)}"
+            f"{f'; corrections by people{_format_counts(self.corrections)}' if self.corrections else ''}"
             + (f"; {self.control_tokens} control tokens in texts broken" if self.control_tokens else "")
         )
 
@@ -99,21 +121,28 @@ def export(
     out: Path,
     options: ExportOptions,
     progress: Callable[[int], None] = lambda n: None,
+    make_readme: Callable[[ExportCounts, Sequence[str]], str] | None = None,
 ) -> ExportCounts:
-    """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts.
+    """Write the export to `out`. `images` is the folder that image paths are relative to. `progress` gets image counts;
+    `make_readme` the final ones and the names of the files beside it, and gives the text of README.md.
 
     An earlier export in `out` is replaced once the new one is complete. Raises ExportError if `out` is anything else.
     """
     _check_options(out, options)
     with replacing(out.resolve()) as folder:
         counts = _write_shards(shards, images, folder, options, progress)
-        write_json(folder / COUNTS, {"ouro_export": asdict(counts)})
+        write_json(folder / COUNTS, {"ouro_export": asdict(counts), "pictures": options.pictures})
+        if make_readme:
+            write_text(folder / README, make_readme(counts, sorted(p.name for p in folder.iterdir())))
     return counts
 
 
 def _check_options(out: Path, options: ExportOptions) -> None:
-    if options.format not in FORMATS:
-        raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(FORMATS)}")
+    if options.format not in ALL_FORMATS:
+        raise ExportError(f"--format {options.format}: not a format; expected one of {', '.join(ALL_FORMATS)}")
+    if unknown := [name for name in options.contents if name not in contents_of(options.format)]:
+        known = ", ".join(contents_of(options.format))
+        raise ExportError(f"--contents: got {unknown}, expected some of {known}, which {options.format} can hold")
     if options.boxes and options.boxes not in FAMILIES:
         raise ExportError(f"--boxes {options.boxes}: no family; expected one of {', '.join(FAMILIES)}")
     if options.pictures not in PICTURES:
@@ -128,6 +157,8 @@ def _check_options(out: Path, options: ExportOptions) -> None:
             f"--prompt: got the control token {options.prompt[start:end]} in it, expected words alone. Fix: leave it "
             "out; each format adds its own placeholder of the picture"
         )
+    if options.pictures == "reference" and options.format == "label-studio":
+        raise ExportError("--images reference: label-studio serves pictures from the export. Fix: --images link")
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_export(out))):
         raise ExportError(f"--out {out}: got something that is no earlier export, expected a new or empty folder")
 
@@ -142,7 +173,7 @@ def _is_export(folder: Path) -> bool:
 def _write_shards(
     shards: Iterable[ExportShard], images: Path, folder: Path, options: ExportOptions, progress: Callable[[int], None]
 ) -> ExportCounts:
-    writer = FORMATS[options.format](folder)
+    writer = ALL_FORMATS[options.format](folder)
     tally = _Tally()
     try:
         for shard in shards:
@@ -189,6 +220,7 @@ class _Tally:
         self.turns: Counter[str] = Counter()
         self.turns_rejected: Counter[str] = Counter()
         self.control_tokens = 0
+        self.corrections: Counter[str] = Counter()
 
     def items(self, shard: ExportShard, images: Path, options: ExportOptions) -> list[ExportItem]:
         """The images of a shard that are in the training split and have at least one turn."""
@@ -206,10 +238,11 @@ class _Tally:
             self.control_tokens += n_tokens
             kept_conversations = self._build_conversations(about, options)
             if kept_conversations:
-                picture = stored_file(images, image)
-                export_items.append(ExportItem(about, kept_conversations, picture, f"images/{image.path}"))
+                picture, path = stored_file(images, image), f"images/{image.path}"
+                export_items.append(ExportItem(about, kept_conversations, picture, path, shard.names))
             else:
                 self.images_rejected["nothing_said"] += 1
+        self.corrections.update(shard.corrections)
         self.images_in += len(shard.images)
         self.images_out += len(export_items)
         return export_items
@@ -230,11 +263,12 @@ class _Tally:
             raise ExportError(
                 f"{self.images_in} images in, but {self.images_out} out + {self.images_rejected.total()} rejected"
             )
-        counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected)
-        by_reason, by_channel, turns, rejected = (dict(sorted(tally.items())) for tally in counters)
+        counters = (self.images_rejected, self.conversations, self.turns, self.turns_rejected, self.corrections)
+        by_reason, by_channel, turns, rejected, corrected = (dict(sorted(tally.items())) for tally in counters)
         return ExportCounts(
-            format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected, self.control_tokens
-        )
+            format, self.images_in, self.images_out, by_reason, by_channel, turns, rejected, corrected,
+            self.control_tokens,
+        )  # fmt: skip
 
 
 R = TypeVar("R", Region, QAPair)

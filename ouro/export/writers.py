@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple, Protocol
 
 from ouro.core.files import write_json
@@ -23,12 +24,14 @@ GROUP_BYTES = 64_000_000  # of pictures in one row group of a Parquet file
 
 
 class ExportItem(NamedTuple):
-    """One image to be written: `picture` is its file, `path` its name in the rows."""
+    """One image to be written: `picture` is its file, `path` its name in the rows; `names`: region id -> what the
+    annotator calls its main object, as far as it was asked."""
 
     about: ImageAnnotations
     conversations: Sequence[Conversation]
     picture: Path
     path: str
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 class Writer(Protocol):

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ouro.core.artifacts import ArtifactError, read_shard, write_json
 from ouro.core.control_tokens import tokens_meta
+from ouro.core.corrections import (
+    DESCRIPTION,
+    CorrectedRecords,
+    apply_corrections,
+    count_corrections,
+    read_corrections,
+    to_json,
+)
 from ouro.core.layout import Layout, shard_names
 from ouro.core.records import Image, QAPair, Region, Rejected, Scene, regions_of, training_images
 from ouro.training.admission import filter_samples, read_context_length
@@ -37,7 +45,8 @@ def keep_sample_set(
     account = Account()
 
     def shards() -> Iterator[list[Sample]]:
-        for images, sample_set in _make_shards(layout, params.supervision, originals):
+        for images, sample_set, records in _make_shards(layout, params.supervision, originals):
+            account.corrected.append(records._replace(regions=[], scenes=[]))
             fit = filter_samples(sample_set.samples, layout.images, encoder, params, prompt, context)
             account.add(images, [*sample_set.rejected, *fit.rejected], len(fit.samples), fit.removals)
             account.n_tokens += sum(map(count_tokens, fit.samples))
@@ -60,13 +69,15 @@ def account_of(samples: SampleFile) -> Path:
 
 @dataclass
 class Account:
-    """Images that became samples, and those that did not: in = out + rejected; control tokens broken in their texts."""
+    """Images that became samples, and those that did not: in = out + rejected; control tokens broken in their texts.
+    `corrected`: by people, a shard each."""
 
     n_in: int = 0
     n_out: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     removals: Counter[str] = field(default_factory=Counter[str])
     n_tokens: int = 0
+    corrected: list[CorrectedRecords] = field(default_factory=list[CorrectedRecords])
 
     def add(self, n_in: int, rejected: list[Rejected], n_out: int, removals: Counter[str]) -> None:
         """Count one shard. Raises ArtifactError when an image has disappeared."""
@@ -82,14 +93,26 @@ class Account:
     def to_json(self) -> dict[str, Any]:
         records = [[r.record_id, r.reason, r.detail] for r in self.rejected]
         counts = {"n_in": self.n_in, "n_out": self.n_out, "rejected": self.reasons(), "given_up": dict(self.removals)}
-        return {**counts, **tokens_meta(self.n_tokens), "records": records}
+        return {
+            **counts,
+            **to_json(count_corrections(self.corrected)),
+            **tokens_meta(self.n_tokens),
+            "records": records,
+        }
 
 
-def _make_shards(layout: Layout, supervision: str, originals: Originals) -> Iterator[tuple[int, SampleSet]]:
-    """For every shard its number of training images, and their samples."""
+def _make_shards(
+    layout: Layout, supervision: str, originals: Originals
+) -> Iterator[tuple[int, SampleSet, CorrectedRecords]]:
+    """For every shard its number of training images, their samples, and what people corrected in them."""
+    corrections = read_corrections(layout)
+    if supervision == "orig":  # nothing that was described is read
+        corrections = [c for c in corrections if c.field != DESCRIPTION]
     for name in shard_names(layout.images):
         images = training_images(read_shard(layout.images / name, Image))
         regions = regions_of(images, read_shard(layout.regions / name, Region))
         scenes = read_shard(layout.scenes / name, Scene) if supervision != "orig" else []
         pairs = read_shard(layout.qa / name, QAPair) if supervision != "orig" else []
-        yield len(images), make_samples(supervision, images, regions, scenes, pairs, originals)
+        records = apply_corrections(corrections, regions, scenes)
+        samples = make_samples(supervision, images, records.regions, records.scenes, pairs, originals)
+        yield len(images), samples, records
