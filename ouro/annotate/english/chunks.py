@@ -48,6 +48,7 @@ _FINITE = _SURE | frozenset(
         "fill occupy play jump graze swim rest hang stretch cast surround"
     ).split()
 )
+_POSTURES = frozenset("stands sits lies hangs leans rests".split())
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
 PARTICIPLES = frozenset(
     (
@@ -145,6 +146,8 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
     material = at > 1 and tokens[at - 2][2] in ("of", "from") and word.endswith("s")  # "a box of metal stands on"
     material = material and _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")
+    if word in _POSTURES and before not in DETERMINERS and _before_function_word(masked, tokens, at):
+        return True
     if before in DETERMINERS or (is_adjective(before) and not compound and not material and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:

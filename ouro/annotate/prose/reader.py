@@ -52,7 +52,7 @@ class _Reader:
         self._lower = PLACE.sub(lambda m: " " * len(m.group()), prose.lower())  # places are in the things
         self._phrases, self._at = read_phrases(prose), 0
         self._topics: list[int] = []  # the subjects of the clause or sentence before
-        self._first = self._person = -1  # the subject of the text, its first person
+        self._first = self._person = -1  # the subject of the text, the person spoken of
         self._from: dict[int, list[Link]] = defaultdict(list)
         self._to: dict[int, list[Link]] = defaultdict(list)
         self._starts = [0]  # the first thing of each sentence
@@ -101,6 +101,7 @@ class _Reader:
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
         subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
         self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-NEAR:] or self._topics
+        self._person = next((at for at in self._topics if _is_person(self.things[at])), self._person)
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
@@ -120,7 +121,7 @@ class _Reader:
         return index
 
     def _add(self, thing: Thing) -> int:
-        if self._person < 0 and (thing.noun == "person" or is_kind_of(thing.noun, "person")):
+        if self._person < 0 and _is_person(thing):
             self._person = len(self.things)
         self.things.append(thing)
         return len(self.things) - 1
@@ -170,6 +171,7 @@ class _Reader:
         elif clause.subject < 0:  # "On the chest of the suit, ..."
             self._relate(relation, index, clause)
         elif gap.listed:
+            self._guess = True  # of what it is listed with, or a thing of its own
             self._link([] if gap.together else self._copies(clause.previous, index))
             clause.group.append(index)
         elif relation and pronoun:  # "a logo below it"
@@ -280,6 +282,10 @@ class _Reader:
                 for holder in holders or range(start, end):
                     self._update(holder, thing.looks, frozenset())
                 self._link([(holder, "of", like) for holder in holders for like in likes])
+
+
+def _is_person(thing: Thing) -> bool:
+    return thing.noun == "person" or is_kind_of(thing.noun, "person")
 
 
 def _span(item: Item) -> tuple[int, int]:
