@@ -128,8 +128,10 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return before in DETERMINERS or is_known(f"{before} can")
     if word.isdecimal() and at > first and is_known(before) and _before_function_word(masked, tokens, at):
         return False  # "the bar for wind 95 and the bar for solar 60"
-    if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
-        return False  # "a boat that is white lies there"
+    link = tokens[first - 1][2] if first else ""
+    looks = is_adjective(before) if link in ("is", "are") else link == "in" and bool(readings(before))
+    if looks and _is_verb_form(word):
+        return False  # "a boat that is white lies there", "an awning in white and blue covers it"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
 
 

@@ -41,13 +41,27 @@ class Attribution:
                 if not self._acts(word, together(bound)):
                     yield f"attribute: {word} {thing.noun}"
                 continue
-            looks = tells_looks(word)
-            if not (
-                self._has(word, thing, bound if readings(word) else own, close)
-                if looks
-                else self._is_compound(word, thing, told)
-            ):
+            if not tells_looks(word):
+                is_told = self._is_compound(word, thing, told)
+            else:
+                is_told = self._has(word, thing, bound if readings(word) else own, close)
+            if not (is_told or (not self._strict and self._may_mean(word, thing, own))):
                 yield f"attribute: {word} {thing.noun}"
+
+    def _may_mean(self, word: str, thing: Thing, own: Sequence[Told]) -> bool:
+        """Whether another reading is told: of another thing beside what stands behind a comma, of the same sentence
+        where the inputs give the thing no value of that kind."""
+        if word in thing.aside and any(
+            has_look(word, o.thing)
+            for other in self._reading.things
+            if other.sentence == thing.sentence
+            for o in self._evidence.alike(other.noun)
+        ):
+            return True
+        kinds = {kind for kind, _ in readings(word)}
+        if any(kinds & kinds_told(o.thing) for o in own):
+            return False
+        return self._evidence.passages.may_tell(word, thing.noun)
 
     def _acts(self, word: str, own: Sequence[Told]) -> bool:
         """Whether someone is told to do that; the rest of what they do is not told of them."""

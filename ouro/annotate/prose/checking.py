@@ -17,11 +17,13 @@ from ouro.annotate.prose.attribution import Attribution
 from ouro.annotate.prose.entities import Told
 from ouro.annotate.prose.evidence import FIGURE, Evidence
 from ouro.annotate.prose.likeness import (
+    clashes,
     has_look,
     is_colour,
     is_living,
     near_spot,
 )
+from ouro.annotate.prose.quotations import things_before
 from ouro.annotate.prose.relations import APART, competes, relates, told_near
 from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
 from ouro.annotate.prose.words import PLAIN, is_named, is_said
@@ -275,19 +277,25 @@ class Checker:
             if start <= first < end:
                 said, bearers = self._evidence.quoted(self._reading.text[first:last])
                 self.regions += said
-                if not said or not self._bears(number, bearers):
+                if not said or not self._bears(number, first, bearers):
                     yield f"quotation: {self._reading.text[first:last]}"
 
-    def _bears(self, number: int, bearers: list[Thing]) -> bool:
-        """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
+    def _bears(self, number: int, first: int, bearers: list[Thing]) -> bool:
+        """Whether a thing near a quotation can bear its text; "the text" alone always does."""
         own = [at for at in self._own[number] if self._reading.things[at].noun not in WRITINGS]
         own = [at for at in own if self._evidence.alike(self._reading.things[at].noun)]
         if self._strict and own:  # "the sign on the shelf": that one
             close = self._attribution.closest(own[0], self._evidence.meant(self._reading.things[own[0]]))
             return not close or any(o.thing is t for o in close for t in bearers)
         told = {t.noun for t in bearers} - WRITINGS - AREAS
+        before = things_before(self._reading, first)
+        if not told or (before and all(t.noun in WRITINGS for t in before)):
+            return True
+        same = [(a, t) for a in before for t in bearers if same_thing(a.noun, t.noun)]
+        if same and all(clashes(a, t) for a, t in same):  # the label of another bar
+            return False
         nouns = {self._reading.things[at].noun for at in own}
         nouns |= {w for at in self._own[number] for w in self._reading.things[at].words if w in told}
         alike = [o.thing for noun in nouns for o in self._evidence.alike(noun)]
         named = any(same_thing(a, t.noun) for a in nouns for t in bearers)
-        return not nouns or not told or named or any(a is t for a in alike for t in bearers)
+        return not nouns or named or any(a is t for a in alike for t in bearers)

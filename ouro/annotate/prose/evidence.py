@@ -131,7 +131,6 @@ class Evidence:
                     join([same[0], one])
             elif thing.definite and thing.noun in _GENERAL and (topic := of_kind(thing, names[one.source])):
                 join([topic, one])
-                self._by_noun[thing.noun] = [o for o in self._by_noun[thing.noun] if o is not one]
             elif len(known) < _MOST:
                 known.append(one)
                 names[one.source].setdefault(thing.noun, one)

@@ -53,13 +53,17 @@ def opposed(a: Thing, b: Thing) -> bool:
     return exclude_each_other(a.modifiers, b.modifiers)
 
 
-def differs(a: Thing, b: Thing) -> bool:
-    """Whether one kind of attribute (the colour) is told differently of the two, or all modifiers are others."""
+def clashes(a: Thing, b: Thing) -> bool:
+    """Whether one kind of attribute (the colour) is told differently of the two."""
     mine, yours = (frozenset(r for w in t.looks for r in readings(w)) for t in (a, b))
     shared = {kind for kind, _ in mine} & {kind for kind, _ in yours}
-    if any(not {r for r in mine if r[0] == kind} & yours for kind in shared):
-        return True
-    return bool(a.modifiers) and bool(b.modifiers) and not any(has_look(w, b) for w in a.modifiers)
+    return any(not {r for r in mine if r[0] == kind} & yours for kind in shared)
+
+
+def differs(a: Thing, b: Thing) -> bool:
+    """Whether one kind of attribute (the colour) is told differently of the two, or all modifiers are others."""
+    others = bool(a.modifiers) and bool(b.modifiers) and not any(has_look(w, b) for w in a.modifiers)
+    return clashes(a, b) or others
 
 
 def fits(relation: str, told: str) -> bool:

@@ -12,7 +12,7 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, is_known, same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.likeness import same_look
-from ouro.annotate.prose.things import Reading, stem, stems
+from ouro.annotate.prose.things import Reading, Thing, stem, stems
 
 
 class Passage(NamedTuple):
@@ -22,7 +22,11 @@ class Passage(NamedTuple):
     words: tuple[str, ...]
     stems: frozenset[str]
     around: frozenset[str]
-    nouns: frozenset[str]
+    things: tuple[Thing, ...]
+
+    @property
+    def nouns(self) -> frozenset[str]:
+        return frozenset(t.noun for t in self.things)
 
 
 class Passages:
@@ -38,8 +42,8 @@ class Passages:
             around = stems(f"{name} {reading.text}")
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
-                nouns = frozenset(t.noun for t in reading.things if t.sentence == number)
-                found.append(Passage(source, words, stems(" ".join(words)), around, nouns))
+                things = tuple(t for t in reading.things if t.sentence == number)
+                found.append(Passage(source, words, stems(" ".join(words)), around, things))
         return found
 
     def tell(self, words: Iterable[str], about: Iterable[str]) -> bool:
@@ -53,11 +57,24 @@ class Passages:
             for p in self._all
         )
 
+    def may_tell(self, look: str, noun: str) -> bool:
+        """Whether a sentence that names the noun has the attribute, and gives it to no other thing right behind it."""
+        last = noun.split()[-1]
+        near = (p for p in self._all if stem(last) in p.stems or any(same_thing(n, noun) for n in p.nouns))
+        return any(_has_free(p, look, last) for p in near)
+
     def tell_of(self, look: str, noun: str, sources: Collection[int]) -> bool:
         """Whether a sentence of one of the regions, by number, puts an attribute right before a noun, or behind it
         with "is": whatever is read there."""
         near = (p for p in self._all if p.source in sources and stem(noun) in p.stems)
         return any(_stands_by(p.words, look, noun) for p in near)
+
+
+def _has_free(passage: Passage, look: str, noun: str) -> bool:
+    if not any(same_look(look, w) for w in passage.words):
+        return False
+    owners = [t for t in passage.things if any(same_look(look, w) for w in t.modifiers)]
+    return not is_value(look) or not owners or any(noun in t.words for t in owners)
 
 
 def _stands_by(words: Sequence[str], look: str, noun: str) -> bool:

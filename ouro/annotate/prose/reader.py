@@ -259,13 +259,18 @@ class _Reader:
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
         told = frozenset(w for w in told if not (w.endswith("s") and is_verb(w)))  # "a boat that is white lies there"
+        if copula and "~" in words[: copula.start()]:  # a quotation is
+            told = frozenset[str]()
         for_head = copula is not None and _RELATIVE.match(words) is None
+        aside = told if copula is None and words.lstrip().startswith(",") else frozenset[str]()
         self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
-        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))
+        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything), aside)
 
-    def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
+    def _update(
+        self, at: int, said: frozenset[str], loose: frozenset[str], aside: frozenset[str] = frozenset()
+    ) -> None:
         thing = self.things[at]
-        self.things[at] = thing._replace(said=thing.said | said, loose=thing.loose | loose)
+        self.things[at] = thing._replace(said=thing.said | said, loose=thing.loose | loose, aside=thing.aside | aside)
 
     def carry(self) -> None:
         """ "has a dark purple color": what a colour is like, its thing is like; "The color is ..." tells of what the

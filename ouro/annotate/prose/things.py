@@ -43,7 +43,7 @@ class Thing(NamedTuple):
     """What a text names: characters [start, end), its noun in the singular, what is said of it.
 
     `modifiers`: the words before the noun; `said`: what "is" tells of it, and colours behind it; `loose`: other words
-    of its clause; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column
+    of its clause; `aside`: of `said`, what stands behind a comma, which may be said of another; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column
     and row in what shows it.
     """
 
@@ -55,6 +55,7 @@ class Thing(NamedTuple):
     sentence: int
     said: frozenset[str] = frozenset()
     loose: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
     number: int | None = None
     vague: bool = False
     plural: bool = False
