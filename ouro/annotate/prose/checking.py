@@ -26,7 +26,7 @@ from ouro.annotate.prose.likeness import (
 from ouro.annotate.prose.quotations import things_before
 from ouro.annotate.prose.relations import APART, competes, relates, told_near
 from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
-from ouro.annotate.prose.words import PLAIN, is_named, is_said
+from ouro.annotate.prose.words import PLAIN, can_be_shown, is_general, is_named, is_said
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
@@ -79,7 +79,8 @@ class Checker:
         for at in self._own[number]:
             thing = self._reading.things[at]
             told = self._evidence.alike(thing.noun)
-            if not told and not self._is_known(thing) and not self._is_body(at, thing):
+            unknown = not told and not self._is_known(thing) and not self._is_body(at, thing)
+            if unknown and (self._strict or can_be_shown(thing)):
                 self.refuted = True
                 yield f"unknown_object: {' '.join(thing.words)}"
             if told:
@@ -116,6 +117,8 @@ class Checker:
                 or word in NUMBERS
                 or word in nouns
             ):
+                continue
+            if not self._strict and is_general(word):
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"

@@ -6,10 +6,11 @@ from typing import Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import is_adjective
+from ouro.annotate.english.kinds import kinds_of
 from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import SYNONYMS
-from ouro.annotate.prose.things import stem
+from ouro.annotate.prose.things import Thing, stem
 
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
 PLAIN: Final = frozenset(
@@ -28,6 +29,48 @@ PLAIN: Final = frozenset(
         "where which overall prominently against out up down off dressed clad"
     ).split()
 )
+
+_NO_THINGS: Final = ("tion", "sion", "ness", "ity", "ance", "ence", "ism", "ship", "hood")
+# Words that tell nothing that a picture shows: verbs that help, relate or report, nouns of no thing, opinions.
+GENERAL: Final = frozenset(
+    stem(w)
+    for w in (
+        "take get keep give lend bring call follow capture consist comprise mention portray warn title set mark serve "
+        "belong involve mean allow let help add lead go come remain stay begin start end finish continue happen occur "
+        "create complete complement suit match contrast emphasize highlight indicate suggest imply convey evoke "
+        "express reflect represent symbolize illustrate demonstrate describe tell explain list count total separate "
+        "divide split connect join link combine accompany support house equip furnish style manage try tend need want "
+        "prepare ready engage enjoy focus concentrate spend face overlook dominate occupy border frame enclose flank "
+        "outline slope protrude poke jut emerge peek point do "
+        "somebody someone anybody everybody everyone nobody direction season mind energy address closure activity "
+        "action act event occasion moment time day date sense feeling mood atmosphere ambiance ambience impression "
+        "style character balance harmony depth detail effect emphasis purpose function role usage way manner order "
+        "sequence arrangement composition position location place spot space region zone width height length weight "
+        "level amount quantity quality variety range rest remainder majority sum design layout setting surroundings "
+        "environment scenery sight presence motion movement progress process preparation touch hint glimpse glow "
+        "brightness light lighting daylight air weather warmth calm peace tranquility serenity beauty charm elegance "
+        "joy happiness excitement interest attention care tradition history past present future life story theme topic "
+        "subject meaning message information content evidence outfit attire clothes clothing garment equipment gear "
+        "bright clean clear calm peaceful quiet lively busy warm cozy beautiful pretty lovely nice elegant attractive "
+        "striking remarkable distinctive notable typical classic simple modern overall general former latter last same "
+        "similar different certain likely probable apparent probably apparently overall simultaneously respectively"
+    ).split()
+)
+
+
+def is_general(word: str) -> bool:
+    """Whether a word tells nothing that a picture shows."""
+    return stem(word) in GENERAL or word.endswith(_NO_THINGS)
+
+
+def can_be_shown(thing: Thing) -> bool:
+    """Whether a noun names what a picture can show: of a kind in the table, or brought in as "an anchor"."""
+    last = thing.noun.split()[-1]
+    if is_general(last):
+        return False
+    if kinds_of(thing.noun) | kinds_of(last):
+        return True
+    return not thing.definite and (thing.number is not None or thing.plural)
 
 
 def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
