@@ -64,7 +64,9 @@ _PLAIN = frozenset(
         "simple whole asleep awake alive alight ajar"
     ).split()
 )
-_ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ant|ent|er|est|ing)")
+_ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ular|ilar|ant|ent|er|est|ing)")
+
+_CONTRACTIONS = frozenset("it's he's she's there's that's here's they're we're you're i'm who's what's".split())
 
 Token = tuple[int, int, str]  # start, end, the word in lower case
 
@@ -78,7 +80,8 @@ class Chunk(NamedTuple):
 
 def tokens_of(masked: str, start: int, end: int) -> list[Token]:
     """The words of a sentence."""
-    return [(m.start(), m.end(), m.group().lower()) for m in WORD.finditer(masked, start, end)]
+    words = ((m.start(), m.end(), m.group().lower().replace("’", "'")) for m in WORD.finditer(masked, start, end))
+    return [(a, b, "is" if word in _CONTRACTIONS else word) for a, b, word in words]
 
 
 def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:

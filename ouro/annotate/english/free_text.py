@@ -49,6 +49,7 @@ _PLACE = re.compile(
     r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while|of)\b)",
     re.IGNORECASE,
 )
+_BESIDE = re.compile(r"(?:on|to)\s+(?:the|its)\s+(?:left|right)\s+of\s+(?!(?:the|this)\s+(?:image|picture|photo|scene)\b)", re.I)
 _OPENS = re.compile(r"(?:,|;|:|\band\b|\bwhile\b|\bwhereas\b|\bbut\b)\s*\Z")
 _COPULA = re.compile(r"\s+(?:is|are|appears?(?:\s+to\s+be)?|looks?)\s+((?:[\w'’-]+[ ,]+){0,6}[\w'’-]+)", re.IGNORECASE)
 _LINKS = frozenset(
@@ -234,6 +235,8 @@ def _add_spots(masked: str, phrases: list[NounPhrase], start: int, end: int) -> 
     ends, starts = [p.end for p in candidates], [p.start for p in candidates]
     out = [p._replace(spot=_adjective_spot(p)) for p in candidates]
     for first, last, spot in places:
+        if _BESIDE.match(masked, first):  # "to the right of it"
+            continue
         before, after = bisect_right(ends, first) - 1, bisect_left(starts, last)
         opens = masked[last : last + 1] == "," and _OPENS.search(masked[max(start, first - 12) : first]) is not None
         if before >= 0 and not (opens and after < len(candidates)):

@@ -61,7 +61,7 @@ class Attribution:
         kinds = {kind for kind, _ in readings(word)}
         if any(kinds & kinds_told(o.thing) for o in own):
             return False
-        return self._evidence.passages.may_tell(word, thing.noun)
+        return self._evidence.passages.may_tell(word, thing)
 
     def _acts(self, word: str, own: Sequence[Told]) -> bool:
         """Whether someone is told to do that; the rest of what they do is not told of them."""

@@ -25,8 +25,8 @@ from ouro.annotate.prose.likeness import (
 )
 from ouro.annotate.prose.quotations import things_before
 from ouro.annotate.prose.relations import APART, competes, relates, told_near
-from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
-from ouro.annotate.prose.words import PLAIN, can_be_shown, is_general, is_named, is_said
+from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, MANNERS, WRITINGS, Link, Reading, Thing, stem
+from ouro.annotate.prose.words import PLAIN, can_be_shown, is_general, is_named, is_said, is_writing
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
@@ -118,7 +118,7 @@ class Checker:
                 or word in nouns
             ):
                 continue
-            if not self._strict and is_general(word):
+            if not self._strict and (is_general(word) or is_writing(self._reading.prose[match.end() :][:20])):
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -259,7 +259,7 @@ class Checker:
             return ""
         for link in links:
             a, b = things[link.a], things[link.b]
-            if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+            if {a.noun, b.noun} & CARRIERS or b.noun in MANNERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
                 return ""
             if relates(evidence, a, link.relation, b):
                 return ""

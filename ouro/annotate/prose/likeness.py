@@ -17,6 +17,7 @@ _PLACES: Final = frozenset("left right above below front behind than under".spli
 _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",
     "lower bottom", "big large huge", "small tiny little", "old elderly aged", "blurred blurry", "ornate decorated",
+    "empty unoccupied vacant", "sliced cut chopped", "bent curved", "grassy grass", "sunny sunlit",
 )  # fmt: skip
 _LIVING: Final = frozenset("person adult child people animal crowd family".split())
 SYNONYMS: Final = {word: frozenset(words.split()) for words in _LOOKS for word in words.split()}

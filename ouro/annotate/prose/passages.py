@@ -11,7 +11,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, is_known, same_thing
 from ouro.annotate.english.phrases import NUMBERS
-from ouro.annotate.prose.likeness import same_look
+from ouro.annotate.prose.likeness import opposed, same_look
 from ouro.annotate.prose.things import Reading, Thing, stem, stems
 
 
@@ -57,10 +57,15 @@ class Passages:
             for p in self._all
         )
 
-    def may_tell(self, look: str, noun: str) -> bool:
-        """Whether a sentence that names the noun has the attribute, and gives it to no other thing right behind it."""
-        last = noun.split()[-1]
-        near = (p for p in self._all if stem(last) in p.stems or any(same_thing(n, noun) for n in p.nouns))
+    def may_tell(self, look: str, thing: Thing) -> bool:
+        """Whether a sentence that names the thing has the attribute, and gives it to no other thing right behind it."""
+        last = thing.noun.split()[-1]
+        alike = ([t for t in p.things if same_thing(t.noun, thing.noun)] for p in self._all)
+        near = (
+            p
+            for p, same in zip(self._all, alike, strict=True)
+            if (stem(last) in p.stems or same) and not (same and all(opposed(thing, t) for t in same))
+        )
         return any(_has_free(p, look, last) for p in near)
 
     def tell_of(self, look: str, noun: str, sources: Collection[int]) -> bool:

@@ -259,11 +259,12 @@ class _Reader:
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
         told = frozenset(w for w in told if not (w.endswith("s") and is_verb(w)))  # "a boat that is white lies there"
-        if copula and "~" in words[: copula.start()]:  # a quotation is
+        if copula and re.search(r",\W*~", words[: copula.start()]):  # a quotation is
             told = frozenset[str]()
         for_head = copula is not None and _RELATIVE.match(words) is None
-        aside = told if copula is None and words.lstrip().startswith(",") else frozenset[str]()
-        self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
+        partly = re.search(r"\b(?:which|whom|them)\b", words[: copula.start()]) if copula else words.lstrip()[:1] == ","
+        aside = told if partly else frozenset[str]()
+        self._update(clause.head, told if for_head else frozenset(), frozenset(everything), aside)
         self._update(clause.previous, frozenset() if for_head else told, frozenset(everything), aside)
 
     def _update(

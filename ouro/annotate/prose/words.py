@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from ouro.annotate.english.attributes import readings
-from ouro.annotate.english.chunks import is_adjective
+from ouro.annotate.english.chunks import WORD, is_adjective
 from ouro.annotate.english.kinds import kinds_of
 from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import SYNONYMS
-from ouro.annotate.prose.things import Thing, stem
+from ouro.annotate.prose.things import AREAS, BODY, WRITINGS, Thing, stem
 
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
 PLAIN: Final = frozenset(
@@ -30,7 +30,7 @@ PLAIN: Final = frozenset(
     ).split()
 )
 
-_NO_THINGS: Final = ("tion", "sion", "ness", "ity", "ance", "ence", "ism", "ship", "hood")
+_NO_THINGS: Final = ("tion", "sion", "ness", "ance", "ence", "ism", "ship", "hood")
 # Words that tell nothing that a picture shows: verbs that help, relate or report, nouns of no thing, opinions.
 GENERAL: Final = frozenset(
     stem(w)
@@ -44,7 +44,7 @@ GENERAL: Final = frozenset(
         "outline slope protrude poke jut emerge peek point do "
         "somebody someone anybody everybody everyone nobody direction season mind energy address closure activity "
         "action act event occasion moment time day date sense feeling mood atmosphere ambiance ambience impression "
-        "style character balance harmony depth detail effect emphasis purpose function role usage way manner order "
+        "style character activity identity majority possibility proximity vicinity balance harmony depth detail effect emphasis purpose function role usage way manner order "
         "sequence arrangement composition position location place spot space region zone width height length weight "
         "level amount quantity quality variety range rest remainder majority sum design layout setting surroundings "
         "environment scenery sight presence motion movement progress process preparation touch hint glimpse glow "
@@ -63,14 +63,20 @@ def is_general(word: str) -> bool:
     return stem(word) in GENERAL or word.endswith(_NO_THINGS)
 
 
+def is_writing(after: str) -> bool:
+    """Whether a text begins with a noun of what is written: a phone number, a brand name."""
+    found = WORD.match(after.lower().lstrip())
+    return found is not None and found.group() in WRITINGS
+
+
 def can_be_shown(thing: Thing) -> bool:
     """Whether a noun names what a picture can show: of a kind in the table, or brought in as "an anchor"."""
     last = thing.noun.split()[-1]
-    if is_general(last):
+    if is_general(last) or last in WRITINGS:
         return False
-    if kinds_of(thing.noun) | kinds_of(last):
+    if last in BODY or kinds_of(thing.noun) | kinds_of(last):
         return True
-    return not thing.definite and (thing.number is not None or thing.plural)
+    return not thing.definite and thing.number is not None
 
 
 def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
@@ -98,6 +104,8 @@ def _is_part_said(evidence: Evidence, word: str) -> bool:
 
 def tells_looks(word: str) -> bool:
     """Whether a word is an attribute whose noun counts: a colour, a size, "rustic"; not "parked", not "three-story"."""
+    if word.split("-")[0] in AREAS:
+        return False
     if any(kind == "state" for kind, _ in readings(word)):
         return True
     if word.split("-")[0] in NUMBERS or word.isdecimal() or stem(word) in PLAIN:
