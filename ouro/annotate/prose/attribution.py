@@ -58,6 +58,8 @@ class Attribution:
             for o in self._evidence.alike(other.noun)
         ):
             return True
+        if is_living(thing.noun) and word in thing.said and any(has_look(word, x.thing) for o in own for _, x in o.links):
+            return True  # dressed in yellow
         kinds = {kind for kind, _ in readings(word)}
         if any(kinds & kinds_told(o.thing) for o in own):
             return False

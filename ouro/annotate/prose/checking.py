@@ -31,7 +31,7 @@ from ouro.annotate.prose.words import PLAIN, can_be_shown, is_general, is_named,
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 _ONE = re.compile(r"(?:one|1|a single|only one)\s", re.IGNORECASE)
-_DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little taller"
+_DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b|above|below|behind|to\b|over)")  # "a little taller"
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
@@ -219,8 +219,7 @@ class Checker:
         """Whether a thing's place is one in another thing: "in the middle of the pond"; the whole is none."""
         others = [self._reading.things[other] for relation, other in self._attribution.links[at] if relation == "in"]
         before = [_OF_AREA.search(self._reading.text[: t.start][-48:]) for t in others]
-        wholes = self._evidence.wholes
-        return any(b and not any(same_thing(t.noun, w) for w in wholes) for b, t in zip(before, others, strict=True))
+        return any(b and self._evidence.shown(t.noun) for b, t in zip(before, others, strict=True))
 
     def _spots(self, at: int) -> list[tuple[int | None, int | None]]:
         thing = self._reading.things[at]

@@ -25,6 +25,7 @@ _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
 _GROUND = re.compile(r"\b(?:on|against)\b")  # "letters, pink on light blue"
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
+_DEGREE = re.compile(r"\ba (?:little|bit)\b")
 _LONGEST = 400  # characters between two things that relate them
 _MOST = 24  # links of a thing that another one may share
 
@@ -252,7 +253,7 @@ class _Reader:
     def _say(self, words: str, clause: Clause) -> None:
         """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
         right before: "stars, white and blue", "a table made of wood"."""
-        words = _GROUND.split(words)[0]
+        words = _DEGREE.sub(" ", _GROUND.split(words)[0])
         if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)

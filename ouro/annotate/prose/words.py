@@ -6,7 +6,7 @@ from typing import Final
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD, is_adjective
-from ouro.annotate.english.kinds import kinds_of
+from ouro.annotate.english.kinds import is_known, kinds_of
 from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import SYNONYMS
@@ -76,7 +76,7 @@ def can_be_shown(thing: Thing) -> bool:
         return False
     if last in BODY or kinds_of(thing.noun) | kinds_of(last):
         return True
-    return not thing.definite and thing.number is not None
+    return not thing.definite and (thing.number is not None or (thing.plural and is_known(last)))
 
 
 def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
