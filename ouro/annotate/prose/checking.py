@@ -195,20 +195,23 @@ class Checker:
     # ---- places and relations --------------------------------------------------------------------------------------
 
     def _place(self, at: int, thing: Thing) -> Iterator[str]:
-        if thing.spot is None:
+        whole = not self._strict and any(same_thing(thing.noun, w) for w in self._evidence.wholes)
+        if thing.spot is None or (whole and not self._evidence.shown(thing.noun)):
             return
         start = self._reading.sentences[thing.sentence][0]
         if not self._strict and self._is_inner(at):
             return
         text, others = self._reading.text, [other for _, other in self._attribution.links[at]]
-        inner = [other for relation, other in self._attribution.links[at] if relation == "in"]
         leads = thing.start > start + 12 and _SPOT.search(text, start, thing.start)  # "At the top, she wears a cap"
         behind = (
             None if self._strict else _SPOT.search(text, thing.end, self._end(thing))
         )  # "a duck on a pond in the middle"
         things = [at, *(others if leads else ())]
+        inner = [other for relation, other in self._attribution.links[at] if relation == "in"]
         things += [x for x in inner if behind and self._reading.things[x].start < behind.start()]
         spots = [spot for x in things for spot in self._spots(x)]
+        if not self._strict and self._is_part(at):
+            spots = [o.thing.spot for o in self._evidence.meant(thing) if o.thing.spot] or [thing.spot]
         around = [a for relation, a in self._attribution.to[at] if self._strict and relation not in ("in", "of", "has")]
         far = any(not near_spot(thing.spot, self._spots(x)) for x in around)  # "behind the bike on the right"
         if far or not near_spot(thing.spot, spots):
@@ -220,6 +223,11 @@ class Checker:
         others = [self._reading.things[other] for relation, other in self._attribution.links[at] if relation == "in"]
         before = [_OF_AREA.search(self._reading.text[: t.start][-48:]) for t in others]
         return any(b and self._evidence.shown(t.noun) for b, t in zip(before, others, strict=True))
+
+    def _is_part(self, at: int) -> bool:
+        """Whether a thing of the sentence that a region shows has it: its place is one in that thing."""
+        owners = [self._reading.things[a] for relation, a in self._attribution.to[at] if relation == "has"]
+        return any(self._evidence.shown(owner.noun) for owner in owners)
 
     def _spots(self, at: int) -> list[tuple[int | None, int | None]]:
         thing = self._reading.things[at]
@@ -264,7 +272,7 @@ class Checker:
                 return ""
             untold.append(link)
             apart = apart and link.relation in APART and not link.guess and not told_near(evidence, a, b)
-        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict)]
+        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict, x.sure)]
         self.refuted = self.refuted or bool(otherwise)
         if not untold or not (otherwise or self._strict or apart):
             return ""

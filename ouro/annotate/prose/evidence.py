@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
@@ -30,7 +29,7 @@ from ouro.annotate.prose.entities import (
     told_things,
     tree_places,
 )
-from ouro.annotate.prose.likeness import differs, has_look, opposed
+from ouro.annotate.prose.likeness import differs, has_look, opposed, readings
 from ouro.annotate.prose.passages import Passages
 from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read

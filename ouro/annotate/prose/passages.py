@@ -7,11 +7,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, is_known, same_thing
 from ouro.annotate.english.phrases import NUMBERS
-from ouro.annotate.prose.likeness import opposed, same_look
+from ouro.annotate.prose.likeness import opposed, readings, same_look
 from ouro.annotate.prose.things import Reading, Thing, stem, stems
 
 

@@ -207,7 +207,7 @@ class _Reader:
     def _lead(self, index: int, clause: Clause) -> None:
         """ "Behind her, there is a flag": what stands in front is said of the subject, and so is its place."""
         for relation, at in clause.pending:
-            self._link([(index, relation, at)])
+            self._link([(index, relation, at)], sure=len(clause.pending) == 1)
             spot = self.things[at].spot
             if spot is not None and at != index and self.things[index].spot is None:
                 self.things[index] = self.things[index]._replace(spot=spot)
@@ -223,7 +223,8 @@ class _Reader:
             left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
             left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
-        self._link([(at, relation or "does", index) for at in dict.fromkeys(left)])
+        left = [at for at in dict.fromkeys(left) if at >= 0]
+        self._link([(at, relation or "does", index) for at in left], sure=len(left) == 1 and bool(relation))
 
     def _copies(self, previous: int, index: int) -> list[tuple[int, str, int]]:
         """A listed thing stands in the relations of the one before it, or of what has that one."""
@@ -238,12 +239,12 @@ class _Reader:
             seen.add(at)
         return list(dict.fromkeys(ends))
 
-    def _link(self, ends: Iterable[tuple[int, str, int]]) -> None:
+    def _link(self, ends: Iterable[tuple[int, str, int]], sure: bool = False) -> None:
         """One claim."""
         self._claims += 1
         for a, relation, b in ends:
             if a != b and a >= 0 and b >= 0:
-                link = Link(a, relation, b, self._claims, self._guess)
+                link = Link(a, relation, b, self._claims, self._guess, sure and not self._guess)
                 self.links.append(link)
                 self._from[a].append(link)
                 self._to[b].append(link)

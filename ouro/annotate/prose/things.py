@@ -81,6 +81,7 @@ class Link(NamedTuple):
     b: int
     claim: int
     guess: bool = False  # by a pronoun
+    sure: bool = False  # the only reading, of the subject and what its verb leads to
 
 
 class Reading(NamedTuple):

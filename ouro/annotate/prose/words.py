@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD, is_adjective
 from ouro.annotate.english.kinds import is_known, kinds_of
 from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.evidence import Evidence
-from ouro.annotate.prose.likeness import SYNONYMS
+from ouro.annotate.prose.likeness import SYNONYMS, readings
 from ouro.annotate.prose.things import AREAS, BODY, WRITINGS, Thing, stem
 
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
