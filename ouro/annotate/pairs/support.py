@@ -6,6 +6,7 @@ from typing import Final
 
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
 from ouro.annotate.pairs.answers import FRAMES, as_statement, is_frame
+from ouro.annotate.pairs.lookups import look_up
 from ouro.annotate.pairs.replies import Written
 from ouro.annotate.pairs.statements import Statement, state
 from ouro.annotate.prose.checking import Checker
@@ -37,6 +38,9 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
     if max(len(pair.question), len(pair.answer)) > _LONGEST:
         return "too_long"
+    figure = look_up(pair.question, pair.answer, evidence)
+    if figure is not None:
+        return "" if figure else "answer_apart_from_question"
     statement = state(pair.question, pair.answer)
     if statement is None or statement.polar is None:
         return _judge_open(pair, statement.text if statement else "", evidence)
@@ -51,6 +55,8 @@ def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
     if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
         return ""
     if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
+        return ""
+    if not refuted and not any(m.startswith(("number", "place")) for m in missing) and _is_told(pair, evidence, True):
         return ""
     return _reason(missing, pair) if text else "not_checkable"
 
@@ -79,14 +85,14 @@ def _is_unread(missing: list[str], refuted: bool) -> bool:
     return reasons <= {"unread", "unknown_object", "unknown_word"} or (reasons == {"attribute"} and not refuted)
 
 
-def _is_told(pair: Written, evidence: Evidence) -> bool:
+def _is_told(pair: Written, evidence: Evidence, near: bool = False) -> bool:
     """Whether one sentence tells all that the answer adds, in a region that tells all that the question names."""
     asked = [w for w in content_words(pair.question) if not is_frame(w) and stem(w) not in PLAIN]
     known = {stem(w) for w in asked}
     told = [w for w in content_words(pair.answer) if stem(w) not in known | PLAIN and not is_frame(w)]
     if not told or all(is_value(w) for w in told):
         return False
-    return evidence.passages.tell(told, asked)
+    return evidence.passages.tell(told, asked, near)
 
 
 def _check(text: str, evidence: Evidence) -> tuple[list[str], bool]:

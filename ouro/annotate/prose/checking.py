@@ -227,7 +227,7 @@ class Checker:
     def _is_part(self, at: int) -> bool:
         """Whether a thing of the sentence that a region shows has it: its place is one in that thing."""
         owners = [self._reading.things[a] for relation, a in self._attribution.to[at] if relation == "has"]
-        return any(self._evidence.shown(owner.noun) for owner in owners)
+        return self._reading.things[at].noun not in BODY and any(self._evidence.shown(o.noun) for o in owners)
 
     def _spots(self, at: int) -> list[tuple[int | None, int | None]]:
         thing = self._reading.things[at]

@@ -235,6 +235,11 @@ class Evidence:
         quoted = {one for of_one in self._written for one in of_one}
         return any(stands_in(wanted, one) for one in (*quoted, *(plain(text) for _, text in self._texts)))
 
+    def written_lines(self) -> list[str]:
+        """What OCR read of each region, and the sentences that are told."""
+        told = [r.text[a:b] for r in self.readings for a, b in r.sentences]
+        return [*(text for _, text in self._texts), *told]
+
     @cached_property
     def _written(self) -> list[dict[str, list[int]]]:
         """Of each reading, what is quoted, plain, and where it begins."""

@@ -22,6 +22,7 @@ class Passage(NamedTuple):
     stems: frozenset[str]
     around: frozenset[str]
     things: tuple[Thing, ...]
+    topic: frozenset[str]  # stems of the region's name
 
     @property
     def nouns(self) -> frozenset[str]:
@@ -42,16 +43,16 @@ class Passages:
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
                 things = tuple(t for t in reading.things if t.sentence == number)
-                found.append(Passage(source, words, stems(" ".join(words)), around, things))
+                found.append(Passage(source, words, stems(" ".join(words)), around, things, stems(name)))
         return found
 
-    def tell(self, words: Iterable[str], about: Iterable[str]) -> bool:
+    def tell(self, words: Iterable[str], about: Iterable[str], near: bool = False) -> bool:
         """Whether one sentence tells all `words`, each attribute and number of the noun that follows it in `words`,
-        and its region, name included, all words of `about`."""
+        and its region, name included, all words of `about`; `near`: the sentence itself, with what the region is of."""
         words, about = list(words), list(about)
         return any(
             all(_tells(p, w) for w in words)
-            and all(_tells_around(p, w) for w in about)
+            and all(_tells_near(p, w) if near else _tells_around(p, w) for w in about)
             and all(_tells_of(p, a, b) for a, b in pairwise(words) if is_value(a) and not is_value(b))
             for p in self._all
         )
@@ -112,6 +113,10 @@ def _tells(passage: Passage, word: str) -> bool:
 
 def _tells_around(passage: Passage, word: str) -> bool:
     return stem(word) in passage.around or _tells(passage, word)
+
+
+def _tells_near(passage: Passage, word: str) -> bool:
+    return stem(word) in passage.topic or _tells(passage, word)
 
 
 def _tells_of(passage: Passage, value: str, noun: str) -> bool:
