@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
@@ -11,6 +12,7 @@ from ouro.annotate.pairs.replies import Written
 from ouro.annotate.pairs.statements import Statement, state
 from ouro.annotate.prose.checking import Checker
 from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.gaps import PLACE
 from ouro.annotate.prose.passages import content_words, is_value
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.things import AREAS, stem
@@ -52,11 +54,14 @@ def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
     unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
     if text and f'"{pair.answer}"' not in text and (unknown or (missing and evidence.is_written(pair.answer))):
         missing, _ = _check(text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
+    if missing and not refuted and f'"{pair.answer.strip(chr(34))}"' in text and _are_relations(missing):
+        return ""  # the logo on the apron, of a region that shows just the logo
     if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
         return ""
     if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
         return ""
-    if not refuted and not any(m.startswith(("number", "place")) for m in missing) and _is_told(pair, evidence, True):
+    where = re.match(r"where\b", pair.question, re.IGNORECASE) or PLACE.search(pair.answer)
+    if not where and not refuted and not any(m.startswith(("number", "place")) for m in missing) and _is_told(pair, evidence, True):
         return ""
     return _reason(missing, pair) if text else "not_checkable"
 
@@ -75,6 +80,10 @@ def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str
     if missing and statement.rest and not unsupported and all(is_said(evidence, w) for w in asked):
         return ""  # "Is the shop open?", "Yes, there is a card that says OPEN"
     return "not_checkable" if missing or unsupported else ""
+
+
+def _are_relations(missing: list[str]) -> bool:
+    return all(m.startswith("relation:") for m in missing)
 
 
 def _is_unread(missing: list[str], refuted: bool) -> bool:

@@ -18,7 +18,7 @@ _PLACES: Final = frozenset("left right above below front behind than under".spli
 _LOOKS: Final = (
     "round circular rounded", "shiny glossy polished", "transparent clear see-through", "rear back", "upper top",
     "lower bottom", "big large huge", "small tiny little", "old elderly aged", "blurred blurry", "ornate decorated",
-    "empty unoccupied vacant", "sliced cut chopped", "bent curved", "grassy grass", "sunny sunlit",
+    "empty unoccupied vacant", "full filled", "sliced cut chopped", "bent curved", "grassy grass", "sunny sunlit",
 )  # fmt: skip
 _LIVING: Final = frozenset("person adult child people animal crowd family".split())
 # Values that exclude each other beside those of english.attributes, families by ";".

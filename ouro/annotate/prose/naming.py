@@ -40,6 +40,8 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
     ground = ground or (phrase.noun in _PICTURES and _is_in_picture(phrase, masked))
     if phrase.noun == "overall" or (phrase.noun in ("little", "bit") and phrase.determiner == "a"):
         return False
+    if phrase.noun == "camera" and (not phrase.definite or len(phrase.words) > 1):
+        return True
     if phrase.noun in AREAS and not ground and (led or not phrase.determiner or not set(phrase.of) - AREAS):
         return False
     if (phrase.determiner == "that" and phrase.plural) or phrase.noun.isdecimal():

@@ -205,6 +205,7 @@ def _middle(box: Box, axis: int) -> float:
 
 
 def _near(a: Box, b: Box) -> bool:
-    """Whether the gap between two boxes is no wider than the larger of their sides."""
-    gap = max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3], 0.0)
-    return gap <= max(a[2] - a[0], a[3] - a[1], b[2] - b[0], b[3] - b[1])
+    """Whether the gaps between two boxes, across and down, are no wider than the larger of their sides there."""
+    gaps = (max(a[axis] - b[axis + 2], b[axis] - a[axis + 2]) for axis in (0, 1))
+    sides = (max(box[axis + 2] - box[axis] for box in (a, b)) for axis in (0, 1))
+    return all(gap <= side for gap, side in zip(gaps, sides, strict=True))
