@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.attributes import attribute, readings
 from ouro.annotate.english.kinds import is_known
 from ouro.annotate.english.phrases import (
     BOUNDARY,
@@ -131,6 +131,8 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return before in DETERMINERS or is_known(f"{before} can")
     if word.isdecimal() and at > first and is_known(before) and _before_function_word(masked, tokens, at):
         return False  # "the bar for wind 95 and the bar for solar 60"
+    if attribute(word) in (attribute("open"), attribute("closed")) and is_known(before) and at > first:
+        return False  # "with its lid open"
     link = tokens[first - 1][2] if first else ""
     looks = is_adjective(before) if link in ("is", "are") else link == "in" and bool(readings(before))
     if looks and _is_verb_form(word):

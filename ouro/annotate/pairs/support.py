@@ -24,6 +24,7 @@ _REASONS: Final = {
 }  # fmt: skip
 
 
+_LABEL: Final = re.compile(r"(?:(?<=for )|(?<=of ))[A-Z][\w-]*(?: [A-Z][\w-]*)*")
 _LONGEST: Final = 500  # characters of a question or an answer
 
 
@@ -43,7 +44,8 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     figure = look_up(pair.question, pair.answer, evidence)
     if figure is not None:
         return "" if figure else "answer_apart_from_question"
-    statement = state(pair.question, pair.answer)
+    question = _LABEL.sub(lambda m: f'"{m[0]}"' if evidence.is_written(m[0]) else m[0], pair.question)
+    statement = state(question, pair.answer)
     if statement is None or statement.polar is None:
         return _judge_open(pair, statement.text if statement else "", evidence)
     return _judge_polar(pair, statement, evidence)

@@ -93,7 +93,7 @@ class Checker:
 
     def _is_known(self, thing: Thing) -> bool:
         return all(
-            stem(w) in PLAIN or w in AREAS | CARRIERS or is_named(self._evidence, w, self._strict)
+            stem(w) in PLAIN or (w in AREAS | CARRIERS and w != "camera") or is_named(self._evidence, w, self._strict)
             for w in thing.noun.split()
         )
 

@@ -22,7 +22,11 @@ class Passage(NamedTuple):
     stems: frozenset[str]
     around: frozenset[str]
     things: tuple[Thing, ...]
-    topic: frozenset[str]  # stems of the region's name
+    names: tuple[str, ...]  # of its region and the whole
+
+    @property
+    def topic(self) -> frozenset[str]:
+        return stems(" ".join(self.names))
 
     @property
     def nouns(self) -> frozenset[str]:
@@ -43,7 +47,7 @@ class Passages:
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
                 things = tuple(t for t in reading.things if t.sentence == number)
-                found.append(Passage(source, words, stems(" ".join(words)), around, things, stems(name)))
+                found.append(Passage(source, words, stems(" ".join(words)), around, things, (name, self._regions[0][0])))
         return found
 
     def tell(self, words: Iterable[str], about: Iterable[str], near: bool = False) -> bool:
@@ -116,7 +120,8 @@ def _tells_around(passage: Passage, word: str) -> bool:
 
 
 def _tells_near(passage: Passage, word: str) -> bool:
-    return stem(word) in passage.topic or _tells(passage, word)
+    kinds = is_known(word) and any(is_kind_of(name, word) for name in passage.names)
+    return stem(word) in passage.topic or kinds or _tells(passage, word)
 
 
 def _tells_of(passage: Passage, value: str, noun: str) -> bool:
