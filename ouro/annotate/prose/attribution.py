@@ -11,7 +11,7 @@ from ouro.annotate.prose.entities import Told, above_of, together
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.gaps import INVERSE, is_act
 from ouro.annotate.prose.likeness import excludes_posture, fits, has_look, is_colour, is_living, kinds_told, opposed, postures_of, readings, same_look
-from ouro.annotate.prose.things import Reading, Thing, stem
+from ouro.annotate.prose.things import AREAS, Reading, Thing, stem
 from ouro.annotate.prose.words import is_said, tells_looks
 
 
@@ -39,6 +39,8 @@ class Attribution:
         if not self._strict and is_living(thing.noun) and (posture := self._posture(thing, own)):
             yield f"attribute: {posture} {thing.noun}"
         for word in sorted(thing.looks):
+            if not self._strict and _is_idle(word, thing):
+                continue
             if self._strict and is_living(thing.noun) and word in thing.said and is_act(word):
                 if not self._acts(word, together(bound)):
                     yield f"attribute: {word} {thing.noun}"
@@ -167,6 +169,12 @@ class Attribution:
             if any(told in ("in", "of") and x in owners for told, x in o.links)
             or regions & set(above_of(self._evidence.parents, o.region))
         )
+
+
+def _is_idle(word: str, thing: Thing) -> bool:
+    """ "the right-hand one", "full of energy": a place, a feeling."""
+    fills = {kind for kind, _ in readings(word)} == {"fill"}
+    return word.split("-")[0] in AREAS or (fills and is_living(thing.noun))
 
 
 def _part_has(word: str, thing: Thing, own: list[Told]) -> bool:

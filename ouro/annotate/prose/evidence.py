@@ -108,6 +108,7 @@ class Evidence:
         said = " ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)])
         self.figures = frozenset(FIGURE.findall(said))
         self.modifiers = frozenset(w for one in self.told for w in one.thing.modifiers)
+        self.named = frozenset(one.thing.noun for one in self.told)
         self.colours = frozenset(r for one in self.told for w in one.thing.looks for r in readings(w))
         for one in self.told:
             if len(self._by_noun[one.thing.noun]) < _MOST:

@@ -71,7 +71,7 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
 
 
-APART: Final = ("above", "below", "front", "behind", "in", "than")
+APART: Final = ("front", "behind", "in", "than")
 """Relations of two things that no text tells together: told by nobody."""
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from ouro.annotate.english.chunks import WORD, is_adjective
 from ouro.annotate.english.kinds import is_known, kinds_of
 from ouro.annotate.english.phrases import NUMBERS, singular
+from ouro.annotate.prose.entities import ends_with
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import SYNONYMS, readings
 from ouro.annotate.prose.things import AREAS, BODY, WRITINGS, Thing, stem
@@ -50,7 +51,7 @@ GENERAL: Final = frozenset(
         "brightness light lighting daylight air weather warmth calm peace tranquility serenity beauty charm elegance "
         "joy happiness excitement interest attention care tradition history past present future life story theme topic "
         "subject meaning message information content evidence outfit attire clothes clothing garment equipment gear "
-        "bright clean clear calm peaceful quiet lively busy warm cozy beautiful pretty lovely nice elegant attractive "
+        "full bright clean clear calm peaceful quiet lively busy warm cozy beautiful pretty lovely nice elegant attractive "
         "striking remarkable distinctive notable typical classic simple modern overall general former latter last same "
         "similar different certain likely probable apparent probably apparently overall simultaneously respectively"
     ).split()
@@ -59,7 +60,7 @@ GENERAL: Final = frozenset(
 
 def is_general(word: str) -> bool:
     """Whether a word tells nothing that a picture shows."""
-    return stem(word) in GENERAL or word.endswith(_NO_THINGS)
+    return stem(word) in GENERAL or word.endswith(_NO_THINGS) or (word.startswith("un") and word.endswith("ed"))
 
 
 def is_writing(after: str) -> bool:
@@ -81,8 +82,12 @@ def can_be_shown(thing: Thing) -> bool:
 def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
     """Whether anybody says the noun; what is only written in the picture is no thing of it, to be strict."""
     root = stem(word)
+    if strict and singular(word) in evidence.modifiers and not any(singular(word) in n.split() for n in evidence.named):
+        return False
     if singular(word) in evidence.nouns:
         return True
+    if any(ends_with(noun, word) and is_known(noun[: -len(word)]) for noun in evidence.named):
+        return True  # a chalkboard is a board
     if strict:
         return root in evidence.words and len(root) > 3
     return root in evidence.words or root in evidence.read_words
@@ -103,8 +108,6 @@ def _is_part_said(evidence: Evidence, word: str) -> bool:
 
 def tells_looks(word: str) -> bool:
     """Whether a word is an attribute whose noun counts: a colour, a size, "rustic"; not "parked", not "three-story"."""
-    if word.split("-")[0] in AREAS:
-        return False
     if any(kind == "state" for kind, _ in readings(word)):
         return True
     if word.split("-")[0] in NUMBERS or word.isdecimal() or stem(word) in PLAIN:
