@@ -11,8 +11,8 @@ from ouro.annotate.prose.entities import Told, above_of, together
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.gaps import INVERSE, is_act
 from ouro.annotate.prose.likeness import excludes_posture, fits, has_look, is_colour, is_living, kinds_told, opposed, postures_of, readings, same_look
-from ouro.annotate.prose.things import AREAS, Reading, Thing, stem
-from ouro.annotate.prose.words import is_said, tells_looks
+from ouro.annotate.prose.things import AREAS, COVERS, Reading, Thing, stem
+from ouro.annotate.prose.words import is_general, is_said, tells_looks
 
 
 class Attribution:
@@ -88,6 +88,9 @@ class Attribution:
         kinds = {kind for kind, _ in readings(word)}
         if any(kinds & kinds_told(o.thing) for o in own):
             return False
+        covers = (x.thing for o in own for told, x in o.links if told == "has" and x.thing.noun in COVERS)
+        if any(has_look(word, x) for x in covers):
+            return True  # its body is green
         return self._evidence.passages.may_tell(word, thing)
 
     def _acts(self, word: str, own: Sequence[Told]) -> bool:
@@ -174,7 +177,8 @@ class Attribution:
 def _is_idle(word: str, thing: Thing) -> bool:
     """ "the right-hand one", "full of energy": a place, a feeling."""
     fills = {kind for kind, _ in readings(word)} == {"fill"}
-    return word.split("-")[0] in AREAS or (fills and is_living(thing.noun))
+    general = is_general(word) and not readings(word)
+    return general or word.split("-")[0] in AREAS or (fills and is_living(thing.noun))
 
 
 def _part_has(word: str, thing: Thing, own: list[Told]) -> bool:

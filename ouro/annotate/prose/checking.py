@@ -253,7 +253,7 @@ class Checker:
         """What is on the deck of a boat is on that boat."""
         for links in self._claims[number].values():
             for link in links[:1] if len(links) == 1 and links[0].relation == "of" and not self._strict else ():
-                inner = [a for relation, a in self._attribution.to[link.a] if relation == "in"]
+                inner = [x.a for x in self._reading.links if x.b == link.a and x.relation == "in" and not x.guess]
                 yield from ((self._reading.things[a], self._reading.things[link.b]) for a in inner[-1:] if a != link.b)
 
     def _wrong(self, links: Sequence[Link]) -> str:

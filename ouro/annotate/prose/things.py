@@ -33,6 +33,8 @@ _IRREGULAR: Final[dict[str, str]] = dict(
 )
 # What is written, as against the thing that bears it.
 WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
+# Parts whose looks are those of the whole.
+COVERS: Final = frozenset("body coat fur skin plumage feather exterior outside facade shell hull casing housing".split())
 # How something is written.
 MANNERS: Final = frozenset("font letter ink handwriting script capital lettering print style marker pencil".split())
 # What everybody has without being told: "in her hand", "on its back".
