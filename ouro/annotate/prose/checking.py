@@ -206,7 +206,7 @@ class Checker:
         behind = (
             None if self._strict else _SPOT.search(text, thing.end, self._end(thing))
         )  # "a duck on a pond in the middle"
-        things = [at, *(others if leads else ())]
+        things = [at, *(others if leads and (self._strict or is_living(thing.noun)) else ())]
         inner = [other for relation, other in self._attribution.links[at] if relation == "in"]
         things += [x for x in inner if behind and self._reading.things[x].start < behind.start()]
         spots = [spot for x in things for spot in self._spots(x)]

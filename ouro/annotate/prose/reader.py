@@ -180,7 +180,8 @@ class _Reader:
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause)  # "stands for"
+            verb = acts(gap.said) and _RELATIVE.match(gap.said) is None
+            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause, verb)
             clause.group = [index]
         clause.previous = index
 
@@ -214,7 +215,7 @@ class _Reader:
                 self.things[at] = self.things[at]._replace(spot=None)
         clause.begin(index)
 
-    def _relate(self, relation: str, index: int, clause: Clause) -> None:
+    def _relate(self, relation: str, index: int, clause: Clause, verb: bool = False) -> None:
         """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
         previous = clause.previous
         group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
@@ -223,6 +224,7 @@ class _Reader:
             left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
             left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
+        left = [clause.subject] if verb and relation and clause.subject >= 0 else left
         left = [at for at in dict.fromkeys(left) if at >= 0]
         self._link([(at, relation or "does", index) for at in left], sure=len(left) == 1 and bool(relation))
 

@@ -94,7 +94,7 @@ def _is_elsewhere(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool
     there = [x for o in own for told, x in o.sure if told == "in" and not _is_manner(x.thing)]
     if relation == "beside":
         return any(x in yours for x in there)
-    if not there or not is_object(b.noun) or any(same_thing(b.noun, w) for w in evidence.wholes):
+    if not there or not is_object(b.noun):
         return False
     return not any(x in yours or _touch(evidence, x, yours) for x in there)
 

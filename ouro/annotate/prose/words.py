@@ -74,7 +74,7 @@ def can_be_shown(thing: Thing) -> bool:
     last = thing.noun.split()[-1]
     if is_general(last) or last in WRITINGS:
         return False
-    if last in BODY or kinds_of(thing.noun) | kinds_of(last):
+    if last in BODY or readings(last) or kinds_of(thing.noun) | kinds_of(last):
         return True
     return not thing.definite and (thing.number is not None or (thing.plural and is_known(last)))
 
@@ -86,7 +86,7 @@ def is_named(evidence: Evidence, word: str, strict: bool) -> bool:
         return False
     if singular(word) in evidence.nouns:
         return True
-    if any(ends_with(noun, word) and is_known(noun[: -len(word)]) for noun in evidence.named):
+    if any(ends_with(noun, word) and len(noun) - len(word) > 3 for noun in evidence.named):
         return True  # a chalkboard is a board
     if strict:
         return root in evidence.words and len(root) > 3
