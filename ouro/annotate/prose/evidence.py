@@ -206,7 +206,8 @@ class Evidence:
 
     def spots(self, thing: Thing, own: Sequence[Told]) -> list[Spot]:
         """Where a thing (those of `own`) is told or shown to be, in the picture or in what it is a part of."""
-        found = [o.thing.spot for o in own if o.thing.spot is not None]
+        parts = [x.thing for o in own for told, x in o.links if told == "has" and x.thing.sentence == o.thing.sentence]
+        found = [t.spot for t in (*(o.thing for o in own), *parts) if t.spot is not None]  # a window with blinds on it
         shown = [p for p in self.shown(thing.noun) if p.topic and can_be(thing, p.topic)]
         if not shown and not found:  # a part: where the regions that tell of it are
             regions = {o.region for o in own}

@@ -74,7 +74,7 @@ class _Reader:
             index = self._name(item, clause)
             if index >= 0:
                 self._attach(index, gap, self._lower[stop:edge], clause, not isinstance(item, NounPhrase))
-                last = stop
+            last = stop
         self._close(clause, self._lower[last:end])
 
     def _items(self, start: int, end: int) -> list[Item]:
