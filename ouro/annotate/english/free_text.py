@@ -49,7 +49,9 @@ _PLACE = re.compile(
     r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while|of)\b)",
     re.IGNORECASE,
 )
-_BESIDE = re.compile(r"(?:on|to)\s+(?:the|its)\s+(?:left|right)\s+of\s+(?!(?:the|this)\s+(?:image|picture|photo|scene)\b)", re.I)
+_BESIDE = re.compile(
+    r"(?:on|to)\s+(?:the|its)\s+(?:left|right)\s+of\s+(?!(?:the|this)\s+(?:image|picture|photo|scene)\b)", re.I
+)
 _OPENS = re.compile(r"(?:,|;|:|\band\b|\bwhile\b|\bwhereas\b|\bbut\b)\s*\Z")
 _COPULA = re.compile(r"\s+(?:is|are|appears?(?:\s+to\s+be)?|looks?)\s+((?:[\w'’-]+[ ,]+){0,6}[\w'’-]+)", re.IGNORECASE)
 _LINKS = frozenset(

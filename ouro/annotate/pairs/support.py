@@ -63,7 +63,12 @@ def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
     if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
         return ""
     where = re.match(r"where\b", pair.question, re.IGNORECASE) or PLACE.search(pair.answer)
-    if not where and not refuted and not any(m.startswith(("number", "place")) for m in missing) and _is_told(pair, evidence, True):
+    if (
+        not where
+        and not refuted
+        and not any(m.startswith(("number", "place")) for m in missing)
+        and _is_told(pair, evidence, True)
+    ):
         return ""
     return _reason(missing, pair) if text else "not_checkable"
 

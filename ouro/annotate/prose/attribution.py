@@ -10,7 +10,18 @@ from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.prose.entities import Told, above_of, together
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.gaps import INVERSE, is_act
-from ouro.annotate.prose.likeness import excludes_posture, fits, has_look, is_colour, is_living, kinds_told, opposed, postures_of, readings, same_look
+from ouro.annotate.prose.likeness import (
+    excludes_posture,
+    fits,
+    has_look,
+    is_colour,
+    is_living,
+    kinds_told,
+    opposed,
+    postures_of,
+    readings,
+    same_look,
+)
 from ouro.annotate.prose.things import AREAS, COVERS, Reading, Thing, stem
 from ouro.annotate.prose.words import is_general, is_said, tells_looks
 
@@ -24,6 +35,9 @@ class Attribution:
         self.links: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self.to: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self._reading, self._evidence, self._strict = reading, evidence, strict
+        self._of_sentence: dict[int, list[Thing]] = defaultdict(list)
+        for thing in reading.things:
+            self._of_sentence[thing.sentence].append(thing)
         for link in reading.links:
             self.links[link.a].append((link.relation, link.b))
             self.to[link.b].append((link.relation, link.a))
@@ -67,7 +81,7 @@ class Attribution:
     def _posture(self, thing: Thing, own: Sequence[Told]) -> str:
         """The word by which someone sits who is told to stand, where nobody in the sentence is told to sit."""
         told = postures_of(w for o in together(own) for w in o.thing.said | o.thing.loose)
-        others = [o for t in self._reading.things if t.sentence == thing.sentence for o in self._evidence.alike(t.noun)]
+        others = [o for t in self._of_sentence[thing.sentence] for o in self._evidence.alike(t.noun)]
         anyone = told | postures_of(w for o in others for w in o.thing.said | o.thing.loose)
         start, end = self._reading.sentences[thing.sentence]
         words = [w for w in WORD.findall(self._reading.prose[start:end].lower()) if w in thing.said | thing.loose]
@@ -78,12 +92,15 @@ class Attribution:
         where the inputs give the thing no value of that kind."""
         if word in thing.aside and any(
             has_look(word, o.thing)
-            for other in self._reading.things
-            if other.sentence == thing.sentence
+            for other in self._of_sentence[thing.sentence]
             for o in self._evidence.alike(other.noun)
         ):
             return True
-        if is_living(thing.noun) and word in thing.said and any(has_look(word, x.thing) for o in own for _, x in o.links):
+        if (
+            is_living(thing.noun)
+            and word in thing.said
+            and any(has_look(word, x.thing) for o in own for _, x in o.links)
+        ):
             return True  # dressed in yellow
         kinds = {kind for kind, _ in readings(word)}
         if any(kinds & kinds_told(o.thing) for o in own):

@@ -54,6 +54,10 @@ class Checker:
         for at, thing in enumerate(reading.things):
             self._own[thing.sentence].append(at)
         self._claims: dict[int, dict[int, list[Link]]] = defaultdict(lambda: defaultdict(list))
+        self._inside: dict[int, list[int]] = defaultdict(list)  # what is clearly in, on or at a thing
+        for link in reading.links:
+            if link.relation == "in" and not link.guess:
+                self._inside[link.b].append(link.a)
         self._attribution = Attribution(reading, evidence, strict)
         latest: dict[int, int] = defaultdict(int)
         for link in reading.links:
@@ -253,7 +257,7 @@ class Checker:
         """What is on the deck of a boat is on that boat."""
         for links in self._claims[number].values():
             for link in links[:1] if len(links) == 1 and links[0].relation == "of" and not self._strict else ():
-                inner = [x.a for x in self._reading.links if x.b == link.a and x.relation == "in" and not x.guess]
+                inner = self._inside[link.a]
                 yield from ((self._reading.things[a], self._reading.things[link.b]) for a in inner[-1:] if a != link.b)
 
     def _wrong(self, links: Sequence[Link]) -> str:
@@ -266,13 +270,19 @@ class Checker:
             return ""
         for link in links:
             a, b = things[link.a], things[link.b]
-            if {a.noun, b.noun} & CARRIERS or b.noun in MANNERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+            if (
+                {a.noun, b.noun} & CARRIERS
+                or b.noun in MANNERS
+                or not (evidence.alike(a.noun) and evidence.alike(b.noun))
+            ):
                 return ""
             if relates(evidence, a, link.relation, b):
                 return ""
             untold.append(link)
             apart = apart and link.relation in APART and not link.guess and not told_near(evidence, a, b)
-        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict, x.sure)]
+        otherwise = [
+            x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict, x.sure)
+        ]
         self.refuted = self.refuted or bool(otherwise)
         if not untold or not (otherwise or self._strict or apart):
             return ""

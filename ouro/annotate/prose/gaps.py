@@ -35,7 +35,10 @@ RELATIONS: Final = (
         r"|having|featur\w+|includ\w+|contain\w*|wears?|wearing|holds?|holding|carr(?:y|ies|ying)|bears?|bearing"
         r"|displays?|displaying|consist\w* of",
     ),
-    ("in", r"on top of|(?:hang\w*|hung|suspended|dangl\w*) from|(?:lean\w*|rest\w*|propped)(?: up)? against|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout"),
+    (
+        "in",
+        r"on top of|(?:hang\w*|hung|suspended|dangl\w*) from|(?:lean\w*|rest\w*|propped)(?: up)? against|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout",
+    ),
     ("of", r"of|for"),
     ("beside", r"out of|by|from|toward|towards|to(?! be\b)"),
 )

@@ -29,7 +29,9 @@ _VALUES: Final = {
     "wetness": "wet damp soaked; dry",
     "sharpness": "straight; curly wavy",
 }
-_POSTURES: Final = "sit seat perch; stand; lie; kneel; crouch squat; walk stroll; run jog sprint; fly; swim; jump leap".split(";")
+_POSTURES: Final = (
+    "sit seat perch; stand; lie; kneel; crouch squat; walk stroll; run jog sprint; fly; swim; jump leap".split(";")
+)
 _METALS: Final = "brass bronze copper tin".split()
 _STATIC: Final = frozenset(range(5))  # of the postures
 _BY_WORD: Final = dict.fromkeys(_METALS, next(iter(attribute_readings("metal")))) | {

@@ -47,7 +47,9 @@ class Passages:
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
                 things = tuple(t for t in reading.things if t.sentence == number)
-                found.append(Passage(source, words, stems(" ".join(words)), around, things, (name, self._regions[0][0])))
+                found.append(
+                    Passage(source, words, stems(" ".join(words)), around, things, (name, self._regions[0][0]))
+                )
         return found
 
     def tell(self, words: Iterable[str], about: Iterable[str], near: bool = False) -> bool:

@@ -34,11 +34,15 @@ _IRREGULAR: Final[dict[str, str]] = dict(
 # What is written, as against the thing that bears it.
 WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
 # Parts whose looks are those of the whole.
-COVERS: Final = frozenset("body coat fur skin plumage feather exterior outside facade shell hull casing housing".split())
+COVERS: Final = frozenset(
+    "body coat fur skin plumage feather exterior outside facade shell hull casing housing".split()
+)
 # How something is written.
 MANNERS: Final = frozenset("font letter ink handwriting script capital lettering print style marker pencil".split())
 # What everybody has without being told: "in her hand", "on its back".
-BODY: Final = frozenset("body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot elbow thigh hip ankle cheek chin forehead".split())
+BODY: Final = frozenset(
+    "body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot elbow thigh hip ankle cheek chin forehead".split()
+)
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 _DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
 

@@ -32,35 +32,47 @@ PLAIN: Final = frozenset(
 
 _NO_THINGS: Final = ("tion", "sion", "ness", "ance", "ence", "ism", "ship", "hood")
 # Words that tell nothing that a picture shows: verbs that help, relate or report, nouns of no thing, opinions.
-GENERAL: Final = frozenset(
-    stem(w)
-    for w in (
-        "take get keep give lend bring call follow capture consist comprise mention portray warn title set mark serve "
-        "belong involve mean allow let help add lead go come remain stay begin start end finish continue happen occur "
-        "create complete complement suit match contrast emphasize highlight indicate suggest imply convey evoke "
-        "express reflect represent symbolize illustrate demonstrate describe tell explain list count total separate "
-        "divide split connect join link combine accompany support house equip furnish style manage try tend need want "
-        "prepare ready engage enjoy focus concentrate spend face overlook dominate occupy border frame enclose flank "
-        "outline slope protrude poke jut emerge peek point do "
+_VERBS: Final = (  # that help, relate or report
+    "take get keep give lend bring call follow capture consist comprise mention portray warn title set mark serve "
+    "belong involve mean allow let help add lead go come remain stay begin start end finish continue happen occur "
+    "create complete complement suit match contrast emphasize highlight indicate suggest imply convey evoke "
+    "express reflect represent symbolize illustrate demonstrate describe tell explain list count total separate "
+    "divide split connect join link combine accompany support house equip furnish style manage try tend need want "
+    "prepare ready engage enjoy focus concentrate spend face overlook dominate occupy border frame enclose flank "
+    "outline slope protrude poke jut emerge peek point do "
+).split()
+_NOTHINGS: Final = frozenset(
+    (
         "somebody someone anybody everybody everyone nobody direction season mind energy address closure activity "
         "action act event occasion moment time day date sense feeling mood atmosphere ambiance ambience impression "
-        "style character activity identity majority possibility proximity vicinity balance harmony depth detail effect emphasis purpose function role usage way manner order "
-        "sequence arrangement composition position location place spot space region zone width height length weight "
-        "level amount quantity quality variety range rest remainder majority sum design layout setting surroundings "
-        "environment scenery sight presence motion movement progress process preparation touch hint glimpse glow "
-        "brightness light lighting daylight air weather warmth calm peace tranquility serenity beauty charm elegance "
-        "joy happiness excitement interest attention care tradition history past present future life story theme topic "
-        "subject meaning message information content evidence outfit attire clothes clothing garment equipment gear "
-        "full bright clean clear calm peaceful quiet lively busy warm cozy beautiful pretty lovely nice elegant attractive "
-        "striking remarkable distinctive notable typical classic simple modern overall general former latter last same "
-        "similar different certain likely probable apparent probably apparently overall simultaneously respectively"
+        "style character activity identity majority possibility proximity vicinity balance harmony depth detail "
+        "effect emphasis purpose function role usage way manner order sequence arrangement composition position "
+        "location place spot space region zone width height length weight level amount quantity quality variety range "
+        "rest remainder majority sum design layout setting surroundings environment scenery sight presence motion "
+        "movement progress process preparation touch hint glimpse glow brightness light lighting daylight air weather "
+        "warmth calm peace tranquility serenity beauty charm elegance joy happiness excitement interest attention "
+        "tradition history past present future life story theme topic subject meaning message information content "
+        "evidence outfit attire clothes clothing garment equipment gear "
     ).split()
 )
+_OPINIONS: Final = (
+    "full bright clean clear calm peaceful quiet lively busy warm cozy beautiful pretty lovely nice elegant "
+    "attractive striking remarkable distinctive notable typical classic simple modern overall general former "
+    "latter last same similar different certain likely probable apparent probably apparently overall "
+    "simultaneously respectively "
+).split()
+_GENERAL: Final = frozenset(stem(w) for w in (*_VERBS, *_NOTHINGS, *_OPINIONS))
 
 
 def is_general(word: str) -> bool:
     """Whether a word tells nothing that a picture shows."""
-    return stem(word) in GENERAL or word.endswith(_NO_THINGS) or (word.startswith("un") and word.endswith("ed"))
+    if _is_nothing(word) or (word.startswith("un") and word.endswith("ed") and not word.startswith("uni")):
+        return True
+    return stem(word) in _GENERAL and (word in _VERBS or not kinds_of(word))
+
+
+def _is_nothing(noun: str) -> bool:
+    return singular(noun) in _NOTHINGS or (noun.endswith(_NO_THINGS) and not kinds_of(noun))
 
 
 def is_writing(after: str) -> bool:
@@ -72,7 +84,7 @@ def is_writing(after: str) -> bool:
 def can_be_shown(thing: Thing) -> bool:
     """Whether a noun names what a picture can show: of a kind in the table, or brought in as "an anchor"."""
     last = thing.noun.split()[-1]
-    if is_general(last) or last in WRITINGS:
+    if _is_nothing(last) or last in WRITINGS:
         return False
     if last in BODY or readings(last) or kinds_of(thing.noun) | kinds_of(last):
         return True
