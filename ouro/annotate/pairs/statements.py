@@ -31,7 +31,8 @@ _SCENE = r"(?:weather|mood|lighting|season|atmosphere)"  # of the whole picture,
 _WRITTEN = re.compile(
     rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)"
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
-    rf"|{_BE} the (?:text|word|words|inscription|lettering|title|heading|headline|caption|label) (?:on|of|in)) ?(?P<on>.*)"
+    rf"|{_BE} the (?:text|word|words|inscription|lettering|title|heading|headline|caption|label)"
+    r" (?:on|of|in)) ?(?P<on>.*)"
 )
 
 

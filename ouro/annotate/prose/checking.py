@@ -14,6 +14,7 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.attribution import Attribution
+from ouro.annotate.prose.counting import numbers_told
 from ouro.annotate.prose.entities import Told
 from ouro.annotate.prose.evidence import FIGURE, Evidence
 from ouro.annotate.prose.likeness import (
@@ -164,37 +165,12 @@ class Checker:
         own = [o for o in told if o.thing.other or not thing.other]
         colours = [w for w in thing.looks if is_colour(w)]
         own = [o for o in own if o.thing.number and all(has_look(w, o.thing) for w in colours)] or own
-        if thing.number not in self._numbers(at, thing, own):
+        if thing.number not in numbers_told(self._evidence, thing, own, self._attribution.closest(at, own)):
             self.refuted = self.refuted or any(o.thing.number for o in own)
             yield f"number: {thing.number} {thing.noun}"
 
     def _end(self, thing: Thing) -> int:
         return self._reading.sentences[thing.sentence][1]
-
-    def _numbers(self, at: int, thing: Thing, own: list[Told]) -> set[int | None]:
-        """The numbers that the texts give, say one by one, or name without a noun; that of regions where none does."""
-        numbers: set[int | None] = {o.thing.number for o in own}
-        sums = self._evidence.sums(self._attribution.closest(at, own))
-        if thing.number == 1:
-            return numbers - {1} if sums and 1 not in sums else numbers
-        if all(o.thing.number == 1 for o in own):
-            numbers |= sums
-        if thing.other:
-            return numbers
-        counted = any(n and n > 1 for n in numbers)
-        return numbers | self._bare_numbers(own) | (set() if counted else {self._evidence.count(thing.noun)})
-
-    def _bare_numbers(self, own: list[Told]) -> set[int]:
-        """Numbers that sentences about these things name outside of them: "two on each side"."""
-        found: set[int] = set()
-        for one in own:
-            reading = self._evidence.readings[one.source]
-            inside = [(t.start, t.end) for t in reading.things if t.sentence == one.thing.sentence]
-            for match in WORD.finditer(reading.prose, *reading.sentences[one.thing.sentence]):
-                word = match.group().lower()
-                if word in NUMBERS and not any(a <= match.start() < b for a, b in inside):
-                    found.add(NUMBERS[word])
-        return found
 
     # ---- places and relations --------------------------------------------------------------------------------------
 

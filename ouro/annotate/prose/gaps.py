@@ -37,7 +37,8 @@ RELATIONS: Final = (
     ),
     (
         "in",
-        r"on top of|(?:hang\w*|hung|suspended|dangl\w*) from|(?:lean\w*|rest\w*|propped)(?: up)? against|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout",
+        r"on top of|(?:hang\w*|hung|suspended|dangl\w*) from|(?:lean\w*|rest\w*|propped)(?: up)? against"
+        r"|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout",
     ),
     ("of", r"of|for"),
     ("beside", r"out of|by|from|toward|towards|to(?! be\b)"),

@@ -23,7 +23,7 @@ _LOOKS: Final = (
 _LIVING: Final = frozenset("person adult child people animal crowd family".split())
 # Values that exclude each other beside those of english.attributes, families by ";".
 _VALUES: Final = {
-    "shape": "round circular; oval elliptical; square; rectangular oblong; triangular; hexagonal; octagonal; heart-shaped",
+    "shape": "round circular; oval elliptical; square; rectangular oblong; triangular; hexagonal; octagonal",
     "material": "rubber; bamboo; wax; foam",
     "age": "old elderly aged ancient; young youthful; new",
     "wetness": "wet damp soaked; dry",

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import NounPhrase
-from ouro.annotate.english.kinds import is_known, kinds_of, noun
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun
 from ouro.annotate.english.mentions import Spot, read_spot
 from ouro.annotate.english.phrases import NUMBERS, POSSESSIVES, is_plural, singular
 from ouro.annotate.prose.gaps import PLACE
@@ -169,3 +169,7 @@ def first_word(phrase: NounPhrase, masked: str) -> str:
     """The first word of a phrase, determiners included."""
     found = WORD.search(masked, phrase.start, phrase.end)
     return found.group().lower() if found else ""
+
+
+def is_person(thing: Thing) -> bool:
+    return thing.noun == "person" or is_kind_of(thing.noun, "person")

@@ -12,11 +12,10 @@ from functools import lru_cache
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import is_verb, sentences
 from ouro.annotate.prose.clause import NEAR, Clause
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
-from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
+from ouro.annotate.prose.naming import extras_of, first_word, is_person, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.quotations import find_quotations, without_quotations
 from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 
@@ -102,7 +101,7 @@ class _Reader:
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
         subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
         self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-NEAR:] or self._topics
-        self._person = next((at for at in self._topics if _is_person(self.things[at])), self._person)
+        self._person = next((at for at in self._topics if is_person(self.things[at])), self._person)
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
@@ -122,7 +121,7 @@ class _Reader:
         return index
 
     def _add(self, thing: Thing) -> int:
-        if self._person < 0 and _is_person(thing):
+        if self._person < 0 and is_person(thing):
             self._person = len(self.things)
         self.things.append(thing)
         return len(self.things) - 1
@@ -292,10 +291,6 @@ class _Reader:
                 for holder in holders or range(start, end):
                     self._update(holder, thing.looks, frozenset())
                 self._link([(holder, "of", like) for holder in holders for like in likes])
-
-
-def _is_person(thing: Thing) -> bool:
-    return thing.noun == "person" or is_kind_of(thing.noun, "person")
 
 
 def _span(item: Item) -> tuple[int, int]:

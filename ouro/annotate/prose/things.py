@@ -41,7 +41,10 @@ COVERS: Final = frozenset(
 MANNERS: Final = frozenset("font letter ink handwriting script capital lettering print style marker pencil".split())
 # What everybody has without being told: "in her hand", "on its back".
 BODY: Final = frozenset(
-    "body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot elbow thigh hip ankle cheek chin forehead".split()
+    (
+        "body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot elbow thigh hip ankle cheek "
+        "chin forehead"
+    ).split()
 )
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 _DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
@@ -51,8 +54,8 @@ class Thing(NamedTuple):
     """What a text names: characters [start, end), its noun in the singular, what is said of it.
 
     `modifiers`: the words before the noun; `said`: what "is" tells of it, and colours behind it; `loose`: other words
-    of its clause; `aside`: of `said`, what stands behind a comma, which may be said of another; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column
-    and row in what shows it.
+    of its clause; `aside`: of `said`, what stands behind a comma, which may be said of another; `number`: None
+    where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column and row in what shows it.
     """
 
     start: int

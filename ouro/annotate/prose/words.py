@@ -10,7 +10,7 @@ from ouro.annotate.english.phrases import NUMBERS, singular
 from ouro.annotate.prose.entities import ends_with
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.likeness import SYNONYMS, readings
-from ouro.annotate.prose.things import AREAS, BODY, WRITINGS, Thing, stem
+from ouro.annotate.prose.things import BODY, WRITINGS, Thing, stem
 
 # Words that tell nothing by themselves: of the picture, of seeing, of being somewhere.
 PLAIN: Final = frozenset(
