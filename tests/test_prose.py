@@ -94,7 +94,7 @@ def test_places(text: str, noun: str, spot: tuple[int | None, int | None] | None
         ("A star-shaped kite flies there.", ("kite", "of", "star")),
         ("The cake is topped with strawberries.", ("cake", "has", "strawberry")),
         ("There is a woman. Behind her a dog sleeps.", ("dog", "behind", "woman")),  # "her", not "her dog"
-        ("The bowl holds a lemon, and a cloth hangs from it.", ("cloth", "beside", "bowl")),
+        ("The bowl holds a lemon, and a cloth hangs from it.", ("cloth", "in", "bowl")),
         ("A cup and two plates are on a table.", ("cup", "in", "table")),
     ],
 )

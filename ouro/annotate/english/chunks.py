@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.attributes import attribute, readings
 from ouro.annotate.english.kinds import is_known
 from ouro.annotate.english.phrases import (
     BOUNDARY,
@@ -48,6 +48,7 @@ _FINITE = _SURE | frozenset(
         "fill occupy play jump graze swim rest hang stretch cast surround"
     ).split()
 )
+_POSTURES = frozenset("stands sits lies hangs leans rests".split())
 _AFTER_PLURALS = frozenset("line cross flank dot frame overlook cover face touch meet".split())  # "buildings line"
 PARTICIPLES = frozenset(
     (
@@ -63,7 +64,9 @@ _PLAIN = frozenset(
         "simple whole asleep awake alive alight ajar"
     ).split()
 )
-_ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ant|ent|er|est|ing)")
+_ADJECTIVE = re.compile(r".{2,}(?:y|ful|ous|ic|al|ive|ish|less|ed|ern|able|ible|ular|ilar|ant|ent|er|est|ing)")
+
+_CONTRACTIONS = frozenset("it's he's she's there's that's here's they're we're you're i'm who's what's".split())
 
 Token = tuple[int, int, str]  # start, end, the word in lower case
 
@@ -77,7 +80,8 @@ class Chunk(NamedTuple):
 
 def tokens_of(masked: str, start: int, end: int) -> list[Token]:
     """The words of a sentence."""
-    return [(m.start(), m.end(), m.group().lower()) for m in WORD.finditer(masked, start, end)]
+    words = ((m.start(), m.end(), m.group().lower().replace("’", "'")) for m in WORD.finditer(masked, start, end))
+    return [(a, b, "is" if word in _CONTRACTIONS else word) for a, b, word in words]
 
 
 def find_chunks(masked: str, tokens: list[Token]) -> list[Chunk]:
@@ -127,8 +131,12 @@ def _goes_on(masked: str, tokens: list[Token], first: int, at: int) -> bool:
         return before in DETERMINERS or is_known(f"{before} can")
     if word.isdecimal() and at > first and is_known(before) and _before_function_word(masked, tokens, at):
         return False  # "the bar for wind 95 and the bar for solar 60"
-    if first and tokens[first - 1][2] in ("is", "are") and is_adjective(before) and _is_verb_form(word):
-        return False  # "a boat that is white lies there"
+    if attribute(word) in (attribute("open"), attribute("closed")) and is_known(before) and at > first:
+        return False  # "with its lid open"
+    link = tokens[first - 1][2] if first else ""
+    looks = is_adjective(before) if link in ("is", "are") else link == "in" and bool(readings(before))
+    if looks and _is_verb_form(word):
+        return False  # "a boat that is white lies there", "an awning in white and blue covers it"
     return word not in STOP and not _is_verb_here(masked, tokens, first, at) and not _is_shared_verb(tokens, first, at)
 
 
@@ -145,6 +153,8 @@ def _is_verb_here(masked: str, tokens: list[Token], first: int, at: int) -> bool
     compound = at > 1 and is_known(f"{tokens[at - 2][2]} {before}")  # "traffic light"
     material = at > 1 and tokens[at - 2][2] in ("of", "from") and word.endswith("s")  # "a box of metal stands on"
     material = material and _before_function_word(masked, tokens, at) and not is_known(f"{before} {word}")
+    if word in _POSTURES and before not in DETERMINERS and _before_function_word(masked, tokens, at):
+        return True
     if before in DETERMINERS or (is_adjective(before) and not compound and not material and word not in _SURE):
         return False
     if word.endswith("ing") and len(word) > 4:

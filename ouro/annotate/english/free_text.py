@@ -12,7 +12,17 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ouro.annotate.english.attributes import readings
-from ouro.annotate.english.chunks import DETERMINERS, WORD, Chunk, Token, find_chunks, is_adjective, is_and, tokens_of
+from ouro.annotate.english.chunks import (
+    DETERMINERS,
+    PARTICIPLES,
+    WORD,
+    Chunk,
+    Token,
+    find_chunks,
+    is_adjective,
+    is_and,
+    tokens_of,
+)
 from ouro.annotate.english.kinds import is_known, noun
 from ouro.annotate.english.mentions import Spot, read_spot
 from ouro.annotate.english.phrases import BOUNDARY, NUMBERS, ORDINALS, is_plural, mask, sentences
@@ -39,6 +49,10 @@ _PLACE = re.compile(
     r"(?=\s*(?:$|[.,;:!?)])|\s+(?:and|with|that|which|is|are|there|in|on|by|next|has|while|of)\b)",
     re.IGNORECASE,
 )
+_BESIDE = re.compile(
+    r"(?:on|to)\s+(?:the|its)\s+(?:left|right)\s+of\s+(?!(?:the|this)\s+(?:image|picture|photo|scene)\b)", re.I
+)
+_OPENS = re.compile(r"(?:,|;|:|\band\b|\bwhile\b|\bwhereas\b|\bbut\b)\s*\Z")
 _COPULA = re.compile(r"\s+(?:is|are|appears?(?:\s+to\s+be)?|looks?)\s+((?:[\w'’-]+[ ,]+){0,6}[\w'’-]+)", re.IGNORECASE)
 _LINKS = frozenset(
     "of with in on at over under near beside behind above below around between against from by for".split()
@@ -122,7 +136,7 @@ def _is_bare_adjective(phrase: NounPhrase) -> bool:
     last = phrase.words[-1]
     twice = len(phrase.words) > 1 and bool(readings(last)) and bool(readings(phrase.words[-2]))  # "white cream"
     bare = not phrase.determiner and not phrase.plural and phrase.noun == last and not twice
-    return bare and (is_adjective(last) or last in ("made", "seen", "visible"))
+    return bare and (is_adjective(last) or last in PARTICIPLES)
 
 
 def _is_of(tokens: list[Token], chunk: Chunk, after: Chunk) -> bool:
@@ -223,8 +237,11 @@ def _add_spots(masked: str, phrases: list[NounPhrase], start: int, end: int) -> 
     ends, starts = [p.end for p in candidates], [p.start for p in candidates]
     out = [p._replace(spot=_adjective_spot(p)) for p in candidates]
     for first, last, spot in places:
+        if _BESIDE.match(masked, first):  # "to the right of it"
+            continue
         before, after = bisect_right(ends, first) - 1, bisect_left(starts, last)
-        if before >= 0:
+        opens = masked[last : last + 1] == "," and _OPENS.search(masked[max(start, first - 12) : first]) is not None
+        if before >= 0 and not (opens and after < len(candidates)):
             last_one = candidates[before]
             close = masked[last_one.end : first].isspace() and last_one.link not in ("of", "in", "on", "at")
             at = before if close else _subject(candidates, before)

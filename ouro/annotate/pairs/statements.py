@@ -13,6 +13,7 @@ from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import read_phrases
 from ouro.annotate.english.kinds import is_known
+from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.things import AREAS, CARRIERS, WRITINGS
 
 _BE = r"(?:is|are|was|were)"
@@ -30,7 +31,8 @@ _SCENE = r"(?:weather|mood|lighting|season|atmosphere)"  # of the whole picture,
 _WRITTEN = re.compile(
     rf"(?:{_WH}|how)(?: \w+)? (?:{_BE} (?:written|printed|displayed|shown|engraved)(?: on| in)"
     rf"|{_DO} (?P<says>the .+?) (?:say|read|spell)$"
-    rf"|{_BE} the (?:text|word|words|inscription|lettering) (?:on|of|in)) ?(?P<on>.*)"
+    rf"|{_BE} the (?:text|word|words|inscription|lettering|title|heading|headline|caption|label)"
+    r" (?:on|of|in)) ?(?P<on>.*)"
 )
 
 
@@ -145,7 +147,8 @@ def _asked_thing(q: str, a: str) -> str:
 
 def _count(rest: str, a: str) -> str:
     """ "how many wheels does the bike have", "two": the bike has two wheels."""
-    number = a.split()[0] if a else ""
+    words = a.split()
+    number = next((w for w in words if w.lower() in NUMBERS or w.isdecimal()), words[0] if words else "")
     if match := re.fullmatch(rf"(?P<what>.+?) {_DO} (?P<who>.+?) (?:have|has|hold|contain|wear)", rest):
         return f"{match['who']} has {number} {match['what']}"
     rest = re.sub(rf" (?:(?:{_BE}|can be|do you)(?: there)?(?: seen| see| visible)?)(?: in total)?$", "", rest)
@@ -169,7 +172,7 @@ def _subject(text: str) -> tuple[str, str]:
         len(words) > 2
         and is_known(words[-2].group().lower())
         and text[end:].strip() == ""
-        and _is_said(words[-1].group().lower())
+        and (words[-1].group().lower().endswith("ing") or _is_said(words[-1].group().lower()))
     ):
         words.pop()
         end = words[-1].end()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD
 from ouro.annotate.pairs.answers import FRAMES, as_statement, is_frame
+from ouro.annotate.pairs.lookups import look_up
 from ouro.annotate.pairs.replies import Written
 from ouro.annotate.pairs.statements import Statement, state
 from ouro.annotate.prose.checking import Checker
 from ouro.annotate.prose.evidence import Evidence
+from ouro.annotate.prose.gaps import PLACE
 from ouro.annotate.prose.passages import content_words, is_value
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.things import AREAS, stem
@@ -21,6 +24,7 @@ _REASONS: Final = {
 }  # fmt: skip
 
 
+_LABEL: Final = re.compile(r"(?:(?<=for )|(?<=of ))[A-Z][\w-]*(?: [A-Z][\w-]*)*")
 _LONGEST: Final = 500  # characters of a question or an answer
 
 
@@ -37,7 +41,11 @@ def support(pair: Written, evidence: Evidence | str) -> str:
     evidence = Evidence.of_text(evidence) if isinstance(evidence, str) else evidence
     if max(len(pair.question), len(pair.answer)) > _LONGEST:
         return "too_long"
-    statement = state(pair.question, pair.answer)
+    figure = look_up(pair.question, pair.answer, evidence)
+    if figure is not None:
+        return "" if figure else "answer_apart_from_question"
+    question = _LABEL.sub(lambda m: f'"{m[0]}"' if evidence.is_written(m[0]) else m[0], pair.question)
+    statement = state(question, pair.answer)
     if statement is None or statement.polar is None:
         return _judge_open(pair, statement.text if statement else "", evidence)
     return _judge_polar(pair, statement, evidence)
@@ -48,9 +56,19 @@ def _judge_open(pair: Written, text: str, evidence: Evidence) -> str:
     unknown = any(m.startswith("unknown") for m in missing) and evidence.quoted(pair.answer)[0]  # "What is the total?"
     if text and f'"{pair.answer}"' not in text and (unknown or (missing and evidence.is_written(pair.answer))):
         missing, _ = _check(text.replace(pair.answer.strip(" ."), f'"{pair.answer}"'), evidence)
+    if missing and not refuted and f'"{pair.answer.strip(chr(34))}"' in text and _are_relations(missing):
+        return ""  # the logo on the apron, of a region that shows just the logo
     if missing and (sentence := as_statement(pair.question, pair.answer)) and not _check(sentence, evidence)[0]:
         return ""
     if not missing or (_is_unread(missing, refuted) and _is_told(pair, evidence)):
+        return ""
+    where = re.match(r"where\b", pair.question, re.IGNORECASE) or PLACE.search(pair.answer)
+    if (
+        not where
+        and not refuted
+        and not any(m.startswith(("number", "place")) for m in missing)
+        and _is_told(pair, evidence, True)
+    ):
         return ""
     return _reason(missing, pair) if text else "not_checkable"
 
@@ -71,6 +89,10 @@ def _judge_polar(pair: Written, statement: Statement, evidence: Evidence) -> str
     return "not_checkable" if missing or unsupported else ""
 
 
+def _are_relations(missing: list[str]) -> bool:
+    return all(m.startswith("relation:") for m in missing)
+
+
 def _is_unread(missing: list[str], refuted: bool) -> bool:
     """Whether all that is missing is what the reading may have got wrong: a question's frame, words without a noun."""
     reasons = {m.partition(":")[0] for m in missing}
@@ -79,14 +101,14 @@ def _is_unread(missing: list[str], refuted: bool) -> bool:
     return reasons <= {"unread", "unknown_object", "unknown_word"} or (reasons == {"attribute"} and not refuted)
 
 
-def _is_told(pair: Written, evidence: Evidence) -> bool:
+def _is_told(pair: Written, evidence: Evidence, near: bool = False) -> bool:
     """Whether one sentence tells all that the answer adds, in a region that tells all that the question names."""
     asked = [w for w in content_words(pair.question) if not is_frame(w) and stem(w) not in PLAIN]
     known = {stem(w) for w in asked}
     told = [w for w in content_words(pair.answer) if stem(w) not in known | PLAIN and not is_frame(w)]
     if not told or all(is_value(w) for w in told):
         return False
-    return evidence.passages.tell(told, asked)
+    return evidence.passages.tell(told, asked, near)
 
 
 def _check(text: str, evidence: Evidence) -> tuple[list[str], bool]:

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ouro.annotate.english.attributes import readings
+from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.prose.entities import Told, above_of, together
 from ouro.annotate.prose.evidence import Evidence
 from ouro.annotate.prose.gaps import INVERSE, is_act
-from ouro.annotate.prose.likeness import fits, has_look, is_colour, is_living, kinds_told, opposed, same_look
-from ouro.annotate.prose.things import Reading, Thing, stem
-from ouro.annotate.prose.words import is_said, tells_looks
+from ouro.annotate.prose.likeness import (
+    excludes_posture,
+    fits,
+    has_look,
+    is_colour,
+    is_living,
+    kinds_told,
+    opposed,
+    postures_of,
+    readings,
+    same_look,
+)
+from ouro.annotate.prose.things import AREAS, COVERS, Reading, Thing, stem
+from ouro.annotate.prose.words import is_general, is_said, tells_looks
 
 
 class Attribution:
@@ -24,6 +35,9 @@ class Attribution:
         self.links: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self.to: dict[int, list[tuple[str, int]]] = defaultdict(list)
         self._reading, self._evidence, self._strict = reading, evidence, strict
+        self._of_sentence: dict[int, list[Thing]] = defaultdict(list)
+        for thing in reading.things:
+            self._of_sentence[thing.sentence].append(thing)
         for link in reading.links:
             self.links[link.a].append((link.relation, link.b))
             self.to[link.b].append((link.relation, link.a))
@@ -36,18 +50,65 @@ class Attribution:
         own = own or list(told)
         bound = self._bound(at, own)
         close = self.closest(at, bound)
+        if not self._strict and is_living(thing.noun) and (posture := self._posture(thing, own)):
+            yield f"attribute: {posture} {thing.noun}"
         for word in sorted(thing.looks):
+            if not self._strict and _is_idle(word, thing):
+                continue
             if self._strict and is_living(thing.noun) and word in thing.said and is_act(word):
                 if not self._acts(word, together(bound)):
                     yield f"attribute: {word} {thing.noun}"
                 continue
-            looks = tells_looks(word)
-            if not (
-                self._has(word, thing, bound if readings(word) else own, close)
-                if looks
-                else self._is_compound(word, thing, told)
-            ):
+            if not tells_looks(word):
+                is_told = self._is_compound(word, thing, told)
+            else:
+                is_told = self._has(word, thing, bound if readings(word) else own, close)
+                is_told = is_told or (not self._strict and self._wider(word, at, own, close))
+            if not (is_told or (not self._strict and self._may_mean(word, thing, own))):
                 yield f"attribute: {word} {thing.noun}"
+
+    def _wider(self, word: str, at: int, own: Sequence[Told], close: Sequence[Told]) -> bool:
+        """Whether another thing of the name has the attribute that somebody tells to be the owner's, too; where nobody
+        tells one of that kind of the close ones."""
+        kinds = {kind for kind, _ in readings(word)}
+        owners = {x for relation, a in self.to[at] if relation == "has" for x in self._alike(a)}
+        theirs = [o for o in own if any(told in ("in", "of") and x in owners for told, x in o.links)]
+        return not any(kinds & kinds_told(o.thing) for o in close) and any(has_look(word, o.thing) for o in theirs)
+
+    def _alike(self, at: int) -> tuple[Told, ...]:
+        return self._evidence.alike(self._reading.things[at].noun)
+
+    def _posture(self, thing: Thing, own: Sequence[Told]) -> str:
+        """The word by which someone sits who is told to stand, where nobody in the sentence is told to sit."""
+        told = postures_of(w for o in together(own) for w in o.thing.said | o.thing.loose)
+        others = [o for t in self._of_sentence[thing.sentence] for o in self._evidence.alike(t.noun)]
+        anyone = told | postures_of(w for o in others for w in o.thing.said | o.thing.loose)
+        start, end = self._reading.sentences[thing.sentence]
+        words = [w for w in WORD.findall(self._reading.prose[start:end].lower()) if w in thing.said | thing.loose]
+        return next((w for w in words if excludes_posture(told, postures_of([w]) - anyone)), "")
+
+    def _may_mean(self, word: str, thing: Thing, own: Sequence[Told]) -> bool:
+        """Whether another reading is told: of another thing beside what stands behind a comma, of the same sentence
+        where the inputs give the thing no value of that kind."""
+        if word in thing.aside and any(
+            has_look(word, o.thing)
+            for other in self._of_sentence[thing.sentence]
+            for o in self._evidence.alike(other.noun)
+        ):
+            return True
+        if (
+            is_living(thing.noun)
+            and word in thing.said
+            and any(has_look(word, x.thing) for o in own for _, x in o.links)
+        ):
+            return True  # dressed in yellow
+        kinds = {kind for kind, _ in readings(word)}
+        if any(kinds & kinds_told(o.thing) for o in own):
+            return False
+        covers = (x.thing for o in own for told, x in o.links if told == "has" and x.thing.noun in COVERS)
+        if any(has_look(word, x) for x in covers):
+            return True  # its body is green
+        return self._evidence.passages.may_tell(word, thing)
 
     def _acts(self, word: str, own: Sequence[Told]) -> bool:
         """Whether someone is told to do that; the rest of what they do is not told of them."""
@@ -128,6 +189,13 @@ class Attribution:
             if any(told in ("in", "of") and x in owners for told, x in o.links)
             or regions & set(above_of(self._evidence.parents, o.region))
         )
+
+
+def _is_idle(word: str, thing: Thing) -> bool:
+    """ "the right-hand one", "full of energy": a place, a feeling."""
+    fills = {kind for kind, _ in readings(word)} == {"fill"}
+    general = is_general(word) and not readings(word)
+    return general or word.split("-")[0] in AREAS or (fills and is_living(thing.noun))
 
 
 def _part_has(word: str, thing: Thing, own: list[Told]) -> bool:

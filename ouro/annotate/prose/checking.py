@@ -14,22 +14,25 @@ from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import same_thing
 from ouro.annotate.english.phrases import NUMBERS
 from ouro.annotate.prose.attribution import Attribution
+from ouro.annotate.prose.counting import numbers_told
 from ouro.annotate.prose.entities import Told
 from ouro.annotate.prose.evidence import FIGURE, Evidence
 from ouro.annotate.prose.likeness import (
+    clashes,
     has_look,
     is_colour,
     is_living,
     near_spot,
 )
+from ouro.annotate.prose.quotations import things_before
 from ouro.annotate.prose.relations import APART, competes, relates, told_near
-from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, WRITINGS, Link, Reading, Thing, stem
-from ouro.annotate.prose.words import PLAIN, is_named, is_said
+from ouro.annotate.prose.things import AREAS, BODY, CARRIERS, MANNERS, WRITINGS, Link, Reading, Thing, stem
+from ouro.annotate.prose.words import PLAIN, can_be_shown, is_general, is_named, is_said, is_writing
 
 REASONS: Final = ("unknown_object", "unknown_word", "attribute", "number", "place", "relation", "quotation")
 _SPOT = re.compile(r"\b(?:left|right|top|bottom|upper|lower|cent(?:er|re)|middle)\b", re.IGNORECASE)
 _ONE = re.compile(r"(?:one|1|a single|only one)\s", re.IGNORECASE)
-_DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b)")  # "a little taller"
+_DEGREE = re.compile(r"\ba (?P<word>little|bit) (?=\w+er\b|above|below|behind|to\b|over)")  # "a little taller"
 _OF_AREA = re.compile(
     r"\b(?:left|right|top|bottom|cent(?:er|re)|middle|side|corner|half|part|edge|area) of(?: the| an?| its)?\s*\Z"
 )
@@ -52,6 +55,10 @@ class Checker:
         for at, thing in enumerate(reading.things):
             self._own[thing.sentence].append(at)
         self._claims: dict[int, dict[int, list[Link]]] = defaultdict(lambda: defaultdict(list))
+        self._inside: dict[int, list[int]] = defaultdict(list)  # what is clearly in, on or at a thing
+        for link in reading.links:
+            if link.relation == "in" and not link.guess:
+                self._inside[link.b].append(link.a)
         self._attribution = Attribution(reading, evidence, strict)
         latest: dict[int, int] = defaultdict(int)
         for link in reading.links:
@@ -77,7 +84,8 @@ class Checker:
         for at in self._own[number]:
             thing = self._reading.things[at]
             told = self._evidence.alike(thing.noun)
-            if not told and not self._is_known(thing) and not self._is_body(at, thing):
+            unknown = not told and not self._is_known(thing) and not self._is_body(at, thing)
+            if unknown and (self._strict or can_be_shown(thing)):
                 self.refuted = True
                 yield f"unknown_object: {' '.join(thing.words)}"
             if told:
@@ -90,7 +98,7 @@ class Checker:
 
     def _is_known(self, thing: Thing) -> bool:
         return all(
-            stem(w) in PLAIN or w in AREAS | CARRIERS or is_named(self._evidence, w, self._strict)
+            stem(w) in PLAIN or (w in AREAS | CARRIERS and w != "camera") or is_named(self._evidence, w, self._strict)
             for w in thing.noun.split()
         )
 
@@ -114,6 +122,8 @@ class Checker:
                 or word in NUMBERS
                 or word in nouns
             ):
+                continue
+            if not self._strict and (is_general(word) or is_writing(self._reading.prose[match.end() :][:20])):
                 continue
             if not is_said(self._evidence, word) and not self._relates_lifeless(match, number):
                 yield f"unknown_word: {word}"
@@ -155,55 +165,33 @@ class Checker:
         own = [o for o in told if o.thing.other or not thing.other]
         colours = [w for w in thing.looks if is_colour(w)]
         own = [o for o in own if o.thing.number and all(has_look(w, o.thing) for w in colours)] or own
-        if thing.number not in self._numbers(at, thing, own):
+        if thing.number not in numbers_told(self._evidence, thing, own, self._attribution.closest(at, own)):
             self.refuted = self.refuted or any(o.thing.number for o in own)
             yield f"number: {thing.number} {thing.noun}"
 
     def _end(self, thing: Thing) -> int:
         return self._reading.sentences[thing.sentence][1]
 
-    def _numbers(self, at: int, thing: Thing, own: list[Told]) -> set[int | None]:
-        """The numbers that the texts give, say one by one, or name without a noun; that of regions where none does."""
-        numbers: set[int | None] = {o.thing.number for o in own}
-        sums = self._evidence.sums(self._attribution.closest(at, own))
-        if thing.number == 1:
-            return numbers - {1} if sums and 1 not in sums else numbers
-        if all(o.thing.number == 1 for o in own):
-            numbers |= sums
-        if thing.other:
-            return numbers
-        counted = any(n and n > 1 for n in numbers)
-        return numbers | self._bare_numbers(own) | (set() if counted else {self._evidence.count(thing.noun)})
-
-    def _bare_numbers(self, own: list[Told]) -> set[int]:
-        """Numbers that sentences about these things name outside of them: "two on each side"."""
-        found: set[int] = set()
-        for one in own:
-            reading = self._evidence.readings[one.source]
-            inside = [(t.start, t.end) for t in reading.things if t.sentence == one.thing.sentence]
-            for match in WORD.finditer(reading.prose, *reading.sentences[one.thing.sentence]):
-                word = match.group().lower()
-                if word in NUMBERS and not any(a <= match.start() < b for a, b in inside):
-                    found.add(NUMBERS[word])
-        return found
-
     # ---- places and relations --------------------------------------------------------------------------------------
 
     def _place(self, at: int, thing: Thing) -> Iterator[str]:
-        if thing.spot is None:
+        whole = not self._strict and any(same_thing(thing.noun, w) for w in self._evidence.wholes)
+        if thing.spot is None or (whole and not self._evidence.shown(thing.noun)):
             return
         start = self._reading.sentences[thing.sentence][0]
         if not self._strict and self._is_inner(at):
             return
         text, others = self._reading.text, [other for _, other in self._attribution.links[at]]
-        inner = [other for relation, other in self._attribution.links[at] if relation == "in"]
         leads = thing.start > start + 12 and _SPOT.search(text, start, thing.start)  # "At the top, she wears a cap"
         behind = (
             None if self._strict else _SPOT.search(text, thing.end, self._end(thing))
         )  # "a duck on a pond in the middle"
-        things = [at, *(others if leads else ())]
+        things = [at, *(others if leads and (self._strict or is_living(thing.noun)) else ())]
+        inner = [other for relation, other in self._attribution.links[at] if relation == "in"]
         things += [x for x in inner if behind and self._reading.things[x].start < behind.start()]
         spots = [spot for x in things for spot in self._spots(x)]
+        if not self._strict and self._is_part(at):
+            spots = [o.thing.spot for o in self._evidence.meant(thing) if o.thing.spot] or [thing.spot]
         around = [a for relation, a in self._attribution.to[at] if self._strict and relation not in ("in", "of", "has")]
         far = any(not near_spot(thing.spot, self._spots(x)) for x in around)  # "behind the bike on the right"
         if far or not near_spot(thing.spot, spots):
@@ -214,8 +202,12 @@ class Checker:
         """Whether a thing's place is one in another thing: "in the middle of the pond"; the whole is none."""
         others = [self._reading.things[other] for relation, other in self._attribution.links[at] if relation == "in"]
         before = [_OF_AREA.search(self._reading.text[: t.start][-48:]) for t in others]
-        wholes = self._evidence.wholes
-        return any(b and not any(same_thing(t.noun, w) for w in wholes) for b, t in zip(before, others, strict=True))
+        return any(b and self._evidence.shown(t.noun) for b, t in zip(before, others, strict=True))
+
+    def _is_part(self, at: int) -> bool:
+        """Whether a thing of the sentence that a region shows has it: its place is one in that thing."""
+        owners = [self._reading.things[a] for relation, a in self._attribution.to[at] if relation == "has"]
+        return self._reading.things[at].noun not in BODY and any(self._evidence.shown(o.noun) for o in owners)
 
     def _spots(self, at: int) -> list[tuple[int | None, int | None]]:
         thing = self._reading.things[at]
@@ -241,7 +233,7 @@ class Checker:
         """What is on the deck of a boat is on that boat."""
         for links in self._claims[number].values():
             for link in links[:1] if len(links) == 1 and links[0].relation == "of" and not self._strict else ():
-                inner = [a for relation, a in self._attribution.to[link.a] if relation == "in"]
+                inner = self._inside[link.a]
                 yield from ((self._reading.things[a], self._reading.things[link.b]) for a in inner[-1:] if a != link.b)
 
     def _wrong(self, links: Sequence[Link]) -> str:
@@ -250,15 +242,23 @@ class Checker:
         things, evidence = self._reading.things, self._evidence
         untold: list[Link] = []
         apart = True
+        if not self._strict and all(link.guess for link in links):
+            return ""
         for link in links:
             a, b = things[link.a], things[link.b]
-            if {a.noun, b.noun} & CARRIERS or not (evidence.alike(a.noun) and evidence.alike(b.noun)):
+            if (
+                {a.noun, b.noun} & CARRIERS
+                or b.noun in MANNERS
+                or not (evidence.alike(a.noun) and evidence.alike(b.noun))
+            ):
                 return ""
             if relates(evidence, a, link.relation, b):
                 return ""
             untold.append(link)
             apart = apart and link.relation in APART and not link.guess and not told_near(evidence, a, b)
-        otherwise = [x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict)]
+        otherwise = [
+            x for x in untold if competes(evidence, things[x.a], x.relation, things[x.b], self._strict, x.sure)
+        ]
         self.refuted = self.refuted or bool(otherwise)
         if not untold or not (otherwise or self._strict or apart):
             return ""
@@ -273,19 +273,25 @@ class Checker:
             if start <= first < end:
                 said, bearers = self._evidence.quoted(self._reading.text[first:last])
                 self.regions += said
-                if not said or not self._bears(number, bearers):
+                if not said or not self._bears(number, first, bearers):
                     yield f"quotation: {self._reading.text[first:last]}"
 
-    def _bears(self, number: int, bearers: list[Thing]) -> bool:
-        """Whether one of the sentence's things can bear the text; a sentence of "the text" alone always does."""
+    def _bears(self, number: int, first: int, bearers: list[Thing]) -> bool:
+        """Whether a thing near a quotation can bear its text; "the text" alone always does."""
         own = [at for at in self._own[number] if self._reading.things[at].noun not in WRITINGS]
         own = [at for at in own if self._evidence.alike(self._reading.things[at].noun)]
         if self._strict and own:  # "the sign on the shelf": that one
             close = self._attribution.closest(own[0], self._evidence.meant(self._reading.things[own[0]]))
             return not close or any(o.thing is t for o in close for t in bearers)
         told = {t.noun for t in bearers} - WRITINGS - AREAS
+        before = things_before(self._reading, first)
+        if not told or (before and all(t.noun in WRITINGS for t in before)):
+            return True
+        same = [(a, t) for a in before for t in bearers if same_thing(a.noun, t.noun)]
+        if same and all(clashes(a, t) for a, t in same):  # the label of another bar
+            return False
         nouns = {self._reading.things[at].noun for at in own}
         nouns |= {w for at in self._own[number] for w in self._reading.things[at].words if w in told}
         alike = [o.thing for noun in nouns for o in self._evidence.alike(noun)]
         named = any(same_thing(a, t.noun) for a in nouns for t in bearers)
-        return not nouns or not told or named or any(a is t for a in alike for t in bearers)
+        return not nouns or named or any(a is t for a in alike for t in bearers)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.kinds import is_known, kinds_of
 from ouro.annotate.english.mentions import apart
 from ouro.annotate.prose.gaps import INVERSE
-from ouro.annotate.prose.likeness import has_look, is_colour, opposed
+from ouro.annotate.prose.likeness import has_look, is_colour, opposed, readings
 from ouro.annotate.prose.reader import read
 from ouro.annotate.prose.sources import Place, topic_of
 from ouro.annotate.prose.things import Reading, Thing
@@ -26,6 +25,7 @@ class Told:
     region: str
     thing: Thing
     links: list[tuple[str, Told]] = field(default_factory=list[tuple[str, "Told"]])
+    sure: list[tuple[str, Told]] = field(default_factory=list[tuple[str, "Told"]])  # of `links`, the clear ones
     entity: list[Told] = field(default_factory=list["Told"])  # all that is one with it, itself included
 
 
@@ -57,6 +57,9 @@ def told_things(source: int, region: str, reading: Reading) -> list[Told]:
         if not a.thing.negated and not b.thing.negated:
             a.links.append((link.relation, b))
             b.links.append((INVERSE[link.relation], a))
+            if link.sure:
+                a.sure.append((link.relation, b))
+                b.sure.append((INVERSE[link.relation], a))
     return [one for one in things if not one.thing.negated]
 
 

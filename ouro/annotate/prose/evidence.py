@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import WORD
 from ouro.annotate.english.kinds import is_kind_of, same_thing
 from ouro.annotate.english.mentions import Spot, apart, exact_spot
@@ -30,7 +29,7 @@ from ouro.annotate.prose.entities import (
     told_things,
     tree_places,
 )
-from ouro.annotate.prose.likeness import differs, has_look, opposed
+from ouro.annotate.prose.likeness import differs, has_look, opposed, readings
 from ouro.annotate.prose.passages import Passages
 from ouro.annotate.prose.quotations import bearers_of, plain, stands_in
 from ouro.annotate.prose.reader import read
@@ -109,6 +108,7 @@ class Evidence:
         said = " ".join([*(r.text for r in self.readings), *(text for _, text in self._texts)])
         self.figures = frozenset(FIGURE.findall(said))
         self.modifiers = frozenset(w for one in self.told for w in one.thing.modifiers)
+        self.named = frozenset(one.thing.noun for one in self.told)
         self.colours = frozenset(r for one in self.told for w in one.thing.looks for r in readings(w))
         for one in self.told:
             if len(self._by_noun[one.thing.noun]) < _MOST:
@@ -131,7 +131,6 @@ class Evidence:
                     join([same[0], one])
             elif thing.definite and thing.noun in _GENERAL and (topic := of_kind(thing, names[one.source])):
                 join([topic, one])
-                self._by_noun[thing.noun] = [o for o in self._by_noun[thing.noun] if o is not one]
             elif len(known) < _MOST:
                 known.append(one)
                 names[one.source].setdefault(thing.noun, one)
@@ -207,7 +206,8 @@ class Evidence:
 
     def spots(self, thing: Thing, own: Sequence[Told]) -> list[Spot]:
         """Where a thing (those of `own`) is told or shown to be, in the picture or in what it is a part of."""
-        found = [o.thing.spot for o in own if o.thing.spot is not None]
+        parts = [x.thing for o in own for told, x in o.links if told == "has" and x.thing.sentence == o.thing.sentence]
+        found = [t.spot for t in (*(o.thing for o in own), *parts) if t.spot is not None]  # a window with blinds on it
         shown = [p for p in self.shown(thing.noun) if p.topic and can_be(thing, p.topic)]
         if not shown and not found:  # a part: where the regions that tell of it are
             regions = {o.region for o in own}
@@ -236,6 +236,11 @@ class Evidence:
         wanted = plain(text)
         quoted = {one for of_one in self._written for one in of_one}
         return any(stands_in(wanted, one) for one in (*quoted, *(plain(text) for _, text in self._texts)))
+
+    def written_lines(self) -> list[str]:
+        """What OCR read of each region, and the sentences that are told."""
+        told = [r.text[a:b] for r in self.readings for a, b in r.sentences]
+        return [*(text for _, text in self._texts), *told]
 
     @cached_property
     def _written(self) -> list[dict[str, list[int]]]:

@@ -14,6 +14,7 @@ RELATIONS: Final = (
     ("than", r"than"),
     ("front", r"in front of"),
     ("behind", r"behind|at the back of"),
+    ("in", r"(?:in|on|at)\s+the\s+(?:far\s+)?(?:left|right)(?:[- ]hand)?\s+(?:side|part|half|edge)\s+of"),
     ("left", rf"{_BEFORE}left(?:[- ]hand)?(?: side)? of"),
     ("right", rf"{_BEFORE}right(?:[- ]hand)? (?:side )?of"),
     (
@@ -34,7 +35,11 @@ RELATIONS: Final = (
         r"|having|featur\w+|includ\w+|contain\w*|wears?|wearing|holds?|holding|carr(?:y|ies|ying)|bears?|bearing"
         r"|displays?|displaying|consist\w* of",
     ),
-    ("in", r"on top of|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout"),
+    (
+        "in",
+        r"on top of|(?:hang\w*|hung|suspended|dangl\w*) from|(?:lean\w*|rest\w*|propped)(?: up)? against"
+        r"|on|upon|atop|onto|in|inside|within|into|at|attached to|across|through|throughout",
+    ),
     ("of", r"of|for"),
     ("beside", r"out of|by|from|toward|towards|to(?! be\b)"),
 )
@@ -59,11 +64,12 @@ PLACE: Final = re.compile(
 _VERB = r"(?:is|are|was|were|has|have|had|can|could|appears?|seems?|looks?"
 _ACTS = re.compile(rf"\s*,?\s*(?:(?:that|which|who|also|all|both|each)\s+)*{_VERB}|(?!(?:{_FUNCTION})\b)[a-z]+s)\b")
 _HAS = re.compile(rf"\s*,?\s*{_VERB})\b")
-COPULA: Final = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b")
+COPULA: Final = re.compile(r"\b(?:is|are|was|were|appears?|seems?|looks?|be)\b|\A['’](?:s|re)\b")
 _CLAUSE = re.compile(r"[;:]|\bwhile\b|\bwhereas\b|\bbut\b")
 _LISTED = re.compile(r"(?:,|and|or|\s)*")
 _THERE = re.compile(r"\b(?:there|here)\b")
 _TOGETHER = re.compile(r"\b(?:along with|together with|as well as|in addition to)\b")
+_REVERSED = re.compile(r"\b(?:in|into|on|onto|of|from|with|at|to|by) (?:which|whom)\b")  # "into which it is engraved"
 _MORE = re.compile(r"\w.*(?:,|\band\b)")
 
 
@@ -85,6 +91,7 @@ class Gap(NamedTuple):
 
 def read_gap(text: str) -> Gap:
     """Read the lower-case words between two things."""
+    text = _REVERSED.sub(" which", text)
     together = _TOGETHER.search(text) is not None
     text = _TOGETHER.sub(" and ", text)
     clause = _CLAUSE.search(text)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.free_text import NounPhrase
-from ouro.annotate.english.kinds import is_known, noun
+from ouro.annotate.english.kinds import is_kind_of, is_known, kinds_of, noun
 from ouro.annotate.english.mentions import Spot, read_spot
 from ouro.annotate.english.phrases import NUMBERS, POSSESSIVES, is_plural, singular
 from ouro.annotate.prose.gaps import PLACE
@@ -38,6 +38,10 @@ def names_thing(phrase: NounPhrase, masked: str) -> bool:
     led = masked[max(0, phrase.start - 9) : phrase.start].rstrip().lower().endswith(_LED)
     ground = phrase.noun in ("background", "foreground") and (bool(phrase.looks) or not led)
     ground = ground or (phrase.noun in _PICTURES and _is_in_picture(phrase, masked))
+    if phrase.noun == "overall" or (phrase.noun in ("little", "bit") and phrase.determiner == "a"):
+        return False
+    if phrase.noun == "camera" and (not phrase.definite or len(phrase.words) > 1):
+        return True
     if phrase.noun in AREAS and not ground and (led or not phrase.determiner or not set(phrase.of) - AREAS):
         return False
     if (phrase.determiner == "that" and phrase.plural) or phrase.noun.isdecimal():
@@ -60,7 +64,8 @@ def _is_attribute(phrase: NounPhrase) -> bool:
     """ "a deep blue", "made of metal", "formal": words that tell how the thing before is."""
     word = phrase.words[-1] if phrase.words else ""
     twice = len(phrase.words) > 1 and is_colour(phrase.words[-2])  # "white cream"
-    colour = is_colour(word) and not twice
+    fruit = phrase.words == (word,) and phrase.determiner in ("a", "an", *NUMBERS) and bool(kinds_of(word))
+    colour = is_colour(word) and not twice and not fruit
     made = bool(readings(word)) and phrase.link in ("of", "from", "in") and not phrase.plural and not phrase.determiner
     bare = not phrase.determiner and not phrase.plural and phrase.noun == word and is_adjective(word)
     return (colour and len(phrase.words) <= 3) or made or bare
@@ -117,6 +122,7 @@ def extras_of(phrase: NounPhrase, sentence: int, masked: str) -> list[Extra]:
         if n is not None:
             span = phrase.start + match.start(), phrase.start + match.end()
             word = match["noun"]
+            word = next((w for w in (word[:-2], word[:-1]) if word.endswith("ed") and is_known(w)), word)
             part = Thing(*span, noun(word), (word,), frozenset(), sentence, number=n, plural=n > 1)
             found.append(Extra(part, ((True, "has"),)))
     for match in _PART.finditer(text):
@@ -163,3 +169,7 @@ def first_word(phrase: NounPhrase, masked: str) -> str:
     """The first word of a phrase, determiners included."""
     found = WORD.search(masked, phrase.start, phrase.end)
     return found.group().lower() if found else ""
+
+
+def is_person(thing: Thing) -> bool:
+    return thing.noun == "person" or is_kind_of(thing.noun, "person")

@@ -7,12 +7,11 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.chunks import DETERMINERS, STOP, WORD, is_adjective
 from ouro.annotate.english.kinds import is_kind_of, is_known, same_thing
 from ouro.annotate.english.phrases import NUMBERS
-from ouro.annotate.prose.likeness import same_look
-from ouro.annotate.prose.things import Reading, stem, stems
+from ouro.annotate.prose.likeness import opposed, readings, same_look
+from ouro.annotate.prose.things import Reading, Thing, stem, stems
 
 
 class Passage(NamedTuple):
@@ -22,7 +21,16 @@ class Passage(NamedTuple):
     words: tuple[str, ...]
     stems: frozenset[str]
     around: frozenset[str]
-    nouns: frozenset[str]
+    things: tuple[Thing, ...]
+    names: tuple[str, ...]  # of its region and the whole
+
+    @property
+    def topic(self) -> frozenset[str]:
+        return stems(" ".join(self.names))
+
+    @property
+    def nouns(self) -> frozenset[str]:
+        return frozenset(t.noun for t in self.things)
 
 
 class Passages:
@@ -38,26 +46,46 @@ class Passages:
             around = stems(f"{name} {reading.text}")
             for number, (start, end) in enumerate(reading.sentences):
                 words = tuple(w.lower() for w in WORD.findall(reading.text[start:end]))
-                nouns = frozenset(t.noun for t in reading.things if t.sentence == number)
-                found.append(Passage(source, words, stems(" ".join(words)), around, nouns))
+                things = tuple(t for t in reading.things if t.sentence == number)
+                found.append(
+                    Passage(source, words, stems(" ".join(words)), around, things, (name, self._regions[0][0]))
+                )
         return found
 
-    def tell(self, words: Iterable[str], about: Iterable[str]) -> bool:
+    def tell(self, words: Iterable[str], about: Iterable[str], near: bool = False) -> bool:
         """Whether one sentence tells all `words`, each attribute and number of the noun that follows it in `words`,
-        and its region, name included, all words of `about`."""
+        and its region, name included, all words of `about`; `near`: the sentence itself, with what the region is of."""
         words, about = list(words), list(about)
         return any(
             all(_tells(p, w) for w in words)
-            and all(_tells_around(p, w) for w in about)
+            and all(_tells_near(p, w) if near else _tells_around(p, w) for w in about)
             and all(_tells_of(p, a, b) for a, b in pairwise(words) if is_value(a) and not is_value(b))
             for p in self._all
         )
+
+    def may_tell(self, look: str, thing: Thing) -> bool:
+        """Whether a sentence that names the thing has the attribute, and gives it to no other thing right behind it."""
+        last = thing.noun.split()[-1]
+        alike = ([t for t in p.things if same_thing(t.noun, thing.noun)] for p in self._all)
+        near = (
+            p
+            for p, same in zip(self._all, alike, strict=True)
+            if (stem(last) in p.stems or same) and not (same and all(opposed(thing, t) for t in same))
+        )
+        return any(_has_free(p, look, last) for p in near)
 
     def tell_of(self, look: str, noun: str, sources: Collection[int]) -> bool:
         """Whether a sentence of one of the regions, by number, puts an attribute right before a noun, or behind it
         with "is": whatever is read there."""
         near = (p for p in self._all if p.source in sources and stem(noun) in p.stems)
         return any(_stands_by(p.words, look, noun) for p in near)
+
+
+def _has_free(passage: Passage, look: str, noun: str) -> bool:
+    if not any(same_look(look, w) for w in passage.words):
+        return False
+    owners = [t for t in passage.things if any(same_look(look, w) for w in t.modifiers)]
+    return not is_value(look) or not owners or any(noun in t.words for t in owners)
 
 
 def _stands_by(words: Sequence[str], look: str, noun: str) -> bool:
@@ -91,6 +119,11 @@ def _tells(passage: Passage, word: str) -> bool:
 
 def _tells_around(passage: Passage, word: str) -> bool:
     return stem(word) in passage.around or _tells(passage, word)
+
+
+def _tells_near(passage: Passage, word: str) -> bool:
+    kinds = is_known(word) and any(is_kind_of(name, word) for name in passage.names)
+    return stem(word) in passage.topic or kinds or _tells(passage, word)
 
 
 def _tells_of(passage: Passage, value: str, noun: str) -> bool:

@@ -12,7 +12,7 @@ from ouro.annotate.prose.things import WRITINGS, Reading, Thing
 
 _QUOTED = re.compile(
     r"\"(?P<a>[^\"]*)\"|“(?P<b>[^”]*)”|`(?P<c>[^`]*)`"
-    r"|\b(?:says?|saying|reads?|reading):?\s+(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
+    r"|\b(?:says?|saying|reads?|reading):?\s+(?!(?:an?|the|his|her|its|their) )(?P<d>[^\s\"“`,;.][^\"“`,;\n]{0,120}?)"
     r"(?=\s+(?:at|in|on) (?:the|its) |\s+and (?:a|an|the) |[,;]|\.?\s*$|\.\s)"
 )
 _MARKS = str.maketrans(dict.fromkeys('"“”`', ")"))
@@ -37,15 +37,24 @@ def without_quotations(text: str, quotations: Sequence[tuple[int, int]]) -> str:
 
 
 def bearers_of(reading: Reading, quotation: int) -> list[Thing]:
-    """The things that can bear the quotation at a character: those between the one before and it, else those of its
+    """The things that can bear the quotation at a character: those before it in its clause, else those of its
     sentence."""
+    near = things_before(reading, quotation)
+    near = [t for t in near if t.noun not in WRITINGS]
     first, end = next((a, b) for a, b in reading.sentences if quotation < b)
-    before = max((b for _, b in reading.quotations if first < b < quotation), default=first)
     own = [t for t in reading.things if first <= t.start < end]
-    near = [t for t in own if before <= t.start < quotation and t.noun not in WRITINGS]
     behind = _WRITTEN_ON.search(reading.text, quotation, end)
     after = [t for t in own if behind and t.start >= behind.end() - 1][:1]
     return after or near or own
+
+
+def things_before(reading: Reading, quotation: int) -> list[Thing]:
+    """The things between the last quotation, or the last clause that has any, and the quotation at a character."""
+    first = next(a for a, b in reading.sentences if quotation < b)
+    before = max((b for _, b in reading.quotations if first < b < quotation), default=first)
+    things = [t for t in reading.things if before <= t.start < quotation]
+    clause = reading.prose.rfind(", and ", before, quotation)
+    return [t for t in things if t.start > clause] or things
 
 
 def plain(text: str) -> str:

@@ -12,11 +12,10 @@ from functools import lru_cache
 
 from ouro.annotate.english.attributes import readings
 from ouro.annotate.english.free_text import NounPhrase, read_phrases
-from ouro.annotate.english.kinds import is_kind_of
 from ouro.annotate.english.phrases import is_verb, sentences
 from ouro.annotate.prose.clause import NEAR, Clause
 from ouro.annotate.prose.gaps import COPULA, PLACE, Gap, acts, clearly_acts, read_gap
-from ouro.annotate.prose.naming import extras_of, first_word, make_thing, names_thing, spot_behind
+from ouro.annotate.prose.naming import extras_of, first_word, is_person, make_thing, names_thing, spot_behind
 from ouro.annotate.prose.quotations import find_quotations, without_quotations
 from ouro.annotate.prose.things import CARRIERS, Link, Reading, Thing, content
 
@@ -25,6 +24,7 @@ _PERSONAL = frozenset("he she him his her".split())
 _ONE = re.compile(r"\b(?:the|a|another|other)\s+(?:(?!other\b|only\b)([a-z-]+)\s+)?one\Z", re.IGNORECASE)
 _GROUND = re.compile(r"\b(?:on|against)\b")  # "letters, pink on light blue"
 _RELATIVE = re.compile(r"\s*,?\s*(?:that|which|who)\b")
+_DEGREE = re.compile(r"\ba (?:little|bit)\b")
 _LONGEST = 400  # characters between two things that relate them
 _MOST = 24  # links of a thing that another one may share
 
@@ -52,7 +52,7 @@ class _Reader:
         self._lower = PLACE.sub(lambda m: " " * len(m.group()), prose.lower())  # places are in the things
         self._phrases, self._at = read_phrases(prose), 0
         self._topics: list[int] = []  # the subjects of the clause or sentence before
-        self._first = self._person = -1  # the subject of the text, its first person
+        self._first = self._person = -1  # the subject of the text, the person spoken of
         self._from: dict[int, list[Link]] = defaultdict(list)
         self._to: dict[int, list[Link]] = defaultdict(list)
         self._starts = [0]  # the first thing of each sentence
@@ -73,7 +73,7 @@ class _Reader:
             index = self._name(item, clause)
             if index >= 0:
                 self._attach(index, gap, self._lower[stop:edge], clause, not isinstance(item, NounPhrase))
-                last = stop
+            last = stop
         self._close(clause, self._lower[last:end])
 
     def _items(self, start: int, end: int) -> list[Item]:
@@ -101,6 +101,7 @@ class _Reader:
         subjects = [*clause.subjects, *([clause.head] if clause.head >= 0 else [])]
         subjects = [self._owners.get(at, at) for at in subjects]  # "its ears are long. It ...": not the ears
         self._topics = list(dict.fromkeys(at for at in subjects if at >= 0))[-NEAR:] or self._topics
+        self._person = next((at for at in self._topics if is_person(self.things[at])), self._person)
         self._first = self._first if self._first >= 0 else next(iter(self._topics), -1)
         self._starts.append(len(self.things))
 
@@ -120,7 +121,7 @@ class _Reader:
         return index
 
     def _add(self, thing: Thing) -> int:
-        if self._person < 0 and (thing.noun == "person" or is_kind_of(thing.noun, "person")):
+        if self._person < 0 and is_person(thing):
             self._person = len(self.things)
         self.things.append(thing)
         return len(self.things) - 1
@@ -170,6 +171,7 @@ class _Reader:
         elif clause.subject < 0:  # "On the chest of the suit, ..."
             self._relate(relation, index, clause)
         elif gap.listed:
+            self._guess = True  # of what it is listed with, or a thing of its own
             self._link([] if gap.together else self._copies(clause.previous, index))
             clause.group.append(index)
         elif relation and pronoun:  # "a logo below it"
@@ -177,7 +179,8 @@ class _Reader:
             self._link([(clause.previous, relation, at) for at in near])
             return
         else:
-            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause)  # "stands for"
+            verb = acts(gap.said) and _RELATIVE.match(gap.said) is None
+            self._relate("does" if relation == "of" and content(gap.said) else relation, index, clause, verb)
             clause.group = [index]
         clause.previous = index
 
@@ -204,14 +207,14 @@ class _Reader:
     def _lead(self, index: int, clause: Clause) -> None:
         """ "Behind her, there is a flag": what stands in front is said of the subject, and so is its place."""
         for relation, at in clause.pending:
-            self._link([(index, relation, at)])
+            self._link([(index, relation, at)], sure=len(clause.pending) == 1)
             spot = self.things[at].spot
             if spot is not None and at != index and self.things[index].spot is None:
                 self.things[index] = self.things[index]._replace(spot=spot)
                 self.things[at] = self.things[at]._replace(spot=None)
         clause.begin(index)
 
-    def _relate(self, relation: str, index: int, clause: Clause) -> None:
+    def _relate(self, relation: str, index: int, clause: Clause, verb: bool = False) -> None:
         """Of the thing before with its list, of what that is a part of, of the subject; a verb of the subject alone."""
         previous = clause.previous
         group = clause.group[-_MOST:] if clause.group and clause.group[-1] == previous else []
@@ -220,7 +223,9 @@ class _Reader:
             left += [x.a for x in self._to[previous][-_MOST:] if x.relation == "of"]
             left += [x.b for x in self._from[previous][-_MOST:] if x.relation == "of"]
         left += [clause.subject] if relation != "of" else []
-        self._link([(at, relation or "does", index) for at in dict.fromkeys(left)])
+        left = [clause.subject] if verb and relation and clause.subject >= 0 else left
+        left = [at for at in dict.fromkeys(left) if at >= 0]
+        self._link([(at, relation or "does", index) for at in left], sure=len(left) == 1 and bool(relation))
 
     def _copies(self, previous: int, index: int) -> list[tuple[int, str, int]]:
         """A listed thing stands in the relations of the one before it, or of what has that one."""
@@ -235,12 +240,12 @@ class _Reader:
             seen.add(at)
         return list(dict.fromkeys(ends))
 
-    def _link(self, ends: Iterable[tuple[int, str, int]]) -> None:
+    def _link(self, ends: Iterable[tuple[int, str, int]], sure: bool = False) -> None:
         """One claim."""
         self._claims += 1
         for a, relation, b in ends:
             if a != b and a >= 0 and b >= 0:
-                link = Link(a, relation, b, self._claims, self._guess)
+                link = Link(a, relation, b, self._claims, self._guess, sure and not self._guess)
                 self.links.append(link)
                 self._from[a].append(link)
                 self._to[b].append(link)
@@ -250,20 +255,26 @@ class _Reader:
     def _say(self, words: str, clause: Clause) -> None:
         """What follows "is" is said of the subject; "that is ..." and colours and materials without a verb of the thing
         right before: "stars, white and blue", "a table made of wood"."""
-        words = _GROUND.split(words)[0]
+        words = _DEGREE.sub(" ", _GROUND.split(words)[0])
         if clause.previous < 0 or not words.strip():
             return
         copula = COPULA.search(words)
         everything = content(words)
         told = frozenset(content(words[copula.end() :]) if copula else (w for w in everything if readings(w)))
         told = frozenset(w for w in told if not (w.endswith("s") and is_verb(w)))  # "a boat that is white lies there"
+        if copula and re.search(r",\W*~", words[: copula.start()]):  # a quotation is
+            told = frozenset[str]()
         for_head = copula is not None and _RELATIVE.match(words) is None
-        self._update(clause.head, told if for_head else frozenset(), frozenset(everything))
-        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything))
+        partly = re.search(r"\b(?:which|whom|them)\b", words[: copula.start()]) if copula else words.lstrip()[:1] == ","
+        aside = told if partly else frozenset[str]()
+        self._update(clause.head, told if for_head else frozenset(), frozenset(everything), aside)
+        self._update(clause.previous, frozenset() if for_head else told, frozenset(everything), aside)
 
-    def _update(self, at: int, said: frozenset[str], loose: frozenset[str]) -> None:
+    def _update(
+        self, at: int, said: frozenset[str], loose: frozenset[str], aside: frozenset[str] = frozenset()
+    ) -> None:
         thing = self.things[at]
-        self.things[at] = thing._replace(said=thing.said | said, loose=thing.loose | loose)
+        self.things[at] = thing._replace(said=thing.said | said, loose=thing.loose | loose, aside=thing.aside | aside)
 
     def carry(self) -> None:
         """ "has a dark purple color": what a colour is like, its thing is like; "The color is ..." tells of what the

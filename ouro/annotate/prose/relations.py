@@ -40,14 +40,18 @@ def relates(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
         return True
     if relation in ("in", "of") and _inside(evidence, a, mine, b):
         return True
+    if relation == "beside" and any(told == "in" and x in yours for o in mine for told, x in o.sure):
+        return False
     return (relation in ("has", "of") and _inside(evidence, b, yours, a)) or _lies(evidence, a, relation, b)
 
 
-def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool = False) -> bool:
+def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool = False, sure: bool = False) -> bool:
     """Whether what is in, on or of something is told to be so of something else; or text or boxes tell the inverse."""
     if relation in _AXES or relation in ("front", "behind"):
         return relates(evidence, b, relation, a)
     if relation == "than":
+        return True
+    if sure and relation in ("in", "beside") and _is_elsewhere(evidence, a, relation, b):
         return True
     if not strict and _in_one_sentence(evidence, a, b) and not _excludes(evidence, a, b):
         return False
@@ -67,7 +71,7 @@ def competes(evidence: Evidence, a: Thing, relation: str, b: Thing, strict: bool
     return any(told == "in" and o not in others and not _is_manner(o.thing) for told, o in links)
 
 
-APART: Final = ("above", "below", "front", "behind", "in", "than")
+APART: Final = ("front", "behind", "in", "than")
 """Relations of two things that no text tells together: told by nobody."""
 
 
@@ -80,6 +84,28 @@ def told_near(evidence: Evidence, a: Thing, b: Thing) -> bool:
     if any(any(same_thing(t.noun, w) for w in evidence.wholes) for t in (a, b)) or _is_ground(evidence, b, yours):
         return True
     return _inside(evidence, a, mine, b) or _inside(evidence, b, yours, a)
+
+
+def _is_elsewhere(evidence: Evidence, a: Thing, relation: str, b: Thing) -> bool:
+    """Whether `a` is clearly told to be in or on something that is not `b`, no part of it and in no relation to it: on
+    the saucer, so not on the table mat; or told to be on `b`, so not beside it."""
+    yours = set(together(evidence.meant(b)))
+    own = together(evidence.meant(a))
+    there = [x for o in own for told, x in o.sure if told == "in" and not _is_manner(x.thing)]
+    if relation == "beside":
+        return any(x in yours for x in there)
+    if not there or not is_object(b.noun):
+        return False
+    return not any(x in yours or _touch(evidence, x, yours) for x in there)
+
+
+def _touch(evidence: Evidence, x: Told, yours: set[Told]) -> bool:
+    """Whether a place is a part of the others, in or on them, or they in or on it, or it is the ground of all."""
+    around = together([x])
+    if _is_ground(evidence, x.thing, around) or x.thing.noun in evidence.wholes:
+        return True
+    links = [other for o in around for told, other in o.links if told in ("in", "of", "has")]
+    return any(other in yours for other in links) or _chained(around, yours) or _chained(yours, set(around))
 
 
 def _in_one_sentence(evidence: Evidence, a: Thing, b: Thing) -> bool:
@@ -179,6 +205,7 @@ def _middle(box: Box, axis: int) -> float:
 
 
 def _near(a: Box, b: Box) -> bool:
-    """Whether the gap between two boxes is no wider than the larger of their sides."""
-    gap = max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3], 0.0)
-    return gap <= max(a[2] - a[0], a[3] - a[1], b[2] - b[0], b[3] - b[1])
+    """Whether the gaps between two boxes, across and down, are no wider than the larger of their sides there."""
+    gaps = (max(a[axis] - b[axis + 2], b[axis] - a[axis + 2]) for axis in (0, 1))
+    sides = (max(box[axis + 2] - box[axis] for box in (a, b)) for axis in (0, 1))
+    return all(gap <= side for gap, side in zip(gaps, sides, strict=True))

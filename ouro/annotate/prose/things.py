@@ -33,8 +33,19 @@ _IRREGULAR: Final[dict[str, str]] = dict(
 )
 # What is written, as against the thing that bears it.
 WRITINGS: Final = frozenset("text word letter name title heading line inscription writing lettering number".split())
+# Parts whose looks are those of the whole.
+COVERS: Final = frozenset(
+    "body coat fur skin plumage feather exterior outside facade shell hull casing housing".split()
+)
+# How something is written.
+MANNERS: Final = frozenset("font letter ink handwriting script capital lettering print style marker pencil".split())
 # What everybody has without being told: "in her hand", "on its back".
-BODY: Final = frozenset("body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot".split())
+BODY: Final = frozenset(
+    (
+        "body head face neck shoulder chest arm wrist hand finger waist lap leg knee foot elbow thigh hip ankle cheek "
+        "chin forehead"
+    ).split()
+)
 _ENDS: Final = ("ings", "ing", "ies", "ied", "edly", "ed", "es", "s", "er", "est", "ly", "en", "y", "e")
 _DOUBLING: Final = ("ing", "ings", "ed", "er", "est", "y")
 
@@ -43,8 +54,8 @@ class Thing(NamedTuple):
     """What a text names: characters [start, end), its noun in the singular, what is said of it.
 
     `modifiers`: the words before the noun; `said`: what "is" tells of it, and colours behind it; `loose`: other words
-    of its clause; `number`: None where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column
-    and row in what shows it.
+    of its clause; `aside`: of `said`, what stands behind a comma, which may be said of another; `number`: None
+    where the text does not say; `vague`: "several"; `other`: "another"; `spot`: column and row in what shows it.
     """
 
     start: int
@@ -55,6 +66,7 @@ class Thing(NamedTuple):
     sentence: int
     said: frozenset[str] = frozenset()
     loose: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
     number: int | None = None
     vague: bool = False
     plural: bool = False
@@ -78,6 +90,7 @@ class Link(NamedTuple):
     b: int
     claim: int
     guess: bool = False  # by a pronoun
+    sure: bool = False  # the only reading, of the subject and what its verb leads to
 
 
 class Reading(NamedTuple):
