@@ -146,7 +146,7 @@ def test_every_export_has_a_card_whose_metadata_are_the_hubs(annotated: Path, tm
     assert data["size_categories"] == ["n<1K"] and data["pretty_name"] == "photos"
     text = readme.read_text()
     assert "&id" not in text and "No licence is chosen" in text and "No benchmark has been run." in text
-    assert "| `images: held_out` | 1 |" in text and "| `turns: reserved_text` |" in text
+    assert "| `images: held_out` | 1 |" in text and "Control tokens in texts, broken" in text
     assert "| `merge` | 4 | 3 | 1 |" in text and "| `merge` | `no_descriptions` | 1 |" in text
     assert str(annotated) not in text and str(tmp_path) not in text
 

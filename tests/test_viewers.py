@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from annotated_folder import NASTY, write_annotated
+from annotated_folder import NASTY_EXPORTED, write_annotated
 from pictures import files_of
 from pycocotools.coco import COCO
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,10 +80,12 @@ def test_pycocotools_reads_the_images_descriptions(exported: Callable[[str], Pat
         assert (exported("coco") / "images" / image["file_name"]).is_file()
 
 
-def test_a_region_whose_text_was_rejected_is_in_no_viewer(exported: Callable[[str], Path]) -> None:
+def test_no_placeholder_that_was_read_in_a_picture_is_in_a_viewer(exported: Callable[[str], Path]) -> None:
     """Of the first image the last region says "a screen with <image> on it": a picture, for a trainer."""
     coco = read_coco(exported("coco") / "instances.json")
-    assert [a["ouro_id"].split("/")[1] for a in coco.loadAnns(coco.getAnnIds(imgIds=[1]))] == ["0.0", "0.0.0"]
+    captions = {a["ouro_id"].split("/")[1]: a["caption"] for a in coco.loadAnns(coco.getAnnIds(imgIds=[1]))}
+    assert list(captions) == ["0.0", "0.0.0", "0.1"]
+    assert captions["0.1"] == "a screen with < image> on it"
     for name in ("coco", "label-studio", "fiftyone"):
         assert not any("<image>" in path.read_text() for path in exported(name).glob("*.json"))
 
@@ -136,7 +138,11 @@ class _Sample(_Strict):
 def test_fiftyones_samples_have_its_schema(exported: Callable[[str], Path]) -> None:
     folder = exported("fiftyone")
     samples = [_Sample.model_validate(s) for s in json.loads((folder / "samples.json").read_text())["samples"]]
-    assert [s.description for s in samples] == [NASTY, "a table with a red star .", "a table with a red star ."]
+    assert [s.description for s in samples] == [
+        NASTY_EXPORTED,
+        "a table with a red star .",
+        "a table with a red star .",
+    ]
     assert all((folder / s.filepath).is_file() for s in samples)
     table = samples[1].regions.detections[0]
     assert (table.bounding_box, table.label, table.description) == ([0.0, 0.25, 0.5, 0.5], "table", "a table")
@@ -150,7 +156,7 @@ def test_fiftyone_reads_its_samples(exported: Callable[[str], Path]) -> None:
     importer = importers.FiftyOneDatasetImporter(str(exported("fiftyone")))
     with importer._to_legacy_importer() if importer._is_legacy_format_data() else importer as reader:
         samples = list(reader)
-    assert [len(s.regions.detections) for s in samples] == [2, 3, 3]
+    assert [len(s.regions.detections) for s in samples] == [3, 3, 3]
     assert samples[1].regions.detections[0].description == "a table"
 
 

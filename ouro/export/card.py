@@ -123,6 +123,8 @@ def _count(counts: ExportCounts) -> str:
         "conversations": sum(counts.conversations.values()), "turns": sum(counts.turns.values()),
     }  # fmt: skip
     parts = [count_table("what", rows)]
+    if counts.control_tokens:
+        parts.append(f"Control tokens in texts, broken so that no tokenizer takes them: {counts.control_tokens:,}.")
     parts.append(count_table("left out of the export", rejected) if rejected else "Nothing was left out of the export.")
     corrected = count_table("corrected by people", counts.corrections) if counts.corrections else ""
     parts.append(corrected or "No person has corrected anything.")
