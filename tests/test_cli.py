@@ -72,7 +72,7 @@ def foreign(checkout: Path) -> Path:
         (["--model", "models/none"], "model folder models/none: not found"),
         (
             ["--model", str(ROOT / "models/nano"), "--set", "model.adapter=models/none"],
-            "model folder models/none: not found",
+            "adapter models/none: refused",
         ),
         (["--shards", "2/2"], "expected I/N with 0 <= I < N"),
         (["--backend", "openai"], "model.name: got nothing"),

@@ -99,7 +99,7 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
     from prefect import flow, tags
 
     from flows import annotate, round
-    from flows.shards import WHOLE
+    from flows.shards import WHOLE, Work
     from tasks.processes.stage import STAGES
 
     monkeypatch.chdir(tmp_path)
@@ -120,8 +120,9 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
     ran: list[str] = []
     for name in ("propose", "describe", "merge", "synthesize"):
 
-        def stage(params: Params, layout: Layout, share: object, name: str = name) -> None:
+        def stage(params: Params, layout: Layout, share: object, name: str = name) -> Work:
             ran.append(name)
+            return Work("shards", 0, 1)
 
         monkeypatch.setattr(annotate, name, flow(name=name)(stage))
 
@@ -131,7 +132,8 @@ def test_a_round_and_an_annotation_are_called_by_what_they_work_on(
 
     out = tmp_path / "out"
     with tags("names-of-an-annotation"):
-        clock = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, FolderLease())  # type: ignore[arg-type]
+        clock, work = annotate.annotate(Params(), Layout(out, out / ".ouro/cache"), WHOLE, FolderLease())  # type: ignore[arg-type]
+    assert list(work) == ran[1:]
     assert list(clock) == ran == ["ingest", "propose", "describe", "merge", "synthesize"]
     assert f"annotate, {out}" in [run.name for run in runs_tagged("names-of-an-annotation")]
 

@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 SECONDS = 10.0  # for an answer
 MAX_BYTES = 65_536
@@ -56,12 +55,7 @@ def reach(host: str, port: int, seconds: float = SECONDS) -> str:
 
 def masked(url: str) -> str:
     """An address without user, password and query, for a message."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"***@{host}" if "@" in parts.netloc else host, query="", fragment=""))
-    except ValueError:
-        return re.sub(r"//[^/@]*@", "//***@", url)
+    return re.sub(r"//[^/]*@", "//***@", url.partition("#")[0].partition("?")[0], count=1)
 
 
 def origin(name: str) -> str:
