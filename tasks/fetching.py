@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouro.core.errors import OuroError
 from ouro.core.files import write_json
+from ouro.core.hub import ENDPOINT, endpoint_problem
 from ouro.core.json_text import parse_json
 from ouro.core.model_files import find_unsafe
 from tasks.processes.locks import LockHeld, exclusive
@@ -149,7 +151,7 @@ def _from_hub(part: Path, source: str) -> tuple[str, dict[str, str]]:
     from huggingface_hub import snapshot_download
 
     name, _, revision = source.partition("@")
-    endpoint = os.environ.get("HF_ENDPOINT") or None
+    endpoint = os.environ.get(ENDPOINT) or None
     with _explained(source):
         info = _info(name, revision or None, endpoint)
         files = _choose(info, source)
@@ -183,42 +185,21 @@ def _choose(info: ModelInfo, source: str) -> dict[str, str]:
     return files
 
 
-def _is_of_the_network(error: Exception) -> bool:
-    """Whether the HTTP library, whichever the hub's library stands on, had no answer."""
-    return any(kind.__name__ in ("TransportError", "TimeoutException", "ConnectError") for kind in type(error).__mro__)
-
-
-class _explained:
-    """Errors of the hub's library as FetchError, in one sentence."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            OfflineModeIsEnabled,
-        )
-
-        if error is None or isinstance(error, OuroError) or not isinstance(error, Exception):
-            return
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+@contextmanager
+def _explained(source: str) -> Generator[None]:
+    """Raise FetchError for whatever the hub's library, or the one below it, raises."""
+    try:
+        yield
+    except OuroError:
+        raise
+    except Exception as error:  # theirs, of many kinds; of an address that is no hub TypeError, too
         said = " ".join(str(error).split())[:300]
-        refused = isinstance(error, (HfHubHTTPError, HFValidationError))
-        unreachable = (OfflineModeIsEnabled, LocalEntryNotFoundError, OSError)
-        if not refused and (isinstance(error, unreachable) or _is_of_the_network(error)):
-            raise FetchError(
-                f"{self.source}: {endpoint} cannot be reached ({said}). Fix: fetch it where there is a network and "
-                "copy the folder; or set HF_ENDPOINT to a mirror, unset HF_HUB_OFFLINE"
-            ) from error
-        raise FetchError(
-            f"{self.source}: not to be had from {endpoint} ({said}). Fix: correct its name or revision in `fetch`; for "
-            "a gated model accept its licence there and set HF_TOKEN; HF_ENDPOINT must name a hub"
-        ) from error
+        reason = endpoint_problem() or (
+            f"not to be had: {type(error).__name__}: {said}. Fix: correct its name or revision in `fetch`; for a gated "
+            "model accept its licence on the hub and set HF_TOKEN; without a network fetch it elsewhere and copy the "
+            "folder"
+        )
+        raise FetchError(f"{source}: {reason}") from error
 
 
 # ---- folders -----------------------------------------------------------------------------------------

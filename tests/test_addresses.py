@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from tasks.processes.prefect_server import prefect_server
 from tasks.processes.server import PrefectAddressError, healthy
 from tasks.remotes import Remote, default_remote, remote_problem
 from tasks.screen import console
+
+pytestmark = pytest.mark.timeout(240)  # nothing waits for ever for who does not answer
 
 PREFECT = "PREFECT_API_URL"
 NOT_HTTP = b"-ERR unknown command\r\n"
@@ -52,9 +53,7 @@ def test_what_answers_is_said() -> None:
     with listener(NOT_HTTP) as url:
         assert ask(url).problem == "where something answers that does not speak HTTP"
     with listener() as url:
-        started = time.monotonic()
         assert ask(url, 1.0).problem == "where nothing answers within 1 s"
-        assert time.monotonic() - started < 5
     for address in ("ftp://host/x", "localhost:4200", "file:///etc/passwd", ""):
         assert "begins with http:// or https://" in ask(address).problem
     for address in ("http://[bad/x", "http://127.0.0.1:99999/x", "http://127.0.0.1:port/x", "http://a b/"):
@@ -103,9 +102,7 @@ def test_annotate_says_that_no_prefect_server_answers(
         photos = tmp_path / "photos"
         photos.mkdir()
         random_picture(1, (64, 48)).save(photos / "a.png")
-        started = time.monotonic()
         code = _run("annotate", str(photos), "--out", str(tmp_path / "out"))
-        assert time.monotonic() - started < 60
         assert code == 2
         _check_sentence(capfd.readouterr().err, f"{PREFECT} (environment variable): got {url}", what, "unset it")
         [finding] = servers()
@@ -165,9 +162,7 @@ def test_train_and_benchmark_say_that_no_mlflow_answers(
             ("train", str(tmp_path / "photos"), "--model", str(BASE)),
             ("benchmark", "--benchmarks", "docvqa", "--out", str(tmp_path / "run"), "--model", str(BASE)),
         ):
-            started = time.monotonic()
             assert _run(*words) == 2
-            assert time.monotonic() - started < 60
             _check_sentence(capfd.readouterr().err, f"{mlflow_pages.URI} (environment variable): got", "unset it")
         monkeypatch.setattr("tasks.remotes.default_remote", lambda: None)
         assert [(f.what, f.verdict) for f in addresses()] == [("MLflow", "missing")]
@@ -180,10 +175,8 @@ def test_train_and_benchmark_say_that_no_mlflow_answers(
 )
 def test_a_store_that_mlflow_cannot_use_is_a_sentence(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(mlflow_pages.URI, uri)
-    started = time.monotonic()
     with pytest.raises(StoreError, match=rf"{mlflow_pages.URI} \(environment variable\): got .*Fix: correct it"):
         check_store(unattended=True)
-    assert time.monotonic() - started < 90
 
 
 def test_a_dead_database_is_found_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ouro.benchmarks.thinking import spoken
@@ -49,9 +47,7 @@ def test_a_reply_without_thinking_is_judged_to_the_last_blank(reply: str) -> Non
     assert spoken(reply) == (reply, False, False)
 
 
-def test_a_megabyte_of_marks_takes_seconds() -> None:
-    start = time.perf_counter()
+def test_a_megabyte_of_marks_is_read() -> None:
     for text in ("<think>", "</think>", "<|channel|>", "<answer>", "<|im_end|>", " ", "analysis", "<"):
         spoken(text * 150_000)
-    spoken("<think>x</think>" + " " * 300_000 + "x")
-    assert time.perf_counter() - start < 20
+    assert spoken("<think>x</think>" + " " * 300_000 + "x").answer.strip() == "x"
